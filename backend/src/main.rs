@@ -1,0 +1,2 @@
+//! Starts the development backend.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Marea's engine.

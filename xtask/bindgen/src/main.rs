@@ -1,0 +1,2 @@
+//! The wasm-bindgen generator.
+fn main() {}
