@@ -1,0 +1,232 @@
+//! The accounts that have signed in on this device: one small JSON file, read whole, replaced whole.
+//!
+//! Writers take a lock file first, so that two processes never lose each other's refresh token. It talks to no network.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use marea_core::UserId;
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+use crate::Error;
+
+const FILE_NAME: &str = "session.json";
+const NEW_FILE_NAME: &str = "session.json.new";
+const LOCK_NAME: &str = "session.lock";
+/// The shape of the file. A greater one was written by a newer program and is left alone.
+const FORMAT: u32 = 1;
+/// More people than ever share one device; the file stays small whatever happens.
+const ACCOUNTS_MAX: usize = 100;
+
+/// One signed-in account on one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The server's address, without a slash at its end.
+    pub url: String,
+    /// The project's anon key: public, kept so that later commands need only the folder.
+    pub anon_key: String,
+    /// As it was given at sign-in.
+    pub email: String,
+    /// Whose mirror it is.
+    pub user_id: UserId,
+    /// The last access token.
+    pub access_token: Secret,
+    /// What the next one is bought with.
+    pub refresh_token: Secret,
+    /// When the access token ends, in seconds since 1970 by *this device's* clock.
+    pub expires_at: i64,
+}
+
+/// The remembered accounts of one data folder, the latest to sign in first.
+#[derive(Debug)]
+pub struct Accounts {
+    list: Vec<Account>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OnDisk {
+    format: u32,
+    accounts: Vec<Account>,
+}
+
+/// Held while the file is read, changed and written. Freed by the system when the process ends, however it ends.
+pub(super) struct WriteLock {
+    _file: File,
+}
+
+impl Accounts {
+    /// Reads the accounts of a data folder. None when nobody has signed in there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Files`] when the file cannot be read, [`Error::AccountsUnreadable`] when it is not understood.
+    pub fn load(dir: &Path) -> Result<Accounts, Error> {
+        let path = dir.join(FILE_NAME);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Accounts { list: Vec::new() }),
+            Err(source) => return Err(Error::Files { action: "read", path, source }),
+        };
+        // The parser's own message may quote the file, and the file holds tokens.
+        let Ok(on_disk) = serde_json::from_slice::<OnDisk>(&text) else {
+            return Err(Error::AccountsUnreadable { path, problem: "it is not the JSON that marea writes" });
+        };
+        if on_disk.format > FORMAT {
+            return Err(Error::AccountsUnreadable { path, problem: "a newer marea has written it" });
+        }
+        Ok(Accounts { list: on_disk.accounts })
+    }
+
+    /// The account to use: the latest to sign in of those that match what is given. Emails match whatever their case.
+    pub fn find(&self, url: Option<&str>, email: Option<&str>) -> Option<&Account> {
+        self.list.iter().find(|account| {
+            url.is_none_or(|url| account.url == normal_url(url))
+                && email.is_none_or(|email| account.email.to_lowercase() == email.to_lowercase())
+        })
+    }
+
+    pub(super) fn find_user(&self, url: &str, user_id: UserId) -> Option<&Account> {
+        self.list.iter().find(|account| account.url == url && account.user_id == user_id)
+    }
+
+    /// Remembers an account in a data folder, in the place of an older sign-in of the same user, and as the latest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Accounts::load`], and [`Error::Files`] when the file cannot be written. The old file stays whole then.
+    pub fn remember(dir: &Path, account: Account) -> Result<(), Error> {
+        let lock = lock(dir)?;
+        remember_locked(dir, account, &lock)
+    }
+}
+
+/// Waits for the other process that is changing the file, if there is one.
+pub(super) fn lock(dir: &Path) -> Result<WriteLock, Error> {
+    make_dir(dir)?;
+    let path = dir.join(LOCK_NAME);
+    private_file(&path, false)
+        .and_then(|file| file.lock().map(|()| WriteLock { _file: file }))
+        .map_err(|source| Error::Files { action: "lock", path, source })
+}
+
+pub(super) fn remember_locked(dir: &Path, account: Account, _lock: &WriteLock) -> Result<(), Error> {
+    let mut accounts = Accounts::load(dir)?.list;
+    accounts.retain(|known| (&known.url, known.user_id) != (&account.url, account.user_id));
+    accounts.insert(0, account);
+    accounts.truncate(ACCOUNTS_MAX);
+    replace(dir, &OnDisk { format: FORMAT, accounts })
+}
+
+/// Written beside the file, synced, then renamed over it: a crash leaves the old one or the new one, never half of one.
+fn replace(dir: &Path, contents: &OnDisk) -> Result<(), Error> {
+    let (path, new_path) = (dir.join(FILE_NAME), dir.join(NEW_FILE_NAME));
+    let write = || -> io::Result<()> {
+        // A leftover of a crash is removed, not reused: its permissions are not to be trusted.
+        match fs::remove_file(&new_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = private_file(&new_path, true)?;
+        file.write_all(&serde_json::to_vec_pretty(contents).map_err(io::Error::other)?)?;
+        file.sync_all()?;
+        fs::rename(&new_path, &path)
+    };
+    write().map_err(|source| Error::Files { action: "write", path, source })
+}
+
+/// Makes the data folder for this account of the machine alone. One that exists keeps its permissions.
+pub(crate) fn make_dir(dir: &Path) -> Result<(), Error> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir).map_err(|source| Error::Files { action: "create", path: PathBuf::from(dir), source })
+}
+
+fn private_file(path: &Path, must_be_new: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(!must_be_new).create_new(must_be_new);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// One spelling for one server.
+pub(super) fn normal_url(url: &str) -> &str {
+    url.trim().trim_end_matches('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(email: &str, user: u8) -> Account {
+        Account {
+            url: "http://localhost:1".into(),
+            anon_key: "anon".into(),
+            email: email.into(),
+            user_id: format!("00000000-0000-4000-8000-0000000000{user:02x}").parse().unwrap(),
+            access_token: Secret::new("access-secret"),
+            refresh_token: Secret::new("refresh-secret"),
+            expires_at: 1,
+        }
+    }
+
+    #[test]
+    fn the_latest_comes_first_and_each_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Accounts::load(dir.path()).unwrap().find(None, None).is_none());
+        Accounts::remember(dir.path(), account("ada@example.com", 1)).unwrap();
+        Accounts::remember(dir.path(), account("ben@example.com", 2)).unwrap();
+        let accounts = Accounts::load(dir.path()).unwrap();
+        assert_eq!(accounts.find(None, None).unwrap().email, "ben@example.com");
+        assert_eq!(accounts.find(None, Some("ADA@example.com")).unwrap().email, "ada@example.com");
+        assert_eq!(accounts.find(Some("http://localhost:1/"), None).unwrap().email, "ben@example.com");
+        assert!(accounts.find(Some("http://localhost:2"), None).is_none());
+    }
+
+    #[test]
+    fn signing_in_again_takes_the_old_ones_place() {
+        let dir = tempfile::tempdir().unwrap();
+        Accounts::remember(dir.path(), account("ada@example.com", 1)).unwrap();
+        let newer = Account { expires_at: 2, ..account("ada@example.com", 1) };
+        Accounts::remember(dir.path(), newer.clone()).unwrap();
+        assert_eq!(Accounts::load(dir.path()).unwrap().list, [newer]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_its_owners_alone_even_after_a_crash_left_a_loose_one() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("made/by/marea");
+        make_dir(&dir).unwrap();
+        fs::write(dir.join(NEW_FILE_NAME), "half").unwrap();
+        fs::set_permissions(dir.join(NEW_FILE_NAME), fs::Permissions::from_mode(0o666)).unwrap();
+        Accounts::remember(&dir, account("ada@example.com", 1)).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir.join(FILE_NAME)), 0o600);
+        assert_eq!(mode(&dir), 0o700);
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_left_alone_and_not_quoted() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["refresh-secret", r#"{"format":2,"accounts":[]}"#, r#"{"format":1,"accounts":"refresh-secret"}"#] {
+            fs::write(dir.path().join(FILE_NAME), text).unwrap();
+            let error = Accounts::load(dir.path()).unwrap_err();
+            assert_eq!(error.code(), "sign_in_unreadable");
+            assert!(!format!("{error} {error:?}").contains("refresh-secret"), "{error:?}");
+            assert!(Accounts::remember(dir.path(), account("ada@example.com", 1)).is_err());
+            assert_eq!(fs::read_to_string(dir.path().join(FILE_NAME)).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let text = format!("{:?}", account("ada@example.com", 1));
+        assert!(!text.contains("secret"), "{text}");
+    }
+}

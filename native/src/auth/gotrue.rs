@@ -1,0 +1,120 @@
+//! The two requests of GoTrue that a device needs: a password for a session, a refresh token for the next one.
+//!
+//! It keeps nothing and repeats nothing of what the server wrote: an answer is a session or one of a few errors.
+
+use std::time::Duration;
+
+use marea_core::UserId;
+use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
+use reqwest::redirect::Policy;
+use serde::{Deserialize, Serialize};
+
+use super::accounts::normal_url;
+use super::{Account, Secret};
+use crate::{Error, clock};
+
+/// A sign-in is one small round trip. Ten seconds stand a bad mobile network and are short enough to wait for at a prompt.
+const TIMEOUT_MS: u64 = 10_000;
+
+#[derive(Serialize)]
+struct PasswordGrant<'a> {
+    email: &'a str,
+    password: &'a str,
+}
+
+#[derive(Serialize)]
+struct RefreshGrant<'a> {
+    refresh_token: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Session {
+    access_token: Secret,
+    refresh_token: Secret,
+    /// Seconds from now. The server's own `expires_at` is of no use to a device whose clock is off.
+    expires_in: i64,
+    user: SessionUser,
+}
+
+#[derive(Deserialize)]
+struct SessionUser {
+    id: UserId,
+}
+
+/// Signs in with an email and a password. Ends within ten seconds, whatever the server does.
+///
+/// # Errors
+///
+/// [`Error::Offline`] when the server cannot be reached in time, [`Error::SignInRefused`] when it does not accept the password,
+/// [`Error::SignInFailed`] when its answer is not a session, [`Error::InvalidServer`] for an address or key that cannot be used.
+pub async fn sign_in(url: &str, anon_key: &str, email: &str, password: &Secret) -> Result<Account, Error> {
+    let grant = PasswordGrant { email, password: password.expose() };
+    let session = request(url, anon_key, "password", &grant, || Error::SignInRefused).await?;
+    Ok(account_of(session, url, anon_key, email))
+}
+
+/// Spends the account's refresh token on a new session. GoTrue accepts each refresh token once.
+pub(super) async fn refresh(account: &Account) -> Result<Account, Error> {
+    let grant = RefreshGrant { refresh_token: account.refresh_token.expose() };
+    let (url, anon_key) = (&account.url, &account.anon_key);
+    let session = request(url, anon_key, "refresh_token", &grant, || Error::SignInEnded).await?;
+    if session.user.id != account.user_id {
+        // Another user's tokens must never send this user's queue.
+        return Err(Error::SignInEnded);
+    }
+    Ok(account_of(session, url, anon_key, &account.email))
+}
+
+fn account_of(session: Session, url: &str, anon_key: &str, email: &str) -> Account {
+    Account {
+        url: normal_url(url).to_owned(),
+        anon_key: anon_key.to_owned(),
+        email: email.to_owned(),
+        user_id: session.user.id,
+        access_token: session.access_token,
+        refresh_token: session.refresh_token,
+        expires_at: clock::unix_seconds().saturating_add(session.expires_in.max(0)),
+    }
+}
+
+async fn request(
+    url: &str,
+    anon_key: &str,
+    grant_type: &str,
+    grant: &impl Serialize,
+    refused: fn() -> Error,
+) -> Result<Session, Error> {
+    let mut key = HeaderValue::from_str(anon_key).map_err(|_| Error::InvalidServer { what: "anon key" })?;
+    key.set_sensitive(true);
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_millis(TIMEOUT_MS))
+        // A password does not follow a redirect.
+        .redirect(Policy::none())
+        .build()
+        .map_err(|_| Error::InvalidServer { what: "address" })?;
+    let address = format!("{}/auth/v1/token?grant_type={grant_type}", normal_url(url));
+    let answer = client.post(address).header("apikey", key).json(grant).send().await.map_err(|error| failure(&error))?;
+    let status = answer.status();
+    match status {
+        StatusCode::OK => {
+            answer.json().await.map_err(
+                |error| {
+                    if error.is_decode() { Error::SignInFailed { status: 200 } } else { failure(&error) }
+                },
+            )
+        }
+        // GoTrue says 400 for a wrong password and for a spent refresh token, later versions also 401, 403 and 422.
+        StatusCode::BAD_REQUEST
+        | StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN
+        | StatusCode::UNPROCESSABLE_ENTITY => Err(refused()),
+        // What a proxy says when the server behind it is away.
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Err(Error::Offline),
+        _ => Err(Error::SignInFailed { status: status.as_u16() }),
+    }
+}
+
+fn failure(error: &reqwest::Error) -> Error {
+    if error.is_builder() { Error::InvalidServer { what: "address" } } else { Error::Offline }
+}

@@ -1,0 +1,137 @@
+//! A remembered account as a source of access tokens: hands out the stored one, buys a new one when it is spent.
+//!
+//! It decides nothing about syncing. What went wrong last is kept for whoever wants to explain a missing token.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::accounts::{self, WriteLock};
+use super::{Account, Accounts, Secret, gotrue};
+use crate::tokens::{TokenFuture, TokenSource};
+use crate::{Error, clock};
+
+/// A token that ends within this time is replaced first, so that it does not end on its way.
+const EXPIRY_MARGIN_SECONDS: i64 = 30;
+
+/// Keeps one account of a data folder signed in. Cheap to clone.
+#[derive(Clone)]
+pub struct RememberedAccount {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dir: PathBuf,
+    /// The account as it was when this was made; the tokens in the file may be newer.
+    account: Account,
+    /// Signs in anew when the refresh token is spent.
+    password: Option<Secret>,
+    state: Mutex<State>,
+    /// One refresh at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    handed_out: Option<Secret>,
+    problem: Option<Error>,
+}
+
+impl RememberedAccount {
+    /// Keeps `account`, remembered in `dir`, signed in. With a password, a sign-in that has ended is made anew.
+    pub fn new(dir: &Path, account: Account, password: Option<Secret>) -> RememberedAccount {
+        let shared = Shared {
+            dir: dir.to_owned(),
+            account,
+            password,
+            state: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        };
+        RememberedAccount { shared: Arc::new(shared) }
+    }
+
+    /// Why there was no token the last time there was none. Taken, so that it is told once.
+    pub fn take_problem(&self) -> Option<Error> {
+        self.state().problem.take()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Both fields are replaced whole, so that a panic elsewhere cannot have left them half changed.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn token(&self, refused: bool) -> Option<Secret> {
+        let _turn = self.shared.turn.lock().await;
+        let found = self.stored_or_new(refused).await;
+        let mut state = self.state();
+        match found {
+            Ok(token) => {
+                state.problem = None;
+                state.handed_out = Some(token.clone());
+                Some(token)
+            }
+            Err(error) => {
+                state.problem = Some(error);
+                None
+            }
+        }
+    }
+
+    async fn stored_or_new(&self, refused: bool) -> Result<Secret, Error> {
+        let stored = self.stored()?;
+        if self.is_usable(&stored, refused) {
+            return Ok(stored.access_token);
+        }
+        let dir = self.shared.dir.clone();
+        let lock = tokio::task::spawn_blocking(move || accounts::lock(&dir)).await.map_err(|_| Error::Offline)??;
+        // Another process may have refreshed while this one waited.
+        let stored = self.stored()?;
+        if self.is_usable(&stored, refused) {
+            return Ok(stored.access_token);
+        }
+        match self.renew(&stored, &lock).await {
+            // The sync itself will find out that there is no network, and say so better than a missing token could.
+            Err(Error::Offline) if !refused => Ok(stored.access_token),
+            renewed => Ok(renewed?.access_token),
+        }
+    }
+
+    fn stored(&self) -> Result<Account, Error> {
+        let mine = &self.shared.account;
+        let accounts = Accounts::load(&self.shared.dir)?;
+        accounts.find_user(&mine.url, mine.user_id).cloned().ok_or(Error::SignInEnded)
+    }
+
+    fn is_usable(&self, account: &Account, refused: bool) -> bool {
+        let spent = account.expires_at <= clock::unix_seconds().saturating_add(EXPIRY_MARGIN_SECONDS);
+        let is_the_refused_one = refused && self.state().handed_out.as_ref() == Some(&account.access_token);
+        !spent && !is_the_refused_one
+    }
+
+    async fn renew(&self, stored: &Account, lock: &WriteLock) -> Result<Account, Error> {
+        let renewed = match (gotrue::refresh(stored).await, &self.shared.password) {
+            (Err(Error::SignInEnded), Some(password)) => {
+                let account = gotrue::sign_in(&stored.url, &stored.anon_key, &stored.email, password).await?;
+                if account.user_id != stored.user_id {
+                    return Err(Error::SignInEnded);
+                }
+                account
+            }
+            (renewed, _) => renewed?,
+        };
+        accounts::remember_locked(&self.shared.dir, renewed.clone(), lock)?;
+        Ok(renewed)
+    }
+}
+
+impl TokenSource for RememberedAccount {
+    fn access_token(&self, refused: bool) -> TokenFuture<'_> {
+        Box::pin(async move { Some(self.token(refused).await?.expose().to_owned()) })
+    }
+}
+
+impl fmt::Debug for RememberedAccount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RememberedAccount").field("dir", &self.shared.dir).finish_non_exhaustive()
+    }
+}

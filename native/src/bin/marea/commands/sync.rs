@@ -1,0 +1,73 @@
+//! `marea sync`: one conversation with the server, until nothing is left to say.
+
+use marea_native::{Outcome, SyncReport};
+use serde::Serialize;
+
+use crate::cli::Globals;
+use crate::failure::Failure;
+use crate::identity::{self, Identity};
+use crate::output::{Output, count};
+
+#[derive(Serialize)]
+struct Report {
+    outcome: Outcome,
+    /// Mutations that the server acknowledged in this run.
+    pushed: u32,
+    /// Rows that it sent.
+    pulled: u32,
+    /// Mutations that it refused in this run. They are kept.
+    rejected: u32,
+    /// Mutations still waiting.
+    pending: u32,
+}
+
+pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
+    let identity = identity::identify(globals)?;
+    let client = identity.open_to_sync()?;
+    let found = identity::runtime()?.block_on(client.sync())?;
+    client.close()?;
+    let report = Report {
+        outcome: found.outcome,
+        pushed: found.pushed,
+        pulled: found.pulled_rows,
+        rejected: found.rejected,
+        pending: found.pending,
+    };
+    output.result(&report, for_people)?;
+    failure(&found, &identity).map_or(Ok(()), Err)
+}
+
+fn for_people(report: &Report) -> String {
+    let sent = format!("Sent {}, received {}", report.pushed, count(report.pulled.into(), "row", "rows"));
+    let refused = match report.rejected {
+        0 => String::new(),
+        number => format!(", {number} refused by the server and kept"),
+    };
+    let waiting = match report.pending {
+        0 => ". Nothing is waiting.".into(),
+        number => format!(". {number} still waiting to be sent."),
+    };
+    format!("{sent}{refused}{waiting}\n")
+}
+
+/// Why the run ended before everything was said. The queue is kept in all these cases.
+fn failure(report: &SyncReport, identity: &Identity) -> Option<Failure> {
+    let kept = match report.pending {
+        0 => "nothing is waiting to be sent".into(),
+        number => format!("{number} kept for the next sync"),
+    };
+    let said = |code: &str, message: &str| match &report.last_error {
+        Some(error) => Failure::new(error.code.clone(), format!("{} ({kept})", error.message)),
+        None => Failure::new(code, format!("{message} ({kept})")),
+    };
+    match report.outcome {
+        Outcome::Done => None,
+        Outcome::Offline => Some(Failure::new("offline", format!("the server cannot be reached ({kept})"))),
+        Outcome::NeedToken => Some(match identity.token_problem() {
+            Some(problem) => Failure::new(problem.code(), format!("{problem} ({kept})")),
+            None => Failure::new("unauthorized", format!("the server does not accept the token; give a new one ({kept})")),
+        }),
+        Outcome::Refused => Some(said("refused", "the server refused the request")),
+        _ => Some(said("server_failed", "the server failed; try again later")),
+    }
+}

@@ -1,0 +1,108 @@
+//! Who the command works for: a token, a remembered account, or a sign-in; and with which server.
+//!
+//! It uses the network only to sign in an account that the folder does not know yet.
+
+use std::path::PathBuf;
+
+use marea_native::auth::{self, Account, Accounts, RememberedAccount};
+use marea_native::{Client, Config, Error, StaticToken, UserId};
+
+use crate::cli::Globals;
+use crate::failure::Failure;
+
+/// The user of this command, and how to speak to the server for them.
+pub(crate) struct Identity {
+    dir: PathBuf,
+    user_id: UserId,
+    server: Option<(String, String)>,
+    tokens: Tokens,
+}
+
+enum Tokens {
+    Given(String),
+    Remembered(RememberedAccount),
+}
+
+/// Finds out who is asking.
+pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
+    let dir = globals
+        .dir()
+        .ok_or_else(|| Failure::usage("say which folder holds the mirror: --dir DIR or MAREA_DIR"))?;
+    if let Some(token) = globals.token() {
+        let user_id = auth::user_of_token(token.expose())?;
+        let server = globals.url().zip(globals.anon_key()).map(|(url, key)| (url.to_owned(), key.to_owned()));
+        return Ok(Identity { dir, user_id, server, tokens: Tokens::Given(token.expose().to_owned()) });
+    }
+    let known = Accounts::load(&dir)?.find(globals.url(), globals.email()).cloned();
+    let account = match known {
+        Some(account) => account,
+        None => sign_in(globals, &dir)?,
+    };
+    let server = Some((account.url.clone(), globals.anon_key().unwrap_or(&account.anon_key).to_owned()));
+    let user_id = account.user_id;
+    let tokens = Tokens::Remembered(RememberedAccount::new(&dir, account, globals.password().cloned()));
+    Ok(Identity { dir, user_id, server, tokens })
+}
+
+fn sign_in(globals: &Globals, dir: &std::path::Path) -> Result<Account, Failure> {
+    let (Some(email), Some(password)) = (globals.email(), globals.password()) else {
+        return Err(Failure::usage(
+            "nobody has signed in here yet: give --email and --password (or MAREA_EMAIL and MAREA_PASSWORD), or --token",
+        ));
+    };
+    let (Some(url), Some(anon_key)) = (globals.url(), globals.anon_key()) else {
+        return Err(Failure::usage(
+            "signing in needs the server: give --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)",
+        ));
+    };
+    let account = runtime()?.block_on(auth::sign_in(url, anon_key, email, password)).map_err(|error| match error {
+        Error::Offline => Failure::new(
+            "offline",
+            "the server cannot be reached, and nobody has signed in on this folder with that email and server before; \
+             sign in once with a network, then everything but `sync` works without one",
+        ),
+        error => error.into(),
+    })?;
+    Accounts::remember(dir, account.clone())?;
+    Ok(account)
+}
+
+impl Identity {
+    pub(crate) fn user_id(&self) -> UserId {
+        self.user_id
+    }
+
+    /// Opens the user's mirror to read and record. Uses no network.
+    pub(crate) fn open(&self) -> Result<Client, Failure> {
+        Ok(Client::open(Config::new(&self.dir, self.user_id))?)
+    }
+
+    /// Opens the user's mirror to sync.
+    pub(crate) fn open_to_sync(&self) -> Result<Client, Failure> {
+        let (url, anon_key) = self
+            .server
+            .as_ref()
+            .ok_or_else(|| Failure::usage("say which server: --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)"))?;
+        let config = Config::new(&self.dir, self.user_id).server(url, anon_key);
+        Ok(Client::open(match &self.tokens {
+            Tokens::Given(token) => config.tokens(StaticToken::new(token.as_str())),
+            Tokens::Remembered(account) => config.tokens(account.clone()),
+        })?)
+    }
+
+    /// Why there was no access token, when signing in or refreshing is what failed.
+    pub(crate) fn token_problem(&self) -> Option<Error> {
+        match &self.tokens {
+            Tokens::Given(_) => None,
+            Tokens::Remembered(account) => account.take_problem(),
+        }
+    }
+}
+
+/// For the commands that use the network: one thread is plenty for one conversation.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("internal", format!("the system gave no runtime: {error}")))
+}

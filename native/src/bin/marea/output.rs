@@ -1,0 +1,101 @@
+//! What the command writes: one JSON document or plain text on stdout, failures on stderr. Decides nothing about content.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::failure::Failure;
+
+/// Where results and failures go, and in which form.
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Output {
+        Output { json }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The result of the command: `value` as JSON, or what `for_people` makes of it.
+    pub(crate) fn result<T: Serialize>(&self, value: &T, for_people: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        if !self.json {
+            self.text(&for_people(value));
+            return Ok(());
+        }
+        let text = serde_json::to_string(value)
+            .map_err(|_| Failure::new("internal", "the result could not be written as JSON; please report this"))?;
+        self.text(&format!("{text}\n"));
+        Ok(())
+    }
+
+    /// Plain text on stdout. A reader that has gone away (`marea ... | head`) is no failure: the work is done.
+    pub(crate) fn text(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    }
+
+    /// The failure, on stderr.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        let text = if self.json {
+            format!("{}\n", json!({"error": {"code": failure.code, "message": failure.message}}))
+        } else if failure.message.ends_with('\n') {
+            failure.message.clone()
+        } else if failure.code == "usage" {
+            format!("error: {}\n", failure.message)
+        } else {
+            format!("error ({}): {}\n", failure.code, failure.message)
+        };
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+/// `1 session`, `2 sessions`.
+pub(crate) fn count(number: i64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Lines of a label and a text, the texts under each other.
+pub(crate) fn aligned(lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    lines.iter().map(|(label, text)| format!("{label:width$}  {text}\n")).collect()
+}
+
+/// A table: the first column to the left, the numbers to the right.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (column, cell) in cells.enumerate() {
+            let width = widths[column];
+            text += &if column == 0 { format!("{cell:<width$}") } else { format!("  {cell:>width$}") };
+        }
+        text.trim_end().to_owned() + "\n"
+    };
+    let mut text = line(&mut head.iter().copied());
+    for row in rows {
+        text += &line(&mut row.iter().map(String::as_str));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["2026-11-23".into(), "2".into()], vec!["Total".into(), "120".into()]];
+        assert_eq!(table(&["Day", "Minutes"], &rows), "Day         Minutes\n2026-11-23        2\nTotal           120\n");
+        assert_eq!(aligned(&[("A", "1".into()), ("Long", "2".into())]), "A     1\nLong  2\n");
+        assert_eq!((count(1, "day", "days"), count(0, "day", "days")), ("1 day".into(), "0 days".into()));
+    }
+}

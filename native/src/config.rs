@@ -1,0 +1,69 @@
+//! What a [`Client`](crate::Client) is opened with. Checks nothing: opening does.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use marea_core::UserId;
+
+use crate::tokens::TokenSource;
+
+/// Which folder, whose mirror, which server.
+///
+/// Only the folder and the user are needed to record and to read; a server and tokens are needed to sync.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) dir: PathBuf,
+    pub(crate) user_id: UserId,
+    pub(crate) server: Option<Server>,
+    pub(crate) tokens: Option<Arc<dyn TokenSource>>,
+}
+
+/// The address of PostgREST's gateway and the key that it asks of every caller. The key is public.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) anon_key: String,
+}
+
+impl Config {
+    /// A mirror for `user_id` at `dir/<user_id>.sqlite3`. The folder is made when it is missing, for this account only.
+    pub fn new(dir: impl Into<PathBuf>, user_id: UserId) -> Config {
+        Config { dir: dir.into(), user_id, server: None, tokens: None }
+    }
+
+    /// The server to sync with: the address before `/rest/v1`, and the project's anon key.
+    #[must_use]
+    pub fn server(mut self, url: impl Into<String>, anon_key: impl Into<String>) -> Config {
+        self.server = Some(Server { url: url.into(), anon_key: anon_key.into() });
+        self
+    }
+
+    /// Where access tokens come from: a closure, a [`StaticToken`](crate::StaticToken), or a
+    /// [`RememberedAccount`](crate::auth::RememberedAccount).
+    #[must_use]
+    pub fn tokens(mut self, source: impl TokenSource + 'static) -> Config {
+        self.tokens = Some(Arc::new(source));
+        self
+    }
+
+    /// The file that the mirror is in: one for each user, so that two people on one machine never mix.
+    pub(crate) fn mirror_path(&self) -> PathBuf {
+        mirror_path(&self.dir, self.user_id)
+    }
+}
+
+fn mirror_path(dir: &Path, user_id: UserId) -> PathBuf {
+    dir.join(format!("{user_id}.sqlite3"))
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Config")
+            .field("dir", &self.dir)
+            .field("user_id", &self.user_id)
+            .field("server", &self.server.as_ref().map(|server| server.url.as_str()))
+            .finish_non_exhaustive()
+    }
+}

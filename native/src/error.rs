@@ -1,0 +1,97 @@
+//! What can go wrong on the desktop, grouped by who can mend it. Carries no token, no password and nothing a learner wrote.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a call failed. [`Error::code`] is stable and meant for programs; the text says what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine refused the call or its mirror failed. Its code passes through.
+    #[error(transparent)]
+    Engine(#[from] marea_core::Error),
+
+    /// A file or folder of the client could not be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Files {
+        /// What was tried, as a verb: "read", "create".
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The file of remembered sign-ins is not one that this program can read. It is left as it is.
+    #[error("{} cannot be understood ({problem}); move it away and sign in again", path.display())]
+    AccountsUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+
+    /// `sync` on a client that was opened without a server or without tokens.
+    #[error("this client was opened without {missing}; give Config::{missing} to sync")]
+    NotConfigured {
+        /// The method of `Config` that was not called.
+        missing: &'static str,
+    },
+
+    /// The text given as an access token has no user in it.
+    #[error("the token is not an access token of a signed-in user: {problem}")]
+    NotAToken {
+        /// What is wrong with it. Never the token.
+        problem: &'static str,
+    },
+
+    /// The address or the anon key cannot be used in a request.
+    #[error("the server's {what} cannot be used in a request; check it for typing errors")]
+    InvalidServer {
+        /// "address" or "anon key".
+        what: &'static str,
+    },
+
+    /// The sign-in service could not be reached in time. Recorded work is safe; try again with a network.
+    #[error("the server cannot be reached, and signing in needs it; try again when it can")]
+    Offline,
+
+    /// The sign-in service does not accept this email and password.
+    #[error("the server does not accept this email and password; check both")]
+    SignInRefused,
+
+    /// The remembered sign-in has ended (signed out elsewhere, or unused for too long). The queue is kept.
+    #[error("the sign-in of this device has ended; sign in again with the email and the password (the queue is kept)")]
+    SignInEnded,
+
+    /// The sign-in service answered with something that is not a session.
+    #[error("the sign-in service failed (HTTP status {status}); try again later")]
+    SignInFailed {
+        /// The HTTP status of its answer.
+        status: u16,
+    },
+}
+
+impl Error {
+    /// A stable name for programs, from one table with the engine's codes.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Engine(error) => error.code(),
+            Error::Files { .. } => "storage_failed",
+            Error::AccountsUnreadable { .. } => "sign_in_unreadable",
+            Error::NotConfigured { .. } | Error::NotAToken { .. } | Error::InvalidServer { .. } => "invalid_input",
+            Error::Offline => "offline",
+            Error::SignInRefused | Error::SignInEnded => "unauthorized",
+            Error::SignInFailed { .. } => "server_failed",
+        }
+    }
+
+    /// Whether the same call may succeed later without anything being changed by hand.
+    pub fn may_retry(&self) -> bool {
+        match self {
+            Error::Engine(error) => error.may_retry(),
+            Error::Offline | Error::SignInFailed { .. } => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Where access tokens come from: the app's own sign-in, or [`crate::auth`].
+//!
+//! The client asks for a token for each request and never keeps one.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use zeroize::Zeroizing;
+
+/// What [`TokenSource::access_token`] answers with: an access token, or `None` when there is none to be had now.
+pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Option<String>> + Send + 'a>>;
+
+/// Gives the client the signed-in user's access token (a JWT whose `sub` is the user).
+///
+/// Any `Fn(bool) -> impl Future<Output = Option<String>>` is one.
+pub trait TokenSource: Send + Sync {
+    /// The current access token. `refused` is true when the server did not accept the last one, so that handing out the same
+    /// token again is of no use. `None` leaves the queue as it is and ends the sync with
+    /// [`Outcome::NeedToken`](crate::Outcome::NeedToken).
+    fn access_token(&self, refused: bool) -> TokenFuture<'_>;
+}
+
+impl<F, R> TokenSource for F
+where
+    F: Fn(bool) -> R + Send + Sync,
+    R: Future<Output = Option<String>> + Send + 'static,
+{
+    fn access_token(&self, refused: bool) -> TokenFuture<'_> {
+        Box::pin(self(refused))
+    }
+}
+
+/// One token and no way to a newer one: when the server refuses it, there is none.
+pub struct StaticToken(Zeroizing<String>);
+
+impl StaticToken {
+    /// A source that gives this token until it is refused.
+    pub fn new(token: impl Into<String>) -> StaticToken {
+        StaticToken(Zeroizing::new(token.into()))
+    }
+}
+
+impl TokenSource for StaticToken {
+    fn access_token(&self, refused: bool) -> TokenFuture<'_> {
+        let token = (!refused).then(|| self.0.to_string());
+        Box::pin(std::future::ready(token))
+    }
+}
+
+impl fmt::Debug for StaticToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("StaticToken(redacted)")
+    }
+}
