@@ -1,0 +1,224 @@
+//! Running other programs: one builder, three ways to treat the output, and errors that say what to look at.
+//!
+//! There is no shell in between, so nothing needs quoting.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{clock::Stopwatch, paths};
+
+/// How much of a failed program's output its error repeats, in lines.
+const TAIL_LINES: usize = 40;
+
+/// A program about to be run, from the workspace's root unless told otherwise.
+pub(crate) struct Run {
+    command: Command,
+    limit: Option<Duration>,
+}
+
+/// How a program ended.
+pub(crate) struct Ended {
+    /// Whether the program itself said that it succeeded.
+    pub(crate) success: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Which of the two streams a line came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Out,
+    Err,
+}
+
+impl Run {
+    pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(program);
+        command.current_dir(paths::root()).stdin(Stdio::null());
+        Self { command, limit: None }
+    }
+
+    pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    pub(crate) fn dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Ends the program when it has taken this long.
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The program and its arguments, for messages.
+    pub(crate) fn line(&self) -> String {
+        let program = Path::new(self.command.get_program());
+        let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+        self.command.get_args().fold(name, |line, argument| format!("{line} {}", argument.to_string_lossy()))
+    }
+
+    /// The command, for a caller that keeps the child itself.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
+    /// Runs with the output going straight to the terminal.
+    pub(crate) fn show(mut self) -> Result<()> {
+        let line = self.line();
+        let status = self.command.status().with_context(|| format!("cannot run `{line}`"))?;
+        if !status.success() {
+            bail!("`{line}` failed ({status})");
+        }
+        Ok(())
+    }
+
+    /// Runs silently and returns standard output; fails, with the end of the output, unless the program succeeds.
+    pub(crate) fn read(self) -> Result<String> {
+        Ok(self.watch(|_, _| ())?.stdout)
+    }
+
+    /// Runs, handing every line to `on_line` as it comes; fails, with the end of the output, unless the program
+    /// succeeds.
+    pub(crate) fn watch(self, on_line: impl FnMut(Stream, &str)) -> Result<Ended> {
+        let line = self.line();
+        let ended = self.observe(on_line)?;
+        if !ended.success {
+            let said = if ended.stderr.trim().is_empty() { &ended.stdout } else { &ended.stderr };
+            bail!("`{line}` failed:\n{}", tail(said, TAIL_LINES));
+        }
+        Ok(ended)
+    }
+
+    /// Runs, handing every line to `on_line` as it comes; a program that fails is not an error here.
+    pub(crate) fn observe(mut self, mut on_line: impl FnMut(Stream, &str)) -> Result<Ended> {
+        let line = self.line();
+        let watch = Stopwatch::start();
+        let mut child = self
+            .command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run `{line}`"))?;
+        let (sender, receiver) = mpsc::channel();
+        if let Some(out) = child.stdout.take() {
+            forward(Stream::Out, out, sender.clone());
+        }
+        if let Some(err) = child.stderr.take() {
+            forward(Stream::Err, err, sender);
+        }
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        loop {
+            let received = match self.limit {
+                None => receiver.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(limit) => receiver.recv_timeout(limit.saturating_sub(watch.elapsed())),
+            };
+            match received {
+                Ok((stream, text)) => {
+                    on_line(stream, &text);
+                    let kept = if stream == Stream::Out { &mut stdout } else { &mut stderr };
+                    kept.push_str(&text);
+                    kept.push('\n');
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    child.kill().with_context(|| format!("cannot stop `{line}`"))?;
+                    child.wait()?;
+                    bail!("`{line}` was stopped after {} s without an end", watch.elapsed().as_secs());
+                }
+            }
+        }
+        let success = child.wait()?.success();
+        Ok(Ended { success, stdout, stderr })
+    }
+}
+
+/// Sends a stream's lines on, from a thread of its own, until the stream ends.
+fn forward(stream: Stream, source: impl Read + Send + 'static, sender: mpsc::Sender<(Stream, String)>) {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(source);
+        let mut line = Vec::new();
+        while matches!(reader.read_until(b'\n', &mut line), Ok(count) if count > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+            line.clear();
+            if sender.send((stream, text)).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+/// The last `count` lines of a text.
+pub(crate) fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tail_keeps_the_end() {
+        assert_eq!(tail("a\nb\nc\n", 2), "b\nc");
+        assert_eq!(tail("a", 2), "a");
+        assert_eq!(tail("", 2), "");
+    }
+
+    #[test]
+    fn a_failure_repeats_what_the_program_said() {
+        let error = Run::new("sh").args(["-c", "echo the reason >&2; exit 3"]).read().unwrap_err();
+        assert!(format!("{error:#}").contains("the reason"), "{error:#}");
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_named() {
+        let error = Run::new("marea-no-such-program").read().unwrap_err();
+        assert!(format!("{error:#}").contains("marea-no-such-program"), "{error:#}");
+    }
+
+    #[test]
+    fn a_program_past_its_limit_is_stopped() {
+        let error = Run::new("sleep").arg("600").limit(Duration::from_millis(50)).read().unwrap_err();
+        assert!(format!("{error:#}").contains("was stopped"), "{error:#}");
+    }
+
+    #[test]
+    fn both_streams_are_kept_apart() {
+        let mut seen = Vec::new();
+        let ended = Run::new("sh")
+            .args(["-c", "echo out; echo err >&2"])
+            .watch(|stream, line| seen.push((stream == Stream::Out, line.to_owned())))
+            .unwrap();
+        assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("out\n", "err\n"));
+        seen.sort();
+        assert_eq!(seen, [(false, "err".to_owned()), (true, "out".to_owned())]);
+    }
+}

@@ -1,0 +1,76 @@
+//! Getting what is missing: rustup, apt and npm, in this order, each at most once.
+//!
+//! A way that fails is said and the next is tried; whether everything is there in the end is for the caller to
+//! look, not for this file to believe.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::Result;
+
+use super::{Fix, Missing, apt, compiler};
+use crate::{paths, run::Run, say::Step};
+
+/// rustup retries for minutes when its servers cannot be reached; the target itself is 20 MB.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(90);
+
+pub(crate) fn all(missing: &[&Missing]) {
+    let mut wanted = BTreeSet::new();
+    let mut npm = false;
+    for fix in missing.iter().map(|missing| &missing.fix) {
+        match fix {
+            Fix::RustTarget { or_apt } => {
+                if !add_rust_target() {
+                    wanted.extend(or_apt.iter().cloned());
+                }
+            }
+            Fix::Apt(packages) => wanted.extend(packages.iter().cloned()),
+            Fix::NpmPackages => npm = true,
+            Fix::None => (),
+        }
+    }
+    if !wanted.is_empty() {
+        install_packages(&wanted);
+    }
+    if npm && paths::on_path("npm").is_some() {
+        attempt("npm ci", |step| {
+            step.run(Run::new("npm").args(["ci", "--no-audit", "--no-fund"])).map(|_| ())
+        });
+    }
+}
+
+/// Whether rustup brought the target.
+fn add_rust_target() -> bool {
+    if paths::on_path("rustup").is_none() {
+        return false;
+    }
+    let label = format!("rustup target add {}", compiler::TARGET);
+    attempt(&label, |step| {
+        let rustup = Run::new("rustup").args(["target", "add", compiler::TARGET]).limit(RUSTUP_LIMIT);
+        // One try: the answer to an unreachable server is another way, not another try.
+        step.run(rustup.env("RUSTUP_MAX_RETRIES", "0")).map(|_| ())
+    })
+}
+
+fn install_packages(wanted: &BTreeSet<apt::Wanted>) {
+    // Why not is said with each thing that stays missing.
+    if apt::usable().is_err() {
+        return;
+    }
+    if let Err(error) = apt::update().and_then(|()| apt::install(wanted)) {
+        eprintln!("  ✗ {error:#}");
+    }
+}
+
+fn attempt(label: &str, work: impl FnOnce(&Step) -> Result<()>) -> bool {
+    let step = Step::start(label);
+    match work(&step) {
+        Ok(()) => {
+            step.done();
+            true
+        }
+        Err(error) => {
+            step.failed(&format!("{error:#}"));
+            false
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Compiling `marea-wasm` for the browser, whichever compiler setup found.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    paths,
+    run::Run,
+    setup::{TARGET, Tools, WasmCompiler, system_run},
+};
+
+/// The profile in Cargo.toml that makes the module small.
+const PROFILE: &str = "wasm";
+
+/// Compiles the module and says where it is.
+pub(crate) fn module(tools: &Tools) -> Result<PathBuf> {
+    cargo(tools, "build").show()?;
+    let module = target_dir(&tools.compiler).join(TARGET).join(PROFILE).join("marea_wasm.wasm");
+    if !module.is_file() {
+        bail!("cargo succeeded, but {} is not there", module.display());
+    }
+    Ok(module)
+}
+
+/// Denies warnings: with clippy where the toolchain has it for the target, else by compiling with a cargo that can
+/// turn warnings into errors without compiling anything anew.
+pub(crate) fn lint(tools: &Tools) -> Result<()> {
+    match tools.compiler {
+        WasmCompiler::Ready => cargo(tools, "clippy").args(["--", "-D", "warnings"]).show(),
+        WasmCompiler::System { .. } | WasmCompiler::SystemWithSource { .. } => {
+            cargo(tools, "build").args(["-Zwarnings", "--config", "build.warnings=\"deny\""]).show()
+        }
+    }
+}
+
+/// Debian's compiler has a folder of its own: two compilers in one would rebuild each other's work every time.
+fn target_dir(compiler: &WasmCompiler) -> PathBuf {
+    match compiler {
+        WasmCompiler::Ready => paths::target(),
+        WasmCompiler::System { .. } | WasmCompiler::SystemWithSource { .. } => {
+            paths::target().join("wasm-build")
+        }
+    }
+}
+
+/// A cargo command over `marea-wasm`.
+fn cargo(tools: &Tools, subcommand: &str) -> Run {
+    let (run, build_std): (Run, &[&str]) = match &tools.compiler {
+        WasmCompiler::Ready => (Run::new("cargo"), &[]),
+        WasmCompiler::System { rustc, cargo } => (system(rustc, cargo), &[]),
+        WasmCompiler::SystemWithSource { rustc, cargo, linker } => {
+            let run = system(rustc, cargo).env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+            (run, &["-Zbuild-std=std,panic_abort"])
+        }
+    };
+    run.env("CC_wasm32_unknown_unknown", &tools.clang.clang)
+        .env("AR_wasm32_unknown_unknown", &tools.clang.ar)
+        .env("CARGO_TARGET_DIR", target_dir(&tools.compiler))
+        .args([subcommand, "--profile", PROFILE, "--target", TARGET, "--package", "marea-wasm"])
+        .args(build_std)
+}
+
+/// The system's cargo, told to use the system's compiler, which may build the standard library although it is a
+/// stable one.
+fn system(rustc: &std::path::Path, cargo: &std::path::Path) -> Run {
+    system_run(cargo)
+        .env("RUSTC", rustc)
+        .env("RUSTDOC", rustc.with_file_name("rustdoc"))
+        .env("RUSTC_BOOTSTRAP", "1")
+}

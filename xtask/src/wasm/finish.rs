@@ -1,0 +1,96 @@
+//! From the compiled module to `wasm/pkg/`: JavaScript glue, TypeScript types, and a smaller module.
+
+use std::{
+    fs::{self, File},
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use super::Effort;
+use crate::{paths, run::Run, say::Step};
+
+/// What rustc may emit for this target and every browser of the last years has; wasm-opt refuses the rest.
+const FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-reference-types",
+    "--enable-multivalue",
+];
+
+/// The files that the generator leaves in `wasm/pkg/`.
+const OUTPUTS: [&str; 4] =
+    ["marea_wasm.js", "marea_wasm.d.ts", "marea_wasm_bg.wasm", "marea_wasm_bg.wasm.d.ts"];
+
+/// Generates and optimises, unless that has been done for exactly this module with exactly these tools.
+pub(crate) fn package(module: &Path, effort: Effort) -> Result<()> {
+    let out = paths::root().join("wasm").join("pkg");
+    let note = paths::notes().join("wasm-pkg");
+    fs::create_dir_all(paths::notes())?;
+    // Two builds at once (an editor's and a person's) would write the same files.
+    let lock = File::create(paths::notes().join("wasm-pkg.lock"))?;
+    lock.lock()?;
+    // Building the generator costs nothing when nothing changed, and tells whether it did.
+    let generator = build_generator()?;
+    let fingerprint = fingerprint(&[module, &generator, &paths::root().join("package-lock.json")], effort)?;
+    let whole = OUTPUTS.iter().all(|name| out.join(name).is_file());
+    if whole && fs::read_to_string(&note).is_ok_and(|known| known == fingerprint) {
+        return Ok(());
+    }
+    // A half-finished package must not pass for a finished one.
+    let _ = fs::remove_file(&note);
+    let step = Step::start("generate the module's JavaScript and types");
+    step.run(Run::new(&generator).arg(module).arg(&out))?;
+    step.done();
+    if effort == Effort::Release {
+        optimise(&out.join("marea_wasm_bg.wasm"))?;
+    }
+    fs::write(&note, fingerprint).with_context(|| format!("cannot write {}", note.display()))
+}
+
+/// The generator of the version in Cargo.lock.
+fn build_generator() -> Result<PathBuf> {
+    Run::new("cargo").args(["build", "--quiet", "--package", "marea-bindgen"]).show()?;
+    Ok(paths::target().join("debug").join(format!("marea-bindgen{}", std::env::consts::EXE_SUFFIX)))
+}
+
+fn optimise(module: &Path) -> Result<()> {
+    let step = Step::start("make the module smaller (wasm-opt)");
+    let smaller = module.with_extension("opt");
+    step.run(
+        Run::new(paths::npm_bin("wasm-opt")).arg("-Os").args(FEATURES).arg(module).arg("-o").arg(&smaller),
+    )?;
+    fs::rename(&smaller, module)?;
+    step.done();
+    Ok(())
+}
+
+/// A few characters that change when any of the files or the effort does.
+fn fingerprint(files: &[&Path], effort: Effort) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        fs::read(file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
+    }
+    Ok(format!("{:016x} {effort:?}", hasher.finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_follows_content_and_effort() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("module");
+        fs::write(&file, "one").unwrap();
+        let first = fingerprint(&[&file], Effort::Release).unwrap();
+        assert_eq!(first, fingerprint(&[&file], Effort::Release).unwrap());
+        assert_ne!(first, fingerprint(&[&file], Effort::Dev).unwrap());
+        fs::write(&file, "two").unwrap();
+        assert_ne!(first, fingerprint(&[&file], Effort::Release).unwrap());
+        assert!(fingerprint(&[&dir.path().join("absent")], Effort::Dev).is_err());
+    }
+}
