@@ -1,0 +1,529 @@
+-- 001: the app's tables that Marea keeps in step with its devices.
+--
+-- Makes user_api_keys, user_progress and export_history (8, 25 and 18 columns) with row level security, and folds every
+-- completed session into its learner's progress. Adds to sessions one trigger and nothing else.
+-- Needs users, sessions, auth.uid() and the roles anon, authenticated, service_role; looks for them before it changes
+-- anything. One transaction; run twice, the second run changes nothing. Taken back by 001_schema_alignment_rollback.sql,
+-- counted by validate_001.sql.
+
+BEGIN;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- What must be here before anything is changed
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    missing TEXT;
+BEGIN
+    SELECT string_agg('  - ' || problem, E'\n' ORDER BY place, problem) INTO missing
+    FROM (
+        SELECT 1 AS place, format('role %s', name) AS problem
+        FROM unnest(ARRAY['anon', 'authenticated', 'service_role']) AS name
+        WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+        UNION ALL
+        SELECT 2, 'function auth.uid() returning uuid (the id of the signed-in user)'
+        WHERE NOT EXISTS (
+            SELECT FROM pg_proc AS function JOIN pg_namespace AS schema ON schema.oid = function.pronamespace
+            WHERE schema.nspname = 'auth' AND function.proname = 'uid' AND function.pronargs = 0
+              AND function.prorettype = 'uuid'::regtype
+        )
+        UNION ALL
+        SELECT 3, format('table public.%s', name)
+        FROM unnest(ARRAY['users', 'sessions']) AS name
+        WHERE to_regclass('public.' || name) IS NULL
+        UNION ALL
+        SELECT 4, format('column public.%s.%s of type %s', wanted.relation, wanted.name, wanted.type)
+        FROM (VALUES
+            ('users', 'id', 'uuid'),
+            ('sessions', 'id', 'uuid'),
+            ('sessions', 'user_id', 'uuid'),
+            ('sessions', 'ended_at', 'timestamp with time zone'),
+            ('sessions', 'duration_minutes', 'integer'),
+            ('sessions', 'images_processed', 'integer'),
+            ('sessions', 'descriptions_generated', 'integer'),
+            ('sessions', 'qa_attempts', 'integer'),
+            ('sessions', 'qa_correct', 'integer'),
+            ('sessions', 'vocabulary_learned', 'integer'),
+            ('sessions', 'session_data', 'jsonb')
+        ) AS wanted (relation, name, type)
+        WHERE to_regclass('public.' || wanted.relation) IS NOT NULL
+          AND NOT EXISTS (
+            SELECT FROM pg_attribute
+            WHERE attrelid = to_regclass('public.' || wanted.relation) AND attname = wanted.name
+              AND NOT attisdropped AND format_type(atttypid, NULL) = wanted.type
+          )
+        UNION ALL
+        SELECT 5, 'a primary key or unique constraint on public.users (id)'
+        WHERE to_regclass('public.users') IS NOT NULL
+          AND NOT EXISTS (
+            SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = to_regclass('public.users') AND i.indisunique AND i.indnkeyatts = 1
+              AND i.indpred IS NULL AND a.attname = 'id'
+          )
+        UNION ALL
+        SELECT 6, format('public.%s is in the way: it exists, but not as this migration makes it', standing.name)
+        FROM (VALUES ('user_api_keys', 8), ('user_progress', 25), ('export_history', 18)) AS standing (name, columns)
+        WHERE to_regclass('public.' || standing.name) IS NOT NULL
+          AND standing.columns <> (
+            SELECT count(*) FROM pg_attribute
+            WHERE attrelid = to_regclass('public.' || standing.name) AND attnum > 0 AND NOT attisdropped
+          )
+    ) AS problems;
+
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION E'Marea 001 cannot be applied; nothing was changed. Missing:\n%', missing
+            USING HINT = 'docs/migrations/001-schema-alignment.md says what each is for.';
+    END IF;
+
+    IF to_regclass('public.user_api_keys') IS NOT NULL AND to_regclass('public.user_progress') IS NOT NULL
+       AND to_regclass('public.export_history') IS NOT NULL THEN
+        RAISE NOTICE 'Marea 001 stands already: this run changes nothing.';
+    END IF;
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- user_api_keys: third-party API keys, sealed on the device
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS public.user_api_keys (
+    id                UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id           UUID NOT NULL UNIQUE REFERENCES public.users (id) ON DELETE CASCADE,
+    openai_api_key    TEXT CONSTRAINT user_api_keys_openai_sealed CHECK (
+        openai_api_key ~ '^marea[1-9][0-9]*(\.[A-Za-z0-9_-]+){2,12}$' AND length(openai_api_key) <= 4096),
+    unsplash_api_key  TEXT CONSTRAINT user_api_keys_unsplash_sealed CHECK (
+        unsplash_api_key ~ '^marea[1-9][0-9]*(\.[A-Za-z0-9_-]+){2,12}$' AND length(unsplash_api_key) <= 4096),
+    anthropic_api_key TEXT CONSTRAINT user_api_keys_anthropic_sealed CHECK (
+        anthropic_api_key ~ '^marea[1-9][0-9]*(\.[A-Za-z0-9_-]+){2,12}$' AND length(anthropic_api_key) <= 4096),
+    last_validated_at TIMESTAMPTZ,
+    created_at        TIMESTAMPTZ NOT NULL DEFAULT now(),
+    updated_at        TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+COMMENT ON TABLE public.user_api_keys IS
+    'One row per user: API keys sealed on the device. The server holds ciphertext only and cannot open it.';
+COMMENT ON COLUMN public.user_api_keys.id IS 'Row id; made by the server; never changes (once).';
+COMMENT ON COLUMN public.user_api_keys.user_id IS 'Owner; from the token of the writer; never changes (once).';
+COMMENT ON COLUMN public.user_api_keys.openai_api_key IS
+    'Sealed envelope (marea1....), at most 4096 characters, NULL = none; written by devices; register.';
+COMMENT ON COLUMN public.user_api_keys.unsplash_api_key IS
+    'Sealed envelope (marea1....), at most 4096 characters, NULL = none; written by devices; register.';
+COMMENT ON COLUMN public.user_api_keys.anthropic_api_key IS
+    'Sealed envelope (marea1....), at most 4096 characters, NULL = none; written by devices; register.';
+COMMENT ON COLUMN public.user_api_keys.last_validated_at IS
+    'When a device last saw the providers accept its keys; written by devices; register.';
+COMMENT ON COLUMN public.user_api_keys.created_at IS 'When the row was made; server clock; never changes (once).';
+COMMENT ON COLUMN public.user_api_keys.updated_at IS 'When the row was last written; set by trigger; not synced as a change.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- user_progress: what a learner has done, all sessions and awards together
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS public.user_progress (
+    id                              UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id                         UUID NOT NULL UNIQUE REFERENCES public.users (id) ON DELETE CASCADE,
+    total_descriptions              INTEGER NOT NULL DEFAULT 0,
+    total_images                    INTEGER NOT NULL DEFAULT 0,
+    total_questions_answered        INTEGER NOT NULL DEFAULT 0,
+    total_questions_correct         INTEGER NOT NULL DEFAULT 0,
+    total_vocabulary_learned        INTEGER NOT NULL DEFAULT 0,
+    total_sessions                  INTEGER NOT NULL DEFAULT 0,
+    total_time_spent_minutes        INTEGER NOT NULL DEFAULT 0,
+    current_streak_days             INTEGER NOT NULL DEFAULT 0,
+    longest_streak_days             INTEGER NOT NULL DEFAULT 0,
+    total_points                    INTEGER NOT NULL DEFAULT 0,
+    average_accuracy                NUMERIC(5, 2) NOT NULL DEFAULT 0,
+    average_completion_time_seconds INTEGER NOT NULL DEFAULT 0,
+    mastered_words_count            INTEGER NOT NULL DEFAULT 0,
+    learning_words_count            INTEGER NOT NULL DEFAULT 0,
+    new_words_count                 INTEGER NOT NULL DEFAULT 0,
+    achievements                    JSONB NOT NULL DEFAULT '{}' CONSTRAINT user_progress_achievements_object
+        CHECK (jsonb_typeof(achievements) = 'object'),
+    last_activity_at                TIMESTAMPTZ,
+    last_description_at             TIMESTAMPTZ,
+    last_qa_session_at              TIMESTAMPTZ,
+    last_vocabulary_practice_at     TIMESTAMPTZ,
+    last_active_on                  DATE,
+    created_at                      TIMESTAMPTZ NOT NULL DEFAULT now(),
+    updated_at                      TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+CREATE INDEX IF NOT EXISTS user_progress_last_activity_at_idx ON public.user_progress (last_activity_at DESC);
+
+COMMENT ON TABLE public.user_progress IS
+    'One row per user: the fold of all completed sessions and awards. Written by triggers, read by everybody.';
+COMMENT ON COLUMN public.user_progress.id IS 'Row id; made by the server; never changes (once).';
+COMMENT ON COLUMN public.user_progress.user_id IS 'The learner; never changes (once).';
+COMMENT ON COLUMN public.user_progress.total_descriptions IS 'Descriptions generated, count; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.total_images IS 'Images processed, count; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.total_questions_answered IS 'Questions answered, count; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.total_questions_correct IS
+    'Questions answered correctly, count; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.total_vocabulary_learned IS 'Words learned, count; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.total_sessions IS
+    'Completed sessions (ended_at set), each once; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.total_time_spent_minutes IS 'Time spent, minutes; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.current_streak_days IS
+    'Consecutive local days that end at last_active_on; readers show 0 when that is before yesterday; by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.longest_streak_days IS
+    'Longest run of consecutive local days ever; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.total_points IS 'Points awarded; written by trigger, sessions give none; fold.';
+COMMENT ON COLUMN public.user_progress.average_accuracy IS
+    'Percent, 0 to 100: correct / answered over all time, 2 decimals; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.average_completion_time_seconds IS
+    'Seconds: 60 * minutes / sessions over all time, rounded; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.mastered_words_count IS 'Words mastered now, count; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.learning_words_count IS 'Words being learned now, count; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.new_words_count IS 'Words not started yet, count; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.achievements IS
+    'Achievement id -> when it was unlocked, UTC timestamp text; written by trigger; union, the earlier unlock wins.';
+COMMENT ON COLUMN public.user_progress.last_activity_at IS 'End of the latest session or award; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.last_description_at IS
+    'The same, of those with a description; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.last_qa_session_at IS
+    'The same, of those with a question answered; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.last_vocabulary_practice_at IS
+    'The same, of those with a word learned or moved; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.last_active_on IS
+    'Latest local day of the learner with a session or award; written by trigger; fold.';
+COMMENT ON COLUMN public.user_progress.created_at IS 'When the row was made; server clock; never changes (once).';
+COMMENT ON COLUMN public.user_progress.updated_at IS 'When the row was last written; set by trigger; not synced as a change.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- export_history: exports that a learner asked for, and how they went
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS public.export_history (
+    id                      UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id                 UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    export_type             VARCHAR(50) NOT NULL,
+    export_format           VARCHAR(20) NOT NULL,
+    status                  VARCHAR(20) NOT NULL DEFAULT 'pending' CONSTRAINT export_history_status_known
+        CHECK (status IN ('pending', 'processing', 'completed', 'failed', 'expired')),
+    records_count           INTEGER CONSTRAINT export_history_records_count_positive CHECK (records_count >= 0),
+    file_size_bytes         BIGINT CONSTRAINT export_history_file_size_positive CHECK (file_size_bytes >= 0),
+    file_url                TEXT,
+    filters                 JSONB NOT NULL DEFAULT '{}',
+    data                    JSONB,
+    error_message           TEXT,
+    retry_count             INTEGER NOT NULL DEFAULT 0 CONSTRAINT export_history_retry_count_positive CHECK (retry_count >= 0),
+    started_at              TIMESTAMPTZ,
+    completed_at            TIMESTAMPTZ,
+    processing_time_seconds INTEGER CONSTRAINT export_history_processing_time_positive CHECK (processing_time_seconds >= 0),
+    expires_at              TIMESTAMPTZ,
+    created_at              TIMESTAMPTZ NOT NULL DEFAULT now(),
+    updated_at              TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+CREATE INDEX IF NOT EXISTS export_history_user_id_idx ON public.export_history (user_id);
+CREATE INDEX IF NOT EXISTS export_history_status_idx ON public.export_history (status);
+CREATE INDEX IF NOT EXISTS export_history_created_at_idx ON public.export_history (created_at DESC);
+CREATE INDEX IF NOT EXISTS export_history_export_type_idx ON public.export_history (export_type);
+
+COMMENT ON TABLE public.export_history IS
+    'One row per export: asked for by a device, worked on by the backend (service_role).';
+COMMENT ON COLUMN public.export_history.id IS 'Export id (UUIDv7), made by the device that asks; never changes (once).';
+COMMENT ON COLUMN public.export_history.user_id IS 'Owner; from the token of the writer; never changes (once).';
+COMMENT ON COLUMN public.export_history.export_type IS 'What is exported, up to 50 characters; device; never changes (once).';
+COMMENT ON COLUMN public.export_history.export_format IS 'File format, up to 20 characters; device; never changes (once).';
+COMMENT ON COLUMN public.export_history.status IS
+    'pending, processing, completed, failed or expired; device and backend; register.';
+COMMENT ON COLUMN public.export_history.records_count IS 'Records in the export, count; backend; register.';
+COMMENT ON COLUMN public.export_history.file_size_bytes IS 'Size of the file, bytes; backend; register.';
+COMMENT ON COLUMN public.export_history.file_url IS 'Where the file can be fetched; backend; register.';
+COMMENT ON COLUMN public.export_history.filters IS 'What the learner chose to export; device; never changes (once).';
+COMMENT ON COLUMN public.export_history.data IS 'A small export itself, instead of a file; backend; register.';
+COMMENT ON COLUMN public.export_history.error_message IS 'Why the export failed, for people; backend; register.';
+COMMENT ON COLUMN public.export_history.retry_count IS 'Attempts after the first, count; backend; register.';
+COMMENT ON COLUMN public.export_history.started_at IS 'When work began; backend; register.';
+COMMENT ON COLUMN public.export_history.completed_at IS 'When work ended; backend; register.';
+COMMENT ON COLUMN public.export_history.processing_time_seconds IS 'How long the work took, seconds; backend; register.';
+COMMENT ON COLUMN public.export_history.expires_at IS 'When the file may be thrown away; backend; register.';
+COMMENT ON COLUMN public.export_history.created_at IS 'When the export was asked for; never changes (once).';
+COMMENT ON COLUMN public.export_history.updated_at IS 'When the row was last written; set by trigger; not synced as a change.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Functions
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION public.user_api_keys_set_updated_at() RETURNS TRIGGER
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION public.user_progress_set_updated_at() RETURNS TRIGGER
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION public.export_history_set_updated_at() RETURNS TRIGGER
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END
+$$;
+
+-- The fourth is made only where it is missing: the sync layer (002) puts a set-based body under the same name, and a
+-- second run of this file must leave that one alone.
+DO $guard$
+BEGIN
+    IF to_regprocedure('public.sessions_fold_into_progress()') IS NOT NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE $create$
+CREATE FUNCTION public.sessions_fold_into_progress() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $function$
+-- Folds one inserted, changed or deleted session into user_progress. A session counts while its ended_at is set; a
+-- change takes the old values out and puts the new ones in, so that the row always equals the fold of all sessions.
+-- Runs as the owner because a learner's own policies need not allow what the fold writes.
+DECLARE
+    change   RECORD;
+    progress public.user_progress%ROWTYPE;
+BEGIN
+    -- Most updates of a session do not touch what is folded.
+    IF TG_OP = 'UPDATE' AND ROW(OLD.user_id, OLD.ended_at, OLD.duration_minutes, OLD.images_processed,
+            OLD.descriptions_generated, OLD.qa_attempts, OLD.qa_correct, OLD.vocabulary_learned,
+            OLD.session_data ->> 'local_date')
+        IS NOT DISTINCT FROM ROW(NEW.user_id, NEW.ended_at, NEW.duration_minutes, NEW.images_processed,
+            NEW.descriptions_generated, NEW.qa_attempts, NEW.qa_correct, NEW.vocabulary_learned,
+            NEW.session_data ->> 'local_date') THEN
+        RETURN NULL;
+    END IF;
+
+    -- One line per learner, two when a session was moved to somebody else; in one order for all transactions.
+    FOR change IN
+        SELECT fact.user_id,
+               sum(sign) AS sessions,
+               sum(sign * greatest(coalesce(fact.minutes, 0), 0)) AS minutes,
+               sum(sign * greatest(coalesce(fact.images, 0), 0)) AS images,
+               sum(sign * greatest(coalesce(fact.descriptions, 0), 0)) AS descriptions,
+               sum(sign * greatest(coalesce(fact.answered, 0), 0)) AS answered,
+               sum(sign * greatest(coalesce(fact.correct, 0), 0)) AS correct,
+               sum(sign * greatest(coalesce(fact.words, 0), 0)) AS words,
+               bool_or(sign < 0) AS takes_out,
+               max(fact.ended_at) FILTER (WHERE sign > 0) AS activity_at,
+               max(fact.ended_at) FILTER (WHERE sign > 0 AND fact.descriptions > 0) AS description_at,
+               max(fact.ended_at) FILTER (WHERE sign > 0 AND fact.answered > 0) AS qa_at,
+               max(fact.ended_at) FILTER (WHERE sign > 0 AND fact.words > 0) AS words_at,
+               -- The learner's local day; the UTC day where that is missing or no date at all.
+               max(CASE
+                   WHEN NOT fact.local_date ~ '^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$'
+                       OR fact.local_date IS NULL THEN (fact.ended_at AT TIME ZONE 'UTC')::date
+                   WHEN substr(fact.local_date, 9, 2)::int <= date_part('day', make_date(substr(fact.local_date, 1, 4)::int,
+                       substr(fact.local_date, 6, 2)::int, 1) + interval '1 month' - interval '1 day')
+                       THEN make_date(substr(fact.local_date, 1, 4)::int, substr(fact.local_date, 6, 2)::int,
+                           substr(fact.local_date, 9, 2)::int)
+                   ELSE (fact.ended_at AT TIME ZONE 'UTC')::date
+               END) FILTER (WHERE sign > 0) AS day
+        FROM (
+            SELECT -1 AS sign, OLD.user_id, OLD.ended_at, OLD.duration_minutes AS minutes,
+                   OLD.images_processed AS images, OLD.descriptions_generated AS descriptions,
+                   OLD.qa_attempts AS answered, OLD.qa_correct AS correct, OLD.vocabulary_learned AS words,
+                   OLD.session_data ->> 'local_date' AS local_date
+            WHERE TG_OP <> 'INSERT'
+            UNION ALL
+            SELECT 1, NEW.user_id, NEW.ended_at, NEW.duration_minutes, NEW.images_processed,
+                   NEW.descriptions_generated, NEW.qa_attempts, NEW.qa_correct, NEW.vocabulary_learned,
+                   NEW.session_data ->> 'local_date'
+            WHERE TG_OP <> 'DELETE'
+        ) AS fact
+        WHERE isfinite(fact.ended_at) -- neither NULL nor "infinity", which lies on no day
+        GROUP BY fact.user_id
+        ORDER BY fact.user_id
+    LOOP
+        -- A learner who is being deleted takes the sessions along, one trigger each, and is gone already.
+        CONTINUE WHEN NOT EXISTS (SELECT FROM public.users WHERE users.id = change.user_id);
+
+        -- The row's lock comes before anything is read, so that no session of a parallel transaction is missed.
+        SELECT * INTO progress FROM public.user_progress WHERE user_id = change.user_id FOR NO KEY UPDATE;
+        IF NOT FOUND THEN
+            INSERT INTO public.user_progress (user_id) VALUES (change.user_id) ON CONFLICT (user_id) DO NOTHING;
+            SELECT * INTO progress FROM public.user_progress WHERE user_id = change.user_id FOR NO KEY UPDATE;
+        END IF;
+
+        progress.total_sessions := progress.total_sessions + change.sessions;
+        progress.total_time_spent_minutes := progress.total_time_spent_minutes + change.minutes;
+        progress.total_images := progress.total_images + change.images;
+        progress.total_descriptions := progress.total_descriptions + change.descriptions;
+        progress.total_questions_answered := progress.total_questions_answered + change.answered;
+        progress.total_questions_correct := progress.total_questions_correct + change.correct;
+        progress.total_vocabulary_learned := progress.total_vocabulary_learned + change.words;
+
+        IF NOT change.takes_out THEN
+            progress.last_activity_at := greatest(progress.last_activity_at, change.activity_at);
+            progress.last_description_at := greatest(progress.last_description_at, change.description_at);
+            progress.last_qa_session_at := greatest(progress.last_qa_session_at, change.qa_at);
+            progress.last_vocabulary_practice_at := greatest(progress.last_vocabulary_practice_at, change.words_at);
+        ELSE
+            SELECT max(ended_at), max(ended_at) FILTER (WHERE descriptions_generated > 0),
+                   max(ended_at) FILTER (WHERE qa_attempts > 0), max(ended_at) FILTER (WHERE vocabulary_learned > 0)
+            INTO progress.last_activity_at, progress.last_description_at, progress.last_qa_session_at,
+                 progress.last_vocabulary_practice_at
+            FROM public.sessions
+            WHERE user_id = change.user_id AND isfinite(ended_at);
+        END IF;
+
+        IF NOT change.takes_out AND (progress.last_active_on IS NULL OR change.day >= progress.last_active_on) THEN
+            progress.current_streak_days := CASE change.day - progress.last_active_on
+                WHEN 0 THEN progress.current_streak_days
+                WHEN 1 THEN progress.current_streak_days + 1
+                ELSE 1
+            END;
+            progress.longest_streak_days := greatest(progress.longest_streak_days, progress.current_streak_days);
+            progress.last_active_on := change.day;
+        ELSE
+            -- Days that follow one another have the same distance to their rank: that distance names the run.
+            SELECT max(run.last_day), coalesce((array_agg(run.days ORDER BY run.last_day DESC))[1], 0),
+                   coalesce(max(run.days), 0)
+            INTO progress.last_active_on, progress.current_streak_days, progress.longest_streak_days
+            FROM (
+                SELECT max(ranked.day) AS last_day, count(*) AS days
+                FROM (
+                    SELECT active.day, active.day - (row_number() OVER (ORDER BY active.day))::int AS run
+                    FROM (
+                        SELECT DISTINCT CASE
+                            WHEN NOT local.date ~ '^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$'
+                                OR local.date IS NULL THEN (session.ended_at AT TIME ZONE 'UTC')::date
+                            WHEN substr(local.date, 9, 2)::int <= date_part('day', make_date(substr(local.date, 1, 4)::int,
+                                substr(local.date, 6, 2)::int, 1) + interval '1 month' - interval '1 day')
+                                THEN make_date(substr(local.date, 1, 4)::int, substr(local.date, 6, 2)::int,
+                                    substr(local.date, 9, 2)::int)
+                            ELSE (session.ended_at AT TIME ZONE 'UTC')::date
+                        END AS day
+                        FROM public.sessions AS session, LATERAL (SELECT session.session_data ->> 'local_date') AS local (date)
+                        WHERE session.user_id = change.user_id AND isfinite(session.ended_at)
+                    ) AS active
+                ) AS ranked
+                GROUP BY ranked.run
+            ) AS run;
+        END IF;
+
+        progress.average_accuracy := CASE WHEN progress.total_questions_answered <= 0 THEN 0 ELSE least(100,
+            round(100::numeric * progress.total_questions_correct / progress.total_questions_answered, 2)) END;
+        progress.average_completion_time_seconds := CASE WHEN progress.total_sessions <= 0 THEN 0 ELSE
+            round(60::numeric * progress.total_time_spent_minutes / progress.total_sessions) END;
+
+        UPDATE public.user_progress SET
+            total_sessions = progress.total_sessions,
+            total_time_spent_minutes = progress.total_time_spent_minutes,
+            total_images = progress.total_images,
+            total_descriptions = progress.total_descriptions,
+            total_questions_answered = progress.total_questions_answered,
+            total_questions_correct = progress.total_questions_correct,
+            total_vocabulary_learned = progress.total_vocabulary_learned,
+            average_accuracy = progress.average_accuracy,
+            average_completion_time_seconds = progress.average_completion_time_seconds,
+            last_activity_at = progress.last_activity_at,
+            last_description_at = progress.last_description_at,
+            last_qa_session_at = progress.last_qa_session_at,
+            last_vocabulary_practice_at = progress.last_vocabulary_practice_at,
+            last_active_on = progress.last_active_on,
+            current_streak_days = progress.current_streak_days,
+            longest_streak_days = progress.longest_streak_days
+        WHERE user_id = change.user_id;
+    END LOOP;
+    RETURN NULL;
+END
+$function$
+    $create$;
+END
+$guard$;
+
+COMMENT ON FUNCTION public.user_api_keys_set_updated_at() IS 'Trigger: stamps updated_at.';
+COMMENT ON FUNCTION public.user_progress_set_updated_at() IS 'Trigger: stamps updated_at.';
+COMMENT ON FUNCTION public.export_history_set_updated_at() IS 'Trigger: stamps updated_at.';
+COMMENT ON FUNCTION public.sessions_fold_into_progress() IS
+    'Trigger: folds completed sessions into user_progress, each once, corrections by their difference.';
+
+REVOKE EXECUTE ON FUNCTION public.user_api_keys_set_updated_at() FROM PUBLIC, anon, authenticated;
+REVOKE EXECUTE ON FUNCTION public.user_progress_set_updated_at() FROM PUBLIC, anon, authenticated;
+REVOKE EXECUTE ON FUNCTION public.export_history_set_updated_at() FROM PUBLIC, anon, authenticated;
+REVOKE EXECUTE ON FUNCTION public.sessions_fold_into_progress() FROM PUBLIC, anon, authenticated;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Triggers and policies: neither knows IF NOT EXISTS, so each is made where it is missing
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    wanted RECORD;
+BEGIN
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('user_api_keys', 'user_api_keys_set_updated_at', 'BEFORE UPDATE'),
+            ('user_progress', 'user_progress_set_updated_at', 'BEFORE UPDATE'),
+            ('export_history', 'export_history_set_updated_at', 'BEFORE UPDATE'),
+            ('sessions', 'sessions_fold_into_progress', 'AFTER INSERT OR UPDATE OR DELETE')
+        ) AS triggers (relation, name, event)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_trigger WHERE tgrelid = to_regclass('public.' || triggers.relation) AND tgname = triggers.name
+        )
+    LOOP
+        EXECUTE format('CREATE TRIGGER %I %s ON public.%I FOR EACH ROW EXECUTE FUNCTION public.%I()',
+            wanted.name, wanted.event, wanted.relation, wanted.name);
+    END LOOP;
+END
+$$;
+
+ALTER TABLE public.user_api_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.user_progress ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.export_history ENABLE ROW LEVEL SECURITY;
+
+DO $$
+DECLARE
+    own    CONSTANT TEXT := 'user_id = (SELECT auth.uid())';
+    wanted RECORD;
+BEGIN
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('user_api_keys', 'user_api_keys_select_own', 'SELECT', 'authenticated', own, NULL),
+            ('user_api_keys', 'user_api_keys_insert_own', 'INSERT', 'authenticated', NULL, own),
+            ('user_api_keys', 'user_api_keys_update_own', 'UPDATE', 'authenticated', own, own),
+            ('user_api_keys', 'user_api_keys_delete_own', 'DELETE', 'authenticated', own, NULL),
+            ('user_progress', 'user_progress_select_own', 'SELECT', 'authenticated', own, NULL),
+            ('user_progress', 'user_progress_insert_own', 'INSERT', 'authenticated', NULL, own),
+            ('user_progress', 'user_progress_update_own', 'UPDATE', 'authenticated', own, own),
+            ('user_progress', 'user_progress_service', 'ALL', 'service_role', 'true', 'true'),
+            ('export_history', 'export_history_select_own', 'SELECT', 'authenticated', own, NULL),
+            ('export_history', 'export_history_insert_own', 'INSERT', 'authenticated', NULL, own),
+            ('export_history', 'export_history_update_own', 'UPDATE', 'authenticated', own, own),
+            ('export_history', 'export_history_service', 'ALL', 'service_role', 'true', 'true')
+        ) AS policies (relation, name, command, role, readable, writable)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_policy WHERE polrelid = to_regclass('public.' || policies.relation) AND polname = policies.name
+        )
+    LOOP
+        EXECUTE format('CREATE POLICY %I ON public.%I FOR %s TO %I', wanted.name, wanted.relation, wanted.command, wanted.role)
+            || coalesce(' USING (' || wanted.readable || ')', '')
+            || coalesce(' WITH CHECK (' || wanted.writable || ')', '');
+    END LOOP;
+END
+$$;
+
+-- Supabase's default privileges have given all of this to all three roles; a plain Postgres has given nothing.
+REVOKE ALL ON public.user_api_keys, public.user_progress, public.export_history FROM PUBLIC, anon;
+REVOKE ALL ON public.user_api_keys FROM service_role; -- no job may read keys, not even one that bypasses policies
+REVOKE ALL ON public.user_api_keys, public.user_progress, public.export_history FROM authenticated;
+GRANT SELECT, INSERT, UPDATE, DELETE ON public.user_api_keys TO authenticated;
+GRANT SELECT, INSERT, UPDATE ON public.user_progress, public.export_history TO authenticated;
+GRANT ALL ON public.user_progress, public.export_history TO service_role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- A row for every learner who is here already
+-- ---------------------------------------------------------------------------------------------------------------------
+
+INSERT INTO public.user_progress (user_id)
+SELECT id FROM public.users ORDER BY id
+ON CONFLICT (user_id) DO NOTHING;
+
+NOTIFY pgrst, 'reload schema';
+
+COMMIT;
