@@ -1,1 +1,42 @@
-//! Marea's engine.
+//! Marea's engine: a durable local mirror of a learner's progress, a queue of mutations, and the protocol
+//! that brings both into agreement with Postgres.
+//!
+//! Deliberately absent: a clock, a network, threads and timers. Time comes in as [`Now`], randomness as
+//! [`Entropy`]; [`Engine::next_request`] and [`Engine::apply_response`] say what to send and take what came
+//! back. Hosts (the browser, the desktop) own the loop. With the feature `http` the crate also offers the
+//! transport and the loop that both hosts share.
+#![deny(missing_docs)]
+
+mod engine;
+mod entropy;
+mod error;
+mod merge;
+mod model;
+mod queue;
+mod store;
+mod sync;
+mod wire;
+
+#[cfg(feature = "http")]
+mod driver;
+#[cfg(feature = "http")]
+mod transport;
+
+pub use engine::{Applied, Change, Engine, Outgoing, Recorded, Ticket};
+pub use entropy::{Entropy, SystemEntropy};
+pub use error::Error;
+pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
+pub use model::{
+    ActivityDay, ClientId, Connection, Hlc, LocalDate, MutationId, Now, Progress, Session, SessionInput,
+    Status, StatusError, Table, Timestamp, UnixMillis, UserId,
+};
+pub use store::{Location, MIRROR_VERSION};
+pub use sync::{Failure, Next, Signal};
+pub use wire::{
+    Cursor, MutationResult, PROTOCOL, ResultStatus, SyncAnswer, SyncRequest, WireMutation, WireRow,
+};
+
+#[cfg(feature = "http")]
+pub use driver::{Host, Outcome, SyncReport, sync_until_idle};
+#[cfg(feature = "http")]
+pub use transport::Transport;

@@ -1,0 +1,85 @@
+//! Keeps the visible rows equal to the confirmed rows with the unreflected mutations on top.
+
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::merge::{Fact, Fold, Streaks, count_fact};
+use crate::model::{ActivityDay, Mutation, Progress, Session, Table, UserId};
+use crate::store::{Rows, ServerColumns};
+
+/// Adds one new fact to the visible rows: a constant number of rows, however long the queue is.
+pub(super) fn count(rows: Rows<'_>, user_id: UserId, fact: &Fact) -> Result<(), Error> {
+    let mut progress = rows.progress(user_id)?.unwrap_or_else(|| Progress::empty(user_id));
+    let mut day = rows.activity_day(fact.day)?.unwrap_or_else(|| ActivityDay::empty(fact.day));
+    count_fact(&mut progress, &mut day, fact);
+    rows.put_activity(&day)?;
+    let before = Streaks {
+        current: progress.current_streak_days,
+        longest: progress.longest_streak_days,
+        last: progress.last_active_on,
+    };
+    let streaks = match before.extended_by(fact.day) {
+        Some(streaks) => streaks,
+        None => {
+            let recounted = Streaks::of(rows.active_days()?);
+            Streaks { longest: before.longest.max(recounted.longest), ..recounted }
+        }
+    };
+    progress.current_streak_days = streaks.current;
+    progress.longest_streak_days = streaks.longest;
+    progress.last_active_on = streaks.last;
+    rows.put_progress(&progress)
+}
+
+/// Makes the visible rows anew from what is confirmed and what is not reflected in it.
+pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId) -> Result<(), Error> {
+    let mut fold = Fold::empty(user_id);
+    let mut server_columns = None;
+    for (_, json) in rows.confirmed(Table::UserProgress)? {
+        fold.progress = Progress { user_id, ..parse_kept(&json)? };
+        server_columns = Some(parse_kept::<ServerColumns>(&json)?);
+    }
+    for (_, json) in rows.confirmed(Table::DailyActivity)? {
+        let day: ActivityDay = parse_kept(&json)?;
+        fold.days.insert(day.day, day);
+    }
+    let facts = rows
+        .unreflected_mutations()?
+        .iter()
+        .map(|queued| fact_of(&queued.mutation))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !facts.is_empty() {
+        fold.add(&facts);
+    }
+    rows.clear_activity()?;
+    for day in fold.days.values() {
+        rows.put_activity(day)?;
+    }
+    rows.put_progress(&fold.progress)?;
+    match server_columns {
+        Some(columns) => rows.put_server_columns(user_id, &columns),
+        None => Ok(()),
+    }
+}
+
+/// Whether a row of the server can be kept: it must read back as what the visible rows are made of.
+pub(super) fn is_readable(table: Table, json: &str, user_id: UserId) -> bool {
+    match table {
+        Table::UserProgress => {
+            serde_json::from_str::<Progress>(json).is_ok_and(|row| row.user_id == user_id)
+                && serde_json::from_str::<ServerColumns>(json).is_ok()
+        }
+        Table::DailyActivity => serde_json::from_str::<ActivityDay>(json).is_ok(),
+        Table::Sessions => true,
+    }
+}
+
+fn fact_of(mutation: &Mutation) -> Result<Fact, Error> {
+    let session: Session = parse_kept(mutation.values.get())?;
+    Ok(Fact::from(&session))
+}
+
+/// Parses what was checked before it was kept.
+fn parse_kept<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|_| Error::Internal("the mirror holds a row that it cannot read"))
+}

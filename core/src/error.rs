@@ -1,0 +1,86 @@
+//! Every error a caller of the engine can meet, grouped by whose fault it is.
+//!
+//! No variant carries a learner's data, a token or a file's content; each message says what to do next.
+
+use thiserror::Error as ThisError;
+
+/// What went wrong. [`Error::code`] is stable and the same in Rust, JavaScript, C and on the command line.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller's input: nothing was written.
+    #[error("{field}: {problem}")]
+    InvalidInput {
+        /// The field that was refused, as the caller named it.
+        field: &'static str,
+        /// What is wrong with it, and what is allowed.
+        problem: String,
+    },
+    /// The mirror belongs to another user.
+    #[error("this mirror belongs to another user; open one file per user")]
+    WrongUser,
+    /// Another process or tab holds the mirror.
+    #[error("the mirror is in use by another tab or program; close it there, then try again")]
+    MirrorLocked,
+    /// The mirror was written by a newer program. It was left as it is.
+    #[error("the mirror has schema {found}, this program knows up to {known}; update the program")]
+    MirrorNewer {
+        /// The file's schema version.
+        found: u32,
+        /// The newest version this program knows.
+        known: u32,
+    },
+    /// The file is not a mirror, or it is damaged. It was left as it is.
+    #[error(
+        "the mirror's file is damaged or is not a Marea mirror; it was left untouched, move it away to start anew"
+    )]
+    MirrorCorrupt,
+    /// The device is full. The write was refused whole.
+    #[error("the device has no room left; the write was refused whole, free some space and try again")]
+    StorageFull,
+    /// The storage failed. The write was refused whole.
+    #[error("the device's storage failed ({code}); the write was refused whole, try again")]
+    StorageFailed {
+        /// SQLite's extended result code.
+        code: i32,
+    },
+    /// The source of randomness failed.
+    #[error("the system's source of randomness failed; try again")]
+    NoEntropy,
+    /// An answer for a request that is not under way (late, or repeated). It was dropped.
+    #[error("this answer belongs to no request that is under way; it was dropped")]
+    StaleTicket,
+    /// A rule that Marea itself must keep does not hold. A bug.
+    #[error("internal: {0}; please report this")]
+    Internal(&'static str),
+}
+
+impl Error {
+    /// The stable code, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::InvalidInput { .. } => "invalid_input",
+            Error::WrongUser => "wrong_user",
+            Error::MirrorLocked => "mirror_locked",
+            Error::MirrorNewer { .. } => "mirror_newer",
+            Error::MirrorCorrupt => "mirror_corrupt",
+            Error::StorageFull => "storage_full",
+            Error::StorageFailed { .. } => "storage_failed",
+            Error::NoEntropy => "no_entropy",
+            Error::StaleTicket => "stale_ticket",
+            Error::Internal(_) => "internal",
+        }
+    }
+
+    /// Whether the same call may succeed later without a change.
+    pub fn may_retry(&self) -> bool {
+        matches!(
+            self,
+            Error::MirrorLocked | Error::StorageFull | Error::StorageFailed { .. } | Error::NoEntropy
+        )
+    }
+
+    pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Error {
+        Error::InvalidInput { field, problem: problem.into() }
+    }
+}

@@ -1,0 +1,265 @@
+//! The fold of facts (completed sessions, awards) into progress and daily activity.
+//!
+//! All sums commute, so the order in which devices deliver their facts never matters.
+
+use std::collections::BTreeMap;
+
+use crate::merge::Streaks;
+use crate::model::{ActivityDay, LocalDate, Progress, Session, Timestamp, UserId};
+
+/// What kind of fact it is: only a session counts as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactKind {
+    /// A completed session.
+    Session,
+    /// An award that belongs to no session.
+    Award,
+}
+
+/// One fact in the fold's own terms. Counts are at least 0, but for the three word counts, which may go down.
+#[derive(Clone, PartialEq)]
+pub struct Fact {
+    /// A session or an award.
+    pub kind: FactKind,
+    /// The end of the session, or the time of the award.
+    pub occurred_at: Timestamp,
+    /// The learner's local day.
+    pub day: LocalDate,
+    /// Image descriptions.
+    pub descriptions: i64,
+    /// Images.
+    pub images: i64,
+    /// Questions answered.
+    pub questions_answered: i64,
+    /// Questions answered correctly.
+    pub questions_correct: i64,
+    /// Words learned.
+    pub vocabulary_learned: i64,
+    /// Minutes practised.
+    pub minutes: i64,
+    /// Points.
+    pub points: i64,
+    /// Change of the mastered words.
+    pub mastered_words: i64,
+    /// Change of the words being learned.
+    pub learning_words: i64,
+    /// Change of the new words.
+    pub new_words: i64,
+    /// Achievements and when they were unlocked.
+    pub achievements: BTreeMap<String, Timestamp>,
+}
+
+crate::model::redacted_debug!(Fact);
+
+impl Fact {
+    /// A fact of a kind that changes nothing but activity itself.
+    pub fn empty(kind: FactKind, occurred_at: Timestamp, day: LocalDate) -> Fact {
+        Fact {
+            kind,
+            occurred_at,
+            day,
+            descriptions: 0,
+            images: 0,
+            questions_answered: 0,
+            questions_correct: 0,
+            vocabulary_learned: 0,
+            minutes: 0,
+            points: 0,
+            mastered_words: 0,
+            learning_words: 0,
+            new_words: 0,
+            achievements: BTreeMap::new(),
+        }
+    }
+}
+
+impl From<&Session> for Fact {
+    fn from(session: &Session) -> Fact {
+        // Rows written by others may hold NULL or nonsense below 0: both count as nothing.
+        let count = |value: Option<i32>| i64::from(value.unwrap_or(0).max(0));
+        Fact {
+            descriptions: count(session.descriptions_generated),
+            images: count(session.images_processed),
+            questions_answered: count(session.qa_attempts),
+            questions_correct: count(session.qa_correct),
+            vocabulary_learned: count(session.vocabulary_learned),
+            minutes: count(session.duration_minutes),
+            ..Fact::empty(FactKind::Session, session.ended_at, session.local_date())
+        }
+    }
+}
+
+/// Adds one fact to the totals and to its day. Streaks are left to the caller, who knows the days.
+pub(crate) fn count_fact(progress: &mut Progress, day: &mut ActivityDay, fact: &Fact) {
+    debug_assert_eq!(day.day, fact.day);
+    let sessions = i64::from(fact.kind == FactKind::Session);
+    progress.total_sessions += sessions;
+    progress.total_descriptions += fact.descriptions;
+    progress.total_images += fact.images;
+    progress.total_questions_answered += fact.questions_answered;
+    progress.total_questions_correct += fact.questions_correct;
+    progress.total_vocabulary_learned += fact.vocabulary_learned;
+    progress.total_time_spent_minutes += fact.minutes;
+    progress.total_points += fact.points;
+    progress.mastered_words_count += fact.mastered_words;
+    progress.learning_words_count += fact.learning_words;
+    progress.new_words_count += fact.new_words;
+    for (id, unlocked_at) in &fact.achievements {
+        let earliest = progress.achievements.entry(id.clone()).or_insert(*unlocked_at);
+        *earliest = (*earliest).min(*unlocked_at);
+    }
+    count_times(progress, fact);
+    progress.average_accuracy =
+        accuracy_percent(progress.total_questions_correct, progress.total_questions_answered);
+    progress.average_completion_time_seconds =
+        mean_seconds(progress.total_time_spent_minutes, progress.total_sessions);
+
+    day.sessions += sessions;
+    day.minutes += fact.minutes;
+    day.questions += fact.questions_answered;
+    day.correct += fact.questions_correct;
+    day.words += fact.vocabulary_learned;
+    day.points += fact.points;
+}
+
+fn count_times(progress: &mut Progress, fact: &Fact) {
+    let words_moved =
+        [fact.mastered_words, fact.learning_words, fact.new_words].iter().any(|delta| *delta != 0);
+    for (latest, concerned) in [
+        (&mut progress.last_activity_at, true),
+        (&mut progress.last_description_at, fact.descriptions > 0),
+        (&mut progress.last_qa_session_at, fact.questions_answered > 0),
+        (&mut progress.last_vocabulary_practice_at, fact.vocabulary_learned > 0 || words_moved),
+    ] {
+        if concerned {
+            *latest = (*latest).max(Some(fact.occurred_at));
+        }
+    }
+}
+
+/// Percent with two decimals, half away from zero, at most 100: as `round(100 * correct / answered, 2)` in Postgres.
+fn accuracy_percent(correct: i64, answered: i64) -> f64 {
+    if answered <= 0 {
+        return 0.0;
+    }
+    let hundredths =
+        (20_000 * i128::from(correct) + i128::from(answered)).div_euclid(2 * i128::from(answered));
+    hundredths.clamp(0, 10_000) as f64 / 100.0
+}
+
+/// Seconds a session, half away from zero: as `round(60.0 * minutes / sessions)` in Postgres.
+fn mean_seconds(minutes: i64, sessions: i64) -> i64 {
+    if sessions <= 0 { 0 } else { (120 * minutes + sessions).div_euclid(2 * sessions) }
+}
+
+/// Progress and days, folded from facts.
+#[derive(Clone, PartialEq)]
+pub struct Fold {
+    /// The totals and streaks; the streak as of the last active day.
+    pub progress: Progress,
+    /// One entry per active day.
+    pub days: BTreeMap<LocalDate, ActivityDay>,
+}
+
+crate::model::redacted_debug!(Fold);
+
+impl Fold {
+    /// Nothing folded yet.
+    pub fn empty(user_id: UserId) -> Fold {
+        Fold { progress: Progress::empty(user_id), days: BTreeMap::new() }
+    }
+
+    /// Folds facts on top of what is there, in any order.
+    pub fn add<'a>(&mut self, facts: impl IntoIterator<Item = &'a Fact>) {
+        let mut streaks = self.streaks();
+        let mut out_of_order = false;
+        for fact in facts {
+            let day = self.days.entry(fact.day).or_insert_with(|| ActivityDay::empty(fact.day));
+            count_fact(&mut self.progress, day, fact);
+            match streaks.extended_by(fact.day) {
+                Some(extended) => streaks = extended,
+                None => out_of_order = true,
+            }
+        }
+        if out_of_order {
+            let recounted = Streaks::of(self.days.keys().copied());
+            streaks = Streaks { longest: streaks.longest.max(recounted.longest), ..recounted };
+        }
+        self.progress.current_streak_days = streaks.current;
+        self.progress.longest_streak_days = streaks.longest;
+        self.progress.last_active_on = streaks.last;
+    }
+
+    fn streaks(&self) -> Streaks {
+        Streaks {
+            current: self.progress.current_streak_days,
+            longest: self.progress.longest_streak_days,
+            last: self.progress.last_active_on,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::UnixMillis;
+
+    fn user() -> UserId {
+        UserId::from(uuid::Uuid::nil())
+    }
+
+    fn fact(day_offset: i64, answered: i64, correct: i64, minutes: i64) -> Fact {
+        let occurred_at = Timestamp::from_millis(UnixMillis(1_700_000_000_000 + day_offset * 86_400_000));
+        let empty = Fact::empty(FactKind::Session, occurred_at, occurred_at.local_date(0));
+        Fact { questions_answered: answered, questions_correct: correct, minutes, ..empty }
+    }
+
+    #[test]
+    fn averages_round_half_away_from_zero() {
+        for (correct, answered, percent) in [
+            (1, 3, 33.33),
+            (2, 3, 66.67),
+            (1, 8, 12.5),
+            (1, 16, 6.25),
+            (1, 32, 3.13),
+            (5, 4, 100.0),
+            (0, 0, 0.0),
+        ] {
+            assert_eq!(accuracy_percent(correct, answered), percent, "{correct}/{answered}");
+        }
+        for (minutes, sessions, seconds) in [(10, 3, 200), (1, 8, 8), (1, 40, 2), (0, 0, 0), (7, 1, 420)] {
+            assert_eq!(mean_seconds(minutes, sessions), seconds, "{minutes}/{sessions}");
+        }
+    }
+
+    #[test]
+    fn the_earlier_unlock_wins() {
+        let mut fold = Fold::empty(user());
+        let later = fact(3, 0, 0, 0).occurred_at;
+        let earlier = fact(1, 0, 0, 0).occurred_at;
+        let unlock =
+            |at| Fact { achievements: BTreeMap::from([("first".to_owned(), at)]), ..fact(3, 0, 0, 0) };
+        fold.add(&[unlock(later), unlock(earlier), unlock(later)]);
+        assert_eq!(fold.progress.achievements["first"], earlier);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_facts_never_matters(
+            facts in prop::collection::vec((0i64..12, 0i64..9, 0i64..9, 0i64..90), 0..20),
+            split in 0usize..20,
+        ) {
+            let facts: Vec<Fact> = facts.into_iter().map(|(d, a, c, m)| fact(d, a, c, m)).collect();
+            let mut at_once = Fold::empty(user());
+            at_once.add(&facts);
+            let mut piecemeal = Fold::empty(user());
+            let (left, right) = facts.split_at(split.min(facts.len()));
+            right.iter().rev().for_each(|fact| piecemeal.add([fact]));
+            piecemeal.add(left);
+            prop_assert!(at_once == piecemeal);
+            prop_assert_eq!(Streaks::of(at_once.days.keys().copied()), at_once.streaks());
+        }
+    }
+}

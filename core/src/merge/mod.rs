@@ -1,0 +1,11 @@
+//! Why a value ended up as it did: every column's merge rule, and the arithmetic of the fold. Pure: no database,
+//! no clock. The triggers in `migrations/` compute the same, and a test compares them column by column.
+
+mod fold;
+mod rules;
+mod streak;
+
+pub(crate) use fold::count_fact;
+pub use fold::{Fact, FactKind, Fold};
+pub use rules::{Rule, rule_of};
+pub use streak::Streaks;

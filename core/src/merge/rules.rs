@@ -1,0 +1,70 @@
+//! The catalogue: one merge rule for every mirrored column. The SQL side's comments name the same rules.
+
+use crate::model::Table;
+
+/// How concurrent changes of one column become one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// A row is a fact, inserted once; its id is the idempotency key.
+    Event,
+    /// Computed from events on both sides, never written by a client.
+    Fold,
+    /// A map that only grows; of two times for one key the earlier wins.
+    Union,
+    /// Set by the server, taken as it comes.
+    Server,
+}
+
+/// The rule of a column; `None` for a column that this version does not know.
+pub fn rule_of(table: Table, column: &str) -> Option<Rule> {
+    match table {
+        Table::Sessions => Some(Rule::Event),
+        Table::UserProgress => match column {
+            "id" | "user_id" | "created_at" | "updated_at" => Some(Rule::Server),
+            "achievements" => Some(Rule::Union),
+            "total_descriptions"
+            | "total_images"
+            | "total_questions_answered"
+            | "total_questions_correct"
+            | "total_vocabulary_learned"
+            | "total_sessions"
+            | "total_time_spent_minutes"
+            | "current_streak_days"
+            | "longest_streak_days"
+            | "total_points"
+            | "average_accuracy"
+            | "average_completion_time_seconds"
+            | "mastered_words_count"
+            | "learning_words_count"
+            | "new_words_count"
+            | "last_activity_at"
+            | "last_description_at"
+            | "last_qa_session_at"
+            | "last_vocabulary_practice_at"
+            | "last_active_on" => Some(Rule::Fold),
+            _ => None,
+        },
+        Table::DailyActivity => match column {
+            "user_id" | "day" | "sessions" | "minutes" | "questions" | "correct" | "words" | "points" => {
+                Some(Rule::Fold)
+            }
+            _ => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Progress, UserId};
+
+    #[test]
+    fn every_column_of_progress_has_a_rule() {
+        let row = serde_json::to_value(Progress::empty(UserId::from(uuid::Uuid::nil()))).unwrap();
+        for column in row.as_object().unwrap().keys() {
+            assert!(rule_of(Table::UserProgress, column).is_some(), "{column}");
+        }
+        assert_eq!(rule_of(Table::UserProgress, "surprise"), None);
+    }
+}

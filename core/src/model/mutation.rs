@@ -1,0 +1,113 @@
+//! One durable local write on its way to the server.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::model::{Hlc, MutationId};
+
+/// A table that Marea mirrors or pushes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Table {
+    /// The app's sessions (pushed, never pulled).
+    Sessions,
+    /// One row per user.
+    UserProgress,
+    /// One row per user and local day.
+    DailyActivity,
+}
+
+impl Table {
+    /// The name on the wire and in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Sessions => "sessions",
+            Table::UserProgress => "user_progress",
+            Table::DailyActivity => "daily_activity",
+        }
+    }
+
+    /// The table of a name; `None` for one that this version does not know.
+    pub fn from_name(name: &str) -> Option<Table> {
+        [Table::Sessions, Table::UserProgress, Table::DailyActivity].into_iter().find(|t| t.name() == name)
+    }
+}
+
+/// What a mutation does to its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Op {
+    /// Adds an event or a row; the same id again changes nothing.
+    Insert,
+}
+
+impl Op {
+    /// The name on the wire and in the mirror.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Op::Insert => "insert",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Op> {
+        (name == "insert").then_some(Op::Insert)
+    }
+}
+
+/// Where a mutation stands between the device and the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MutationState {
+    /// Never put into a request.
+    Pending,
+    /// Was in a request whose answer has not been applied: the server may have it or not.
+    InDoubt,
+    /// The server has it, but the confirmed rows do not show it yet.
+    Acknowledged,
+    /// The confirmed rows contain it. Kept for a while, to heal a server set back to an older state.
+    Reflected,
+    /// The confirmed rows contain it, but the server's past was replaced: to be sent once more.
+    Resend,
+    /// The server refused it for a reason that a retry cannot change.
+    Rejected,
+}
+
+impl MutationState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            MutationState::Pending => "pending",
+            MutationState::InDoubt => "in_doubt",
+            MutationState::Acknowledged => "acknowledged",
+            MutationState::Reflected => "reflected",
+            MutationState::Resend => "resend",
+            MutationState::Rejected => "rejected",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<MutationState> {
+        use MutationState::*;
+        [Pending, InDoubt, Acknowledged, Reflected, Resend, Rejected].into_iter().find(|s| s.name() == name)
+    }
+}
+
+/// A mutation as it is stored and sent.
+#[derive(Clone)]
+pub(crate) struct Mutation {
+    pub(crate) id: MutationId,
+    pub(crate) hlc: Hlc,
+    pub(crate) table: Table,
+    pub(crate) op: Op,
+    pub(crate) key: String,
+    /// A JSON object, as it goes over the wire.
+    pub(crate) values: Box<RawValue>,
+}
+
+redacted_debug!(Mutation);
+
+/// A mutation in the queue.
+#[derive(Clone, Debug)]
+pub(crate) struct QueuedMutation {
+    pub(crate) mutation: Mutation,
+    pub(crate) state: MutationState,
+}

@@ -1,0 +1,261 @@
+//! A completed practice session: what an app hands in, and the event it becomes.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::model::{LocalDate, MutationId, Now, Timestamp};
+
+/// A completed session as an app hands it in. Only `session_type` is required.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(from_wasm_abi))]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionInput {
+    /// The session's id, a UUID, for callers that may call twice: the same id again is a no-op. Made when absent.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub id: Option<MutationId>,
+    /// The kind of practice, 1 to 50 characters.
+    pub session_type: String,
+    /// Default: the end less the duration.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub started_at: Option<Timestamp>,
+    /// Default: now.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub ended_at: Option<Timestamp>,
+    /// The learner's local day that the session counts for. Default: the local day of `ended_at`.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub local_date: Option<LocalDate>,
+    /// Whole minutes, 0 to 100,000. Default: from start to end, when a start is given.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub duration_minutes: Option<i32>,
+    /// 0 to 1,000,000, as all the counts below.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub images_processed: Option<i32>,
+    /// Image descriptions written.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub descriptions_generated: Option<i32>,
+    /// Questions answered.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub qa_attempts: Option<i32>,
+    /// Questions answered correctly; at most `qa_attempts`.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub qa_correct: Option<i32>,
+    /// Words learned.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub vocabulary_learned: Option<i32>,
+    /// Phrases saved.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub phrases_saved: Option<i32>,
+    /// Anything else the app wants to keep with the session, at most 64 KiB as JSON.
+    #[cfg_attr(feature = "tsify", tsify(optional, type = "Record<string, unknown>"))]
+    pub session_data: Option<Map<String, Value>>,
+}
+
+/// A completed session as it is queued and sent: the columns of `sessions`.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// The mutation's id.
+    pub id: MutationId,
+    /// The kind of practice.
+    pub session_type: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it was completed.
+    pub ended_at: Timestamp,
+    /// Whole minutes.
+    pub duration_minutes: Option<i32>,
+    /// Images worked with.
+    pub images_processed: Option<i32>,
+    /// Image descriptions written.
+    pub descriptions_generated: Option<i32>,
+    /// Questions answered.
+    pub qa_attempts: Option<i32>,
+    /// Questions answered correctly.
+    pub qa_correct: Option<i32>,
+    /// Words learned.
+    pub vocabulary_learned: Option<i32>,
+    /// Phrases saved.
+    pub phrases_saved: Option<i32>,
+    /// The app's own data, and `local_date`.
+    pub session_data: Map<String, Value>,
+}
+
+redacted_debug!(SessionInput, Session);
+
+const MAX_TYPE_CHARS: usize = 50;
+/// Ten weeks without a pause: beyond it a clock was wrong. Far below what 32-bit totals can hold.
+const MAX_MINUTES: i32 = 100_000;
+const MAX_COUNT: i32 = 1_000_000;
+/// A request carries 1 MiB; one mutation must leave room for others.
+const MAX_DATA_BYTES: usize = 64 * 1024;
+/// The key in `session_data` under which Postgres finds the learner's day.
+const LOCAL_DATE: &str = "local_date";
+
+impl SessionInput {
+    /// A session of a kind, everything else by default.
+    pub fn new(session_type: impl Into<String>) -> Self {
+        Self { session_type: session_type.into(), ..Self::default() }
+    }
+
+    /// Fills in the defaults and checks every range.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] names the field.
+    pub(crate) fn complete(self, id: MutationId, now: Now) -> Result<Session, Error> {
+        self.check()?;
+        let ended_at = self.ended_at.unwrap_or_else(|| now.timestamp());
+        let duration_minutes = match (self.duration_minutes, self.started_at) {
+            (None, Some(start)) => Some(checked_minutes(ended_at.minutes_since(start))?),
+            (given, _) => given,
+        };
+        let started_at =
+            self.started_at.unwrap_or_else(|| ended_at.minus_minutes(duration_minutes.unwrap_or(0)));
+        if started_at > ended_at {
+            return Err(Error::invalid("started_at", "is after ended_at"));
+        }
+        let local_date = self.local_date.unwrap_or_else(|| ended_at.local_date(now.utc_offset_minutes));
+        let mut session_data = self.session_data.unwrap_or_default();
+        session_data.insert(LOCAL_DATE.to_owned(), Value::String(local_date.to_string()));
+        Ok(Session {
+            id,
+            session_type: self.session_type,
+            started_at,
+            ended_at,
+            duration_minutes,
+            images_processed: self.images_processed,
+            descriptions_generated: self.descriptions_generated,
+            qa_attempts: self.qa_attempts,
+            qa_correct: self.qa_correct,
+            vocabulary_learned: self.vocabulary_learned,
+            phrases_saved: self.phrases_saved,
+            session_data,
+        })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let chars = self.session_type.chars().count();
+        if !(1..=MAX_TYPE_CHARS).contains(&chars) || self.session_type.contains('\0') {
+            return Err(Error::invalid(
+                "session_type",
+                format!("must have 1 to {MAX_TYPE_CHARS} characters"),
+            ));
+        }
+        check_range("duration_minutes", self.duration_minutes, MAX_MINUTES)?;
+        for (field, value) in [
+            ("images_processed", self.images_processed),
+            ("descriptions_generated", self.descriptions_generated),
+            ("qa_attempts", self.qa_attempts),
+            ("qa_correct", self.qa_correct),
+            ("vocabulary_learned", self.vocabulary_learned),
+            ("phrases_saved", self.phrases_saved),
+        ] {
+            check_range(field, value, MAX_COUNT)?;
+        }
+        if self.qa_correct.unwrap_or(0) > self.qa_attempts.unwrap_or(0) {
+            return Err(Error::invalid("qa_correct", "is greater than qa_attempts"));
+        }
+        self.check_data()
+    }
+
+    fn check_data(&self) -> Result<(), Error> {
+        let Some(data) = &self.session_data else { return Ok(()) };
+        let text = serde_json::to_string(data).map_err(|_| Error::invalid("session_data", "is not JSON"))?;
+        if text.len() > MAX_DATA_BYTES {
+            return Err(Error::invalid(
+                "session_data",
+                format!("has more than {MAX_DATA_BYTES} bytes as JSON"),
+            ));
+        }
+        // Postgres's JSONB cannot hold U+0000; better told here than refused by the server a week later.
+        if text.contains("\\u0000") {
+            return Err(Error::invalid(
+                "session_data",
+                "holds the character U+0000, which Postgres cannot store",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_range(field: &'static str, value: Option<i32>, max: i32) -> Result<(), Error> {
+    match value {
+        Some(value) if !(0..=max).contains(&value) => {
+            Err(Error::invalid(field, format!("must be a whole number from 0 to {max}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn checked_minutes(minutes: i64) -> Result<i32, Error> {
+    let too_long =
+        || Error::invalid("started_at", format!("is more than {MAX_MINUTES} minutes before ended_at"));
+    i32::try_from(minutes).ok().filter(|m| *m <= MAX_MINUTES).ok_or_else(too_long)
+}
+
+impl Session {
+    /// The learner's local day: `session_data.local_date` when it is a calendar day, else the UTC day of the end.
+    pub fn local_date(&self) -> LocalDate {
+        let named =
+            self.session_data.get(LOCAL_DATE).and_then(Value::as_str).and_then(|day| day.parse().ok());
+        named.unwrap_or_else(|| self.ended_at.local_date(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UnixMillis;
+
+    fn now() -> Now {
+        let at: Timestamp = "2026-11-23T23:30:00Z".parse().unwrap();
+        Now { unix_ms: at.as_millis(), utc_offset_minutes: 60 }
+    }
+
+    fn complete(input: SessionInput) -> Result<Session, Error> {
+        input.complete(MutationId::from(uuid::Uuid::nil()), now())
+    }
+
+    #[test]
+    fn defaults_come_from_the_hosts_clock() {
+        let input = SessionInput { duration_minutes: Some(10), ..SessionInput::new("qa") };
+        let session = complete(input).unwrap();
+        assert_eq!(session.ended_at.to_string(), "2026-11-23T23:30:00.000000Z");
+        assert_eq!(session.started_at.to_string(), "2026-11-23T23:20:00.000000Z");
+        assert_eq!(session.local_date().to_string(), "2026-11-24");
+    }
+
+    #[test]
+    fn a_start_alone_gives_the_duration() {
+        let started_at = Some(Timestamp::from_millis(UnixMillis(now().unix_ms.0 - 125_000)));
+        let session = complete(SessionInput { started_at, ..SessionInput::new("qa") }).unwrap();
+        assert_eq!(session.duration_minutes, Some(2));
+    }
+
+    #[test]
+    fn every_refusal_names_its_field() {
+        let future = Some(Timestamp::from_millis(now().unix_ms.plus_ms(1000)));
+        let nul = serde_json::json!({ "note": "a\u{0}b" });
+        let base = || SessionInput::new("qa");
+        for (field, input) in [
+            ("session_type", SessionInput::new("")),
+            ("session_type", SessionInput::new("x".repeat(51))),
+            ("duration_minutes", SessionInput { duration_minutes: Some(-1), ..base() }),
+            ("phrases_saved", SessionInput { phrases_saved: Some(1_000_001), ..base() }),
+            ("qa_correct", SessionInput { qa_correct: Some(1), ..base() }),
+            ("started_at", SessionInput { started_at: future, ..base() }),
+            ("session_data", SessionInput { session_data: nul.as_object().cloned(), ..base() }),
+        ] {
+            match complete(input) {
+                Err(Error::InvalidInput { field: named, .. }) => assert_eq!(named, field),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_garbled_local_date_falls_back_to_the_utc_day() {
+        let mut session = complete(SessionInput::new("qa")).unwrap();
+        session.session_data.insert(LOCAL_DATE.to_owned(), Value::String("2026-02-30".to_owned()));
+        assert_eq!(session.local_date().to_string(), "2026-11-23");
+    }
+}

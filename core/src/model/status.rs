@@ -1,0 +1,54 @@
+//! How the engine is doing, in one value, without any learner's data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ClientId, Timestamp, UserId};
+
+/// What the last attempt to reach the server showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+#[serde(rename_all = "snake_case")]
+pub enum Connection {
+    /// Not tried yet.
+    Unknown,
+    /// The server answered.
+    Online,
+    /// The server could not be reached. A state, not an error.
+    Offline,
+}
+
+/// Why the last sync did not finish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+pub struct StatusError {
+    /// Stable code, for programs.
+    pub code: String,
+    /// What happened and what to do, for people.
+    pub message: String,
+}
+
+/// The engine's state at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(into_wasm_abi))]
+pub struct Status {
+    /// Whose mirror it is.
+    pub user_id: UserId,
+    /// This installation.
+    pub client_id: ClientId,
+    /// Mutations that the server has not acknowledged yet.
+    pub pending: u32,
+    /// Mutations that the server refused; kept until the app retries or discards them.
+    pub rejected: u32,
+    /// What the last attempt to reach the server showed.
+    pub connection: Connection,
+    /// Whether a request is under way.
+    pub syncing: bool,
+    /// When the mirror last agreed with the server.
+    pub last_synced_at: Option<Timestamp>,
+    /// Why the last sync did not finish; `None` after one that did.
+    pub last_error: Option<StatusError>,
+    /// When the next attempt is due, if one is planned.
+    pub next_attempt_at: Option<Timestamp>,
+    /// The schema version of the mirror's file.
+    pub mirror_version: u32,
+}

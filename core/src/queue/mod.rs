@@ -1,0 +1,32 @@
+//! What a mutation's state becomes, and which prefix of the queue fits one request. Pure: the rows are in `store`.
+
+mod batch;
+
+pub(crate) use batch::{BatchLimits, take_prefix};
+
+use crate::model::MutationState;
+
+/// The state of a mutation that the server accepted, now or before.
+pub(crate) fn after_acceptance(state: MutationState) -> MutationState {
+    match state {
+        MutationState::Pending | MutationState::InDoubt => MutationState::Acknowledged,
+        // Its effect never left the confirmed rows: they still are the ones from before the server was set back.
+        MutationState::Resend => MutationState::Reflected,
+        // A late repetition; rejected ones keep their place until the app decides.
+        settled => settled,
+    }
+}
+
+/// The state of a mutation once the server's past was replaced and everything is pulled anew.
+pub(crate) fn after_reset(state: MutationState) -> MutationState {
+    match state {
+        MutationState::Acknowledged => MutationState::Pending,
+        MutationState::Reflected => MutationState::Resend,
+        other => other,
+    }
+}
+
+/// Whether the mutation is to be sent.
+pub(crate) fn is_open(state: MutationState) -> bool {
+    matches!(state, MutationState::Pending | MutationState::InDoubt | MutationState::Resend)
+}

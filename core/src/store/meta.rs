@@ -1,0 +1,57 @@
+//! The file's own facts.
+
+use rusqlite::OptionalExtension;
+
+use crate::error::Error;
+use crate::store::Rows;
+
+/// A key of `meta`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meta {
+    /// Whose mirror it is.
+    UserId,
+    /// This installation.
+    ClientId,
+    /// The last hybrid logical clock given out.
+    Hlc,
+    /// The cursor's version.
+    CursorVersion,
+    /// The cursor's epoch.
+    CursorEpoch,
+    /// When the mirror last agreed with the server, Unix milliseconds.
+    LastSyncedMs,
+    /// Present while everything is pulled anew: the arrived rows will replace all confirmed ones.
+    Refilling,
+}
+
+impl Meta {
+    fn name(self) -> &'static str {
+        match self {
+            Meta::UserId => "user_id",
+            Meta::ClientId => "client_id",
+            Meta::Hlc => "hlc",
+            Meta::CursorVersion => "cursor_version",
+            Meta::CursorEpoch => "cursor_epoch",
+            Meta::LastSyncedMs => "last_synced_ms",
+            Meta::Refilling => "refilling",
+        }
+    }
+}
+
+impl Rows<'_> {
+    pub(crate) fn meta(self, key: Meta) -> Result<Option<String>, Error> {
+        let mut statement = self.connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+        Ok(statement.query_row([key.name()], |row| row.get(0)).optional()?)
+    }
+
+    pub(crate) fn set_meta(self, key: Meta, value: &str) -> Result<(), Error> {
+        let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        self.connection.prepare_cached(sql)?.execute([key.name(), value])?;
+        Ok(())
+    }
+
+    pub(crate) fn clear_meta(self, key: Meta) -> Result<(), Error> {
+        self.connection.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key.name()])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Opens a mirror's file: settings, then the embedded migrations.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::Error;
+use crate::store::Location;
+
+/// The embedded migrations, in order: number `n` brings a file from version `n - 1` to `n`.
+const MIGRATIONS: &[&str] = &[include_str!("schema/001_mirror.sql")];
+
+/// The newest mirror schema that this program knows.
+pub const MIRROR_VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// "MARE" in the file's header, so that `file` and people can tell what it is.
+const APPLICATION_ID: i32 = 0x4d41_5245;
+
+/// How long a write waits for another process to finish its own.
+const BUSY_TIMEOUT_MS: u64 = 5_000;
+
+pub(super) fn open(location: &Location) -> Result<Connection, Error> {
+    let mut connection = match location {
+        Location::File(path) => Connection::open(path)?,
+        Location::Vfs(name) => Connection::open(name)?,
+        Location::Memory => Connection::open_in_memory()?,
+    };
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
+    // Before anything is written: a newer file or a stranger's must be left as it is.
+    let found = check_owner(&connection)?;
+    configure(&connection, location)?;
+    if found < MIRROR_VERSION {
+        migrate(&mut connection)?;
+    }
+    Ok(connection)
+}
+
+/// The file's schema version; refuses files of others and of newer programs.
+fn check_owner(connection: &Connection) -> Result<u32, Error> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let strange = if tables == 0 { application != 0 } else { application != APPLICATION_ID };
+    if strange {
+        return Err(Error::MirrorCorrupt);
+    }
+    if found > MIRROR_VERSION {
+        return Err(Error::MirrorNewer { found, known: MIRROR_VERSION });
+    }
+    Ok(found)
+}
+
+fn configure(connection: &Connection, location: &Location) -> Result<(), Error> {
+    // The pool of the browser has no shared memory, which WAL needs.
+    let journal = if matches!(location, Location::File(_)) { "WAL" } else { "DELETE" };
+    connection.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
+    // NORMAL may lose the last commits, and the caller was told that they are safe.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(())
+}
+
+/// Applies what is missing in one transaction: a crash leaves the old version or the new one.
+fn migrate(connection: &mut Connection) -> Result<(), Error> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster.
+    let found = check_owner(&transaction)?;
+    for sql in &MIGRATIONS[found as usize..] {
+        transaction.execute_batch(sql)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", MIRROR_VERSION)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(prepare: &str) -> Error {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mirror.sqlite3");
+        Connection::open(&path).unwrap().execute_batch(prepare).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let error = open(&Location::File(path.clone())).unwrap_err();
+        assert_eq!(std::fs::read(&path).unwrap(), before, "a refused file must be left as it was");
+        error
+    }
+
+    #[test]
+    fn files_of_newer_programs_and_of_strangers_are_left_alone() {
+        let newer =
+            format!("PRAGMA application_id={APPLICATION_ID}; CREATE TABLE t(a); PRAGMA user_version=99;");
+        assert_eq!(refusal(&newer).code(), "mirror_newer");
+        assert_eq!(refusal("CREATE TABLE somebody_elses(a);").code(), "mirror_corrupt");
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mirror.sqlite3");
+        std::fs::write(&path, "x".repeat(4096)).unwrap();
+        assert_eq!(open(&Location::File(path.clone())).unwrap_err().code(), "mirror_corrupt");
+        assert_eq!(std::fs::read(&path).unwrap(), "x".repeat(4096).as_bytes());
+    }
+
+    #[test]
+    fn commits_are_synchronous() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open(&Location::File(folder.path().join("mirror.sqlite3"))).unwrap();
+        let synchronous: i32 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!(synchronous, 2, "FULL");
+    }
+}

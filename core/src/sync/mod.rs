@@ -1,0 +1,9 @@
+//! When to talk to the server, and what a failure means for the next attempt. Pure: no network, no store.
+
+mod backoff;
+mod failure;
+mod schedule;
+
+pub use failure::Failure;
+pub(crate) use schedule::{Due, Schedule};
+pub use schedule::{Next, Signal};

@@ -1,0 +1,227 @@
+//! Carries one request to PostgREST and says what came back. Takes no decision: that is `sync`.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, Url};
+
+use crate::error::Error;
+use crate::model::UserId;
+use crate::sync::Failure;
+use crate::wire::{SyncAnswer, SyncRequest};
+
+/// The only function that the client calls.
+const PATH: &str = "rest/v1/rpc/marea_sync";
+/// An honest page of 2,000 rows stays far below; more would only fill the memory.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+const MAX_CODE_CHARS: usize = 24;
+
+/// A server's address and its public key.
+pub struct Transport {
+    client: Client,
+    endpoint: Url,
+    anon_key: HeaderValue,
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// Prepares the way to `url` (as Supabase gives it: scheme and host) with the project's public `anon_key`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for an address that is none or a key that no header can hold.
+    pub fn new(url: &str, anon_key: &str) -> Result<Transport, Error> {
+        let endpoint = Url::parse(&format!("{}/{PATH}", url.trim_end_matches('/')))
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| Error::invalid("url", "expected an address like https://project.supabase.co"))?;
+        let mut anon_key = HeaderValue::from_str(anon_key)
+            .map_err(|_| Error::invalid("anon_key", "has a character that no HTTP header can hold"))?;
+        anon_key.set_sensitive(true);
+        let client =
+            client_builder().build().map_err(|_| Error::Internal("the HTTP client could not be made"))?;
+        Ok(Transport { client, endpoint, anon_key })
+    }
+
+    /// Sends one request and waits for its answer, `timeout_ms` milliseconds at most.
+    ///
+    /// # Errors
+    /// Whatever came instead of an answer. [`Failure::OtherUser`] before anything is sent when the token is not
+    /// `user_id`'s.
+    pub async fn post(
+        &self,
+        request: &SyncRequest,
+        user_id: UserId,
+        token: &str,
+        timeout_ms: u64,
+    ) -> Result<SyncAnswer, Failure> {
+        let bearer = bearer(token, user_id)?;
+        let body = serde_json::to_vec(&serde_json::json!({ "request": request }))
+            .map_err(|_| Failure::Unintelligible)?;
+        let response = self
+            .client
+            .post(self.endpoint.clone())
+            .timeout(Duration::from_millis(timeout_ms))
+            .headers(self.headers(bearer))
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| unreached(&error))?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await);
+        }
+        let body = read(response).await?;
+        serde_json::from_slice(&body).map_err(|_| Failure::Unintelligible)
+    }
+
+    fn headers(&self, bearer: HeaderValue) -> HeaderMap {
+        let json = HeaderValue::from_static("application/json");
+        HeaderMap::from_iter([
+            (ACCEPT, json.clone()),
+            (CONTENT_TYPE, json),
+            (AUTHORIZATION, bearer),
+            (reqwest::header::HeaderName::from_static("apikey"), self.anon_key.clone()),
+        ])
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn client_builder() -> reqwest::ClientBuilder {
+    // A redirect is a captive portal's answer, not PostgREST's; following it would hand a token to a stranger.
+    Client::builder().redirect(reqwest::redirect::Policy::none())
+}
+
+#[cfg(target_family = "wasm")]
+fn client_builder() -> reqwest::ClientBuilder {
+    Client::builder()
+}
+
+/// The header for a token, once it is sure whose it is: one learner's queue must never go to another's account.
+fn bearer(token: &str, user_id: UserId) -> Result<HeaderValue, Failure> {
+    let malformed = || Failure::Unauthorized { code: "malformed_token".to_owned() };
+    let subject = subject_of(token).ok_or_else(malformed)?;
+    if subject != user_id {
+        return Err(Failure::OtherUser);
+    }
+    let mut header = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| malformed())?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// The `sub` of a JSON Web Token (RFC 7519, 4.1.2). Not verified: the server does that.
+fn subject_of(token: &str) -> Option<UserId> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        sub: UserId,
+    }
+    let payload = token.split('.').nth(1)?;
+    let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    serde_json::from_slice::<Claims>(&bytes).ok().map(|claims| claims.sub)
+}
+
+fn unreached(error: &reqwest::Error) -> Failure {
+    if error.is_timeout() { Failure::Timeout } else { Failure::Offline }
+}
+
+/// Reads a body up to the bound. A connection cut in the middle leaves the server's work in doubt, like a timeout.
+#[cfg(not(target_family = "wasm"))]
+async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreached(&error))? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(Failure::Unintelligible);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Reads a body. `fetch` hands it over whole, so the bound can only be checked afterwards.
+#[cfg(target_family = "wasm")]
+async fn read(response: Response) -> Result<Vec<u8>, Failure> {
+    let body = response.bytes().await.map_err(|error| unreached(&error))?;
+    if body.len() > MAX_ANSWER_BYTES { Err(Failure::Unintelligible) } else { Ok(body.into()) }
+}
+
+async fn refusal(response: Response) -> Failure {
+    let status = response.status();
+    let retry_after_ms = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
+        .map(|seconds| seconds.saturating_mul(1000));
+    let code = || async {
+        let body = read(response).await.unwrap_or_default();
+        error_code(&body)
+    };
+    match status {
+        StatusCode::UNAUTHORIZED => Failure::Unauthorized { code: code().await },
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::TooLarge,
+        StatusCode::UPGRADE_REQUIRED => Failure::UpgradeRequired,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            Failure::Server { status: status.as_u16(), retry_after_ms }
+        }
+        _ if status.is_server_error() => Failure::Server { status: status.as_u16(), retry_after_ms },
+        _ if status.is_client_error() => Failure::Refused { status: status.as_u16(), code: code().await },
+        _ => Failure::Unintelligible,
+    }
+}
+
+/// The `code` of PostgREST's error object, if it looks like a code: a server's free text stays out of our errors.
+fn error_code(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        code: Option<String>,
+    }
+    let code = serde_json::from_slice::<Body>(body).ok().and_then(|body| body.code);
+    let is_code = |code: &String| {
+        (1..=MAX_CODE_CHARS).contains(&code.len())
+            && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    code.filter(is_code).unwrap_or_else(|| "unknown".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_are_addresses() {
+        for url in ["https://x.supabase.co", "https://x.supabase.co/", "http://127.0.0.1:3000"] {
+            let transport = Transport::new(url, "key").unwrap();
+            assert!(transport.endpoint.path().ends_with("/rest/v1/rpc/marea_sync"), "{url}");
+        }
+        for url in ["", "x.supabase.co", "ftp://x", "https://"] {
+            assert_eq!(Transport::new(url, "key").unwrap_err().code(), "invalid_input", "{url}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_user_is_never_sent() {
+        let sub = "018f9d3e-7a00-7000-8000-0123456789ab";
+        let token = format!("e30.{}.x", URL_SAFE_NO_PAD.encode(format!("{{\"sub\":\"{sub}\"}}")));
+        let other = UserId::from(uuid::Uuid::nil());
+        assert!(bearer(&token, sub.parse().unwrap()).unwrap().is_sensitive());
+        assert_eq!(bearer(&token, other), Err(Failure::OtherUser));
+        for garbage in ["", "a.b", "a.e30.c", "\u{1}.\u{2}.\u{3}"] {
+            assert!(matches!(bearer(garbage, other), Err(Failure::Unauthorized { .. })), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn a_servers_free_text_is_no_code() {
+        for (body, code) in [
+            (r#"{"code":"PGRST301","message":"JWT expired"}"#, "PGRST301"),
+            (r#"{"code":"the password is hunter2"}"#, "unknown"),
+            ("<html>", "unknown"),
+        ] {
+            assert_eq!(error_code(body.as_bytes()), code);
+        }
+    }
+}
