@@ -1,2 +1,98 @@
-//! Starts the development backend.
-fn main() {}
+//! Starts the development backend, prints one JSON line when it is ready, and stops it on Ctrl-C or SIGTERM. Everything
+//! else is in the library.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use marea_backend::{Backend, Error, Options};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Real Postgres, real PostgREST and a gateway that serves them the way Supabase does, for development.
+///
+/// When it is ready it prints one line of JSON to stdout: url, anon_key, service_key, jwt_secret, database_url. Accounts:
+/// learner1@example.com and learner2@example.com, password marea-demo.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Port of the gateway; 0 for any free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Keep the database and the keys in this folder; without it they are gone when the backend stops
+    #[arg(long, value_name = "DIR", conflicts_with = "database_url")]
+    data: Option<PathBuf>,
+    /// Use this Postgres (as a superuser, without TLS) in place of a private one
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// Folder with `postgres` and `initdb` (also MAREA_POSTGRES_BIN)
+    #[arg(long, value_name = "DIR")]
+    postgres_bin: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("marea-backend: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    // From here on a signal means: stop in order. A terminal that closes sends SIGHUP.
+    let mut stop = Stop::listen()?;
+    let options = Options {
+        port: arguments.port,
+        data: arguments.data,
+        database_url: arguments.database_url,
+        postgres_bin: arguments.postgres_bin,
+    };
+    let started = tokio::select! {
+        started = Backend::start_and_say(options, |words| eprintln!("marea-backend: {words}")) => started,
+        // What has been started so far is dropped, and thereby stopped.
+        () = stop.wanted() => return Ok(()),
+    };
+    let backend: Backend = started.map_err(|error: Error| Box::new(error))?;
+    announce(&backend)?;
+    stop.wanted().await;
+    backend.stop().await;
+    Ok(())
+}
+
+/// The one line on stdout.
+fn announce(backend: &Backend) -> Result<(), Box<dyn std::error::Error>> {
+    let line = serde_json::to_string(backend.ready())?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// The signals that end the program.
+struct Stop {
+    signals: [Signal; 3],
+}
+
+impl Stop {
+    fn listen() -> io::Result<Stop> {
+        let signals = [
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ];
+        Ok(Stop { signals })
+    }
+
+    async fn wanted(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The backend as a value: start the parts in order, say how to reach them, stop them. Each part is its own file; this one
+//! only ties them together.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::accounts::Accounts;
+use crate::binaries::{find_postgres, find_postgrest};
+use crate::gateway::faults::Faults;
+use crate::gateway::{Gateway, Server, Upstream};
+use crate::home::Home;
+use crate::postgres::Postgres;
+use crate::postgrest::PostgRest;
+use crate::run_as::RunAs;
+use crate::tokens::Tokens;
+use crate::{Error, database};
+
+/// What kind of backend to start. The default is a private one on free ports, gone without a trace when it stops.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// The gateway's port; 0 for any free one.
+    pub port: u16,
+    /// The folder to keep the cluster and the keys in; `None` for a temporary one.
+    pub data: Option<PathBuf>,
+    /// An existing server to use in place of a private Postgres: a superuser's URL, without TLS.
+    pub database_url: Option<String>,
+    /// The folder of the Postgres programs; `None` to look for it.
+    pub postgres_bin: Option<PathBuf>,
+}
+
+/// How to reach a running backend. Serialized, it is the line that the program prints.
+#[derive(Clone, Serialize)]
+pub struct Ready {
+    /// The gateway, without a slash at the end.
+    pub url: String,
+    /// The `apikey` of the app.
+    pub anon_key: String,
+    /// The `apikey` of the app's own servers; also opens the fault switches.
+    pub service_key: String,
+    /// What access tokens are signed with (HS256).
+    pub jwt_secret: String,
+    /// The superuser's way into the database.
+    pub database_url: String,
+}
+
+/// Only the address: the rest are secrets.
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// A running backend. Dropping it stops everything too, but blocks while it does.
+// The fields are dropped in this order: callers first, the folder last.
+pub struct Backend {
+    server: Server,
+    postgrest: PostgRest,
+    postgres: Option<Postgres>,
+    _home: Home,
+    ready: Ready,
+    tokens: Tokens,
+    faults: Faults,
+}
+
+impl Backend {
+    /// Starts Postgres, brings its schema up to date, makes the two demo accounts, starts PostgREST and the gateway.
+    ///
+    /// # Errors
+    /// When a program is missing, does not start, or Postgres refuses a migration. Nothing is left running then.
+    pub async fn start(options: Options) -> Result<Backend, Error> {
+        Backend::start_and_say(options, |_| {}).await
+    }
+
+    /// The same; `say` hears what is being done, in words for a person.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_and_say(options: Options, say: fn(&str)) -> Result<Backend, Error> {
+        // First what fails fast.
+        let listener = Server::bind(options.port).await?;
+        let run_as = RunAs::find()?;
+        let run_as = run_as.as_ref();
+        let postgrest_program = find_postgrest(run_as)?;
+        let home = match &options.data {
+            Some(folder) => Home::at(folder, run_as)?,
+            None => Home::temporary(run_as)?,
+        };
+        let postgres = start_postgres(&options, &home, run_as, say).await?;
+        let database_url = match (&postgres, options.database_url) {
+            (Some(own), _) => own.url().to_owned(),
+            (None, named) => named.unwrap_or_default(),
+        };
+
+        let client = database::connect(&database_url).await?;
+        database::prepare(&client, say).await?;
+        let tokens = Tokens::new(database::setting(&client, "jwt_secret").await?)?;
+        let login = database::authenticator_url(&client, &database_url, postgres.is_some()).await?;
+        let accounts = Accounts::new(database_url.clone(), client);
+
+        say("starting PostgREST");
+        let started = PostgRest::start(&postgrest_program, &home, run_as, &login, tokens.secret());
+        let (postgrest, ensured) = tokio::join!(started, accounts.ensure_learners());
+        let postgrest = postgrest?;
+        ensured?;
+
+        let faults = Faults::default();
+        let upstream = Upstream::new(postgrest.url())?;
+        let gateway = Gateway { accounts, tokens: tokens.clone(), faults: faults.clone(), upstream };
+        let server = Server::start(listener, Arc::new(gateway))?;
+        let ready = Ready {
+            url: format!("http://{}", server.address()),
+            anon_key: tokens.anon_key().to_owned(),
+            service_key: tokens.service_key().to_owned(),
+            jwt_secret: tokens.secret().to_owned(),
+            database_url,
+        };
+        Ok(Backend { server, postgrest, postgres, _home: home, ready, tokens, faults })
+    }
+
+    /// How to reach it.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// The fault switches, the same that `/_marea/faults` sets.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// An access token for this account, whether or not it exists; a negative `ttl_seconds` gives an expired one.
+    ///
+    /// # Panics
+    /// When signing fails, which HMAC with a key in memory does not.
+    pub fn mint_token(&self, user_id: Uuid, ttl_seconds: i64) -> String {
+        match self.tokens.access(user_id, None, None, ttl_seconds) {
+            Ok(token) => token.text,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Stops everything; returns when the processes have ended and a temporary folder is gone.
+    pub async fn stop(self) {
+        drop(self.server);
+        self.postgrest.stop().await;
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await;
+        }
+    }
+}
+
+/// A private Postgres, unless an existing server was named.
+async fn start_postgres(
+    options: &Options,
+    home: &Home,
+    run_as: Option<&RunAs>,
+    say: fn(&str),
+) -> Result<Option<Postgres>, Error> {
+    if options.database_url.is_some() {
+        return Ok(None);
+    }
+    let named: Option<&Path> = options.postgres_bin.as_deref();
+    let bin = find_postgres(named, run_as)?;
+    say(&format!("starting Postgres from {}", bin.display()));
+    Ok(Some(Postgres::start(&bin, home, run_as).await?))
+}

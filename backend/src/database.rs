@@ -1,0 +1,162 @@
+//! Connections, and the SQL files that are applied at start: the fixture app, then the migrations, each once. It holds no
+//! schema of its own beyond `sql/*.sql`.
+//!
+//! The files are read from the repository when the backend starts, so that a change to one needs no new build.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tokio_postgres::{Client, NoTls};
+
+use crate::{Error, secrets};
+
+/// Two backends on one database must not migrate it at the same time. The number only has to be nobody else's.
+const MIGRATION_LOCK: i64 = 0x6d61_7265_6101;
+
+/// Connects. The connection lives until the client is dropped.
+pub(crate) async fn connect(url: &str) -> Result<Client, Error> {
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.map_err(Error::postgres("could not connect"))?;
+    tokio::spawn(async move {
+        // An error here also reaches whoever uses the client.
+        let _ = connection.await;
+    });
+    Ok(client)
+}
+
+/// Whether the server takes connections by now.
+pub(crate) async fn answers(url: &str) -> bool {
+    match connect(url).await {
+        Ok(client) => client.simple_query("SELECT 1").await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Applies whatever this database lacks. `say` hears what is done.
+pub(crate) async fn prepare(client: &Client, say: fn(&str)) -> Result<(), Error> {
+    let locked = client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await;
+    locked.map_err(Error::postgres("could not lock the migrations"))?;
+    let done = apply_all(client, say).await;
+    let unlocked = client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await;
+    unlocked.map_err(Error::postgres("could not unlock the migrations"))?;
+    done
+}
+
+async fn apply_all(client: &Client, say: fn(&str)) -> Result<(), Error> {
+    run(client, "backend.sql", include_str!("../sql/backend.sql")).await?;
+    let found = client.query_one("SELECT to_regclass('public.users') IS NOT NULL", &[]).await;
+    let has_app: bool = found.map_err(Error::postgres("could not look for public.users"))?.get(0);
+    if !has_app {
+        say("no table public.users: adding the fixture app");
+        run(client, "app.sql", &read(&repository().join("tests/fixtures/app.sql"))?).await?;
+    }
+    for file in migrations()? {
+        apply_once(client, &file).await?;
+    }
+    run(client, "accounts.sql", include_str!("../sql/accounts.sql")).await
+}
+
+async fn apply_once(client: &Client, file: &Path) -> Result<(), Error> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let text = read(file)?;
+    let digest = secrets::derive_digest(text.as_bytes());
+    let applied = client
+        .query_opt("SELECT digest FROM marea_backend.applied_files WHERE name = $1", &[&name])
+        .await
+        .map_err(Error::postgres("could not read the applied migrations"))?;
+    match applied.map(|row| row.get::<_, String>(0)) {
+        Some(known) if known == digest => Ok(()),
+        Some(_) => Err(Error::ChangedMigration { file: name }),
+        None => {
+            // One text is one transaction, unless the file brings its own: the file and the note of it stand or fall
+            // together. Neither the name nor the digest can hold a quote.
+            let note = format!("INSERT INTO marea_backend.applied_files VALUES ('{name}', '{digest}')");
+            run(client, &name, &format!("{text}\n;{note};")).await
+        }
+    }
+}
+
+async fn run(client: &Client, name: &str, text: &str) -> Result<(), Error> {
+    client.batch_execute(text).await.map_err(Error::postgres(format!("could not apply {name}")))
+}
+
+fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(Error::file("could not read", path))
+}
+
+/// The files to apply, by number.
+fn migrations() -> Result<Vec<PathBuf>, Error> {
+    let folder = repository().join("migrations");
+    let entries = fs::read_dir(&folder).map_err(Error::file("could not read the folder", &folder))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_migration));
+    files.sort();
+    Ok(files)
+}
+
+/// `NNN_words.sql`, but not the script that takes one back.
+fn is_migration(name: &str) -> bool {
+    let Some(stem) = name.strip_suffix(".sql") else { return false };
+    let plain = stem.chars().all(|it| it.is_ascii_alphanumeric() || it == '_');
+    let numbered = stem.len() > 4 && stem[..4.min(stem.len())].ends_with('_');
+    plain && numbered && stem[..3].chars().all(|it| it.is_ascii_digit()) && !stem.ends_with("_rollback")
+}
+
+/// A setting that is made once and then kept in the database.
+pub(crate) async fn setting(client: &Client, name: &str) -> Result<String, Error> {
+    let made = secrets::make_secret()?;
+    let statement = "INSERT INTO marea_backend.settings VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    client.execute(statement, &[&name, &made]).await.map_err(Error::postgres("could not keep a setting"))?;
+    let statement = "SELECT value FROM marea_backend.settings WHERE name = $1";
+    let row = client.query_one(statement, &[&name]).await;
+    Ok(row.map_err(Error::postgres("could not read a setting"))?.get(0))
+}
+
+/// Makes the role that PostgREST logs in as usable, and gives the URL for it.
+///
+/// In a cluster of our own that is `authenticator`. On somebody's server that role belongs to the PostgREST that is already
+/// there, and its password is not ours to change: ours gets a role of its own.
+pub(crate) async fn authenticator_url(client: &Client, url: &str, is_own: bool) -> Result<String, Error> {
+    let role = if is_own { "authenticator" } else { "marea_backend_authenticator" };
+    let password = setting(client, "authenticator_password").await?;
+    let statement = format!(
+        "DO $$ BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN CREATE ROLE {role} NOINHERIT; END IF;
+         END $$;
+         ALTER ROLE {role} LOGIN PASSWORD '{password}';
+         GRANT anon, authenticated, service_role TO {role};"
+    );
+    run(client, "the login role of PostgREST", &statement).await?;
+    let mut login = reqwest::Url::parse(url).map_err(|_| Error::DatabaseUrl)?;
+    let named = login.set_username(role).and_then(|()| login.set_password(Some(&password)));
+    named.map_err(|()| Error::DatabaseUrl)?;
+    Ok(login.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_migration;
+
+    #[test]
+    fn only_numbered_forward_files_are_migrations() {
+        for (name, expected) in [
+            ("001_schema_alignment.sql", true),
+            ("002_sync_layer.sql", true),
+            ("001_schema_alignment_rollback.sql", false),
+            ("validate_001.sql", false),
+            ("README.md", false),
+            ("1_short.sql", false),
+            ("0001_long.sql", false),
+            ("001_with space.sql", false),
+            ("ümlaut.sql", false),
+            (".sql", false),
+        ] {
+            assert_eq!(is_migration(name), expected, "{name}");
+        }
+    }
+}

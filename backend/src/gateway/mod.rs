@@ -1,0 +1,112 @@
+//! The gateway: what Supabase puts in front of PostgREST. Routes, the `apikey` check, and the order in which a call meets
+//! faults, routes and CORS. It reads no row and decides nothing about sync; it logs nothing, so no token can get into a log.
+
+mod auth;
+mod cors;
+pub(crate) mod faults;
+mod proxy;
+mod server;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use axum::{Json, Router};
+use serde_json::json;
+
+use crate::accounts::Accounts;
+use crate::tokens::Tokens;
+use faults::Faults;
+
+pub(crate) use server::Server;
+
+/// What every call may use.
+pub(crate) struct Gateway {
+    pub(crate) accounts: Accounts,
+    pub(crate) tokens: Tokens,
+    pub(crate) faults: Faults,
+    pub(crate) upstream: Upstream,
+}
+
+pub(crate) use proxy::Upstream;
+
+type Shared = Arc<Gateway>;
+
+fn routes(gateway: Shared) -> Router {
+    let behind_key = Router::new()
+        .route("/auth/v1/signup", post(auth::sign_up))
+        .route("/auth/v1/token", post(auth::token))
+        .route("/auth/v1/logout", post(auth::log_out))
+        .route("/auth/v1/user", get(auth::user))
+        .route("/rest/v1", any(proxy::forward))
+        .route("/rest/v1/", any(proxy::forward))
+        .route("/rest/v1/{*path}", any(proxy::forward))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&gateway), require_key));
+    let control = Router::new()
+        .route("/_marea/faults", get(faults::show).post(faults::add).delete(faults::remove))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&gateway), require_service));
+    Router::new()
+        .route("/health", get(health))
+        .merge(behind_key)
+        .merge(control)
+        .fallback(no_route)
+        .with_state(gateway)
+}
+
+async fn no_route() -> Response {
+    (StatusCode::NOT_FOUND, Json(json!({ "message": "no Route matched with those values" }))).into_response()
+}
+
+/// 200 while PostgREST answers.
+async fn health(State(gateway): State<Shared>) -> Response {
+    let (status, word) = match gateway.upstream.is_alive().await {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "PostgREST does not answer"),
+    };
+    (status, Json(json!({ "status": word }))).into_response()
+}
+
+/// As Supabase's gateway: `apikey` has to be one of the two keys, and stands in for a missing bearer token.
+async fn require_key(State(gateway): State<Shared>, mut request: Request, next: Next) -> Response {
+    let (message, hint) = match request.headers().get("apikey") {
+        None => ("No API key found in request", "No `apikey` request header or url param was found."),
+        Some(key) if gateway.is_key(key.as_bytes()) => {
+            let key = key.clone();
+            if !request.headers().contains_key(header::AUTHORIZATION) {
+                let mut bearer = b"Bearer ".to_vec();
+                bearer.extend_from_slice(key.as_bytes());
+                if let Ok(value) = header::HeaderValue::from_bytes(&bearer) {
+                    request.headers_mut().insert(header::AUTHORIZATION, value);
+                }
+            }
+            return next.run(request).await;
+        }
+        Some(_) => ("Invalid API key", "Double check your Supabase `anon` or `service_role` API key."),
+    };
+    (StatusCode::UNAUTHORIZED, Json(json!({ "message": message, "hint": hint }))).into_response()
+}
+
+async fn require_service(State(gateway): State<Shared>, request: Request, next: Next) -> Response {
+    match bearer(request.headers()) {
+        Some(token) if token == gateway.tokens.service_key() => next.run(request).await,
+        _ => {
+            let message = "the fault switches want `Authorization: Bearer <service_key>`";
+            (StatusCode::UNAUTHORIZED, Json(json!({ "message": message }))).into_response()
+        }
+    }
+}
+
+impl Gateway {
+    fn is_key(&self, key: &[u8]) -> bool {
+        key == self.tokens.anon_key().as_bytes() || key == self.tokens.service_key().as_bytes()
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
