@@ -37,9 +37,10 @@ impl Transport {
     /// # Errors
     /// [`Error::InvalidInput`] for an address that is none or a key that no header can hold.
     pub fn new(url: &str, anon_key: &str) -> Result<Transport, Error> {
-        let endpoint = Url::parse(&format!("{}/{PATH}", url.trim_end_matches('/')))
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        let base =
+            Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let endpoint = base
+            .and_then(|base| Url::parse(&format!("{}/{PATH}", base.as_str().trim_end_matches('/'))).ok())
             .ok_or_else(|| Error::invalid("url", "expected an address like https://project.supabase.co"))?;
         let mut anon_key = HeaderValue::from_str(anon_key)
             .map_err(|_| Error::invalid("anon_key", "has a character that no HTTP header can hold"))?;

@@ -4,6 +4,8 @@
 //! transaction, and changes memory afterwards.
 
 mod exchange;
+#[cfg(test)]
+mod tests;
 mod visible;
 
 use uuid::Uuid;

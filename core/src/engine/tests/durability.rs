@@ -1,0 +1,93 @@
+//! What survives a restart, and what a repeated or a wrong call does.
+
+use super::*;
+use crate::model::MutationState;
+
+fn file() -> (tempfile::TempDir, Location) {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::File(folder.path().join("mirror.sqlite3"));
+    (folder, location)
+}
+
+#[test]
+fn a_recorded_session_survives_an_engine_that_never_closed() {
+    let (_folder, location) = file();
+    let mut first = open(&location).unwrap();
+    record(&mut first, 10);
+    send(&mut first);
+    std::mem::forget(first);
+
+    let mut second = open(&location).unwrap();
+    assert_eq!(totals(&second), (1, 10));
+    assert_eq!(send(&mut second).request.mutations.len(), 1, "in doubt is sent again");
+}
+
+#[test]
+fn the_same_id_again_changes_nothing() {
+    let mut engine = engine();
+    let id = record(&mut engine, 10);
+    let again = engine.mutate(SessionInput { id: Some(id), ..session(99) }.into(), at(60)).unwrap();
+    assert_eq!((again.id, again.pending), (id, 1));
+    assert_eq!(totals(&engine), (1, 10));
+}
+
+#[test]
+fn a_refused_input_writes_nothing() {
+    let mut engine = engine();
+    let error = engine.mutate(session(-1).into(), at(0)).unwrap_err();
+    assert_eq!(error.code(), "invalid_input");
+    assert_eq!((totals(&engine), engine.status(at(0)).unwrap().pending), ((0, 0), 0));
+}
+
+#[test]
+fn a_mirror_is_one_users() {
+    let (_folder, location) = file();
+    open(&location).unwrap().close().unwrap();
+    let other = "00000000-0000-4000-8000-000000000002".parse().unwrap();
+    let error = Engine::open(&location, other, Box::new(Counter(0)), at(0)).unwrap_err();
+    assert_eq!(error.code(), "wrong_user");
+}
+
+#[test]
+fn the_installation_and_its_clock_outlive_the_process() {
+    let (_folder, location) = file();
+    let mut first = open(&location).unwrap();
+    record(&mut first, 1);
+    let client_id = first.client_id;
+    first.close().unwrap();
+
+    let mut second = open(&location).unwrap();
+    assert_eq!(second.client_id, client_id);
+    let years_back = Now { unix_ms: UnixMillis(START_MS - 100_000_000_000), utc_offset_minutes: 0 };
+    second.mutate(session(1).into(), years_back).unwrap();
+    let hlcs: Vec<_> = send(&mut second).request.mutations.iter().map(|m| m.hlc).collect();
+    assert!(hlcs[0] < hlcs[1], "a clock that steps back does not reorder");
+}
+
+#[test]
+fn acknowledged_mutations_are_kept_for_thirty_days() {
+    let (mut engine, mut server) = (engine(), Server::default());
+    let id = record(&mut engine, 10);
+    for (day, kept) in [(0, Some(MutationState::Reflected)), (29, Some(MutationState::Reflected)), (31, None)]
+    {
+        let now = at(day * 86_400);
+        engine.signal(Signal::SyncNow, now);
+        let outgoing = engine.next_request(now).unwrap().unwrap();
+        let answer = server.take(&outgoing.request);
+        engine.apply_response(outgoing.ticket, Ok(answer), now).unwrap();
+        assert_eq!(engine.store.read().mutation_state(id).unwrap(), kept, "day {day}");
+    }
+    assert_eq!(totals(&engine), (1, 10));
+}
+
+#[test]
+fn debug_shows_nothing_of_the_learner() {
+    let mut engine = engine();
+    let mut input = session(98_765);
+    input.session_type = "secret-type".to_owned();
+    let printed = format!("{input:?} {:?}", Change::from(input.clone()));
+    engine.mutate(input.into(), at(0)).unwrap();
+    let outgoing = send(&mut engine);
+    let all = format!("{printed} {engine:?} {outgoing:?} {:?}", engine.progress(at(0)).unwrap());
+    assert!(!all.contains("secret-type") && !all.contains("98765"), "{all}");
+}
