@@ -10,6 +10,7 @@ mod paths;
 mod run;
 mod say;
 mod setup;
+mod tidy;
 mod wasm;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Task {
         #[arg(long)]
         dev: bool,
     },
+    /// Check the rules of the house that no compiler checks.
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Wasm { dev } => {
             setup::ensure().and_then(|tools| wasm::build(&tools, wasm::Effort::of_dev_flag(dev)))
         }
+        Task::Tidy => tidy::run().map(|_| ()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

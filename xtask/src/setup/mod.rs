@@ -124,7 +124,7 @@ impl Findings {
         line("browser", &self.chromium);
     }
 
-    fn into_tools(self) -> Result<Tools, Self> {
+    fn into_tools(self) -> Result<Tools, Box<Self>> {
         match self {
             Self {
                 clang: Ok((clang, _)),
@@ -135,7 +135,7 @@ impl Findings {
                 postgrest: Ok(_),
                 chromium: Ok((chromium, _)),
             } => Ok(Tools { compiler, clang, node, chromium }),
-            incomplete => Err(incomplete),
+            incomplete => Err(Box::new(incomplete)),
         }
     }
 }

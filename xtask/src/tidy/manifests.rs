@@ -1,0 +1,76 @@
+//! Every crate's manifest takes from the workspace what the workspace decides: edition, licence, lints, versions.
+
+use super::{
+    Finding,
+    tree::{File, Tree},
+};
+
+/// What every `[package]` must say, besides its own name.
+const PACKAGE: [&str; 6] = [
+    "description = \"",
+    "version.workspace = true",
+    "edition.workspace = true",
+    "rust-version.workspace = true",
+    "license.workspace = true",
+    "publish.workspace = true",
+];
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let manifests = tree.under("", &["/Cargo.toml"]);
+    manifests.flat_map(check_manifest).collect()
+}
+
+fn check_manifest(file: &File) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for needed in PACKAGE {
+        if !file.text.lines().any(|line| line.starts_with(needed)) {
+            findings.push(Finding::in_file(&file.path, format!("[package] lacks `{needed}`")));
+        }
+    }
+    if !file.text.contains("[lints]\nworkspace = true") {
+        findings.push(Finding::in_file(&file.path, "it lacks `[lints] workspace = true`"));
+    }
+    let mut in_dependencies = false;
+    for (number, line) in file.text.lines().enumerate() {
+        if line.starts_with('[') {
+            in_dependencies = line.trim_end_matches(']').ends_with("dependencies");
+        } else if in_dependencies && line.contains(" = ") && !line.starts_with('#') && !inherits(line) {
+            let message = "a dependency's version belongs in the root's [workspace.dependencies]";
+            findings.push(Finding::at(&file.path, number, message));
+        }
+    }
+    findings
+}
+
+fn inherits(line: &str) -> bool {
+    line.contains(".workspace = true")
+        || line.contains("workspace = true,")
+        || line.contains("{ workspace = true }")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(dependencies: &str) -> String {
+        let package = PACKAGE.join("\n").replace("\"", "\"\"");
+        format!("[package]\nname = \"a\"\n{package}\n\n[lints]\nworkspace = true\n\n{dependencies}")
+    }
+
+    #[test]
+    fn what_a_manifest_lacks_is_found() {
+        let check = |text: &str, expected: usize| {
+            assert_eq!(check(&Tree::of(&[("a/Cargo.toml", text)])).len(), expected, "{text}")
+        };
+        check(&manifest(""), 0);
+        check(
+            &manifest(
+                "[dependencies]\nserde.workspace = true\nuuid = { workspace = true, features = [\"v4\"] }",
+            ),
+            0,
+        );
+        check(&manifest("[target.'cfg(unix)'.dev-dependencies]\nserde = \"1\""), 1);
+        check(&manifest("").replace("license.workspace = true", "license = \"MIT\""), 1);
+        check(&manifest("").replace("[lints]", "[features]"), 1);
+    }
+}
