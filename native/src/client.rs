@@ -104,12 +104,16 @@ impl Client {
     /// Sends what is waiting and fetches what is new, until nothing is left to say or the server cannot be spoken to.
     /// Being offline is an outcome, not an error: what was recorded stays queued.
     ///
-    /// No request waits longer than its timeout. Dropping the future abandons a request that is under way; the
-    /// next sync settles what came of it.
+    /// No request waits longer than its timeout. Whoever drops the future stops waiting, not the conversation: it goes on in
+    /// the background to its end.
     ///
     /// # Errors
     ///
     /// `invalid_input` without a usable server or tokens; the mirror's errors when an answer cannot be written.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with timers and I/O.
     ///
     /// # Examples
     ///
@@ -121,13 +125,14 @@ impl Client {
     /// # }
     /// ```
     pub async fn sync(&self) -> Result<SyncReport, Error> {
-        let transport = self.inner.transport()?;
-        let tokens = self.inner.tokens.as_deref().ok_or(Error::NotConfigured { missing: "tokens" })?;
-        let _turn = self.inner.turn.lock().await;
-        // Whoever calls wants it now, however long a backoff the last failure has set.
-        self.engine().signal(Signal::SyncNow, clock::now());
-        let host = Session { inner: &self.inner, tokens };
-        Ok(sync_until_idle(&host, transport).await?)
+        self.inner.transport()?;
+        self.inner.tokens()?;
+        // A task of its own: a caller who stops waiting must not leave the engine waiting for an answer that never comes.
+        match tokio::spawn(converse(Arc::clone(&self.inner))).await {
+            Ok(result) => result,
+            Err(stopped) if stopped.is_panic() => std::panic::resume_unwind(stopped.into_panic()),
+            Err(_) => Err(Error::ShuttingDown),
+        }
     }
 
     /// The learner's local day, by this machine's clock and time zone.
@@ -180,15 +185,27 @@ impl Inner {
         let made = Transport::new(&server.url, &server.anon_key)?;
         Ok(self.transport.get_or_init(|| made))
     }
+
+    fn tokens(&self) -> Result<&dyn TokenSource, Error> {
+        self.tokens.as_deref().ok_or(Error::NotConfigured { missing: "tokens" })
+    }
 }
 
-/// One conversation: what the engine's loop sees of this client.
-struct Session<'a> {
+async fn converse(inner: Arc<Inner>) -> Result<SyncReport, Error> {
+    let _turn = inner.turn.lock().await;
+    // Whoever calls wants it now, however long a backoff the last failure has set.
+    inner.engine().signal(Signal::SyncNow, clock::now());
+    let host = Conversation { inner: &inner, tokens: inner.tokens()? };
+    Ok(sync_until_idle(&host, inner.transport()?).await?)
+}
+
+/// What the engine's loop sees of this client.
+struct Conversation<'a> {
     inner: &'a Inner,
     tokens: &'a dyn TokenSource,
 }
 
-impl Host for Session<'_> {
+impl Host for Conversation<'_> {
     fn with_engine<R>(&self, call: impl FnOnce(&mut Engine) -> R) -> R {
         call(&mut self.inner.engine())
     }

@@ -52,6 +52,10 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// The runtime that the sync ran on was shut down. The next start goes on where it stopped.
+    #[error("the program was ending while it synced; nothing is lost, the next start goes on")]
+    ShuttingDown,
+
     /// The sign-in service could not be reached in time. Recorded work is safe; try again with a network.
     #[error("the server cannot be reached, and signing in needs it; try again when it can")]
     Offline,
@@ -80,6 +84,7 @@ impl Error {
             Error::Files { .. } => "storage_failed",
             Error::AccountsUnreadable { .. } => "sign_in_unreadable",
             Error::NotConfigured { .. } | Error::NotAToken { .. } | Error::InvalidServer { .. } => "invalid_input",
+            Error::ShuttingDown => "shutting_down",
             Error::Offline => "offline",
             Error::SignInRefused | Error::SignInEnded => "unauthorized",
             Error::SignInFailed { .. } => "server_failed",
@@ -90,7 +95,7 @@ impl Error {
     pub fn may_retry(&self) -> bool {
         match self {
             Error::Engine(error) => error.may_retry(),
-            Error::Offline | Error::SignInFailed { .. } => true,
+            Error::ShuttingDown | Error::Offline | Error::SignInFailed { .. } => true,
             _ => false,
         }
     }

@@ -49,7 +49,7 @@
 //!
 //! let report = client.sync().await?;
 //! match report.outcome {
-//!     Outcome::Done => println!("{} sent, {} rows received", report.pushed, report.pulled_rows),
+//!     Outcome::Done => println!("{} sent, {} rows received", report.pushed, report.pulled),
 //!     // A state, not an error: the work is kept, and the next call goes on where this one stopped.
 //!     _ => println!("{} still waiting", report.pending),
 //! }

@@ -43,11 +43,11 @@ pub(crate) struct Cli {
 #[derive(Args)]
 pub(crate) struct Globals {
     /// The folder of the mirrors, one file for each user; made when it is missing
-    #[arg(long, global = true, env = "MAREA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "MAREA_DIR", value_name = "DIR", hide_env_values = true)]
     dir: Option<PathBuf>,
 
     /// The server's address: what stands before /rest/v1. Remembered by a sign-in
-    #[arg(long, global = true, env = "MAREA_URL", value_name = "URL")]
+    #[arg(long, global = true, env = "MAREA_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
 
     /// The project's anon key (public). Remembered by a sign-in
@@ -59,7 +59,7 @@ pub(crate) struct Globals {
     token: Option<Secret>,
 
     /// The account to use: signs in when this folder does not know it yet
-    #[arg(long, global = true, env = "MAREA_EMAIL", value_name = "EMAIL")]
+    #[arg(long, global = true, env = "MAREA_EMAIL", value_name = "EMAIL", hide_env_values = true)]
     email: Option<String>,
 
     /// The account's password. Better given by MAREA_PASSWORD: other users of a machine can see command lines

@@ -68,10 +68,6 @@ fn sign_in(globals: &Globals, dir: &std::path::Path) -> Result<Account, Failure>
 }
 
 impl Identity {
-    pub(crate) fn user_id(&self) -> UserId {
-        self.user_id
-    }
-
     /// Opens the user's mirror to read and record. Uses no network.
     pub(crate) fn open(&self) -> Result<Client, Failure> {
         Ok(Client::open(Config::new(&self.dir, self.user_id))?)

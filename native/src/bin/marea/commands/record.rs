@@ -1,6 +1,6 @@
 //! `marea session record`: one completed session, durable when its id is printed.
 
-use marea_native::SessionInput;
+use marea_native::{Error, SessionInput};
 use serde_json::{Map, Value};
 
 use crate::cli::{Globals, RecordArgs};
@@ -11,7 +11,7 @@ use crate::output::Output;
 pub(crate) fn run(globals: &Globals, args: &RecordArgs, output: &Output) -> Result<(), Failure> {
     let input = input(args)?;
     let client = identify(globals)?.open()?;
-    let recorded = client.record_session(input)?;
+    let recorded = client.record_session(input).map_err(in_words_of_the_command_line)?;
     output.result(&recorded, |recorded| {
         format!("Recorded session {} ({} waiting to be sent)\n", recorded.id, recorded.pending)
     })
@@ -33,6 +33,27 @@ fn input(args: &RecordArgs) -> Result<SessionInput, Failure> {
         phrases_saved: args.phrases,
         session_data: args.data.as_deref().map(object).transpose()?,
     })
+}
+
+/// The engine names the field that it refuses; a person has typed an option.
+fn in_words_of_the_command_line(error: Error) -> Failure {
+    let Error::Engine(marea_core::Error::InvalidInput { field, problem }) = &error else { return error.into() };
+    let option = match *field {
+        "session_type" => "--type",
+        "duration_minutes" => "--minutes",
+        "images_processed" => "--images",
+        "descriptions_generated" => "--descriptions",
+        "qa_attempts" => "--questions",
+        "qa_correct" => "--correct",
+        "vocabulary_learned" => "--words",
+        "phrases_saved" => "--phrases",
+        "started_at" => "--started-at",
+        "ended_at" => "--ended-at",
+        "local_date" => "--local-date",
+        "session_data" => "--data",
+        other => other,
+    };
+    Failure::new(error.code(), format!("{option}: {problem}"))
 }
 
 /// Reads `--data`. The parser's own message would repeat what the learner wrote, so only the place is told.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
-use marea_native::{Connection, Status, Timestamp};
+use marea_native::{Status, Timestamp};
 use serde::Serialize;
 
 use crate::cli::Globals;
@@ -32,18 +32,12 @@ fn for_people(report: &Report) -> String {
         0 => "nothing".into(),
         number => format!("{number} to be sent"),
     };
-    let connection = match status.connection {
-        Connection::Unknown => "not tried yet",
-        Connection::Online => "the server answered last time",
-        Connection::Offline => "the server could not be reached last time",
-    };
     let mut lines = vec![
         ("User", status.user_id.to_string()),
         ("Mirror", format!("{} (schema {})", report.mirror.display(), status.mirror_version)),
         ("Waiting", waiting),
         ("Refused", if status.rejected == 0 { "nothing".into() } else { status.rejected.to_string() }),
         ("Last sync", status.last_synced_at.map_or("never".into(), local)),
-        ("Connection", connection.into()),
     ];
     if let Some(error) = &status.last_error {
         lines.push(("Last error", format!("{} ({})", error.message, error.code)));
@@ -64,7 +58,7 @@ fn advice(status: &Status) -> &'static str {
 /// The time on the wall here, to the minute.
 fn local(instant: Timestamp) -> String {
     match instant.to_string().parse::<jiff::Timestamp>() {
-        Ok(parsed) => parsed.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+        Ok(parsed) => parsed.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
         Err(_) => instant.to_string(),
     }
 }

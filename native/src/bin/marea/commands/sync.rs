@@ -29,7 +29,7 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     let report = Report {
         outcome: found.outcome,
         pushed: found.pushed,
-        pulled: found.pulled_rows,
+        pulled: found.pulled,
         rejected: found.rejected,
         pending: found.pending,
     };
