@@ -1,0 +1,33 @@
+// Builds the npm package: TypeScript from js/, and the generated wasm from pkg/, side by side in dist/.
+//
+// It does not make pkg/: `cargo xtask wasm` does, because that needs Rust.
+
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const here = dirname(fileURLToPath(import.meta.url))
+const generated = ['marea_wasm.js', 'marea_wasm.d.ts', 'marea_wasm_bg.wasm']
+
+for (const name of generated) {
+  if (!existsSync(join(here, 'pkg', name))) {
+    console.error(`wasm/pkg/${name} is missing. Run \`cargo xtask wasm\` first.`)
+    process.exit(1)
+  }
+}
+
+const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'))
+rmSync(join(here, 'dist'), { recursive: true, force: true })
+try {
+  execFileSync(process.execPath, [join(typescript, 'bin', 'tsc'), '-p', here], { stdio: 'inherit' })
+} catch {
+  // tsc has said what is wrong.
+  process.exit(1)
+}
+for (const name of generated) cpSync(join(here, 'pkg', name), join(here, 'dist', name))
+
+// The generated class can be disposed of, which is a type error in every app whose `lib` is older than that.
+const types = join(here, 'dist', 'marea_wasm.d.ts')
+writeFileSync(types, readFileSync(types, 'utf8').replace(/^.*\[Symbol\.dispose\].*\n/m, ''))

@@ -1,0 +1,62 @@
+// The one error type of the package, and its form on the way between worker and page.
+//
+// Messages of the engine pass through unchanged; only what happens outside the engine is worded here.
+
+/** What went wrong, as a stable word to branch on. More may be added. */
+export type MareaErrorCode =
+  | 'invalid_input'
+  | 'mirror_locked'
+  | 'mirror_newer'
+  | 'mirror_corrupt'
+  | 'storage_unavailable'
+  | 'storage_full'
+  | 'storage_failed'
+  | 'wrong_user'
+  | 'offline'
+  | 'unauthorized'
+  | 'refused'
+  | 'server_failed'
+  | 'worker_failed'
+  | 'too_many_calls'
+  | 'closed'
+  | 'internal'
+  | (string & {})
+
+/** Every promise of this package that rejects, rejects with one of these. */
+export class MareaError extends Error {
+  /** A stable word to branch on; the message is for people. */
+  readonly code: MareaErrorCode
+  /** Whether the same call may succeed later without a change. */
+  readonly retry: boolean
+
+  constructor(code: MareaErrorCode, message: string, retry: boolean) {
+    super(message)
+    this.name = 'MareaError'
+    this.code = code
+    this.retry = retry
+  }
+}
+
+/** An error as it crosses between worker and page. */
+export interface WireError {
+  code: MareaErrorCode
+  message: string
+  retry: boolean
+}
+
+/** Reads whatever was thrown. What is not ours becomes `internal`, without its text: it may quote a learner's data. */
+export function toWire(cause: unknown): WireError {
+  if (cause instanceof Error && cause.name === 'MareaError' && 'code' in cause) {
+    return { code: String(cause.code), message: cause.message, retry: 'retry' in cause && cause.retry === true }
+  }
+  return {
+    code: 'internal',
+    message: 'Marea met a fault of its own. What it acknowledged is safe; reload the page to go on.',
+    retry: false,
+  }
+}
+
+/** The counterpart of {@link toWire} on the page. */
+export function fromWire(error: WireError): MareaError {
+  return new MareaError(error.code, error.message, error.retry)
+}

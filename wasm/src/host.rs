@@ -1,0 +1,73 @@
+//! The host side of the engine in a browser: the clock, the access token, and the word that something changed.
+//!
+//! The one place of this crate that reads a clock. Holds the engine in a `RefCell` that is never borrowed across an
+//! await, so that calls go on while a request is under way.
+
+use std::cell::RefCell;
+
+use js_sys::{Array, Date, Function, Promise};
+use marea_core::{Engine, Host, Now, Table, UnixMillis};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+use crate::error;
+
+/// What the bound class and a running sync share.
+pub(crate) struct BrowserHost {
+    engine: RefCell<Option<Engine>>,
+    get_access_token: Function,
+    on_changed: Function,
+}
+
+impl BrowserHost {
+    pub(crate) fn new(engine: Engine, get_access_token: Function, on_changed: Function) -> Self {
+        Self { engine: RefCell::new(Some(engine)), get_access_token, on_changed }
+    }
+
+    /// Runs `call` on the engine, or says that it is closed.
+    pub(crate) fn call<R>(
+        &self,
+        call: impl FnOnce(&mut Engine) -> Result<R, marea_core::Error>,
+    ) -> Result<R, JsValue> {
+        match self.engine.borrow_mut().as_mut() {
+            Some(engine) => call(engine).map_err(|error| error::from_core(&error)),
+            None => Err(error::new("closed", "Marea was closed; open it again.", false)),
+        }
+    }
+
+    /// Takes the engine out for good.
+    pub(crate) fn take(&self) -> Option<Engine> {
+        self.engine.borrow_mut().take()
+    }
+}
+
+/// The browser's clock and time zone.
+pub(crate) fn now() -> Now {
+    let minutes_behind_utc = Date::new_0().get_timezone_offset();
+    Now { unix_ms: UnixMillis(Date::now() as i64), utc_offset_minutes: -(minutes_behind_utc as i32) }
+}
+
+impl Host for BrowserHost {
+    fn with_engine<R>(&self, call: impl FnOnce(&mut Engine) -> R) -> R {
+        let mut engine = self.engine.borrow_mut();
+        // `MareaEngine::close` leaves the engine in place while a sync runs.
+        let Some(engine) = engine.as_mut() else { panic!("the engine was closed under a running sync") };
+        call(engine)
+    }
+
+    fn now(&self) -> Now {
+        now()
+    }
+
+    async fn access_token(&self, fresh: bool) -> Option<String> {
+        let answer = self.get_access_token.call1(&JsValue::NULL, &JsValue::from_bool(fresh)).ok()?;
+        // An app that cannot give a token now has none; why is the app's own affair and may name the user.
+        JsFuture::from(Promise::resolve(&answer)).await.ok()?.as_string().filter(|token| !token.is_empty())
+    }
+
+    fn changed(&self, tables: &[Table]) {
+        let names: Array = tables.iter().map(|table| JsValue::from_str(table.name())).collect();
+        // A listener that throws must not stop a sync.
+        let _ = self.on_changed.call1(&JsValue::NULL, names.unchecked_ref());
+    }
+}
