@@ -1,0 +1,9 @@
+import react from '@vitejs/plugin-react'
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vite'
+import { serviceWorker } from './build/service-worker.mjs'
+
+export default defineConfig({
+  plugins: [react(), serviceWorker(fileURLToPath(new URL('src/sw.js', import.meta.url)))],
+  build: { target: 'es2022', emptyOutDir: true },
+})
