@@ -5,16 +5,23 @@
 
 #![allow(clippy::print_stdout, reason = "a command line tool talks on standard output")]
 
+mod build;
 mod clock;
+mod demo;
 mod paths;
 mod run;
 mod say;
+mod service;
 mod setup;
+mod sizes;
+mod stop;
+mod test;
 mod tidy;
 mod wasm;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -26,36 +33,59 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Find or install everything that building, testing and showing Marea needs.
+    /// Find or install everything that building, testing and showing Marea needs
     Setup {
-        /// Only report; exit 1 when something is missing.
+        /// Only report; exit 1 when something is missing
         #[arg(long)]
         check: bool,
     },
-    /// Build the WebAssembly module and its JavaScript glue into wasm/pkg/.
+    /// Start the backend and the demo's page, and print its address
+    Demo {
+        /// Play the story in a headless browser and on the command line instead
+        #[arg(long)]
+        headless: bool,
+    },
+    /// Check everything: what continuous integration runs
+    #[command(alias = "ci")]
+    Test {
+        /// Run only this part; may be given several times
+        #[arg(long, value_enum, value_name = "PART")]
+        only: Vec<test::Part>,
+    },
+    /// Check the rules of the house that no compiler checks
+    Tidy,
+    /// Build the browser's module and its JavaScript glue into wasm/pkg/
     Wasm {
-        /// Skip wasm-opt: quicker, but larger.
+        /// Skip wasm-opt: quicker, but larger
         #[arg(long)]
         dev: bool,
     },
-    /// Check the rules of the house that no compiler checks.
-    Tidy,
+    /// Pack the npm package into target/npm/ and say how large everything is
+    Package,
+    /// Print what a browser downloads, as one line of JSON
+    Sizes,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().task {
-        Task::Setup { check: true } => setup::check(),
-        Task::Setup { check: false } => setup::run(),
-        Task::Wasm { dev } => {
-            setup::ensure().and_then(|tools| wasm::build(&tools, wasm::Effort::of_dev_flag(dev)))
-        }
-        Task::Tidy => tidy::run().map(|_| ()),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Arguments::parse().task) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("\nerror: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup { check: true } => setup::check()?,
+        Task::Setup { check: false } => setup::run()?,
+        Task::Demo { headless } => return demo::run(headless),
+        Task::Test { only } => test::run(&only)?,
+        Task::Tidy => tidy::run()?,
+        Task::Wasm { dev } => wasm::build(&setup::ensure()?, wasm::Effort::of_dev_flag(dev))?,
+        Task::Package => sizes::package()?,
+        Task::Sizes => sizes::run()?,
+    }
+    Ok(ExitCode::SUCCESS)
 }

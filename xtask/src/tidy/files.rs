@@ -15,7 +15,7 @@ pub(crate) fn check_headers(tree: &Tree) -> Vec<Finding> {
 }
 
 pub(crate) fn check_lengths(tree: &Tree) -> Vec<Finding> {
-    let files = tree.under("", &[".rs", ".ts", ".tsx", ".mjs", ".js", ".css"]);
+    let files = tree.under("", &[".rs", ".ts", ".tsx", ".mjs", ".js"]);
     files
         .map(|file| (file, file.text.lines().count()))
         .filter(|(_, lines)| *lines > MAX_LINES)

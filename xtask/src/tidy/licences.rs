@@ -9,7 +9,7 @@ use super::{Finding, tree::Tree};
 use crate::run::Run;
 
 /// SPDX names. All are permissive, but MPL-2.0, whose copyleft ends at its own files.
-const ALLOWED: [&str; 17] = [
+const ALLOWED: [&str; 18] = [
     "0BSD",
     "Apache-2.0",
     "BlueOak-1.0.0",
@@ -22,6 +22,8 @@ const ALLOWED: [&str; 17] = [
     "MIT",
     "MIT-0",
     "MPL-2.0",
+    // Of fonts only: it lets them be shipped with any program.
+    "OFL-1.1",
     "PostgreSQL",
     "Unicode-3.0",
     "Unlicense",

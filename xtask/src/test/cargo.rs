@@ -1,0 +1,96 @@
+//! Rust's tests: built all at once, then run program by program.
+//!
+//! One build for the whole workspace, because cargo would compile a dependency anew for each selection of packages
+//! that uses other features of it.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::Tally;
+use crate::{
+    build::{self, Program},
+    clock::{Stopwatch, spoken},
+    paths,
+    run::{Run, Stream},
+};
+
+/// The crates that are built natively and tested: all but the browser's, and the generator, which is a build tool.
+pub(crate) const NATIVE: [&str; 5] = ["--workspace", "--exclude", "marea-wasm", "--exclude", "marea-bindgen"];
+
+/// Builds every test and every binary.
+pub(crate) fn build_all() -> Result<Vec<Program>> {
+    build::cargo(&[&NATIVE[..], &["--all-targets"]].concat())
+}
+
+/// Runs the test programs of some packages, which are named by their folders.
+pub(crate) fn run_tests(programs: &[Program], folders: &[&str], equip: impl Fn(Run) -> Run) -> Result<Tally> {
+    let root = paths::root();
+    let chosen = |program: &&Program| {
+        program.is_test && folders.iter().any(|folder| program.package == root.join(folder))
+    };
+    let mut total = Tally::default();
+    for program in programs.iter().filter(chosen) {
+        total = total + run_program(program, &equip)?;
+    }
+    if total == Tally::default() {
+        bail!("there is no test in {}", folders.join(" and "));
+    }
+    Ok(total)
+}
+
+/// Runs one test program as `cargo test` would. A program without a test says nothing.
+fn run_program(program: &Program, equip: impl Fn(Run) -> Run) -> Result<Tally> {
+    let watch = Stopwatch::start();
+    let run = Run::new(&program.path).dir(&program.package).env("CARGO_MANIFEST_DIR", &program.package);
+    let ended = equip(run).observe(|_, line| {
+        // What passes is only counted; everything else is shown as it comes.
+        if is_worth_showing(line) {
+            eprintln!("    {line}");
+        }
+    })?;
+    let tally = Tally::of_program(ended.success, Tally::of_rust(&ended.stdout));
+    if tally != Tally::default() {
+        let mark = if tally.failed == 0 { "✓" } else { "✗" };
+        let package = program.package.strip_prefix(paths::root()).unwrap_or(Path::new("")).display();
+        let counts = format!("{} passed, {} failed", tally.passed, tally.failed);
+        eprintln!("  {mark} {package}: {} ({counts}, {})", program.name, spoken(watch.elapsed()));
+    }
+    Ok(tally)
+}
+
+fn is_worth_showing(line: &str) -> bool {
+    let usual = line.trim().is_empty() || line.starts_with("running ") || line.starts_with("test result: ok");
+    !usual && !(line.starts_with("test ") && line.ends_with("... ok"))
+}
+
+/// Runs the examples in the documentation.
+pub(crate) fn run_examples() -> Result<Tally> {
+    let ended = Run::new("cargo").args(["test", "--doc"]).args(NATIVE).observe(|stream, line| {
+        if stream == Stream::Err || is_worth_showing(line) {
+            eprintln!("    {line}");
+        }
+    })?;
+    // A workspace without examples is well.
+    let counted = Tally::of_rust(&ended.stdout).unwrap_or_default();
+    let tally = Tally::of_program(ended.success, Some(counted));
+    eprintln!("  examples in the documentation ({} passed, {} failed)", tally.passed, tally.failed);
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_matters_is_shown() {
+        for usual in ["", "running 3 tests", "test a::b ... ok", "test result: ok. 3 passed; 0 failed"] {
+            assert!(!is_worth_showing(usual), "{usual}");
+        }
+        for telling in
+            ["test a::b ... FAILED", "seed: 17", "test result: FAILED. 1 passed; 1 failed", "panicked"]
+        {
+            assert!(is_worth_showing(telling), "{telling}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `cargo xtask test`: everything that continuous integration checks, in named parts, each to be run alone.
+//!
+//! A part that needs something built has it built, once, however many parts need it. A failing part does not keep
+//! the others from running: one run tells everything that is wrong.
+
+mod cargo;
+mod node;
+mod parts;
+mod tally;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+use crate::{
+    clock::{Stopwatch, spoken},
+    say,
+};
+use parts::Workshop;
+pub(crate) use tally::Tally;
+
+/// The parts, in the order in which they run: what is quick and often wrong comes first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Part {
+    /// Find or install what the other parts need
+    Setup,
+    /// Formatting, of Rust
+    Fmt,
+    /// The rules of the house
+    Tidy,
+    /// Lints of all native crates, warnings denied
+    Clippy,
+    /// Unit tests and examples in the documentation
+    Unit,
+    /// The browser's module and the npm package build, warnings denied
+    Wasm,
+    /// TypeScript of the npm package and the demo
+    #[value(alias = "package types")]
+    Types,
+    /// Whole-system tests against real Postgres and PostgREST
+    System,
+    /// Tests in real Chromium
+    Browser,
+}
+
+impl Part {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// How a part went.
+struct Outcome {
+    part: Part,
+    tally: Tally,
+    took: String,
+}
+
+/// Runs the chosen parts, or all, and says how they went.
+pub(crate) fn run(only: &[Part]) -> Result<()> {
+    let watch = Stopwatch::start();
+    let workshop = Workshop::default();
+    let mut outcomes = Vec::new();
+    for part in Part::value_variants().iter().copied().filter(|part| only.is_empty() || only.contains(part)) {
+        say::heading(&format!("── {} ──", part.name()));
+        let watch = Stopwatch::start();
+        let tally = parts::run(part, &workshop).unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            Tally::failed()
+        });
+        let failed = tally.failed > 0;
+        outcomes.push(Outcome { part, tally, took: spoken(watch.elapsed()) });
+        // Without its tools, every other part would only say again what setup has said.
+        if failed && part == Part::Setup {
+            break;
+        }
+    }
+    conclude(&outcomes, &spoken(watch.elapsed()))
+}
+
+/// The closing table, and a last line that a program can read.
+fn conclude(outcomes: &[Outcome], took: &str) -> Result<()> {
+    println!("\n  part      passed  failed  time");
+    for Outcome { part, tally, took } in outcomes {
+        let mark = if tally.failed == 0 { "✓" } else { "✗" };
+        println!("{mark} {:<8} {:>7} {:>7}  {took}", part.name(), tally.passed, tally.failed);
+    }
+    let total = outcomes.iter().fold(Tally::default(), |total, outcome| total + outcome.tally);
+    println!("\nall parts: {took}");
+    println!("{} passed, {} failed", total.passed, total.failed);
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter(|outcome| outcome.tally.failed > 0)
+        .map(|outcome| outcome.part.name())
+        .collect();
+    if !failed.is_empty() {
+        bail!("failed: {}; run one alone with `cargo xtask test --only {}`", failed.join(", "), failed[0]);
+    }
+    Ok(())
+}

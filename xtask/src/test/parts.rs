@@ -1,0 +1,112 @@
+//! What each part of the test run does, and the things that several parts share.
+
+use std::cell::OnceCell;
+
+use anyhow::{Result, bail};
+
+use super::{Part, Tally, cargo, node};
+use crate::{
+    build::{self, Binaries, Program},
+    paths,
+    run::Run,
+    say::Step,
+    setup::{self, Tools},
+    tidy, wasm,
+};
+
+/// What parts share, made when it is first needed.
+#[derive(Default)]
+pub(crate) struct Workshop {
+    tools: OnceCell<Tools>,
+    programs: OnceCell<Vec<Program>>,
+    package: OnceCell<()>,
+}
+
+impl Workshop {
+    fn tools(&self) -> Result<&Tools> {
+        made(&self.tools, setup::ensure)
+    }
+
+    fn programs(&self) -> Result<&[Program]> {
+        made(&self.programs, cargo::build_all).map(Vec::as_slice)
+    }
+
+    /// The browser's module, the npm package and the demo's page.
+    fn package(&self) -> Result<()> {
+        let make = || {
+            wasm::build(self.tools()?, wasm::Effort::Release)?;
+            build::npm_package()?;
+            build::page()
+        };
+        made(&self.package, make).map(|()| ())
+    }
+}
+
+/// What the cell holds, made now if it holds nothing; a failure is not kept.
+fn made<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if cell.get().is_none() {
+        let _ = cell.set(make()?);
+    }
+    match cell.get() {
+        Some(value) => Ok(value),
+        None => bail!("a part of the workshop needs itself"),
+    }
+}
+
+/// Runs one part.
+pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
+    match part {
+        Part::Setup => setup::run().map(|()| Tally::passed()),
+        Part::Fmt => Run::new("cargo").args(["fmt", "--all", "--check"]).show().map(|()| Tally::passed()),
+        Part::Tidy => tidy::run().map(|()| Tally::passed()),
+        Part::Clippy => clippy(),
+        Part::Unit => {
+            let tested = cargo::run_tests(workshop.programs()?, &["core", "native", "xtask"], |run| run)?;
+            Ok(tested + cargo::run_examples()?)
+        }
+        Part::Wasm => {
+            wasm::lint(workshop.tools()?)?;
+            workshop.package().map(|()| Tally::passed())
+        }
+        Part::Types => types(workshop),
+        Part::System => {
+            let (tools, programs) = (workshop.tools()?, workshop.programs()?);
+            let binaries = Binaries::among(programs)?;
+            cargo::run_tests(programs, &["backend", "tests"], |run| {
+                run.env("MAREA_CHROMIUM", &tools.chromium)
+                    .env("MAREA_BACKEND_BIN", &binaries.backend)
+                    .env("MAREA_BIN", &binaries.marea)
+            })
+        }
+        Part::Browser => {
+            workshop.package()?;
+            node::run_tests(workshop.tools()?, &Binaries::among(workshop.programs()?)?)
+        }
+    }
+}
+
+fn clippy() -> Result<Tally> {
+    Run::new("cargo")
+        .args(["clippy", "--workspace", "--exclude", "marea-wasm", "--all-targets", "--", "-D", "warnings"])
+        .show()?;
+    Ok(Tally::passed())
+}
+
+/// The types of the npm package, and of the demo, which uses the package as an app would: built.
+fn types(workshop: &Workshop) -> Result<Tally> {
+    workshop.package()?;
+    let mut tally = Tally::default();
+    for folder in ["wasm", "demo"] {
+        let step = Step::start(format!("check the types of {folder}/"));
+        match step.run(Run::new(paths::npm_bin("tsc")).args(["--noEmit", "-p", folder])) {
+            Ok(_) => step.done(),
+            Err(error) => {
+                step.failed(&format!("{error:#}"));
+                tally = tally + Tally::failed();
+                continue;
+            }
+        }
+        tally = tally + Tally::passed();
+    }
+    Ok(tally)
+}
