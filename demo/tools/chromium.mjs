@@ -53,16 +53,20 @@ export function makeProfile() {
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }) }
 }
 
-/** Starts the browser on a profile. */
-export async function startChromium(profile, extraFlags = []) {
-  const child = spawn(findChromium(), [...FLAGS, ...extraFlags, `--user-data-dir=${profile.folder}`, 'about:blank'], {
-    // A group of its own, so that its many processes can be ended together.
-    detached: true,
+/**
+ * Starts the browser on a profile. With `ownGroup`, its many processes can be killed in one moment; without, they belong
+ * to this program's group and end with it.
+ */
+export async function startChromium(profile, { ownGroup = false } = {}) {
+  const child = spawn(findChromium(), [...FLAGS, `--user-data-dir=${profile.folder}`, 'about:blank'], {
+    detached: ownGroup,
     stdio: ['ignore', 'ignore', 'pipe'],
   })
+  // Comes when the last of its processes has let go of stderr.
   const ended = new Promise((resolve) => child.once('close', resolve))
+  const killNow = () => (ownGroup ? killGroup(child.pid) : child.kill('SIGKILL'))
   const kill = async () => {
-    killGroup(child.pid)
+    killNow()
     await ended
   }
   try {
@@ -71,7 +75,7 @@ export async function startChromium(profile, extraFlags = []) {
     const stop = async () => {
       const session = await browser.newBrowserCDPSession().catch(() => null)
       await session?.send('Browser.close').catch(() => undefined)
-      const timer = setTimeout(() => killGroup(child.pid), STOP_LIMIT_MS)
+      const timer = setTimeout(killNow, STOP_LIMIT_MS)
       await ended
       clearTimeout(timer)
     }

@@ -1,0 +1,48 @@
+// The demo page as a person uses it: by its form, its switch and its numbers.
+
+import { waitFor } from './wait.mjs'
+
+const byId = (page, id) => page.getByTestId(id)
+
+export async function signUp(page, account) {
+  await byId(page, 'email').fill(account.email)
+  await byId(page, 'password').fill(account.password)
+  await byId(page, 'sign-up').click()
+  await byId(page, 'total-sessions').waitFor()
+}
+
+/** Fills the form in and waits until the page says that the session is kept on the device. */
+export async function recordSession(page, { kind, ...fields }) {
+  const before = Number(await byId(page, 'kept').getAttribute('data-count'))
+  // The input itself is invisible; its label is what a person presses.
+  await byId(page, `kind-${kind}`).check({ force: true })
+  for (const [id, value] of Object.entries(fields)) await byId(page, id).fill(String(value))
+  await byId(page, 'record').click()
+  const kept = async () => Number(await byId(page, 'kept').getAttribute('data-count'))
+  await waitFor('the session to be kept', kept, (count) => count === before + 1)
+}
+
+export async function setAirplane(page, on) {
+  await byId(page, 'airplane').setChecked(on, { force: true })
+}
+
+/** What the page shows, as numbers and words. */
+export async function readPage(page) {
+  const number = async (id) => Number((await byId(page, id).innerText()).replace(/[^0-9.]/g, ''))
+  return {
+    sessions: await number('total-sessions'),
+    minutes: await number('total-minutes'),
+    words: await number('total-words'),
+    accuracy: await number('accuracy'),
+    pending: await number('pending'),
+    state: await byId(page, 'sync-state').innerText(),
+  }
+}
+
+/** Waits until the page shows these values. */
+export const waitForPage = (page, wanted) =>
+  waitFor(
+    `the page to show ${JSON.stringify(wanted)}`,
+    () => readPage(page),
+    (seen) => Object.entries(wanted).every(([name, value]) => seen[name] === value),
+  )

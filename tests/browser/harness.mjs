@@ -1,0 +1,187 @@
+// What every browser test stands on: a real backend, the built package in a page, and a real Chromium.
+//
+// Started once for a test file, stopped also when a test fails. Anything that is missing is an error that names it.
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { after } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import { serve } from '../../demo/serve.mjs'
+import { makeProfile, startChromium } from '../../demo/tools/chromium.mjs'
+import { waitFor } from '../../demo/tools/wait.mjs'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const BACKEND_START_LIMIT_MS = 120_000
+
+/** Starts the backend and the page's server, and stops them after the file's tests. */
+export async function startStage() {
+  const stack = []
+  after(async () => {
+    for (const stop of stack.reverse()) await stop()
+  })
+  const backend = await startBackend()
+  stack.push(backend.stop)
+  const database = new pg.Pool({ connectionString: backend.ready.database_url, max: 2 })
+  // The server goes down at the end with connections open; that is no failure.
+  database.on('error', () => undefined)
+  stack.push(() => database.end())
+  const dist = `${root}wasm/dist`
+  if (!existsSync(`${dist}/index.js`)) throw new Error('wasm/dist is missing. Run `npm run build -w wasm` first.')
+  const page = await serve({ mounts: { '/': `${root}tests/browser/page`, '/marea/': dist } })
+  stack.push(page.stop)
+  return {
+    backend: backend.ready,
+    pageUrl: page.url,
+    database,
+    signUp: () => signUp(backend.ready),
+    fault: (fault) => fault_(backend.ready, fault),
+    clearFaults: () => fault_(backend.ready, null),
+  }
+}
+
+/** The development backend as a process of its own, ready to be called. */
+async function startBackend() {
+  const program = process.env.MAREA_BACKEND_BIN ?? `${root}target/debug/marea-backend`
+  if (!existsSync(program)) throw new Error(`${program} is missing. Run \`cargo build -p marea-backend\` first.`)
+  const child = spawn(program, [], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let said = ''
+  child.stderr.setEncoding('utf8').on('data', (text) => (said += text))
+  const ended = new Promise((resolve) => child.once('close', resolve))
+  const line = await firstLine(child, () => said).catch((error) => {
+    child.kill('SIGTERM')
+    throw error
+  })
+  const stop = async () => {
+    child.kill('SIGTERM')
+    await ended
+  }
+  return { ready: JSON.parse(line), stop }
+}
+
+function firstLine(child, said) {
+  return new Promise((resolve, reject) => {
+    const settle = (finish) => (value) => {
+      clearTimeout(timer)
+      finish(value)
+    }
+    const fail = settle(reject)
+    const timer = setTimeout(() => fail(new Error(`The backend did not start:\n${said()}`)), BACKEND_START_LIMIT_MS)
+    child.once('error', fail)
+    child.once('close', (code) => fail(new Error(`The backend ended with ${code}:\n${said()}`)))
+    createInterface({ input: child.stdout }).once('line', settle(resolve))
+  })
+}
+
+/** A new learner, so that tests do not see each other. */
+async function signUp(backend) {
+  const account = { email: `${randomUUID()}@example.com`, password: randomUUID() }
+  const answer = await fetch(`${backend.url}/auth/v1/signup`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', apikey: backend.anon_key },
+    body: JSON.stringify(account),
+  })
+  const body = await answer.json()
+  assert.equal(answer.status, 200, 'sign-up')
+  return { ...account, id: body.user.id, token: body.access_token }
+}
+
+/** Makes the gateway misbehave, or (null) behave again. */
+async function fault_(backend, fault) {
+  const answer = await fetch(`${backend.url}/_marea/faults`, {
+    method: fault ? 'POST' : 'DELETE',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${backend.service_key}` },
+    ...(fault && { body: JSON.stringify(fault) }),
+  })
+  assert.ok(answer.ok, `the fault was not taken: HTTP ${answer.status}`)
+}
+
+/** A browser with a profile of its own for one test. */
+export async function withBrowser(test, stage) {
+  const profile = makeProfile()
+  let running = null
+  test.after(async () => {
+    await running?.stop()
+    profile.remove()
+  })
+  const browser = {
+    async start() {
+      running = await startChromium(profile, { ownGroup: true })
+      return running
+    },
+    /** Ends it as a crash would: every process at once, nothing written down. */
+    async kill() {
+      await running.kill()
+      running = null
+    },
+    get version() {
+      return running.version
+    },
+    get context() {
+      return running.context
+    },
+    newPage: () => newPage(running.context, stage),
+  }
+  await browser.start()
+  return browser
+}
+
+async function newPage(context, stage) {
+  const page = await context.newPage()
+  page.problems = []
+  page.on('pageerror', (error) => page.problems.push(error.message))
+  await load(page, stage)
+  return page
+}
+
+/** Loads the test page (again), up to where the package can be called. */
+export async function load(page, stage) {
+  await page.goto(stage.pageUrl)
+  await page.waitForFunction(() => window.ready === true)
+}
+
+/** Opens the learner's mirror in the page. */
+export function openMarea(page, stage, learner, options = {}) {
+  const { token = learner.token, fresh = null, url = stage.backend.url, ...others } = options
+  const all = { url, anonKey: stage.backend.anon_key, userId: learner.id, ...others }
+  return page.evaluate(
+    ([all, token, fresh]) => {
+      window.tokens.now = token
+      window.tokens.fresh = fresh
+      return window.openMarea(all)
+    },
+    [all, token, fresh],
+  )
+}
+
+export const record = (page, input = { session_type: 'qa', duration_minutes: 10, qa_attempts: 4, qa_correct: 3 }) =>
+  page.evaluate((input) => window.marea.recordSession(input), input)
+
+export const progress = (page) => page.evaluate(() => window.marea.progress())
+export const status = (page) => page.evaluate(() => window.marea.status())
+export const sync = (page) => page.evaluate(() => window.marea.sync())
+
+/** Waits until nothing is left to send. */
+export const waitUntilSent = (page) =>
+  waitFor('everything sent', () => status(page), (seen) => seen.pending === 0 && seen.connection === 'online')
+
+/** The sessions of a learner that Postgres has, each by its id, and what it makes of them. */
+export async function inPostgres(stage, learner) {
+  const sessions = await stage.database.query('SELECT id FROM public.sessions WHERE user_id = $1 ORDER BY id', [learner.id])
+  const totals = await stage.database.query('SELECT total_sessions FROM public.user_progress WHERE user_id = $1', [
+    learner.id,
+  ])
+  return { ids: sessions.rows.map((row) => row.id), total: totals.rows[0]?.total_sessions ?? 0 }
+}
+
+/** Asserts that exactly these sessions arrived, each once. */
+export async function assertArrived(stage, learner, ids) {
+  const there = await inPostgres(stage, learner)
+  assert.deepEqual(there.ids, [...ids].sort())
+  assert.equal(there.total, ids.length, 'total_sessions')
+}
+
+export { waitFor }

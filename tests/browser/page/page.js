@@ -1,0 +1,28 @@
+// What the tests call in the page. It adds nothing to the package but a place to keep what was opened.
+
+import { open } from '/marea/index.js'
+
+// The test sets it: what `getAccessToken` answers with, and how often it was asked for a fresh one.
+window.tokens = { now: null, fresh: null, askedFresh: 0 }
+
+window.openMarea = async (options) => {
+  window.marea = await open({
+    ...options,
+    getAccessToken(fresh) {
+      if (fresh) window.tokens.askedFresh++
+      return fresh && window.tokens.fresh ? window.tokens.fresh : window.tokens.now
+    },
+  })
+}
+
+// An error cannot leave the page as it is; what an app would branch on can.
+window.failureOf = async (call) => {
+  try {
+    await call()
+    return null
+  } catch (error) {
+    return { isError: error instanceof Error, name: error.name, code: error.code, retry: error.retry, message: error.message }
+  }
+}
+
+window.ready = true
