@@ -38,7 +38,7 @@ impl Workshop {
             build::npm_package()?;
             build::page()
         };
-        made(&self.package, make).map(|()| ())
+        made(&self.package, make).copied()
     }
 }
 
