@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use marea_core::{
-    ActivityDay, Engine, Host, LocalDate, Location, Now, Progress, Recorded, SessionInput, Signal, Status, SyncReport,
-    SystemEntropy, Table, Transport, UserId, sync_until_idle,
+    ActivityDay, Engine, Host, LocalDate, Location, Now, Progress, Recorded, SessionInput, Signal, Status,
+    SyncReport, SystemEntropy, Table, Transport, UserId, sync_until_idle,
 };
 
 use crate::auth::make_dir;

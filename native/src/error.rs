@@ -65,7 +65,9 @@ pub enum Error {
     SignInRefused,
 
     /// The remembered sign-in has ended (signed out elsewhere, or unused for too long). The queue is kept.
-    #[error("the sign-in of this device has ended; sign in again with the email and the password (the queue is kept)")]
+    #[error(
+        "the sign-in of this device has ended; sign in again with the email and the password (the queue is kept)"
+    )]
     SignInEnded,
 
     /// The sign-in service answered with something that is not a session.
@@ -83,7 +85,9 @@ impl Error {
             Error::Engine(error) => error.code(),
             Error::Files { .. } => "storage_failed",
             Error::AccountsUnreadable { .. } => "sign_in_unreadable",
-            Error::NotConfigured { .. } | Error::NotAToken { .. } | Error::InvalidServer { .. } => "invalid_input",
+            Error::NotConfigured { .. } | Error::NotAToken { .. } | Error::InvalidServer { .. } => {
+                "invalid_input"
+            }
             Error::ShuttingDown => "shutting_down",
             Error::Offline => "offline",
             Error::SignInRefused | Error::SignInEnded => "unauthorized",

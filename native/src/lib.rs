@@ -73,7 +73,7 @@ pub use client::Client;
 pub use config::Config;
 pub use error::Error;
 pub use marea_core::{
-    ActivityDay, ClientId, Connection, LocalDate, MutationId, Outcome, Progress, Recorded, SessionInput, Status,
-    StatusError, SyncReport, Timestamp, UserId,
+    ActivityDay, ClientId, Connection, LocalDate, MutationId, Outcome, Progress, Recorded, SessionInput,
+    Status, StatusError, SyncReport, Timestamp, UserId,
 };
 pub use tokens::{StaticToken, TokenFuture, TokenSource};

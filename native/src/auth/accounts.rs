@@ -66,7 +66,9 @@ impl Accounts {
         let path = dir.join(FILE_NAME);
         let text = match fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Accounts { list: Vec::new() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Accounts { list: Vec::new() });
+            }
             Err(source) => return Err(Error::Files { action: "read", path, source }),
         };
         // The parser's own message may quote the file, and the file holds tokens.
@@ -214,7 +216,9 @@ mod tests {
     #[test]
     fn a_file_that_is_not_understood_is_left_alone_and_not_quoted() {
         let dir = tempfile::tempdir().unwrap();
-        for text in ["refresh-secret", r#"{"format":2,"accounts":[]}"#, r#"{"format":1,"accounts":"refresh-secret"}"#] {
+        for text in
+            ["refresh-secret", r#"{"format":2,"accounts":[]}"#, r#"{"format":1,"accounts":"refresh-secret"}"#]
+        {
             fs::write(dir.path().join(FILE_NAME), text).unwrap();
             let error = Accounts::load(dir.path()).unwrap_err();
             assert_eq!(error.code(), "sign_in_unreadable");

@@ -22,13 +22,15 @@ struct Claims {
 pub fn user_of_token(token: &str) -> Result<UserId, Error> {
     let not = |problem| Error::NotAToken { problem };
     let mut parts = token.split('.');
-    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(not("it is not three parts with dots between"));
     };
     let payload = URL_SAFE_NO_PAD
         .decode(payload.trim_end_matches('='))
         .map_err(|_| not("its second part is not base64url"))?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| not("its payload is not a JSON object"))?;
+    let claims: Claims =
+        serde_json::from_slice(&payload).map_err(|_| not("its payload is not a JSON object"))?;
     let subject = claims.sub.ok_or_else(|| not("it names no user (no `sub`); an anon key is not enough"))?;
     subject.parse().map_err(|_| not("its `sub` is not a user id"))
 }

@@ -94,23 +94,27 @@ async fn request(
         .build()
         .map_err(|_| Error::InvalidServer { what: "address" })?;
     let address = format!("{}/auth/v1/token?grant_type={grant_type}", normal_url(url));
-    let answer = client.post(address).header("apikey", key).json(grant).send().await.map_err(|error| failure(&error))?;
+    let answer = client
+        .post(address)
+        .header("apikey", key)
+        .json(grant)
+        .send()
+        .await
+        .map_err(|error| failure(&error))?;
     let status = answer.status();
     match status {
-        StatusCode::OK => {
-            answer.json().await.map_err(
-                |error| {
-                    if error.is_decode() { Error::SignInFailed { status: 200 } } else { failure(&error) }
-                },
-            )
-        }
+        StatusCode::OK => answer.json().await.map_err(|error| {
+            if error.is_decode() { Error::SignInFailed { status: 200 } } else { failure(&error) }
+        }),
         // GoTrue says 400 for a wrong password and for a spent refresh token, later versions also 401, 403 and 422.
         StatusCode::BAD_REQUEST
         | StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
         | StatusCode::UNPROCESSABLE_ENTITY => Err(refused()),
         // What a proxy says when the server behind it is away.
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Err(Error::Offline),
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Err(Error::Offline)
+        }
         _ => Err(Error::SignInFailed { status: status.as_u16() }),
     }
 }

@@ -83,7 +83,8 @@ impl RememberedAccount {
             return Ok(stored.access_token);
         }
         let dir = self.shared.dir.clone();
-        let lock = tokio::task::spawn_blocking(move || accounts::lock(&dir)).await.map_err(|_| Error::Offline)??;
+        let lock =
+            tokio::task::spawn_blocking(move || accounts::lock(&dir)).await.map_err(|_| Error::Offline)??;
         // Another process may have refreshed while this one waited.
         let stored = self.stored()?;
         if self.is_usable(&stored, refused) {

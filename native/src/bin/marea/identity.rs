@@ -75,10 +75,9 @@ impl Identity {
 
     /// Opens the user's mirror to sync.
     pub(crate) fn open_to_sync(&self) -> Result<Client, Failure> {
-        let (url, anon_key) = self
-            .server
-            .as_ref()
-            .ok_or_else(|| Failure::usage("say which server: --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)"))?;
+        let (url, anon_key) = self.server.as_ref().ok_or_else(|| {
+            Failure::usage("say which server: --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)")
+        })?;
         let config = Config::new(&self.dir, self.user_id).server(url, anon_key);
         Ok(Client::open(match &self.tokens {
             Tokens::Given(token) => config.tokens(StaticToken::new(token.as_str())),

@@ -22,13 +22,18 @@ impl Output {
     }
 
     /// The result of the command: `value` as JSON, or what `for_people` makes of it.
-    pub(crate) fn result<T: Serialize>(&self, value: &T, for_people: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+    pub(crate) fn result<T: Serialize>(
+        &self,
+        value: &T,
+        for_people: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
         if !self.json {
             self.text(&for_people(value));
             return Ok(());
         }
-        let text = serde_json::to_string(value)
-            .map_err(|_| Failure::new("internal", "the result could not be written as JSON; please report this"))?;
+        let text = serde_json::to_string(value).map_err(|_| {
+            Failure::new("internal", "the result could not be written as JSON; please report this")
+        })?;
         self.text(&format!("{text}\n"));
         Ok(())
     }
@@ -94,7 +99,10 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let rows = [vec!["2026-11-23".into(), "2".into()], vec!["Total".into(), "120".into()]];
-        assert_eq!(table(&["Day", "Minutes"], &rows), "Day         Minutes\n2026-11-23        2\nTotal           120\n");
+        assert_eq!(
+            table(&["Day", "Minutes"], &rows),
+            "Day         Minutes\n2026-11-23        2\nTotal           120\n"
+        );
         assert_eq!(aligned(&[("A", "1".into()), ("Long", "2".into())]), "A     1\nLong  2\n");
         assert_eq!((count(1, "day", "days"), count(0, "day", "days")), ("1 day".into(), "0 days".into()));
     }

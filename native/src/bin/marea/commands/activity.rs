@@ -39,7 +39,8 @@ fn for_people(report: &Report) -> String {
         return format!("Nothing recorded from {} to {}.\n", report.from, report.to);
     }
     let head = ["Day", "Sessions", "Minutes", "Questions", "Correct", "Words", "Points"];
-    let mut rows: Vec<Vec<String>> = report.days.iter().map(|day| row(day.day.to_string(), numbers(day))).collect();
+    let mut rows: Vec<Vec<String>> =
+        report.days.iter().map(|day| row(day.day.to_string(), numbers(day))).collect();
     let total = report.days.iter().map(numbers).fold([0; 6], |mut sums, numbers| {
         sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
         sums

@@ -17,7 +17,8 @@ fn for_people(progress: &Progress) -> String {
         return "Nothing recorded yet. Begin with: marea session record --minutes 10\n".into();
     };
     let days = |number| count(number, "day", "days");
-    let streak = format!("{} (longest {})", days(progress.current_streak_days), days(progress.longest_streak_days));
+    let streak =
+        format!("{} (longest {})", days(progress.current_streak_days), days(progress.longest_streak_days));
     let sessions = format!(
         "{}, {} in all, {} each",
         progress.total_sessions,

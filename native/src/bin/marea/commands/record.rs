@@ -37,7 +37,9 @@ fn input(args: &RecordArgs) -> Result<SessionInput, Failure> {
 
 /// The engine names the field that it refuses; a person has typed an option.
 fn in_words_of_the_command_line(error: Error) -> Failure {
-    let Error::Engine(marea_core::Error::InvalidInput { field, problem }) = &error else { return error.into() };
+    let Error::Engine(marea_core::Error::InvalidInput { field, problem }) = &error else {
+        return error.into();
+    };
     let option = match *field {
         "session_type" => "--type",
         "duration_minutes" => "--minutes",

@@ -22,7 +22,8 @@ struct Report {
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     let client = identify(globals)?.open()?;
-    let report = Report { status: client.status()?, storage: "file", mirror: client.mirror_path().to_owned() };
+    let report =
+        Report { status: client.status()?, storage: "file", mirror: client.mirror_path().to_owned() };
     output.result(&report, for_people)
 }
 
@@ -48,9 +49,13 @@ fn for_people(report: &Report) -> String {
 fn advice(status: &Status) -> &'static str {
     let unauthorized = status.last_error.as_ref().is_some_and(|error| error.code == "unauthorized");
     match (status.pending, status.rejected) {
-        (1.., _) if unauthorized => "Sign in again (--email and --password, or a new --token) with `marea sync`.",
+        (1.., _) if unauthorized => {
+            "Sign in again (--email and --password, or a new --token) with `marea sync`."
+        }
         (1.., _) => "Run `marea sync` when there is a network. What is waiting is safe until then.",
-        (0, 1..) => "The server refused some of the work. It is kept in the mirror and still counts on this device only.",
+        (0, 1..) => {
+            "The server refused some of the work. It is kept in the mirror and still counts on this device only."
+        }
         (0, 0) => "Everything is on the server.",
     }
 }

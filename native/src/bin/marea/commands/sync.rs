@@ -65,7 +65,10 @@ fn failure(report: &SyncReport, identity: &Identity) -> Option<Failure> {
         Outcome::Offline => Some(Failure::new("offline", format!("the server cannot be reached ({kept})"))),
         Outcome::NeedToken => Some(match identity.token_problem() {
             Some(problem) => Failure::new(problem.code(), format!("{problem} ({kept})")),
-            None => Failure::new("unauthorized", format!("the server does not accept the token; give a new one ({kept})")),
+            None => Failure::new(
+                "unauthorized",
+                format!("the server does not accept the token; give a new one ({kept})"),
+            ),
         }),
         Outcome::Refused => Some(said("refused", "the server refused the request")),
         _ => Some(said("server_failed", "the server failed; try again later")),

@@ -1,0 +1,179 @@
+//! Signing in with the `marea` command: once with a network and a password, then without both; tokens that end, are refused
+//! or are spent elsewhere; and nothing secret where it could be seen.
+
+use marea_backend::{LEARNER1, LEARNER2};
+use marea_tests::command::Device;
+use marea_tests::world::{Fault, FaultKind, World};
+use serde_json::{Value, json};
+
+const TOKEN: &str = "/auth/v1/token";
+
+fn account(world: &World) -> Device {
+    world.device().with("MAREA_EMAIL", LEARNER1.email).with("MAREA_PASSWORD", LEARNER1.password)
+}
+
+/// Leaves only the folder: no server, no account, no password.
+fn folder_only(device: &mut Device) {
+    for variable in ["MAREA_URL", "MAREA_ANON_KEY", "MAREA_EMAIL", "MAREA_PASSWORD"] {
+        device.set(variable, "");
+    }
+}
+
+fn remembered(device: &Device) -> Value {
+    let text = std::fs::read(device.dir().join("session.json")).expect("a remembered account");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+fn rewrite(device: &Device, change: impl FnOnce(&mut Value)) {
+    let mut file = remembered(device);
+    change(&mut file["accounts"][0]);
+    std::fs::write(device.dir().join("session.json"), file.to_string()).expect("a file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_signed_in_the_folder_is_enough() {
+    let world = World::alone().await;
+    let mut device = account(&world);
+    let first = device.json(&["session", "record", "--minutes", "5"]).await;
+    assert_eq!(first["pending"], 1);
+    assert_eq!(remembered(&device)["accounts"][0]["user_id"], json!(LEARNER1.id.to_string()));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(device.dir().join("session.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    folder_only(&mut device);
+    assert_eq!(device.json(&["sync"]).await["pushed"], 1);
+    assert_eq!(world.total_sessions_of(1).await, 1);
+
+    // Offline from here: with the account named (any case), or not at all.
+    world.stop().await;
+    device.record(&["--minutes", "6"]).await;
+    device.set("MAREA_EMAIL", LEARNER1.email.to_uppercase());
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 2);
+    device.run(&["sync", "--json"]).await.exits(3).error("offline");
+    assert_eq!(device.json(&["status"]).await["pending"], 1);
+    // Somebody else has never been here.
+    device.set("MAREA_EMAIL", LEARNER2.email);
+    device.run(&["progress", "--json"]).await.exits(2).error("usage");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_on_one_folder_never_mix() {
+    let world = World::alone().await;
+    let mut device = account(&world);
+    device.record(&["--minutes", "5"]).await;
+    device.set("MAREA_EMAIL", LEARNER2.email);
+    device.set("MAREA_PASSWORD", LEARNER2.password);
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 0);
+    device.set("MAREA_PASSWORD", "");
+    device.record(&["--minutes", "7"]).await;
+    device.json(&["sync"]).await;
+    assert_eq!((world.total_sessions_of(1).await, world.total_sessions_of(2).await), (0, 1));
+    device.set("MAREA_EMAIL", LEARNER1.email);
+    device.json(&["sync"]).await;
+    assert_eq!((world.total_sessions_of(1).await, world.total_sessions_of(2).await), (1, 1));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_ended_is_refreshed_and_so_is_one_that_is_refused() {
+    let world = World::alone().await;
+    let mut device = account(&world);
+    device.record(&["--minutes", "5"]).await;
+    folder_only(&mut device);
+    let before = remembered(&device)["accounts"][0].clone();
+
+    rewrite(&device, |account| account["expires_at"] = json!(1));
+    assert_eq!(device.json(&["sync"]).await["pushed"], 1);
+    let after = remembered(&device)["accounts"][0].clone();
+    assert_ne!(after["refresh_token"], before["refresh_token"], "a refresh token is spent once");
+    assert!(after["expires_at"].as_i64() > before["expires_at"].as_i64().map(|at| at - 60));
+
+    // Good by its date, refused by the server: signed with another key, say.
+    device.record(&["--minutes", "6"]).await;
+    rewrite(&device, |account| account["access_token"] = json!(world.token(1, -60)));
+    assert_eq!(device.json(&["sync"]).await["pushed"], 1);
+    assert_eq!(world.total_sessions_of(1).await, 2);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_ended_elsewhere_keeps_the_queue_until_the_next_one() {
+    let world = World::alone().await;
+    let mut device = account(&world);
+    device.record(&["--minutes", "5"]).await;
+    folder_only(&mut device);
+    rewrite(&device, |account| {
+        account["expires_at"] = json!(1);
+        account["refresh_token"] = json!("spent-elsewhere");
+    });
+    let ended = device.run(&["sync", "--json"]).await.exits(1);
+    assert!(ended.error("unauthorized").contains("sign in again"), "{ended:?}");
+    assert_eq!(device.json(&["status"]).await["pending"], 1);
+
+    device.set("MAREA_PASSWORD", LEARNER1.password);
+    assert_eq!(device.json(&["sync"]).await["pushed"], 1);
+    device.set("MAREA_PASSWORD", "");
+    device.json(&["sync"]).await;
+    assert_eq!(world.total_sessions_of(1).await, 1);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refreshing_without_an_answer_is_being_offline() {
+    let world = World::alone().await;
+    let mut device = account(&world);
+    device.record(&["--minutes", "5"]).await;
+    folder_only(&mut device);
+    rewrite(&device, |account| account["expires_at"] = json!(1));
+    world.fault(Fault::new(FaultKind::Offline, "/", 2));
+    device.run(&["sync", "--json"]).await.exits(3).error("offline");
+    world.clear_faults();
+    assert_eq!(device.json(&["sync"]).await["pushed"], 1);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_sign_in_is_told_apart_from_a_failed_one() {
+    let world = World::alone().await;
+    let mut device = account(&world).with("MAREA_PASSWORD", "wrong-secret");
+    let refused = device.run(&["progress", "--json"]).await.exits(1);
+    let message = refused.error("unauthorized");
+    assert!(!message.contains("wrong-secret") && !message.contains(LEARNER1.email), "{message}");
+    assert!(!device.dir().join("session.json").exists(), "nothing is remembered of it");
+
+    device.set("MAREA_PASSWORD", LEARNER1.password);
+    world.fault(Fault::new(FaultKind::Status, TOKEN, 1).with_status(500));
+    device.run(&["progress", "--json"]).await.exits(1).error("server_failed");
+    world.fault(Fault::new(FaultKind::DropAnswer, TOKEN, 1));
+    device.run(&["progress", "--json"]).await.exits(3).error("offline");
+    world.fault(Fault::new(FaultKind::ResetMidBody, TOKEN, 1));
+    device.run(&["progress", "--json"]).await.exits(3).error("offline");
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 0);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_stay_out_of_everything_that_is_printed() {
+    let world = World::alone().await;
+    let device = account(&world);
+    device.record(&["--minutes", "5"]).await;
+    let file = remembered(&device);
+    let secrets: Vec<&str> = ["access_token", "refresh_token"]
+        .iter()
+        .map(|name| file["accounts"][0][name].as_str().unwrap())
+        .chain([LEARNER1.password])
+        .collect();
+    for words in [&["sync"][..], &["status"], &["progress"], &["activity"], &["--help"]] {
+        for form in [&["--json"][..], &[]] {
+            let ran = device.run(&[words, form].concat()).await.exits(0);
+            for secret in &secrets {
+                assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret), "{ran:#?}");
+            }
+        }
+    }
+    world.stop().await;
+}

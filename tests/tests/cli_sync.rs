@@ -1,0 +1,148 @@
+//! The `marea` command against the real backend: recorded offline, sent once, seen on the next device, whatever the
+//! network does to the answers.
+
+use marea_tests::backend::SYNC;
+use marea_tests::world::{Fault, FaultKind, World};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_offline_it_reaches_postgres_once_and_the_second_device() {
+    let world = World::shared().await;
+    let first = world.device_of(1);
+    let id = first.record(&["--minutes", "12", "--questions", "10", "--correct", "8", "--words", "5"]).await;
+    assert_eq!(world.sessions_of(1).await.len(), 0, "recording does not use the network");
+
+    let report = first.json(&["sync"]).await;
+    for (field, expected) in
+        [("outcome", json!("done")), ("pushed", json!(1)), ("rejected", json!(0)), ("pending", json!(0))]
+    {
+        assert_eq!(report[field], expected, "{field} of {report}");
+    }
+    assert_eq!(world.sessions_of(1).await.len(), 1);
+    assert_eq!(world.total_sessions_of(1).await, 1);
+    assert_eq!(world.sessions_of(1).await, [id]);
+
+    let again = first.json(&["sync"]).await;
+    assert_eq!((&again["pushed"], &again["pending"]), (&json!(0), &json!(0)), "{again}");
+    assert_eq!(world.total_sessions_of(1).await, 1);
+
+    let second = world.device_of(1);
+    assert_eq!(second.json(&["progress"]).await["total_sessions"], 0);
+    second.record(&["--minutes", "3"]).await;
+    second.json(&["sync"]).await;
+    first.json(&["sync"]).await;
+    let (seen_first, seen_second) = (first.json(&["progress"]).await, second.json(&["progress"]).await);
+    assert_eq!(seen_first, seen_second);
+    assert_eq!(seen_first["total_sessions"], 2);
+    assert_eq!(seen_first["total_time_spent_minutes"], 15);
+    assert_eq!(first.json(&["activity"]).await, second.json(&["activity"]).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_asked_for_again_and_counts_once() {
+    let world = World::alone().await;
+    let device = world.device_of(1);
+    for _ in 0..3 {
+        device.record(&["--minutes", "4"]).await;
+    }
+    world.fault(Fault::new(FaultKind::DropAnswer, SYNC, 1));
+    let lost = device.run(&["sync", "--json"]).await.exits(3);
+    lost.error("offline");
+    assert_eq!(lost.json()["pending"], 3);
+    assert_eq!(world.sessions_of(1).await.len(), 3, "the server had done the work");
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 3);
+
+    device.json(&["sync"]).await;
+    assert_eq!((world.sessions_of(1).await.len(), world.total_sessions_of(1).await), (3, 3));
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 3);
+    assert_eq!(device.json(&["status"]).await["pending"], 0);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_on_the_way_keeps_the_queue_until_it_is_over() {
+    let world = World::alone().await;
+    let device = world.device_of(1);
+    for (fault, exit, code) in [
+        (Fault::new(FaultKind::ResetMidBody, SYNC, 1), 3, "offline"),
+        (Fault::new(FaultKind::Status, SYNC, 1).with_status(503), 1, "server_failed"),
+        (Fault::new(FaultKind::Status, SYNC, 1).with_status(500), 1, "server_failed"),
+        (Fault::new(FaultKind::Offline, SYNC, 1), 3, "offline"),
+    ] {
+        let id = device.record(&["--minutes", "1"]).await;
+        let pending = device.json(&["status"]).await["pending"].clone();
+        let named = format!("{fault:?}");
+        world.fault(fault);
+        let failed = device.run(&["sync", "--json"]).await.exits(exit);
+        failed.error(code);
+        assert_eq!(failed.json()["pending"], pending, "{named} lost something");
+        device.json(&["sync"]).await;
+        let arrived: i64 =
+            world.one(&format!("SELECT count(*) FROM public.sessions WHERE id = '{id}'")).await;
+        assert_eq!(arrived, 1, "after {named}");
+    }
+    assert_eq!((world.sessions_of(1).await.len(), world.total_sessions_of(1).await), (4, 4));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_token_is_told_and_the_queue_waits_for_a_new_one() {
+    let world = World::shared().await;
+    let mut device = world.device();
+    device.set("MAREA_TOKEN", world.token(1, -60));
+    device.record(&["--minutes", "7"]).await;
+    let refused = device.run(&["sync", "--json"]).await.exits(1);
+    assert!(refused.error("unauthorized").contains("1 kept"), "{refused:?}");
+    assert_eq!(world.sessions_of(1).await.len(), 0);
+    assert_eq!(device.json(&["status"]).await["pending"], 1);
+
+    device.set("MAREA_TOKEN", world.token(1, 600));
+    assert_eq!(device.json(&["sync"]).await["pushed"], 1);
+    assert_eq!(world.total_sessions_of(1).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mutation_that_the_server_refuses_does_not_block_the_others() {
+    let world = World::alone().await;
+    world.execute("ALTER TABLE public.sessions ADD CHECK (session_type <> 'forbidden')").await;
+    let device = world.device_of(1);
+    device.record(&["--minutes", "1"]).await;
+    device.record(&["--minutes", "2", "--type", "forbidden"]).await;
+    device.record(&["--minutes", "4"]).await;
+    let report = device.json(&["sync"]).await;
+    assert_eq!(
+        (&report["pushed"], &report["rejected"], &report["pending"]),
+        (&json!(2), &json!(1), &json!(0)),
+        "{report}"
+    );
+    assert_eq!(world.total_sessions_of(1).await, 2);
+    let status = device.json(&["status"]).await;
+    assert_eq!((&status["pending"], &status["rejected"]), (&json!(0), &json!(1)), "{status}");
+    // It stays refused, visible to a person, and is not sent again.
+    assert_eq!(device.json(&["sync"]).await["rejected"], 0);
+    let text = device.run(&["status"]).await.exits(0).stdout;
+    assert!(text.contains("Refused    1\n"), "{text}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_or_sends_another_users_work() {
+    let world = World::shared().await;
+    let mut device = world.device_of(1);
+    device.record(&["--minutes", "12"]).await;
+    device.json(&["sync"]).await;
+    device.record(&["--minutes", "30"]).await;
+
+    // The same folder in another person's hands: their own mirror, nothing of the first one's, and nothing of it is sent.
+    device.set("MAREA_TOKEN", world.token(2, 600));
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 0);
+    let report = device.json(&["sync"]).await;
+    assert_eq!(report["pushed"], 0, "{report}");
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 0);
+    assert_eq!((world.sessions_of(1).await.len(), world.sessions_of(2).await.len()), (1, 0));
+
+    device.set("MAREA_TOKEN", world.token(1, 600));
+    assert_eq!(device.json(&["status"]).await["pending"], 1);
+    device.json(&["sync"]).await;
+    assert_eq!((world.total_sessions_of(1).await, world.total_sessions_of(2).await), (2, 0));
+}
