@@ -12,8 +12,8 @@ use marea_core::{
     SyncReport, SystemEntropy, Table, Transport, UserId, sync_until_idle,
 };
 
-use crate::auth::make_dir;
 use crate::config::{Config, Server};
+use crate::files::{FileLock, ensure_private, make_dir};
 use crate::tokens::TokenSource;
 use crate::{Error, clock};
 
@@ -50,6 +50,8 @@ impl Client {
     pub fn open(config: Config) -> Result<Client, Error> {
         make_dir(&config.dir)?;
         let mirror_path = config.mirror_path();
+        // SQLite would make it readable for whom the umask allows, and its journal like it.
+        ensure_private(&mirror_path)?;
         let location = Location::File(mirror_path.clone());
         let engine = Engine::open(&location, config.user_id, Box::new(SystemEntropy::new()), clock::now())?;
         let inner = Inner {
@@ -193,6 +195,10 @@ impl Inner {
 
 async fn converse(inner: Arc<Inner>) -> Result<SyncReport, Error> {
     let _turn = inner.turn.lock().await;
+    // The same between processes: of two conversations at once, the later answer could be the older one.
+    let path = inner.mirror_path.with_extension("sync-lock");
+    let waiting = tokio::task::spawn_blocking(move || FileLock::wait_for(&path));
+    let _turn_of_this_process = waiting.await.map_err(|_| Error::ShuttingDown)??;
     // Whoever calls wants it now, however long a backoff the last failure has set.
     inner.engine().signal(Signal::SyncNow, clock::now());
     let host = Conversation { inner: &inner, tokens: inner.tokens()? };

@@ -67,6 +67,7 @@ mod client;
 mod clock;
 mod config;
 mod error;
+mod files;
 mod tokens;
 
 pub use client::Client;

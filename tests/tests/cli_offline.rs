@@ -60,6 +60,36 @@ async fn the_same_id_again_records_nothing_more() {
 }
 
 #[tokio::test]
+async fn twenty_programs_at_once_lose_nothing() {
+    let device = device();
+    let running: Vec<_> = (0..20)
+        .map(|_| device.command(&["session", "record", "--minutes", "1", "--json"]).spawn().unwrap())
+        .collect();
+    for program in running {
+        let output = program.wait_with_output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 20);
+    assert_eq!(device.json(&["status"]).await["pending"], 20);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_mirror_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let device = device();
+    // A folder that others may look into.
+    std::fs::create_dir_all(device.dir()).unwrap();
+    std::fs::set_permissions(device.dir(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    device.record(&["--minutes", "5"]).await;
+    for file in std::fs::read_dir(device.dir()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", file.path().display());
+    }
+}
+
+#[tokio::test]
 async fn a_session_counts_for_the_learners_own_day() {
     let device = device();
     let ended = ["--started-at", "2026-03-01T23:50:00-05:00", "--ended-at", "2026-03-02T00:10:00-05:00"];

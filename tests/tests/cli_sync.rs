@@ -146,3 +146,20 @@ async fn nobody_sees_or_sends_another_users_work() {
     device.json(&["sync"]).await;
     assert_eq!((world.total_sessions_of(1).await, world.total_sessions_of(2).await), (2, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_record_and_sync_at_the_same_time_agree_in_the_end() {
+    let world = World::shared().await;
+    let device = world.device_of(1);
+    let record = || device.command(&["session", "record", "--minutes", "1", "--json"]).spawn().unwrap();
+    let sync = || device.command(&["sync", "--json"]).spawn().unwrap();
+    let running: Vec<_> = (0..6).flat_map(|_| [record(), sync(), record()]).collect();
+    for program in running {
+        let output = program.wait_with_output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 12);
+    assert_eq!(device.json(&["sync"]).await["pending"], 0);
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 12);
+    assert_eq!((world.sessions_of(1).await.len(), world.total_sessions_of(1).await), (12, 12));
+}

@@ -2,15 +2,16 @@
 //!
 //! Writers take a lock file first, so that two processes never lose each other's refresh token. It talks to no network.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use marea_core::UserId;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
 use crate::Error;
+use crate::files::{FileLock, make_dir, make_private};
 
 const FILE_NAME: &str = "session.json";
 const NEW_FILE_NAME: &str = "session.json.new";
@@ -51,10 +52,8 @@ struct OnDisk {
     accounts: Vec<Account>,
 }
 
-/// Held while the file is read, changed and written. Freed by the system when the process ends, however it ends.
-pub(super) struct WriteLock {
-    _file: File,
-}
+/// Held while the file is read, changed and written.
+pub(super) struct WriteLock(#[expect(dead_code, reason = "held, never read")] FileLock);
 
 impl Accounts {
     /// Reads the accounts of a data folder. None when nobody has signed in there.
@@ -107,10 +106,7 @@ impl Accounts {
 /// Waits for the other process that is changing the file, if there is one.
 pub(super) fn lock(dir: &Path) -> Result<WriteLock, Error> {
     make_dir(dir)?;
-    let path = dir.join(LOCK_NAME);
-    private_file(&path, false)
-        .and_then(|file| file.lock().map(|()| WriteLock { _file: file }))
-        .map_err(|source| Error::Files { action: "lock", path, source })
+    Ok(WriteLock(FileLock::wait_for(&dir.join(LOCK_NAME))?))
 }
 
 pub(super) fn remember_locked(dir: &Path, account: Account, _lock: &WriteLock) -> Result<(), Error> {
@@ -130,29 +126,12 @@ fn replace(dir: &Path, contents: &OnDisk) -> Result<(), Error> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = private_file(&new_path, true)?;
+        let mut file = make_private(&new_path)?;
         file.write_all(&serde_json::to_vec_pretty(contents).map_err(io::Error::other)?)?;
         file.sync_all()?;
         fs::rename(&new_path, &path)
     };
     write().map_err(|source| Error::Files { action: "write", path, source })
-}
-
-/// Makes the data folder for this account of the machine alone. One that exists keeps its permissions.
-pub(crate) fn make_dir(dir: &Path) -> Result<(), Error> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(|source| Error::Files { action: "create", path: PathBuf::from(dir), source })
-}
-
-fn private_file(path: &Path, must_be_new: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(!must_be_new).create_new(must_be_new);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// One spelling for one server.

@@ -14,7 +14,6 @@ mod gotrue;
 mod remembered;
 mod secret;
 
-pub(crate) use accounts::make_dir;
 pub use accounts::{Account, Accounts};
 pub use claims::user_of_token;
 pub use gotrue::sign_in;
