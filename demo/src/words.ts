@@ -16,18 +16,16 @@ export function tideOf(status: ClientStatus | null, airplane: boolean, stale: bo
     return { level: 'stuck', title: 'Please sign in again', text: `${kept(status.pending)} Nothing is lost meanwhile.` }
   }
   if (airplane) {
-    return { level: 'out', title: 'Airplane mode', text: `${kept(status.pending)} Switch it off to send.` }
+    return { level: 'out', title: 'Tide out', text: `${kept(status.pending)} Airplane mode is on.` }
   }
   if (status.connection === 'offline') {
-    return { level: 'out', title: 'No connection', text: `${kept(status.pending)} It is sent when the network is back.` }
+    return { level: 'out', title: 'Tide out', text: `${kept(status.pending)} There is no connection to the server.` }
   }
   if (status.last_error) {
-    return { level: 'stuck', title: 'The server cannot take it yet', text: `${kept(status.pending)} Marea tries again.` }
+    return { level: 'stuck', title: 'Slack water', text: `${kept(status.pending)} The server cannot take it now.` }
   }
-  if (status.syncing || status.pending > 0) {
-    return { level: 'turning', title: 'On its way', text: status.pending > 0 ? `Sending ${waiting}.` : 'Looking for news.' }
-  }
-  return { level: 'in', title: 'All in', text: 'Everything you did has reached the server.' }
+  if (status.pending > 0) return { level: 'turning', title: 'Tide turning', text: `Sending ${waiting}.` }
+  return { level: 'in', title: 'Tide in', text: 'Everything you did has reached the server.' }
 }
 
 function count(pending: number): string {

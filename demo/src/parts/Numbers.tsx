@@ -35,7 +35,7 @@ function tiles(progress: Progress): Tile[] {
     { id: 'total-sessions', name: 'Sessions', value: number.format(progress.total_sessions) },
     { id: 'total-minutes', name: 'Time', value: number.format(progress.total_time_spent_minutes), unit: 'min' },
     { id: 'streak', name: 'Streak', value: number.format(streak), unit: streak === 1 ? 'day' : 'days' },
-    { id: 'accuracy', name: 'Accuracy', value: number.format(progress.average_accuracy), unit: '%' },
+    { id: 'accuracy', name: 'Accuracy', value: number.format(Math.round(progress.average_accuracy)), unit: '%' },
     { id: 'total-words', name: 'Words learned', value: number.format(progress.total_vocabulary_learned) },
     { id: 'total-points', name: 'Points', value: number.format(progress.total_points) },
   ]
