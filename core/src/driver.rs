@@ -45,7 +45,7 @@ pub enum Outcome {
 
 /// What a run of the loop did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(into_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct SyncReport {
     /// How it ended.
     pub outcome: Outcome,

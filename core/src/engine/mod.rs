@@ -37,7 +37,7 @@ impl From<SessionInput> for Change {
 
 /// A write that is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(into_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct Recorded {
     /// The mutation's id; for a session also the row's.
     pub id: MutationId,

@@ -6,7 +6,7 @@ use crate::model::LocalDate;
 
 /// The sum of one local day's sessions and events.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(into_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct ActivityDay {
     /// The learner's local day.
     pub day: LocalDate,

@@ -10,7 +10,7 @@ use crate::model::{LocalDate, Timestamp, UserId};
 ///
 /// All counters are whole numbers; they fit a JavaScript number.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(into_wasm_abi, hashmap_as_object))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(hashmap_as_object))]
 pub struct Progress {
     /// Whose progress it is.
     pub user_id: UserId,

@@ -8,7 +8,7 @@ use crate::model::{LocalDate, MutationId, Now, Timestamp};
 
 /// A completed session as an app hands it in. Only `session_type` is required.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(from_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionInput {
     /// The session's id, a UUID, for callers that may call twice: the same id again is a no-op. Made when absent.

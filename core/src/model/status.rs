@@ -29,7 +29,7 @@ pub struct StatusError {
 
 /// The engine's state at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(into_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct Status {
     /// Whose mirror it is.
     pub user_id: UserId,
