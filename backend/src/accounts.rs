@@ -263,7 +263,7 @@ async fn hash_password(password: String) -> Result<String, Error> {
     let hash = move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string());
     match tokio::task::spawn_blocking(hash).await {
         Ok(Ok(hash)) => Ok(hash),
-        _ => Err(Error::Randomness),
+        _ => Err(Error::Cryptography),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::private_copy;
+use crate::repository;
 use crate::run_as::RunAs;
 
 /// Names a folder with `postgres` and `initdb`.
@@ -55,11 +56,9 @@ pub(crate) fn find_postgrest(run_as: Option<&RunAs>) -> Result<PathBuf, Error> {
     private_copy::usable_program(&found.ok_or(missing)?, run_as)
 }
 
-/// Every `node_modules` above this crate and above the current folder, nearest first.
+/// Every `node_modules` above this crate and above the current folder.
 fn node_modules() -> Vec<PathBuf> {
-    let mut starts = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR"))];
-    starts.extend(env::current_dir().ok());
-    let folders = starts.iter().flat_map(|start| start.ancestors());
+    let folders = repository::folders().into_iter();
     folders.map(|folder| folder.join("node_modules")).filter(|modules| modules.is_dir()).collect()
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tokio_postgres::{Client, NoTls};
 
+use crate::repository::Sql;
 use crate::{Error, secrets};
 
 /// Two backends on one database must not migrate it at the same time. The number only has to be nobody else's.
@@ -43,14 +44,15 @@ pub(crate) async fn prepare(client: &Client, say: fn(&str)) -> Result<(), Error>
 }
 
 async fn apply_all(client: &Client, say: fn(&str)) -> Result<(), Error> {
+    let sql = Sql::find()?;
     run(client, "backend.sql", include_str!("../sql/backend.sql")).await?;
     let found = client.query_one("SELECT to_regclass('public.users') IS NOT NULL", &[]).await;
     let has_app: bool = found.map_err(Error::postgres("could not look for public.users"))?.get(0);
     if !has_app {
         say("no table public.users: adding the fixture app");
-        run(client, "app.sql", &read(&repository().join("tests/fixtures/app.sql"))?).await?;
+        run(client, "app.sql", &read(&sql.fixture())?).await?;
     }
-    for file in migrations()? {
+    for file in migrations(&sql.migrations())? {
         apply_once(client, &file).await?;
     }
     run(client, "accounts.sql", include_str!("../sql/accounts.sql")).await
@@ -71,7 +73,13 @@ async fn apply_once(client: &Client, file: &Path) -> Result<(), Error> {
             // One text is one transaction, unless the file brings its own: the file and the note of it stand or fall
             // together. Neither the name nor the digest can hold a quote.
             let note = format!("INSERT INTO marea_backend.applied_files VALUES ('{name}', '{digest}')");
-            run(client, &name, &format!("{text}\n;{note};")).await
+            run(client, &name, &format!("{text}\n;{note};")).await?;
+            // Only an open transaction still has a number here; what follows would be lost with it at the end.
+            let open = client.query_one("SELECT pg_current_xact_id_if_assigned() IS NOT NULL", &[]).await;
+            match open.map_err(Error::postgres("could not look for an open transaction"))?.get(0) {
+                true => Err(Error::OpenMigration { file: name }),
+                false => Ok(()),
+            }
         }
     }
 }
@@ -80,19 +88,13 @@ async fn run(client: &Client, name: &str, text: &str) -> Result<(), Error> {
     client.batch_execute(text).await.map_err(Error::postgres(format!("could not apply {name}")))
 }
 
-fn repository() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
-}
-
 fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(Error::file("could not read", path))
 }
 
 /// The files to apply, by number.
-fn migrations() -> Result<Vec<PathBuf>, Error> {
-    let folder = repository().join("migrations");
-    let entries = fs::read_dir(&folder).map_err(Error::file("could not read the folder", &folder))?;
+fn migrations(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = fs::read_dir(folder).map_err(Error::file("could not read the folder", folder))?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_migration));
     files.sort();

@@ -78,6 +78,12 @@ pub enum Error {
         /// The file's name.
         file: String,
     },
+    /// A migration file began a transaction and did not end it.
+    #[error("{file} leaves a transaction open: nothing of it was kept. Its last statement should be COMMIT")]
+    OpenMigration {
+        /// The file's name.
+        file: String,
+    },
     /// A file or folder could not be read or written.
     #[error("{doing} {path}: {source}")]
     File {
@@ -88,18 +94,20 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The SQL files are not to be found.
+    #[error(
+        "neither above the current folder nor where it was built is a repository with migrations/: run it inside one"
+    )]
+    NoRepository,
     /// The database URL could not be read.
     #[error("the database URL is not one: it should look like postgres://user:password@host:5432/name")]
     DatabaseUrl,
     /// HTTP to PostgREST could not be set up.
     #[error("the HTTP client could not be made: {0}")]
     Http(#[from] reqwest::Error),
-    /// A token could not be signed.
-    #[error("a token could not be signed")]
-    Signing,
-    /// The system gave no randomness.
-    #[error("the system gave no random bytes")]
-    Randomness,
+    /// The system gave no randomness, or a token could not be signed with it.
+    #[error("the system's cryptography does not work: no random bytes, or no signature")]
+    Cryptography,
 }
 
 /// Code and message, without the detail: a detail quotes the row.

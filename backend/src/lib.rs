@@ -23,6 +23,7 @@ mod postgres;
 mod postgrest;
 mod private_copy;
 mod process;
+mod repository;
 mod run_as;
 mod secrets;
 mod tokens;

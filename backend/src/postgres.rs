@@ -117,7 +117,8 @@ async fn serve(
         "unix_socket_directories=",
         "max_connections=100",
         "timezone=UTC",
-        // Statements and details hold learners' data: neither goes to the log.
+        // The server's own words only. A refused statement quotes learners' data, so ERROR does not go to the log.
+        "log_min_messages=log",
         "log_min_error_statement=panic",
         "log_error_verbosity=terse",
     ] {

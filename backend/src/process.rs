@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -47,7 +48,9 @@ pub(crate) fn command(program: &Path, run_as: Option<&RunAs>) -> Command {
 impl Service {
     /// Starts `command`, its output going to the file `log`. `stop_signal` is what asks it to end.
     pub(crate) fn start(mut command: Command, stop_signal: Signal, log: &Path) -> Result<Service, Error> {
-        let out = File::create(log).map_err(Error::file("could not write", log))?;
+        let mut options = File::options();
+        let opened = options.write(true).create(true).truncate(true).mode(0o600).open(log);
+        let out = opened.map_err(Error::file("could not write", log))?;
         let err = out.try_clone().map_err(Error::file("could not write", log))?;
         command.stdout(out).stderr(err);
         // A group of its own: Ctrl-C in a terminal goes to the whole foreground group, and the order of stopping is ours.

@@ -8,7 +8,7 @@ use crate::Error;
 
 fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Randomness)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Cryptography)?;
     Ok(bytes)
 }
 

@@ -108,7 +108,7 @@ impl Tokens {
 
 fn sign<T: Serialize>(secret: &str, claims: &T) -> Result<String, Error> {
     let key = EncodingKey::from_secret(secret.as_bytes());
-    encode(&Header::new(Algorithm::HS256), claims, &key).map_err(|_| Error::Signing)
+    encode(&Header::new(Algorithm::HS256), claims, &key).map_err(|_| Error::Cryptography)
 }
 
 #[cfg(test)]

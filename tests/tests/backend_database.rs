@@ -1,0 +1,95 @@
+//! What the backend does to a database: the fixture and the migrations once, the accounts once, and an existing server is
+//! served without being taken over.
+
+use marea_backend::{Backend, Error, LEARNER1, Options};
+use marea_tests::backend::TestBackend;
+use reqwest::StatusCode;
+use tokio_postgres::Client;
+
+async fn count(sql: &Client, statement: &str) -> i64 {
+    sql.query_one(statement, &[]).await.expect("a count").get(0)
+}
+
+#[tokio::test]
+async fn a_second_start_on_the_same_data_changes_nothing() {
+    let data = tempfile::tempdir().expect("a folder");
+    let options = || Options { data: Some(data.path().to_owned()), ..Options::default() };
+    let seen = async || {
+        let backend = TestBackend::start_with(options()).await;
+        let sql = backend.sql().await;
+        let files = sql.query(
+            "SELECT name, digest, applied_at::text FROM marea_backend.applied_files ORDER BY name",
+            &[],
+        );
+        let files = files.await.expect("rows");
+        let files: Vec<[String; 3]> = files.iter().map(|row| [row.get(0), row.get(1), row.get(2)]).collect();
+        let users =
+            count(&sql, "SELECT count(*) FROM public.users u JOIN auth.users a USING (id, email)").await;
+        let ready = backend.ready().clone();
+        backend.stop().await;
+        (files, users, ready.anon_key, ready.jwt_secret)
+    };
+    let first = seen().await;
+    assert!(first.0.iter().any(|[name, ..]| name == "001_schema_alignment.sql"));
+    assert_eq!(first.1, 2, "both demo accounts, in both tables");
+    assert_eq!(first, seen().await);
+}
+
+#[tokio::test]
+async fn a_migration_that_was_changed_afterwards_is_refused_by_name() {
+    let data = tempfile::tempdir().expect("a folder");
+    let options = || Options { data: Some(data.path().to_owned()), ..Options::default() };
+    let backend = TestBackend::start_with(options()).await;
+    let statement = "UPDATE marea_backend.applied_files SET digest = 'x' WHERE name LIKE '001%'";
+    backend.sql().await.batch_execute(statement).await.expect("another digest");
+    backend.stop().await;
+    match Backend::start(options()).await {
+        Err(Error::ChangedMigration { file }) => assert_eq!(file, "001_schema_alignment.sql"),
+        Err(other) => panic!("another error: {other}"),
+        Ok(_) => panic!("it started"),
+    }
+}
+
+#[tokio::test]
+async fn an_existing_server_is_served_and_left_running() {
+    let server = TestBackend::start().await;
+    let options = Options { database_url: Some(server.ready().database_url.clone()), ..Options::default() };
+    let guest = TestBackend::start_with(options).await;
+    assert_eq!(guest.ready().jwt_secret, server.ready().jwt_secret, "the secret belongs to the database");
+    let user = server.new_user().await;
+    let path = "/rest/v1/users?select=id";
+    for backend in [&server, &guest] {
+        let signed_in = backend.sign_in(LEARNER1.email, LEARNER1.password).await;
+        assert_eq!(signed_in.status, StatusCode::OK);
+        let call = backend.call(reqwest::Method::GET, path).bearer_auth(&user.token);
+        let rows = marea_tests::backend::send(call).await;
+        assert_eq!(rows.body, serde_json::json!([{ "id": user.id }]));
+    }
+    guest.stop().await;
+    assert_eq!(count(&server.sql().await, "SELECT count(*) FROM auth.users").await, 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_bare_server_gets_the_fixture_and_the_migrations() {
+    let server = TestBackend::start().await;
+    server.sql().await.batch_execute("CREATE DATABASE bare").await.expect("a database");
+    let (address, _) = server.ready().database_url.rsplit_once('/').expect("a URL");
+    let bare = format!("{address}/bare");
+    let options = Options { database_url: Some(bare), ..Options::default() };
+    let guest = TestBackend::start_with(options).await;
+    let user = guest.new_user().await;
+    let call = guest.call(reqwest::Method::GET, "/rest/v1/users?select=id").bearer_auth(&user.token);
+    assert_eq!(marea_tests::backend::send(call).await.body, serde_json::json!([{ "id": user.id }]));
+    guest.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_url_that_is_none_is_refused_without_repeating_it() {
+    for url in ["not a url", "postgres://postgres:hidden@127.0.0.1:1/postgres"] {
+        let options = Options { database_url: Some(url.to_owned()), ..Options::default() };
+        let Err(error) = Backend::start(options).await else { panic!("it started") };
+        assert!(!format!("{error} {error:?}").contains("hidden"));
+    }
+}
