@@ -6,6 +6,25 @@
 //! The file is `session.json`, readable by its owner alone (mode 0600 on Unix), and written atomically. It holds tokens, never
 //! passwords. Whoever can read it can act as the user until the user signs out: it is as private as the mirror beside it.
 //!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use marea_native::auth::{self, Accounts, RememberedAccount, Secret};
+//! use marea_native::{Client, Config, Error};
+//!
+//! # async fn example(dir: &Path, password: Secret) -> Result<Client, Error> {
+//! let (url, anon_key) = ("https://project.supabase.co", "the project's anon key");
+//! // Once, with a network.
+//! let account = auth::sign_in(url, anon_key, "ada@example.com", &password).await?;
+//! Accounts::remember(dir, account)?;
+//!
+//! // At every later start, with or without one.
+//! let account = Accounts::load(dir)?.find(Some(url), None).cloned().ok_or(Error::SignInEnded)?;
+//! let config = Config::new(dir, account.user_id).server(url, anon_key);
+//! Client::open(config.tokens(RememberedAccount::new(dir, account, None)))
+//! # }
+//! ```
+//!
 //! Deliberately not here: sign-up, sign-out, social sign-in, and any verification of a token. The server verifies.
 
 mod accounts;
