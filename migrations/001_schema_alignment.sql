@@ -248,7 +248,7 @@ COMMENT ON COLUMN public.export_history.updated_at IS 'When the row was last wri
 -- ---------------------------------------------------------------------------------------------------------------------
 
 CREATE OR REPLACE FUNCTION public.user_api_keys_set_updated_at() RETURNS TRIGGER
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     NEW.updated_at := now();
     RETURN NEW;
@@ -256,7 +256,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION public.user_progress_set_updated_at() RETURNS TRIGGER
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     NEW.updated_at := now();
     RETURN NEW;
@@ -264,7 +264,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION public.export_history_set_updated_at() RETURNS TRIGGER
-LANGUAGE plpgsql SET search_path = '' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     NEW.updated_at := now();
     RETURN NEW;
@@ -280,7 +280,7 @@ BEGIN
     END IF;
     EXECUTE $create$
 CREATE FUNCTION public.sessions_fold_into_progress() RETURNS TRIGGER
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $function$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 -- Folds one inserted, changed or deleted session into user_progress. A session counts while its ended_at is set; a
 -- change takes the old values out and puts the new ones in, so that the row always equals the fold of all sessions.
 -- Runs as the owner because a learner's own policies need not allow what the fold writes.

@@ -1,0 +1,1986 @@
+-- 002: the sync layer, schema marea and the one function that clients call, public.marea_sync.
+--
+-- Adds nothing to the app's tables but triggers. How it works, in the order of this file:
+--   tables     clocks (one counter per user), rows (one line per synced row), progress_events, daily_activity, pending
+--   fold       completed sessions and events -> daily_activity and user_progress, a whole statement at once
+--   tracking   statement triggers note which rows changed; at commit each gets its user's next version
+--   registers  last writer wins per column, by hybrid logical clock
+--   push, pull what marea_sync does, under the caller's own row level security
+--
+-- Lock order, the same for everybody: the app's rows first, their lines in marea.rows next, the user's clock last.
+-- Needs 001. One transaction; run twice, the second run changes nothing. Taken back by 002_sync_layer_rollback.sql,
+-- counted by validate_002.sql.
+--
+-- search_path is pinned to pg_catalog with pg_temp behind it, never left empty: with an empty one, pg_temp comes first
+-- for the names of types, and a caller's temporary domain called "text" would be taken for the real one.
+
+BEGIN;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- What must be here before anything is changed
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    missing TEXT;
+BEGIN
+    SELECT string_agg('  - ' || problem, E'\n' ORDER BY problem) INTO missing
+    FROM (
+        SELECT format('table public.%s (migration 001)', name) AS problem
+        FROM unnest(ARRAY['users', 'sessions', 'user_api_keys', 'user_progress', 'export_history']) AS name
+        WHERE to_regclass('public.' || name) IS NULL
+        UNION ALL
+        SELECT 'trigger sessions_fold_into_progress on public.sessions (migration 001)'
+        WHERE NOT EXISTS (
+            SELECT FROM pg_trigger
+            WHERE tgrelid = to_regclass('public.sessions') AND tgname = 'sessions_fold_into_progress'
+        )
+        UNION ALL
+        SELECT format('column public.sessions.%s', name)
+        FROM unnest(ARRAY['session_type', 'started_at', 'phrases_saved']) AS name
+        WHERE to_regclass('public.sessions') IS NOT NULL
+          AND NOT EXISTS (
+            SELECT FROM pg_attribute
+            WHERE attrelid = to_regclass('public.sessions') AND attname = name AND NOT attisdropped
+          )
+        UNION ALL
+        SELECT 'a primary key or unique constraint on public.sessions (id)'
+        WHERE to_regclass('public.sessions') IS NOT NULL
+          AND NOT EXISTS (
+            SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = to_regclass('public.sessions') AND i.indisunique AND i.indnkeyatts = 1
+              AND i.indpred IS NULL AND a.attname = 'id'
+          )
+    ) AS problems;
+
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION E'Marea 002 cannot be applied; nothing was changed. Missing:\n%', missing
+            USING HINT = 'Apply 001_schema_alignment.sql first.';
+    END IF;
+
+    IF to_regprocedure('public.marea_sync(jsonb)') IS NOT NULL THEN
+        RAISE NOTICE 'Marea 002 stands already: this run changes nothing.';
+    END IF;
+END
+$$;
+
+CREATE SCHEMA IF NOT EXISTS marea;
+COMMENT ON SCHEMA marea IS 'Marea''s sync layer. Not exposed through the API; clients call public.marea_sync.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Tables
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS marea.clocks (
+    user_id UUID PRIMARY KEY REFERENCES public.users (id) ON DELETE CASCADE,
+    version BIGINT NOT NULL CHECK (version >= 0),
+    pruned  BIGINT NOT NULL DEFAULT 0 CHECK (pruned >= 0)
+) WITH (fillfactor = 50); -- updated with every change of the user: room for the new row on the same page
+
+COMMENT ON TABLE marea.clocks IS
+    'One counter per user. Whoever changes a synced row holds the user''s clock to commit, so commit order is version order.';
+COMMENT ON COLUMN marea.clocks.user_id IS 'The user.';
+COMMENT ON COLUMN marea.clocks.version IS 'Versions given so far, count; written by marea.stamp() at the end of a transaction.';
+COMMENT ON COLUMN marea.clocks.pruned IS
+    'Highest version of a tombstone that was pruned; an older cursor must start anew; written by marea.prune_tombstones().';
+
+CREATE TABLE IF NOT EXISTS marea.rows (
+    user_id    UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    table_name TEXT COLLATE "C" NOT NULL,
+    row_key    TEXT COLLATE "C" NOT NULL,
+    version    BIGINT,
+    deleted    BOOLEAN NOT NULL DEFAULT false,
+    changed_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    hlc        JSONB NOT NULL DEFAULT '{}',
+    PRIMARY KEY (user_id, table_name, row_key),
+    CONSTRAINT rows_version_once UNIQUE (user_id, version)
+) WITH (fillfactor = 80);
+
+COMMENT ON TABLE marea.rows IS 'One line per synced row: at which version it last changed, and its register clocks.';
+COMMENT ON COLUMN marea.rows.user_id IS 'Owner of the row.';
+COMMENT ON COLUMN marea.rows.table_name IS
+    'user_progress, daily_activity, export_history, user_api_keys; sessions and progress_events only as tombstones.';
+COMMENT ON COLUMN marea.rows.row_key IS 'Key on the wire: row id, user id (one row per user) or day (YYYY-MM-DD).';
+COMMENT ON COLUMN marea.rows.version IS
+    'The user''s counter when the row last changed; NULL only inside the transaction that makes the line; by marea.stamp().';
+COMMENT ON COLUMN marea.rows.deleted IS 'The row is gone: this line is its tombstone.';
+COMMENT ON COLUMN marea.rows.changed_at IS 'When the version was given, server clock; tells the age of a tombstone.';
+COMMENT ON COLUMN marea.rows.hlc IS 'Register column -> [hybrid logical clock, client id or "server"] of its last writer.';
+
+CREATE TABLE IF NOT EXISTS marea.progress_events (
+    id                 UUID PRIMARY KEY,
+    user_id            UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    occurred_at        TIMESTAMPTZ NOT NULL CONSTRAINT progress_events_time_sane CHECK (isfinite(occurred_at)),
+    local_date         DATE NOT NULL CONSTRAINT progress_events_day_sane
+        CHECK (local_date BETWEEN '1970-01-01' AND '9999-12-31'),
+    descriptions       INTEGER NOT NULL DEFAULT 0 CHECK (descriptions >= 0),
+    images             INTEGER NOT NULL DEFAULT 0 CHECK (images >= 0),
+    questions_answered INTEGER NOT NULL DEFAULT 0 CHECK (questions_answered >= 0),
+    questions_correct  INTEGER NOT NULL DEFAULT 0 CHECK (questions_correct >= 0),
+    vocabulary_learned INTEGER NOT NULL DEFAULT 0 CHECK (vocabulary_learned >= 0),
+    minutes            INTEGER NOT NULL DEFAULT 0 CHECK (minutes >= 0),
+    points             INTEGER NOT NULL DEFAULT 0 CHECK (points >= 0),
+    mastered_words     INTEGER NOT NULL DEFAULT 0,
+    learning_words     INTEGER NOT NULL DEFAULT 0,
+    new_words          INTEGER NOT NULL DEFAULT 0,
+    achievements       JSONB NOT NULL DEFAULT '{}' CONSTRAINT progress_events_achievements_are_times CHECK (
+        jsonb_typeof(achievements) = 'object' AND NOT jsonb_path_exists(achievements,
+            '$.* ? (!(@.type() == "string" && @ like_regex "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z$"))')),
+    created_at         TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+CREATE INDEX IF NOT EXISTS progress_events_user_id_idx ON marea.progress_events (user_id);
+
+COMMENT ON TABLE marea.progress_events IS 'Awards that belong to no session; each adds to progress once. Append-only.';
+COMMENT ON COLUMN marea.progress_events.id IS 'Event id (UUIDv7), made by the device; the idempotency key.';
+COMMENT ON COLUMN marea.progress_events.user_id IS 'The learner; from the token of the writer.';
+COMMENT ON COLUMN marea.progress_events.occurred_at IS 'When it happened, by the device''s clock.';
+COMMENT ON COLUMN marea.progress_events.local_date IS 'The learner''s local day then.';
+COMMENT ON COLUMN marea.progress_events.descriptions IS 'Adds to total_descriptions, count; device; event.';
+COMMENT ON COLUMN marea.progress_events.images IS 'Adds to total_images, count; device; event.';
+COMMENT ON COLUMN marea.progress_events.questions_answered IS 'Adds to total_questions_answered, count; device; event.';
+COMMENT ON COLUMN marea.progress_events.questions_correct IS 'Adds to total_questions_correct, count; device; event.';
+COMMENT ON COLUMN marea.progress_events.vocabulary_learned IS 'Adds to total_vocabulary_learned, count; device; event.';
+COMMENT ON COLUMN marea.progress_events.minutes IS 'Adds to total_time_spent_minutes, minutes; device; event.';
+COMMENT ON COLUMN marea.progress_events.points IS 'Adds to total_points; device; event.';
+COMMENT ON COLUMN marea.progress_events.mastered_words IS 'Adds to mastered_words_count, may be negative; device; event.';
+COMMENT ON COLUMN marea.progress_events.learning_words IS 'Adds to learning_words_count, may be negative; device; event.';
+COMMENT ON COLUMN marea.progress_events.new_words IS 'Adds to new_words_count, may be negative; device; event.';
+COMMENT ON COLUMN marea.progress_events.achievements IS
+    'Achievement id -> when it was unlocked (YYYY-MM-DDTHH:MM:SS.ffffffZ); device; union, the earlier unlock wins.';
+COMMENT ON COLUMN marea.progress_events.created_at IS 'When the event arrived, server clock.';
+
+CREATE TABLE IF NOT EXISTS marea.daily_activity (
+    user_id   UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    day       DATE NOT NULL,
+    facts     INTEGER NOT NULL,
+    sessions  INTEGER NOT NULL,
+    minutes   INTEGER NOT NULL,
+    questions INTEGER NOT NULL,
+    correct   INTEGER NOT NULL,
+    words     INTEGER NOT NULL,
+    points    INTEGER NOT NULL,
+    PRIMARY KEY (user_id, day)
+) WITH (fillfactor = 80);
+
+COMMENT ON TABLE marea.daily_activity IS
+    'The fold of sessions and events by the learner''s local day; a day is here while something lies on it.';
+COMMENT ON COLUMN marea.daily_activity.user_id IS 'The learner.';
+COMMENT ON COLUMN marea.daily_activity.day IS 'Local day of the learner.';
+COMMENT ON COLUMN marea.daily_activity.facts IS 'Sessions and events on the day, count; not on the wire; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.sessions IS 'Completed sessions, count; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.minutes IS 'Time spent, minutes; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.questions IS 'Questions answered, count; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.correct IS 'Questions answered correctly, count; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.words IS 'Words learned, count; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.points IS 'Points awarded; by trigger; fold.';
+
+-- Unlogged: rows live from a statement to the end of its transaction and are never committed. EXTERNAL: the arrays of a
+-- bulk statement are large and do not compress.
+CREATE UNLOGGED TABLE IF NOT EXISTS marea.pending (
+    xact       XID8 NOT NULL DEFAULT pg_current_xact_id(),
+    seq        BIGINT GENERATED ALWAYS AS IDENTITY,
+    table_name TEXT COLLATE "C" NOT NULL,
+    deleted    BOOLEAN NOT NULL,
+    user_ids   UUID[] NOT NULL,
+    row_keys   TEXT[],
+    PRIMARY KEY (xact, seq)
+);
+ALTER TABLE marea.pending ALTER COLUMN user_ids SET STORAGE EXTERNAL, ALTER COLUMN row_keys SET STORAGE EXTERNAL;
+
+COMMENT ON TABLE marea.pending IS
+    'What the statements of a running transaction changed, one row per statement; marea.stamp() empties it before commit.';
+COMMENT ON COLUMN marea.pending.xact IS 'The transaction.';
+COMMENT ON COLUMN marea.pending.seq IS 'Order of the statements; the last word on a row holds.';
+COMMENT ON COLUMN marea.pending.table_name IS 'Table of the changed rows.';
+COMMENT ON COLUMN marea.pending.deleted IS 'Whether the rows were deleted.';
+COMMENT ON COLUMN marea.pending.user_ids IS 'Owners of the changed rows.';
+COMMENT ON COLUMN marea.pending.row_keys IS 'Keys of the changed rows, beside user_ids; NULL where the owner is the key.';
+
+CREATE TABLE IF NOT EXISTS marea.replaced (
+    name       TEXT PRIMARY KEY,
+    definition TEXT NOT NULL
+);
+
+COMMENT ON TABLE marea.replaced IS 'What 002 found and replaced, so that its rollback puts back exactly that.';
+COMMENT ON COLUMN marea.replaced.name IS 'function or trigger.';
+COMMENT ON COLUMN marea.replaced.definition IS 'The SQL that makes it.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Small helpers. RETURN bodies are parsed once, here: nothing that a caller makes later can change what they mean.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.wire_time(at TIMESTAMPTZ) RETURNS TEXT LANGUAGE sql STABLE
+RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+
+COMMENT ON FUNCTION marea.wire_time(TIMESTAMPTZ) IS 'A time as it crosses the wire: UTC, six digits, Z; sorts as text.';
+
+CREATE OR REPLACE FUNCTION marea.is_day(given TEXT) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN given ~ '^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$' THEN
+        substr(given, 9, 2)::int <= CASE substr(given, 6, 2)
+            WHEN '02' THEN CASE
+                WHEN substr(given, 1, 4)::int % 4 = 0
+                    AND (substr(given, 1, 4)::int % 100 <> 0 OR substr(given, 1, 4)::int % 400 = 0) THEN 29
+                ELSE 28
+            END
+            WHEN '04' THEN 30 WHEN '06' THEN 30 WHEN '09' THEN 30 WHEN '11' THEN 30
+            ELSE 31
+        END
+    ELSE false
+END;
+
+COMMENT ON FUNCTION marea.is_day(TEXT) IS 'Whether a text is a calendar date YYYY-MM-DD of the years 1970 to 9999.';
+
+CREATE OR REPLACE FUNCTION marea.local_day(given TEXT, at TIMESTAMPTZ) RETURNS DATE LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN marea.is_day(given)
+    THEN make_date(substr(given, 1, 4)::int, substr(given, 6, 2)::int, substr(given, 9, 2)::int)
+    ELSE (at AT TIME ZONE 'UTC')::date END;
+
+COMMENT ON FUNCTION marea.local_day(TEXT, TIMESTAMPTZ) IS
+    'The learner''s day: the given one if it is a date, else the UTC day of the time. Never fails on garbage.';
+
+CREATE OR REPLACE FUNCTION marea.natural(given INTEGER) RETURNS INTEGER LANGUAGE sql IMMUTABLE
+RETURN greatest(coalesce(given, 0), 0);
+
+COMMENT ON FUNCTION marea.natural(INTEGER) IS 'A metric as the fold counts it: NULL and negative are 0.';
+
+CREATE OR REPLACE FUNCTION marea.union_achievements(one JSONB, other JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE
+RETURN one || coalesce((
+    SELECT jsonb_object_agg(unlocked.key, unlocked.value)
+    FROM jsonb_each(other) AS unlocked
+    -- What is no text is not ours to judge; it was there first.
+    WHERE NOT one ? unlocked.key
+       OR (jsonb_typeof(one -> unlocked.key) = 'string'
+           AND (unlocked.value #>> '{}') COLLATE "C" < (one ->> unlocked.key) COLLATE "C")
+), '{}');
+
+COMMENT ON FUNCTION marea.union_achievements(JSONB, JSONB) IS 'Union of two maps; the earlier unlock wins.';
+
+CREATE OR REPLACE FUNCTION marea.user_exists() RETURNS BOOLEAN
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM public.users WHERE users.id = auth.uid());
+
+COMMENT ON FUNCTION marea.user_exists() IS 'Whether the caller has a row in users; says nothing about anybody else.';
+
+CREATE OR REPLACE FUNCTION marea.epoch() RETURNS TEXT
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    cluster  TEXT;
+    timeline TEXT;
+BEGIN
+    -- A host may keep these from its customers. The other parts still tell a dump that was restored.
+    BEGIN
+        SELECT system_identifier INTO cluster FROM pg_control_system();
+    EXCEPTION WHEN insufficient_privilege THEN
+        cluster := '';
+    END;
+    BEGIN
+        timeline := CASE WHEN pg_is_in_recovery() THEN (SELECT to_hex(timeline_id) FROM pg_control_checkpoint())
+            ELSE ltrim(substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), '0') END;
+    EXCEPTION WHEN insufficient_privilege THEN
+        timeline := '';
+    END;
+    RETURN substr(encode(sha256(convert_to(concat_ws('/', cluster, lower(timeline),
+        (SELECT oid FROM pg_database WHERE datname = current_database()),
+        'marea.clocks'::regclass::oid), 'UTF8')), 'hex'), 1, 32);
+END
+$$;
+
+COMMENT ON FUNCTION marea.epoch() IS
+    'Names this history of the server: cluster, timeline, database and table. A restored server has another one.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Fold: sessions and events into daily_activity and user_progress
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+BEGIN
+    IF to_regtype('marea.fact') IS NULL THEN
+        -- What one session or event, or all of a learner's day, adds. What is taken out has minus signs and a removed_at.
+        CREATE TYPE marea.fact AS (
+            user_id        UUID,
+            day            DATE,
+            facts          BIGINT,
+            sessions       BIGINT,
+            minutes        BIGINT,
+            questions      BIGINT,
+            correct        BIGINT,
+            words          BIGINT,
+            points         BIGINT,
+            descriptions   BIGINT,
+            images         BIGINT,
+            mastered       BIGINT,
+            learning       BIGINT,
+            fresh          BIGINT,
+            activity_at    TIMESTAMPTZ,
+            description_at TIMESTAMPTZ,
+            qa_at          TIMESTAMPTZ,
+            words_at       TIMESTAMPTZ,
+            removed_at     TIMESTAMPTZ,
+            achievements   JSONB
+        );
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.session_fact(
+    sign INTEGER, user_id UUID, ended_at TIMESTAMPTZ, local_date TEXT, minutes INTEGER, images INTEGER,
+    descriptions INTEGER, answered INTEGER, correct INTEGER, words INTEGER
+) RETURNS marea.fact LANGUAGE sql IMMUTABLE
+RETURN ROW(
+    user_id, marea.local_day(local_date, ended_at), sign, sign, sign * marea.natural(minutes),
+    sign * marea.natural(answered), sign * marea.natural(correct), sign * marea.natural(words), 0,
+    sign * marea.natural(descriptions), sign * marea.natural(images), 0, 0, 0,
+    CASE WHEN sign > 0 THEN ended_at END, CASE WHEN sign > 0 AND descriptions > 0 THEN ended_at END,
+    CASE WHEN sign > 0 AND answered > 0 THEN ended_at END, CASE WHEN sign > 0 AND words > 0 THEN ended_at END,
+    CASE WHEN sign < 0 THEN ended_at END, NULL
+)::marea.fact;
+
+COMMENT ON FUNCTION marea.session_fact(INTEGER, UUID, TIMESTAMPTZ, TEXT, INTEGER, INTEGER, INTEGER, INTEGER, INTEGER, INTEGER)
+    IS 'What a completed session adds (sign 1) or takes out (sign -1).';
+
+CREATE OR REPLACE FUNCTION marea.event_fact(sign INTEGER, event marea.progress_events) RETURNS marea.fact
+LANGUAGE sql IMMUTABLE
+RETURN ROW(
+    (event).user_id, (event).local_date, sign, 0, sign * (event).minutes, sign * (event).questions_answered,
+    sign * (event).questions_correct, sign * (event).vocabulary_learned, sign * (event).points,
+    sign * (event).descriptions, sign * (event).images, sign * (event).mastered_words,
+    sign * (event).learning_words, sign * (event).new_words,
+    CASE WHEN sign > 0 THEN (event).occurred_at END,
+    CASE WHEN sign > 0 AND (event).descriptions > 0 THEN (event).occurred_at END,
+    CASE WHEN sign > 0 AND (event).questions_answered > 0 THEN (event).occurred_at END,
+    CASE WHEN sign > 0 AND ((event).vocabulary_learned > 0 OR (event).mastered_words <> 0
+        OR (event).learning_words <> 0 OR (event).new_words <> 0) THEN (event).occurred_at END,
+    CASE WHEN sign < 0 THEN (event).occurred_at END,
+    CASE WHEN sign > 0 AND (event).achievements <> '{}' THEN (event).achievements END
+)::marea.fact;
+
+COMMENT ON FUNCTION marea.event_fact(INTEGER, marea.progress_events) IS
+    'What an event adds (sign 1) or takes out (sign -1). Achievements are never taken out.';
+
+CREATE OR REPLACE FUNCTION marea.fold(given marea.fact[]) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Adds facts to daily_activity and user_progress, so that both equal the fold of everything that is there. The
+-- learner's progress row is locked before anything is read or added: it is the mutex of that learner's fold.
+DECLARE
+    days      marea.fact[];
+    takes_out BOOLEAN;
+BEGIN
+    -- By learner and day. A learner who is being deleted takes everything along and is gone already.
+    SELECT array_agg(on_day::marea.fact ORDER BY on_day.user_id, on_day.day), bool_or(on_day.removed_at IS NOT NULL)
+    INTO days, takes_out
+    FROM (
+        SELECT fact.user_id, fact.day, sum(fact.facts)::bigint AS facts, sum(fact.sessions)::bigint AS sessions,
+               sum(fact.minutes)::bigint AS minutes, sum(fact.questions)::bigint AS questions,
+               sum(fact.correct)::bigint AS correct, sum(fact.words)::bigint AS words,
+               sum(fact.points)::bigint AS points, sum(fact.descriptions)::bigint AS descriptions,
+               sum(fact.images)::bigint AS images, sum(fact.mastered)::bigint AS mastered,
+               sum(fact.learning)::bigint AS learning, sum(fact.fresh)::bigint AS fresh,
+               max(fact.activity_at) AS activity_at, max(fact.description_at) AS description_at,
+               max(fact.qa_at) AS qa_at, max(fact.words_at) AS words_at, max(fact.removed_at) AS removed_at,
+               NULL::jsonb AS achievements
+        FROM unnest(given) AS fact
+        GROUP BY fact.user_id, fact.day
+    ) AS on_day
+    WHERE EXISTS (SELECT FROM public.users WHERE users.id = on_day.user_id);
+
+    IF days IS NULL THEN
+        RETURN;
+    END IF;
+
+    IF EXISTS (
+        SELECT FROM unnest(days) AS fact
+        WHERE NOT EXISTS (SELECT FROM public.user_progress WHERE user_progress.user_id = fact.user_id)
+    ) THEN
+        INSERT INTO public.user_progress (user_id)
+        SELECT DISTINCT fact.user_id FROM unnest(days) AS fact ORDER BY fact.user_id
+        ON CONFLICT (user_id) DO NOTHING;
+    END IF;
+    PERFORM FROM public.user_progress AS p
+    WHERE p.user_id IN (SELECT fact.user_id FROM unnest(days) AS fact)
+    ORDER BY p.user_id FOR NO KEY UPDATE OF p;
+
+    INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
+    SELECT fact.user_id, fact.day, fact.facts, fact.sessions, fact.minutes, fact.questions, fact.correct, fact.words,
+           fact.points
+    FROM unnest(days) AS fact
+    ON CONFLICT (user_id, day) DO UPDATE SET
+        facts = d.facts + EXCLUDED.facts, sessions = d.sessions + EXCLUDED.sessions,
+        minutes = d.minutes + EXCLUDED.minutes, questions = d.questions + EXCLUDED.questions,
+        correct = d.correct + EXCLUDED.correct, words = d.words + EXCLUDED.words, points = d.points + EXCLUDED.points;
+
+    IF takes_out THEN
+        DELETE FROM marea.daily_activity AS d USING unnest(days) AS fact
+        WHERE d.user_id = fact.user_id AND d.day = fact.day AND d.facts <= 0;
+    END IF;
+
+    UPDATE public.user_progress AS p SET
+        total_sessions = n.sessions,
+        total_time_spent_minutes = n.minutes,
+        total_questions_answered = n.questions,
+        total_questions_correct = n.correct,
+        total_vocabulary_learned = n.words,
+        total_points = n.points,
+        total_descriptions = n.descriptions,
+        total_images = n.images,
+        mastered_words_count = n.mastered,
+        learning_words_count = n.learning,
+        new_words_count = n.fresh,
+        average_accuracy = CASE WHEN n.questions <= 0 THEN 0
+            ELSE least(100, round(100::numeric * n.correct / n.questions, 2)) END,
+        average_completion_time_seconds = CASE WHEN n.sessions <= 0 THEN 0
+            ELSE round(60::numeric * n.minutes / n.sessions) END,
+        last_activity_at = n.activity_at,
+        last_description_at = n.description_at,
+        last_qa_session_at = n.qa_at,
+        last_vocabulary_practice_at = n.words_at,
+        last_active_on = n.last_day,
+        current_streak_days = n.streak,
+        longest_streak_days = n.longest
+    FROM (
+        SELECT old.user_id,
+               old.total_sessions + new.sessions AS sessions,
+               old.total_time_spent_minutes + new.minutes AS minutes,
+               old.total_questions_answered + new.questions AS questions,
+               old.total_questions_correct + new.correct AS correct,
+               old.total_vocabulary_learned + new.words AS words,
+               old.total_points + new.points AS points,
+               old.total_descriptions + new.descriptions AS descriptions,
+               old.total_images + new.images AS images,
+               old.mastered_words_count + new.mastered AS mastered,
+               old.learning_words_count + new.learning AS learning,
+               old.new_words_count + new.fresh AS fresh,
+               CASE WHEN how.maxima_anew THEN latest.activity_at
+                   ELSE greatest(old.last_activity_at, new.activity_at) END AS activity_at,
+               CASE WHEN how.maxima_anew THEN latest.description_at
+                   ELSE greatest(old.last_description_at, new.description_at) END AS description_at,
+               CASE WHEN how.maxima_anew THEN latest.qa_at
+                   ELSE greatest(old.last_qa_session_at, new.qa_at) END AS qa_at,
+               CASE WHEN how.maxima_anew THEN latest.words_at
+                   ELSE greatest(old.last_vocabulary_practice_at, new.words_at) END AS words_at,
+               CASE WHEN how.days_anew THEN runs.last_day ELSE new.last_day END AS last_day,
+               CASE WHEN how.days_anew THEN coalesce(runs.streak, 0) ELSE next.streak END AS streak,
+               CASE WHEN how.days_anew THEN coalesce(runs.longest, 0)
+                   ELSE greatest(old.longest_streak_days, next.streak) END AS longest
+        FROM (
+            SELECT fact.user_id, sum(fact.sessions) AS sessions, sum(fact.minutes) AS minutes,
+                   sum(fact.questions) AS questions, sum(fact.correct) AS correct, sum(fact.words) AS words,
+                   sum(fact.points) AS points, sum(fact.descriptions) AS descriptions, sum(fact.images) AS images,
+                   sum(fact.mastered) AS mastered, sum(fact.learning) AS learning, sum(fact.fresh) AS fresh,
+                   max(fact.activity_at) AS activity_at, max(fact.description_at) AS description_at,
+                   max(fact.qa_at) AS qa_at, max(fact.words_at) AS words_at, max(fact.removed_at) AS removed_at,
+                   min(fact.day) AS first_day, max(fact.day) AS last_day
+            FROM unnest(days) AS fact
+            GROUP BY fact.user_id
+        ) AS new
+        JOIN public.user_progress AS old ON old.user_id = new.user_id
+        -- Looking at everything again is only needed when a latest fact may have gone, or days came out of order.
+        CROSS JOIN LATERAL (
+            SELECT coalesce(new.removed_at >= least(old.last_activity_at, old.last_description_at,
+                       old.last_qa_session_at, old.last_vocabulary_practice_at), false) AS maxima_anew,
+                   new.removed_at IS NOT NULL OR new.first_day < new.last_day
+                       OR coalesce(new.first_day < old.last_active_on, false) AS days_anew
+        ) AS how
+        CROSS JOIN LATERAL (
+            SELECT CASE new.last_day - old.last_active_on
+                WHEN 0 THEN old.current_streak_days
+                WHEN 1 THEN old.current_streak_days + 1
+                ELSE 1
+            END AS streak
+        ) AS next
+        CROSS JOIN LATERAL (
+            SELECT max(done.at) AS activity_at, max(done.at) FILTER (WHERE done.descriptions) AS description_at,
+                   max(done.at) FILTER (WHERE done.questions) AS qa_at, max(done.at) FILTER (WHERE done.words) AS words_at
+            FROM (
+                SELECT ended_at AS at, descriptions_generated > 0 AS descriptions, qa_attempts > 0 AS questions,
+                       vocabulary_learned > 0 AS words
+                FROM public.sessions
+                WHERE how.maxima_anew AND sessions.user_id = new.user_id AND isfinite(ended_at)
+                UNION ALL
+                SELECT occurred_at, descriptions > 0, questions_answered > 0, vocabulary_learned > 0
+                       OR mastered_words <> 0 OR learning_words <> 0 OR new_words <> 0
+                FROM marea.progress_events
+                WHERE how.maxima_anew AND progress_events.user_id = new.user_id
+            ) AS done
+        ) AS latest
+        -- Days that follow one another have the same distance to their rank: that distance names the run.
+        CROSS JOIN LATERAL (
+            SELECT max(run.last_day) AS last_day, max(run.days) AS longest,
+                   (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
+            FROM (
+                SELECT max(ranked.day) AS last_day, count(*) AS days
+                FROM (
+                    SELECT d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
+                    FROM marea.daily_activity AS d
+                    WHERE how.days_anew AND d.user_id = new.user_id
+                ) AS ranked
+                GROUP BY ranked.run
+            ) AS run
+        ) AS runs
+    ) AS n
+    WHERE p.user_id = n.user_id;
+
+    IF EXISTS (SELECT FROM unnest(given) AS fact WHERE fact.achievements IS NOT NULL) THEN
+        UPDATE public.user_progress AS p SET achievements = marea.union_achievements(p.achievements, n.unlocked)
+        FROM (
+            SELECT earliest.user_id, jsonb_object_agg(earliest.name, earliest.at) AS unlocked
+            FROM (
+                SELECT fact.user_id, unlocked.key AS name, min(unlocked.value COLLATE "C") AS at
+                FROM unnest(given) AS fact, jsonb_each_text(fact.achievements) AS unlocked
+                GROUP BY fact.user_id, unlocked.key
+            ) AS earliest
+            GROUP BY earliest.user_id
+        ) AS n
+        WHERE p.user_id = n.user_id
+          AND p.achievements IS DISTINCT FROM marea.union_achievements(p.achievements, n.unlocked);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.fold(marea.fact[]) IS
+    'Adds facts to daily_activity and user_progress; both then equal the fold of all sessions and events.';
+
+-- 001's row trigger becomes a set-based one under the same name. What stood before is kept for the rollback.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM marea.replaced) THEN
+        INSERT INTO marea.replaced (name, definition)
+        SELECT 'function', pg_get_functiondef('public.sessions_fold_into_progress()'::regprocedure)
+        UNION ALL
+        SELECT 'trigger', pg_get_triggerdef(oid) FROM pg_trigger
+        WHERE tgrelid = 'public.sessions'::regclass AND tgname = 'sessions_fold_into_progress';
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION public.sessions_fold_into_progress() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Folds the sessions that one statement inserted, changed or deleted.
+DECLARE
+    facts  marea.fact[];
+    owners UUID[];
+    keys   TEXT[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(marea.session_fact(1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
+            s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
+        INTO facts
+        FROM added AS s
+        WHERE isfinite(s.ended_at);
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(marea.session_fact(-1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
+                   s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
+                   FILTER (WHERE isfinite(s.ended_at)),
+               array_agg(s.user_id), array_agg(s.id::text)
+        INTO facts, owners, keys
+        FROM removed AS s
+        WHERE EXISTS (SELECT FROM public.users WHERE users.id = s.user_id);
+    ELSE
+        -- Set differences, not a join of old and new: sessions whose folded values stay as they were drop out, and no
+        -- plan that was made for a statement of one row can turn into a nested loop over a statement of 100,000.
+        WITH before AS MATERIALIZED (
+            SELECT id, user_id, ended_at, session_data ->> 'local_date' AS local_date, duration_minutes, images_processed,
+                   descriptions_generated, qa_attempts, qa_correct, vocabulary_learned
+            FROM removed WHERE isfinite(ended_at)
+        ), after AS MATERIALIZED (
+            SELECT id, user_id, ended_at, session_data ->> 'local_date' AS local_date, duration_minutes, images_processed,
+                   descriptions_generated, qa_attempts, qa_correct, vocabulary_learned
+            FROM added WHERE isfinite(ended_at)
+        )
+        SELECT array_agg(marea.session_fact(s.sign, s.user_id, s.ended_at, s.local_date, s.duration_minutes,
+            s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
+        INTO facts
+        FROM (
+            SELECT -1 AS sign, gone.* FROM (SELECT * FROM before EXCEPT SELECT * FROM after) AS gone
+            UNION ALL
+            SELECT 1, come.* FROM (SELECT * FROM after EXCEPT SELECT * FROM before) AS come
+        ) AS s;
+    END IF;
+
+    IF facts IS NOT NULL THEN
+        PERFORM marea.fold(facts);
+    END IF;
+    IF keys IS NOT NULL THEN
+        -- Devices do not mirror sessions, but one may send this session again: its id stays taken.
+        INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) VALUES ('sessions', true, owners, keys);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER sessions_fold_into_progress AFTER INSERT ON public.sessions
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION public.sessions_fold_into_progress();
+CREATE OR REPLACE TRIGGER marea_sessions_updated AFTER UPDATE ON public.sessions
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION public.sessions_fold_into_progress();
+CREATE OR REPLACE TRIGGER marea_sessions_deleted AFTER DELETE ON public.sessions
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.sessions_fold_into_progress();
+
+CREATE OR REPLACE FUNCTION marea.fold_events() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    facts  marea.fact[];
+    owners UUID[];
+    keys   TEXT[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(marea.event_fact(1, e)) INTO facts FROM added AS e;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(marea.event_fact(-1, e)), array_agg(e.user_id), array_agg(e.id::text)
+        INTO facts, owners, keys
+        FROM removed AS e
+        WHERE EXISTS (SELECT FROM public.users WHERE users.id = e.user_id);
+    ELSE
+        SELECT array_agg(s.fact) INTO facts
+        FROM (
+            SELECT marea.event_fact(-1, gone) AS fact FROM (SELECT * FROM removed EXCEPT SELECT * FROM added) AS gone
+            UNION ALL
+            SELECT marea.event_fact(1, come) FROM (SELECT * FROM added EXCEPT SELECT * FROM removed) AS come
+        ) AS s;
+    END IF;
+    IF facts IS NOT NULL THEN
+        PERFORM marea.fold(facts);
+    END IF;
+    IF keys IS NOT NULL THEN
+        INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys)
+        VALUES ('progress_events', true, owners, keys);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.fold_events() IS 'Trigger: folds the events that one statement inserted, changed or deleted.';
+
+CREATE OR REPLACE TRIGGER events_inserted AFTER INSERT ON marea.progress_events
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.fold_events();
+CREATE OR REPLACE TRIGGER events_updated AFTER UPDATE ON marea.progress_events
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.fold_events();
+CREATE OR REPLACE TRIGGER events_deleted AFTER DELETE ON marea.progress_events
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION marea.fold_events();
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Versions: what changed gets its user's next ones, at the end of the transaction
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.stamp() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- The first firing stamps everything that the transaction has changed so far, users in one order for all transactions;
+-- the later ones find their row gone (by primary key: a scan would walk over all the dead ones, each time).
+BEGIN
+    IF NOT EXISTS (SELECT FROM marea.pending WHERE xact = NEW.xact AND seq = NEW.seq) THEN
+        RETURN NULL;
+    END IF;
+
+    WITH taken AS (
+        DELETE FROM marea.pending WHERE xact = NEW.xact AND seq >= NEW.seq
+        RETURNING seq, table_name, deleted, user_ids, row_keys
+    ), changed AS MATERIALIZED (
+        SELECT DISTINCT ON (k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text))
+               k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text) AS row_key, t.deleted, t.seq
+        FROM taken AS t, unnest(t.user_ids, t.row_keys) AS k (user_id, row_key)
+        ORDER BY k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text), t.seq DESC
+    ), bumped AS (
+        INSERT INTO marea.clocks AS c (user_id, version)
+        SELECT per_user.user_id, per_user.changes
+        FROM (SELECT user_id, count(*) AS changes FROM changed GROUP BY user_id) AS per_user
+        WHERE EXISTS (SELECT FROM public.users WHERE users.id = per_user.user_id)
+        ORDER BY per_user.user_id
+        ON CONFLICT (user_id) DO UPDATE SET version = c.version + EXCLUDED.version
+        RETURNING c.user_id, c.version
+    )
+    INSERT INTO marea.rows AS r (user_id, table_name, row_key, version, deleted)
+    SELECT numbered.user_id, numbered.table_name, numbered.row_key, b.version - numbered.place, numbered.deleted
+    FROM (
+        SELECT changed.*, row_number() OVER (PARTITION BY user_id ORDER BY seq DESC, table_name DESC, row_key DESC) - 1 AS place
+        FROM changed
+    ) AS numbered
+    JOIN bumped AS b ON b.user_id = numbered.user_id
+    ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET
+        version = EXCLUDED.version,
+        deleted = EXCLUDED.deleted,
+        changed_at = EXCLUDED.changed_at,
+        -- A deleted export never comes back, so its clocks are of no more use. Deleted keys may be written again, and
+        -- then an older write must still lose.
+        hlc = CASE WHEN EXCLUDED.deleted AND r.table_name <> 'user_api_keys' THEN '{}' ELSE r.hlc END;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.stamp() IS 'Trigger: gives versions to all that the transaction changed; takes the clocks, last of all.';
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'marea.pending'::regclass AND tgname = 'pending_stamp') THEN
+        CREATE CONSTRAINT TRIGGER pending_stamp AFTER INSERT ON marea.pending
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION marea.stamp();
+    END IF;
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Tracking: which rows a statement changed. enable_nestloop: a plan is made with the first statement's few rows in mind
+-- and kept; joining the old and new rows of a bulk statement that way would take hours.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.track_user_progress() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+DECLARE
+    changed UUID[];
+    gone    UUID[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(n.user_id) INTO changed FROM added AS n;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(o.user_id) INTO gone FROM removed AS o;
+    ELSE
+        SELECT array_agg(n.user_id) INTO changed
+        FROM added AS n LEFT JOIN removed AS o ON o.id = n.id
+        WHERE ROW(n.user_id, n.total_descriptions, n.total_images, n.total_questions_answered, n.total_questions_correct,
+                  n.total_vocabulary_learned, n.total_sessions, n.total_time_spent_minutes, n.current_streak_days,
+                  n.longest_streak_days, n.total_points, n.average_accuracy, n.average_completion_time_seconds,
+                  n.mastered_words_count, n.learning_words_count, n.new_words_count, n.achievements, n.last_activity_at,
+                  n.last_description_at, n.last_qa_session_at, n.last_vocabulary_practice_at, n.last_active_on, n.created_at)
+              IS DISTINCT FROM
+              ROW(o.user_id, o.total_descriptions, o.total_images, o.total_questions_answered, o.total_questions_correct,
+                  o.total_vocabulary_learned, o.total_sessions, o.total_time_spent_minutes, o.current_streak_days,
+                  o.longest_streak_days, o.total_points, o.average_accuracy, o.average_completion_time_seconds,
+                  o.mastered_words_count, o.learning_words_count, o.new_words_count, o.achievements, o.last_activity_at,
+                  o.last_description_at, o.last_qa_session_at, o.last_vocabulary_practice_at, o.last_active_on, o.created_at);
+        SELECT array_agg(moved.user_id) INTO gone
+        FROM (SELECT user_id FROM removed EXCEPT SELECT user_id FROM added) AS moved;
+    END IF;
+    IF gone IS NOT NULL THEN
+        INSERT INTO marea.pending (table_name, deleted, user_ids) VALUES ('user_progress', true, gone);
+    END IF;
+    IF changed IS NOT NULL THEN
+        INSERT INTO marea.pending (table_name, deleted, user_ids) VALUES ('user_progress', false, changed);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.track_daily_activity() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+DECLARE
+    owners UUID[];
+    days   TEXT[];
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        SELECT array_agg(o.user_id), array_agg(to_char(o.day, 'YYYY-MM-DD')) INTO owners, days FROM removed AS o;
+    ELSIF TG_OP = 'INSERT' THEN
+        SELECT array_agg(n.user_id), array_agg(to_char(n.day, 'YYYY-MM-DD')) INTO owners, days FROM added AS n;
+    ELSE -- the fold never changes a row's key, and nobody else writes here
+        SELECT array_agg(n.user_id), array_agg(to_char(n.day, 'YYYY-MM-DD')) INTO owners, days
+        FROM added AS n LEFT JOIN removed AS o ON o.user_id = n.user_id AND o.day = n.day
+        WHERE ROW(n.sessions, n.minutes, n.questions, n.correct, n.words, n.points)
+              IS DISTINCT FROM ROW(o.sessions, o.minutes, o.questions, o.correct, o.words, o.points);
+    END IF;
+    IF owners IS NOT NULL THEN
+        INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys)
+        VALUES ('daily_activity', TG_OP = 'DELETE', owners, days);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.server_hlc(after TEXT) RETURNS TEXT
+LANGUAGE sql VOLATILE
+RETURN CASE
+    WHEN after IS NULL OR substr(after, 1, 13)::bigint < floor(extract(epoch FROM clock_timestamp()) * 1000)
+        THEN lpad(floor(extract(epoch FROM clock_timestamp()) * 1000)::text, 13, '0') || '-0000'
+    WHEN right(after, 4) = 'ffff' THEN lpad((substr(after, 1, 13)::bigint + 1)::text, 13, '0') || '-0000'
+    ELSE substr(after, 1, 14) || lpad(to_hex(('x' || right(after, 4))::bit(16)::int + 1), 4, '0')
+END;
+
+COMMENT ON FUNCTION marea.server_hlc(TEXT) IS 'A hybrid logical clock of the server, later than the given one.';
+
+CREATE OR REPLACE FUNCTION marea.stamp_columns(relation TEXT, owners UUID[], keys TEXT[], changed JSONB[]) RETURNS VOID
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO marea.rows AS r (user_id, table_name, row_key, hlc)
+    SELECT line.owner, relation, line.key, (
+        SELECT jsonb_object_agg(name.value, jsonb_build_array(marea.server_hlc(stored.hlc -> name.value ->> 0), 'server'))
+        FROM jsonb_array_elements_text(line.names) AS name
+    )
+    FROM unnest(owners, keys, changed) AS line (owner, key, names)
+    LEFT JOIN marea.rows AS stored
+        ON stored.user_id = line.owner AND stored.table_name = relation AND stored.row_key = line.key
+    WHERE line.names <> '[]' AND EXISTS (SELECT FROM public.users WHERE users.id = line.owner)
+    ORDER BY line.owner, line.key
+    ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET hlc = r.hlc || EXCLUDED.hlc;
+END;
+
+COMMENT ON FUNCTION marea.stamp_columns(TEXT, UUID[], TEXT[], JSONB[]) IS
+    'Register columns that plain SQL has changed get the server''s clock.';
+
+CREATE OR REPLACE FUNCTION marea.track_export_history() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+DECLARE
+    owners UUID[];
+    keys   TEXT[];
+    names  JSONB[];
+BEGIN
+    IF TG_OP IN ('DELETE', 'UPDATE') THEN
+        -- An update that moves a row to another owner or key takes it away from the first.
+        IF TG_OP = 'DELETE' THEN
+            SELECT array_agg(o.user_id), array_agg(o.id::text) INTO owners, keys FROM removed AS o;
+        ELSE
+            SELECT array_agg(moved.user_id), array_agg(moved.id::text) INTO owners, keys
+            FROM (SELECT id, user_id FROM removed EXCEPT SELECT id, user_id FROM added) AS moved;
+        END IF;
+        IF owners IS NOT NULL THEN
+            INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys)
+            VALUES ('export_history', true, owners, keys);
+        END IF;
+    END IF;
+
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(n.user_id), array_agg(n.id::text) INTO owners, keys FROM added AS n;
+    ELSIF TG_OP = 'UPDATE' THEN
+        SELECT array_agg(change.user_id), array_agg(change.key), array_agg(change.names) INTO owners, keys, names
+        FROM (
+            SELECT n.user_id, n.id::text AS key, to_jsonb(array_remove(ARRAY[
+                       CASE WHEN n.status IS DISTINCT FROM o.status THEN 'status' END,
+                       CASE WHEN n.records_count IS DISTINCT FROM o.records_count THEN 'records_count' END,
+                       CASE WHEN n.file_size_bytes IS DISTINCT FROM o.file_size_bytes THEN 'file_size_bytes' END,
+                       CASE WHEN n.file_url IS DISTINCT FROM o.file_url THEN 'file_url' END,
+                       CASE WHEN n.data IS DISTINCT FROM o.data THEN 'data' END,
+                       CASE WHEN n.error_message IS DISTINCT FROM o.error_message THEN 'error_message' END,
+                       CASE WHEN n.retry_count IS DISTINCT FROM o.retry_count THEN 'retry_count' END,
+                       CASE WHEN n.started_at IS DISTINCT FROM o.started_at THEN 'started_at' END,
+                       CASE WHEN n.completed_at IS DISTINCT FROM o.completed_at THEN 'completed_at' END,
+                       CASE WHEN n.processing_time_seconds IS DISTINCT FROM o.processing_time_seconds
+                           THEN 'processing_time_seconds' END,
+                       CASE WHEN n.expires_at IS DISTINCT FROM o.expires_at THEN 'expires_at' END
+                   ], NULL)) AS names
+            FROM added AS n LEFT JOIN removed AS o ON o.id = n.id AND o.user_id = n.user_id
+            WHERE ROW(n.export_type, n.export_format, n.status, n.records_count, n.file_size_bytes, n.file_url, n.filters,
+                      n.data, n.error_message, n.retry_count, n.started_at, n.completed_at, n.processing_time_seconds,
+                      n.expires_at, n.created_at)
+                  IS DISTINCT FROM
+                  ROW(o.export_type, o.export_format, o.status, o.records_count, o.file_size_bytes, o.file_url, o.filters,
+                      o.data, o.error_message, o.retry_count, o.started_at, o.completed_at, o.processing_time_seconds,
+                      o.expires_at, o.created_at)
+        ) AS change;
+        IF owners IS NOT NULL THEN
+            PERFORM marea.stamp_columns('export_history', owners, keys, names);
+        END IF;
+    END IF;
+    IF TG_OP <> 'DELETE' AND owners IS NOT NULL THEN
+        INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) VALUES ('export_history', false, owners, keys);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.track_user_api_keys() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+DECLARE
+    every  CONSTANT JSONB := '["openai_api_key", "unsplash_api_key", "anthropic_api_key", "last_validated_at"]';
+    owners UUID[];
+    names  JSONB[];
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        SELECT array_agg(o.user_id) INTO owners FROM removed AS o;
+    ELSIF TG_OP = 'UPDATE' THEN
+        SELECT array_agg(moved.user_id) INTO owners
+        FROM (SELECT user_id FROM removed EXCEPT SELECT user_id FROM added) AS moved;
+    END IF;
+    IF owners IS NOT NULL THEN
+        -- A device that wrote a key before it heard of the deletion must not bring the key back.
+        PERFORM marea.stamp_columns('user_api_keys', owners, owners::text[], array_fill(every, ARRAY[cardinality(owners)]));
+        INSERT INTO marea.pending (table_name, deleted, user_ids) VALUES ('user_api_keys', true, owners);
+    END IF;
+
+    owners := NULL;
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(n.user_id) INTO owners FROM added AS n;
+    ELSIF TG_OP = 'UPDATE' THEN
+        SELECT array_agg(change.user_id), array_agg(change.names) INTO owners, names
+        FROM (
+            SELECT n.user_id, to_jsonb(array_remove(ARRAY[
+                       CASE WHEN n.openai_api_key IS DISTINCT FROM o.openai_api_key THEN 'openai_api_key' END,
+                       CASE WHEN n.unsplash_api_key IS DISTINCT FROM o.unsplash_api_key THEN 'unsplash_api_key' END,
+                       CASE WHEN n.anthropic_api_key IS DISTINCT FROM o.anthropic_api_key THEN 'anthropic_api_key' END,
+                       CASE WHEN n.last_validated_at IS DISTINCT FROM o.last_validated_at THEN 'last_validated_at' END
+                   ], NULL)) AS names
+            FROM added AS n LEFT JOIN removed AS o ON o.id = n.id AND o.user_id = n.user_id
+            WHERE ROW(n.id, n.openai_api_key, n.unsplash_api_key, n.anthropic_api_key, n.last_validated_at, n.created_at)
+                  IS DISTINCT FROM
+                  ROW(o.id, o.openai_api_key, o.unsplash_api_key, o.anthropic_api_key, o.last_validated_at, o.created_at)
+        ) AS change;
+        IF owners IS NOT NULL THEN
+            PERFORM marea.stamp_columns('user_api_keys', owners, owners::text[], names);
+        END IF;
+    END IF;
+    IF owners IS NOT NULL THEN
+        INSERT INTO marea.pending (table_name, deleted, user_ids) VALUES ('user_api_keys', false, owners);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.track_user_progress() IS 'Trigger: notes the rows whose content changed (updated_at alone is none).';
+COMMENT ON FUNCTION marea.track_daily_activity() IS 'Trigger: notes the days whose content changed.';
+COMMENT ON FUNCTION marea.track_export_history() IS 'Trigger: notes the rows that changed, and stamps their registers.';
+COMMENT ON FUNCTION marea.track_user_api_keys() IS 'Trigger: notes the rows that changed, and stamps their registers.';
+
+DO $$
+DECLARE
+    wanted RECORD;
+BEGIN
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('public.user_progress', 'user_progress'), ('marea.daily_activity', 'daily_activity'),
+            ('public.export_history', 'export_history'), ('public.user_api_keys', 'user_api_keys')
+        ) AS tracked (relation, name)
+    LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER marea_%2$s_inserted AFTER INSERT ON %1$s REFERENCING NEW TABLE AS added'
+            ' FOR EACH STATEMENT EXECUTE FUNCTION marea.track_%2$s()', wanted.relation, wanted.name);
+        EXECUTE format('CREATE OR REPLACE TRIGGER marea_%2$s_updated AFTER UPDATE ON %1$s REFERENCING OLD TABLE AS removed'
+            ' NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.track_%2$s()', wanted.relation, wanted.name);
+        EXECUTE format('CREATE OR REPLACE TRIGGER marea_%2$s_deleted AFTER DELETE ON %1$s REFERENCING OLD TABLE AS removed'
+            ' FOR EACH STATEMENT EXECUTE FUNCTION marea.track_%2$s()', wanted.relation, wanted.name);
+    END LOOP;
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Requests: what is wrong with one, before anything is done
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.refuse(code TEXT, message TEXT, hint TEXT) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, HINT = hint;
+END
+$$;
+
+COMMENT ON FUNCTION marea.refuse(TEXT, TEXT, TEXT) IS
+    'Refuses the whole request. PostgREST answers PTnnn with HTTP status nnn and the message and hint.';
+
+CREATE OR REPLACE FUNCTION marea.check_request(request JSONB) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    field  JSONB;
+    place  BIGINT;
+BEGIN
+    IF jsonb_typeof(request) IS DISTINCT FROM 'object' THEN
+        PERFORM marea.refuse('PT400', 'request: must be an object', 'Send {"request": {"protocol": 1, ...}}.');
+    END IF;
+
+    field := request -> 'protocol';
+    IF jsonb_typeof(field) IS DISTINCT FROM 'number' THEN
+        PERFORM marea.refuse('PT400', 'protocol: must be a number', 'This server speaks protocol 1.');
+    ELSIF field <> '1' THEN
+        PERFORM marea.refuse('PT426', 'protocol: this server does not speak the client''s protocol',
+            'Update the app. This server speaks protocol 1.');
+    END IF;
+
+    -- As Postgres holds it, which is near the size of the text and costs nothing to know.
+    IF pg_column_size(request) > 1048576 THEN
+        PERFORM marea.refuse('PT413', 'request: larger than 1 MiB', 'Send fewer mutations at a time.');
+    END IF;
+
+    IF coalesce(request ->> 'client_id', '') !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN
+        PERFORM marea.refuse('PT400', 'client_id: must be a lower-case uuid', 'Each device has one, made once.');
+    END IF;
+
+    field := request -> 'schema';
+    IF jsonb_typeof(field) IS DISTINCT FROM 'number' OR field::text !~ '^[1-9][0-9]{0,8}$' THEN
+        PERFORM marea.refuse('PT400', 'schema: must be an integer of at least 1', 'It is the version of the mirror.');
+    END IF;
+
+    field := request -> 'limit';
+    IF field IS NOT NULL AND (jsonb_typeof(field) <> 'number' OR field::text !~ '^[1-9][0-9]{0,3}$' OR field::text::int > 2000) THEN
+        PERFORM marea.refuse('PT400', 'limit: must be an integer from 1 to 2000', 'Leave it out for 500.');
+    END IF;
+
+    field := nullif(request -> 'cursor', 'null');
+    IF field IS NOT NULL THEN
+        IF jsonb_typeof(field) <> 'object' THEN
+            PERFORM marea.refuse('PT400', 'cursor: must be an object or null', 'Send back the cursor of the last answer.');
+        ELSIF jsonb_typeof(field -> 'version') IS DISTINCT FROM 'number' OR (field ->> 'version') !~ '^[0-9]{1,18}$' THEN
+            PERFORM marea.refuse('PT400', 'cursor.version: must be a whole number', 'Send back the cursor of the last answer.');
+        ELSIF jsonb_typeof(field -> 'epoch') IS DISTINCT FROM 'string' OR length(field ->> 'epoch') > 64 THEN
+            PERFORM marea.refuse('PT400', 'cursor.epoch: must be a text of at most 64 characters',
+                'Send back the cursor of the last answer.');
+        END IF;
+    END IF;
+
+    field := request -> 'mutations';
+    IF field IS NULL OR field = '[]' THEN
+        RETURN;
+    ELSIF jsonb_typeof(field) <> 'array' THEN
+        PERFORM marea.refuse('PT400', 'mutations: must be an array', 'Leave it out, or send [], to pull only.');
+    ELSIF jsonb_array_length(field) > 500 THEN
+        PERFORM marea.refuse('PT413', 'mutations: more than 500', 'Send the oldest 500 first.');
+    END IF;
+    SELECT min(m.n) INTO place
+    FROM jsonb_array_elements(field) WITH ORDINALITY AS m (value, n)
+    WHERE jsonb_typeof(m.value) <> 'object'
+       OR coalesce(m.value ->> 'id', '') !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    IF place IS NOT NULL THEN
+        PERFORM marea.refuse('PT400', format('mutations[%s].id: must be a lower-case uuid', place - 1),
+            'Every mutation is an object with the id that the device gave it.');
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.check_request(JSONB) IS 'Refuses a malformed request, naming the field. Says nothing about single mutations.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Mutations: what is wrong with one (NULL: nothing). Such a mutation is rejected alone.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.not_a(kind TEXT, given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN given IS NOT NULL AND jsonb_typeof(given) <> 'null' AND CASE kind
+    WHEN 'time' THEN jsonb_typeof(given) <> 'string' OR (given #>> '{}') !~
+        '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$'
+    WHEN 'integer' THEN jsonb_typeof(given) <> 'number' OR given::text !~ '^-?[0-9]+$'
+    WHEN 'bigint' THEN (given #>> '{}') !~ '^-?[0-9]{1,19}$' -- as text, because JavaScript's numbers end at 2^53
+    WHEN 'day' THEN NOT coalesce(jsonb_typeof(given) = 'string' AND marea.is_day(given #>> '{}'), false)
+    ELSE jsonb_typeof(given) <> kind
+END;
+
+COMMENT ON FUNCTION marea.not_a(TEXT, JSONB) IS 'Whether a value is there and of the wrong kind.';
+
+CREATE OR REPLACE FUNCTION marea.mutation_problem(op TEXT, id TEXT, key TEXT, hlc TEXT, given JSONB) RETURNS TEXT
+LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN coalesce(hlc, '') !~ '^[0-9]{13}-[0-9a-f]{4}$' THEN 'hlc: must be 13 digits, "-" and 4 hexadecimal digits'
+    WHEN key IS NULL THEN 'key: missing'
+    WHEN op = 'insert' AND key <> id THEN 'key: must be the id of the mutation'
+    WHEN op IN ('insert', 'merge') AND jsonb_typeof(given) IS DISTINCT FROM 'object' THEN 'values: must be an object'
+    WHEN op = 'insert' AND given ? 'id' AND given ->> 'id' IS DISTINCT FROM id THEN 'values.id: must be the id of the mutation'
+END;
+
+COMMENT ON FUNCTION marea.mutation_problem(TEXT, TEXT, TEXT, TEXT, JSONB) IS
+    'What is wrong with a mutation, whatever its table; NULL: nothing.';
+
+CREATE OR REPLACE FUNCTION marea.session_problem(given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN given - '{id,session_type,started_at,ended_at,duration_minutes,images_processed,descriptions_generated,qa_attempts,qa_correct,vocabulary_learned,phrases_saved,session_data}'::text[]
+        <> '{}' THEN 'values: unknown column ' || (SELECT min(k) FROM jsonb_object_keys(given
+        - '{id,session_type,started_at,ended_at,duration_minutes,images_processed,descriptions_generated,qa_attempts,qa_correct,vocabulary_learned,phrases_saved,session_data}'::text[]) AS k)
+    WHEN marea.not_a('string', given -> 'session_type') THEN 'values.session_type: must be a text'
+    WHEN marea.not_a('time', given -> 'started_at') THEN 'values.started_at: must be a time'
+    WHEN marea.not_a('time', given -> 'ended_at') THEN 'values.ended_at: must be a time'
+    WHEN marea.not_a('integer', given -> 'duration_minutes') THEN 'values.duration_minutes: must be an integer'
+    WHEN marea.not_a('integer', given -> 'images_processed') THEN 'values.images_processed: must be an integer'
+    WHEN marea.not_a('integer', given -> 'descriptions_generated') THEN 'values.descriptions_generated: must be an integer'
+    WHEN marea.not_a('integer', given -> 'qa_attempts') THEN 'values.qa_attempts: must be an integer'
+    WHEN marea.not_a('integer', given -> 'qa_correct') THEN 'values.qa_correct: must be an integer'
+    WHEN marea.not_a('integer', given -> 'vocabulary_learned') THEN 'values.vocabulary_learned: must be an integer'
+    WHEN marea.not_a('integer', given -> 'phrases_saved') THEN 'values.phrases_saved: must be an integer'
+    WHEN marea.not_a('object', given -> 'session_data') THEN 'values.session_data: must be an object'
+END;
+
+CREATE OR REPLACE FUNCTION marea.event_problem(given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN given - '{id,occurred_at,local_date,descriptions,images,questions_answered,questions_correct,vocabulary_learned,minutes,points,mastered_words,learning_words,new_words,achievements}'::text[]
+        <> '{}' THEN 'values: unknown column ' || (SELECT min(k) FROM jsonb_object_keys(given
+        - '{id,occurred_at,local_date,descriptions,images,questions_answered,questions_correct,vocabulary_learned,minutes,points,mastered_words,learning_words,new_words,achievements}'::text[]) AS k)
+    WHEN marea.not_a('time', coalesce(given -> 'occurred_at', '0')) THEN 'values.occurred_at: must be a time'
+    WHEN marea.not_a('day', coalesce(given -> 'local_date', '0')) THEN 'values.local_date: must be a day (YYYY-MM-DD)'
+    WHEN marea.not_a('integer', given -> 'descriptions') THEN 'values.descriptions: must be an integer'
+    WHEN marea.not_a('integer', given -> 'images') THEN 'values.images: must be an integer'
+    WHEN marea.not_a('integer', given -> 'questions_answered') THEN 'values.questions_answered: must be an integer'
+    WHEN marea.not_a('integer', given -> 'questions_correct') THEN 'values.questions_correct: must be an integer'
+    WHEN marea.not_a('integer', given -> 'vocabulary_learned') THEN 'values.vocabulary_learned: must be an integer'
+    WHEN marea.not_a('integer', given -> 'minutes') THEN 'values.minutes: must be an integer'
+    WHEN marea.not_a('integer', given -> 'points') THEN 'values.points: must be an integer'
+    WHEN marea.not_a('integer', given -> 'mastered_words') THEN 'values.mastered_words: must be an integer'
+    WHEN marea.not_a('integer', given -> 'learning_words') THEN 'values.learning_words: must be an integer'
+    WHEN marea.not_a('integer', given -> 'new_words') THEN 'values.new_words: must be an integer'
+    WHEN marea.not_a('object', given -> 'achievements') THEN 'values.achievements: must be an object'
+END;
+
+CREATE OR REPLACE FUNCTION marea.register_problem(relation TEXT, given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN (
+    SELECT min(CASE
+        WHEN field.key IN ('id', 'export_type', 'export_format', 'filters', 'created_at', 'user_id')
+            THEN format('values.%s: is set once and never changes', field.key)
+        WHEN known.kind IS NULL THEN 'values: unknown column ' || field.key
+        WHEN marea.not_a(known.kind, field.value) THEN format('values.%s: must be of kind %s', field.key, known.kind)
+    END)
+    FROM jsonb_each(given) AS field
+    LEFT JOIN (VALUES
+        ('export_history', 'status', 'string'), ('export_history', 'records_count', 'integer'),
+        ('export_history', 'file_size_bytes', 'bigint'), ('export_history', 'file_url', 'string'),
+        ('export_history', 'data', 'object'), ('export_history', 'error_message', 'string'),
+        ('export_history', 'retry_count', 'integer'), ('export_history', 'started_at', 'time'),
+        ('export_history', 'completed_at', 'time'), ('export_history', 'processing_time_seconds', 'integer'),
+        ('export_history', 'expires_at', 'time'), ('user_api_keys', 'openai_api_key', 'string'),
+        ('user_api_keys', 'unsplash_api_key', 'string'), ('user_api_keys', 'anthropic_api_key', 'string'),
+        ('user_api_keys', 'last_validated_at', 'time')
+    ) AS known (relation, name, kind) ON known.relation = register_problem.relation AND known.name = field.key
+);
+
+COMMENT ON FUNCTION marea.session_problem(JSONB) IS 'What is wrong with the values of a session; NULL: nothing.';
+COMMENT ON FUNCTION marea.event_problem(JSONB) IS 'What is wrong with the values of an event; NULL: nothing.';
+COMMENT ON FUNCTION marea.register_problem(TEXT, JSONB) IS 'What is wrong with the values of a merge; NULL: nothing.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Push: events, any number at once
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.insert_sessions(batch JSONB) RETURNS UUID[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Inserts sessions under the caller's own policies; returns those that were new. An id that the caller has already is
+-- passed over; one that belongs to somebody else fails the batch.
+DECLARE
+    me       CONSTANT UUID := auth.uid();
+    problem  TEXT;
+    alike    BOOLEAN;
+    part     RECORD;
+    inserted UUID[] := '{}';
+    added    UUID[];
+BEGIN
+    WITH given AS MATERIALIZED (
+        SELECT m ->> 'id' AS id, m ->> 'key' AS key, m ->> 'hlc' AS hlc, m -> 'values' AS fields
+        FROM jsonb_array_elements(batch) AS m
+    )
+    SELECT min(coalesce(marea.mutation_problem('insert', id, key, hlc, fields), marea.session_problem(fields))),
+           count(DISTINCT (SELECT string_agg(k, ',' ORDER BY k) FROM jsonb_object_keys(
+               CASE jsonb_typeof(fields) WHEN 'object' THEN fields ELSE '{}' END) AS k)) = 1
+    INTO problem, alike
+    FROM given;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
+    END IF;
+
+    -- A column that is left out keeps the table's default, which only a statement that does not name it can do: so one
+    -- statement for each set of columns. Nearly always there is one set.
+    FOR part IN
+        SELECT batch -> 0 -> 'values' AS sample, batch AS mutations WHERE alike
+        UNION ALL
+        SELECT (jsonb_agg(m -> 'values') -> 0), jsonb_agg(m)
+        FROM jsonb_array_elements(batch) AS m
+        WHERE NOT alike
+        GROUP BY (SELECT array_agg(k ORDER BY k) FROM jsonb_object_keys(m -> 'values') AS k)
+    LOOP
+        EXECUTE format($insert$
+            WITH added AS (
+                INSERT INTO public.sessions (user_id, id%1$s)
+                SELECT $2, (m ->> 'id')::uuid%2$s
+                FROM jsonb_array_elements($1) AS m, LATERAL jsonb_populate_record(NULL::public.sessions, m -> 'values') AS v
+                WHERE NOT EXISTS (
+                    SELECT FROM marea.rows AS tombstone
+                    WHERE tombstone.user_id = $2 AND tombstone.table_name = 'sessions'
+                      AND tombstone.row_key = m ->> 'id' AND tombstone.deleted
+                )
+                ON CONFLICT (id) DO NOTHING
+                RETURNING id
+            )
+            SELECT array_agg(id) FROM added $insert$,
+            coalesce((SELECT string_agg(format(', %I', k), '' ORDER BY k) FROM jsonb_object_keys(part.sample - 'id') AS k), ''),
+            coalesce((SELECT string_agg(format(', v.%I', k), '' ORDER BY k) FROM jsonb_object_keys(part.sample - 'id') AS k), ''))
+        INTO added USING part.mutations, me;
+        inserted := inserted || coalesce(added, '{}');
+    END LOOP;
+
+    IF cardinality(inserted) < jsonb_array_length(batch) AND EXISTS (
+        SELECT FROM jsonb_array_elements(batch) AS m
+        WHERE NOT EXISTS (SELECT FROM public.sessions AS s WHERE s.id = (m ->> 'id')::uuid AND s.user_id = me)
+          AND NOT EXISTS (
+            SELECT FROM marea.rows AS tombstone
+            WHERE tombstone.user_id = me AND tombstone.table_name = 'sessions'
+              AND tombstone.row_key = m ->> 'id' AND tombstone.deleted)
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+    END IF;
+    RETURN inserted;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.insert_events(batch JSONB) RETURNS UUID[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- The same for progress_events, whose defaults are known.
+DECLARE
+    me       CONSTANT UUID := auth.uid();
+    problem  TEXT;
+    inserted UUID[];
+BEGIN
+    WITH given AS MATERIALIZED (
+        SELECT m ->> 'id' AS id, m ->> 'key' AS key, m ->> 'hlc' AS hlc, m -> 'values' AS fields
+        FROM jsonb_array_elements(batch) AS m
+    )
+    SELECT min(coalesce(marea.mutation_problem('insert', id, key, hlc, fields), marea.event_problem(fields)))
+    INTO problem FROM given;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
+    END IF;
+
+    WITH added AS (
+        INSERT INTO marea.progress_events (user_id, id, occurred_at, local_date, descriptions, images, questions_answered,
+            questions_correct, vocabulary_learned, minutes, points, mastered_words, learning_words, new_words, achievements)
+        SELECT me, (m ->> 'id')::uuid, v.occurred_at, v.local_date, coalesce(v.descriptions, 0), coalesce(v.images, 0),
+               coalesce(v.questions_answered, 0), coalesce(v.questions_correct, 0), coalesce(v.vocabulary_learned, 0),
+               coalesce(v.minutes, 0), coalesce(v.points, 0), coalesce(v.mastered_words, 0),
+               coalesce(v.learning_words, 0), coalesce(v.new_words, 0), coalesce(v.achievements, '{}')
+        FROM jsonb_array_elements(batch) AS m,
+             LATERAL jsonb_populate_record(NULL::marea.progress_events, m -> 'values') AS v
+        WHERE NOT EXISTS (
+            SELECT FROM marea.rows AS tombstone
+            WHERE tombstone.user_id = me AND tombstone.table_name = 'progress_events'
+              AND tombstone.row_key = m ->> 'id' AND tombstone.deleted
+        )
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO inserted FROM added;
+
+    IF cardinality(inserted) < jsonb_array_length(batch) AND EXISTS (
+        SELECT FROM jsonb_array_elements(batch) AS m
+        WHERE NOT EXISTS (SELECT FROM marea.progress_events AS e WHERE e.id = (m ->> 'id')::uuid AND e.user_id = me)
+          AND NOT EXISTS (
+            SELECT FROM marea.rows AS tombstone
+            WHERE tombstone.user_id = me AND tombstone.table_name = 'progress_events'
+              AND tombstone.row_key = m ->> 'id' AND tombstone.deleted)
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+    END IF;
+    RETURN inserted;
+END
+$$;
+
+COMMENT ON FUNCTION marea.insert_sessions(JSONB) IS 'Inserts sessions from mutations; returns the ids that were new.';
+COMMENT ON FUNCTION marea.insert_events(JSONB) IS 'Inserts progress events from mutations; returns the ids that were new.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Push: registers, one mutation at a time
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.pulled_back(hlc TEXT) RETURNS TEXT LANGUAGE sql VOLATILE
+RETURN CASE
+    WHEN substr(hlc, 1, 13)::bigint > floor(extract(epoch FROM clock_timestamp()) * 1000) + 300000
+        THEN lpad(floor(extract(epoch FROM clock_timestamp()) * 1000)::text, 13, '0') || '-0000'
+    ELSE hlc
+END;
+
+COMMENT ON FUNCTION marea.pulled_back(TEXT) IS
+    'A device''s clock; one that is more than 5 minutes ahead of the server''s becomes the server''s.';
+
+CREATE OR REPLACE FUNCTION marea.record_registers(relation TEXT, key TEXT, clocks JSONB) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Notes who wrote the caller's own registers last. The caller holds the lock of the row itself. The row counts as
+-- changed even where the values stayed the same: the other devices must learn the new clocks.
+DECLARE
+    me CONSTANT UUID := auth.uid();
+BEGIN
+    IF me IS NULL OR relation NOT IN ('export_history', 'user_api_keys') THEN
+        RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'not a row of the caller';
+    END IF;
+    INSERT INTO marea.rows AS r (user_id, table_name, row_key, hlc) VALUES (me, relation, key, clocks)
+    ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET hlc = r.hlc || EXCLUDED.hlc;
+    INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) VALUES (relation, false, ARRAY[me], ARRAY[key]);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.delete_export(export UUID) RETURNS VOID
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    DELETE FROM public.export_history WHERE id = export AND user_id = auth.uid();
+END;
+
+COMMENT ON FUNCTION marea.record_registers(TEXT, TEXT, JSONB) IS 'Notes the clocks of the caller''s own registers.';
+COMMENT ON FUNCTION marea.delete_export(UUID) IS
+    'Deletes an export of the caller, and no other; the tables'' policies let nobody delete one directly.';
+
+CREATE OR REPLACE FUNCTION marea.insert_export(mutation JSONB, client TEXT) RETURNS TEXT
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    me      CONSTANT UUID := auth.uid();
+    fields  CONSTANT JSONB := mutation -> 'values';
+    export  CONSTANT UUID := mutation ->> 'id';
+    clock   CONSTANT TEXT := marea.pulled_back(mutation ->> 'hlc');
+    once    CONSTANT JSONB := fields - '{id,export_type,export_format,filters,created_at}'::text[];
+    problem TEXT;
+    found_  UUID;
+BEGIN
+    problem := CASE
+        WHEN marea.not_a('string', fields -> 'export_type') THEN 'values.export_type: must be a text'
+        WHEN marea.not_a('string', fields -> 'export_format') THEN 'values.export_format: must be a text'
+        WHEN marea.not_a('object', fields -> 'filters') THEN 'values.filters: must be an object'
+        WHEN marea.not_a('time', fields -> 'created_at') THEN 'values.created_at: must be a time'
+        ELSE marea.register_problem('export_history', once)
+    END;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
+    END IF;
+
+    -- A deleted export never comes back, not even when its insert is sent again.
+    IF EXISTS (
+        SELECT FROM marea.rows
+        WHERE user_id = me AND table_name = 'export_history' AND row_key = export::text AND deleted
+    ) THEN
+        RETURN 'duplicate';
+    END IF;
+
+    EXECUTE format($insert$
+        INSERT INTO public.export_history (user_id, id%1$s)
+        SELECT $1, $2%2$s FROM jsonb_populate_record(NULL::public.export_history, $3) AS v
+        ON CONFLICT (id) DO NOTHING RETURNING id $insert$,
+        coalesce((SELECT string_agg(format(', %I', k), '' ORDER BY k) FROM jsonb_object_keys(fields - 'id') AS k), ''),
+        coalesce((SELECT string_agg(format(', v.%I', k), '' ORDER BY k) FROM jsonb_object_keys(fields - 'id') AS k), ''))
+    INTO found_ USING me, export, fields;
+
+    IF found_ IS NULL THEN
+        IF EXISTS (SELECT FROM public.export_history WHERE id = export AND user_id = me) THEN
+            RETURN 'duplicate';
+        END IF;
+        RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+    END IF;
+    PERFORM marea.record_registers('export_history', export::text, coalesce(
+        (SELECT jsonb_object_agg(k, jsonb_build_array(clock, client)) FROM jsonb_object_keys(once) AS k), '{}'));
+    RETURN 'applied';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.merge_registers(relation TEXT, key TEXT, hlc TEXT, client TEXT, fields JSONB) RETURNS TEXT
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Last writer wins, column by column. 'applied' also where every column was lost to a later writer, or the row has been
+-- deleted: the mutation has had the effect that the rules give it. 'duplicate' where it had been merged before.
+DECLARE
+    me      CONSTANT UUID := auth.uid();
+    clock   CONSTANT TEXT := marea.pulled_back(hlc);
+    problem TEXT := marea.register_problem(relation, fields);
+    stored  JSONB;
+    winners JSONB;
+    repeats BIGINT;
+    id      UUID;
+BEGIN
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
+    END IF;
+
+    -- The row's lock comes first: who holds it knows the clocks that are stored for it.
+    IF relation = 'user_api_keys' THEN
+        IF key <> me::text THEN
+            RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'key: must be the id of the signed-in user';
+        END IF;
+        SELECT k.id INTO id FROM public.user_api_keys AS k WHERE k.user_id = me FOR NO KEY UPDATE;
+    ELSE
+        IF key !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN
+            RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'key: must be a lower-case uuid';
+        END IF;
+        SELECT e.id INTO id FROM public.export_history AS e WHERE e.id = key::uuid AND e.user_id = me FOR NO KEY UPDATE;
+        IF NOT FOUND THEN
+            IF EXISTS (
+                SELECT FROM marea.rows AS r
+                WHERE r.user_id = me AND r.table_name = relation AND r.row_key = key AND r.deleted
+            ) THEN
+                RETURN 'applied';
+            END IF;
+            RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'key: no such row';
+        END IF;
+    END IF;
+
+    SELECT coalesce((
+        SELECT r.hlc FROM marea.rows AS r WHERE r.user_id = me AND r.table_name = relation AND r.row_key = key
+    ), '{}') INTO stored;
+    SELECT jsonb_object_agg(field.key, field.value) FILTER (WHERE NOT stored ? field.key
+               OR ROW(clock COLLATE "C", client COLLATE "C") > ROW(stored -> field.key ->> 0, stored -> field.key ->> 1)),
+           count(*) FILTER (WHERE stored -> field.key = jsonb_build_array(clock, client))
+    INTO winners, repeats
+    FROM jsonb_each(fields) AS field;
+    IF winners IS NULL THEN
+        RETURN CASE WHEN repeats > 0 THEN 'duplicate' ELSE 'applied' END;
+    END IF;
+
+    IF relation = 'user_api_keys' AND id IS NULL THEN
+        INSERT INTO public.user_api_keys AS k (user_id) VALUES (me) ON CONFLICT (user_id) DO NOTHING;
+        SELECT k.id INTO id FROM public.user_api_keys AS k WHERE k.user_id = me FOR NO KEY UPDATE;
+    END IF;
+    EXECUTE format('UPDATE public.%I AS t SET %s FROM jsonb_populate_record(NULL::public.%I, $1) AS v WHERE t.id = $2 AND t.user_id = $3',
+        relation, (SELECT string_agg(format('%1$I = v.%1$I', k), ', ' ORDER BY k) FROM jsonb_object_keys(winners) AS k), relation)
+    USING winners, id, me;
+    PERFORM marea.record_registers(relation, key,
+        (SELECT jsonb_object_agg(k, jsonb_build_array(clock, client)) FROM jsonb_object_keys(winners) AS k));
+    RETURN 'applied';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.apply_register(mutation JSONB, client TEXT) RETURNS TEXT
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key     CONSTANT TEXT := mutation ->> 'key';
+    hlc     CONSTANT TEXT := mutation ->> 'hlc';
+    problem TEXT := marea.mutation_problem(mutation ->> 'op', mutation ->> 'id', key, hlc, mutation -> 'values');
+BEGIN
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
+    END IF;
+    CASE concat_ws(' ', mutation ->> 'op', mutation ->> 'table')
+        WHEN 'insert export_history' THEN
+            RETURN marea.insert_export(mutation, client);
+        WHEN 'merge export_history' THEN
+            RETURN marea.merge_registers('export_history', key, hlc, client, mutation -> 'values');
+        WHEN 'delete export_history' THEN
+            IF key !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN
+                RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'key: must be a lower-case uuid';
+            END IF;
+            PERFORM marea.delete_export(key::uuid);
+            RETURN 'applied';
+        WHEN 'merge user_api_keys' THEN
+            RETURN marea.merge_registers('user_api_keys', key, hlc, client, mutation -> 'values');
+        WHEN 'delete user_api_keys' THEN
+            -- Deleting keys is writing "no key" into each: so it loses to a later write, and wins over an earlier one.
+            RETURN marea.merge_registers('user_api_keys', key, hlc, client,
+                '{"openai_api_key": null, "unsplash_api_key": null, "anthropic_api_key": null, "last_validated_at": null}');
+        ELSE
+            RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'table, op: no device may do this';
+    END CASE;
+END
+$$;
+
+COMMENT ON FUNCTION marea.insert_export(JSONB, TEXT) IS 'Inserts an export from a mutation: applied or duplicate.';
+COMMENT ON FUNCTION marea.merge_registers(TEXT, TEXT, TEXT, TEXT, JSONB) IS 'Merges registers of one row: applied or duplicate.';
+COMMENT ON FUNCTION marea.apply_register(JSONB, TEXT) IS 'Applies a mutation that is no event: applied or duplicate.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Push: the whole queue prefix of a request
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.push_together(mutations JSONB, client TEXT) RETURNS JSONB
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- All mutations at once: each kind of event in one statement, the registers in their order. Any failure fails all.
+DECLARE
+    statuses TEXT[] := array_fill('applied'::text, ARRAY[jsonb_array_length(mutations)]);
+    kind     RECORD;
+    inserted UUID[];
+    late     RECORD;
+BEGIN
+    FOR kind IN
+        SELECT events.name, count(*) AS mutations,
+               -- Nearly always a batch is all of one kind, and need not be taken apart.
+               CASE WHEN count(*) < cardinality(statuses) THEN jsonb_agg(m.value ORDER BY m.n) ELSE mutations END AS batch
+        FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
+        JOIN (VALUES ('progress_events'), ('sessions')) AS events (name)
+            ON m.value ->> 'table' = events.name AND m.value ->> 'op' = 'insert'
+        GROUP BY events.name
+        ORDER BY events.name
+    LOOP
+        inserted := CASE kind.name WHEN 'sessions' THEN marea.insert_sessions(kind.batch)
+            ELSE marea.insert_events(kind.batch) END;
+        IF cardinality(inserted) < kind.mutations THEN
+            FOR late IN
+                SELECT m.n
+                FROM (
+                    SELECT value ->> 'id' AS id, n, row_number() OVER (PARTITION BY value ->> 'id' ORDER BY n) AS time
+                    FROM jsonb_array_elements(mutations) WITH ORDINALITY AS each (value, n)
+                    WHERE value ->> 'table' = kind.name AND value ->> 'op' = 'insert'
+                ) AS m
+                WHERE m.time > 1 OR m.id NOT IN (SELECT i::text FROM unnest(inserted) AS i)
+            LOOP
+                statuses[late.n] := 'duplicate';
+            END LOOP;
+        END IF;
+    END LOOP;
+
+    FOR kind IN
+        SELECT m.value, m.n
+        FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
+        WHERE (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
+        ORDER BY m.n
+    LOOP
+        statuses[kind.n] := marea.apply_register(kind.value, client);
+    END LOOP;
+
+    RETURN (
+        SELECT jsonb_agg(jsonb_build_object('id', m.value -> 'id', 'status', s.status) ORDER BY m.n)
+        FROM ROWS FROM (jsonb_array_elements(mutations), unnest(statuses)) WITH ORDINALITY AS m (value, status, n),
+             LATERAL (SELECT m.status) AS s (status)
+    );
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT) RETURNS JSONB
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- All together; where that fails, one by one, so that only those are rejected that cannot be accepted. What a retry may
+-- cure (a deadlock, a full disk, a timeout) is not caught: it fails the request, and nothing of it is kept.
+DECLARE
+    gone     CONSTANT TEXT := 'the signed-in user is not in users';
+    remedy   CONSTANT TEXT := 'Make the user''s row first; nothing was kept of this request, send it again then.';
+    results  JSONB := '[]';
+    mutation JSONB;
+    result   JSONB;
+    code     TEXT;
+    message  TEXT;
+BEGIN
+    IF NOT marea.user_exists() THEN
+        PERFORM marea.refuse('PT409', gone, remedy);
+    END IF;
+
+    BEGIN
+        RETURN marea.push_together(mutations, client);
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR insufficient_privilege OR raise_exception THEN
+        NULL;
+    END;
+
+    FOR mutation IN
+        SELECT m.value FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n) ORDER BY m.n
+    LOOP
+        BEGIN
+            result := marea.push_together(jsonb_build_array(mutation), client) -> 0;
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR insufficient_privilege OR raise_exception THEN
+            GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT;
+            -- Deleted while this ran. To reject the mutation would set a learner's work aside for no fault of its own.
+            IF code = '23503' AND NOT marea.user_exists() THEN
+                PERFORM marea.refuse('PT409', gone, remedy);
+            END IF;
+            result := jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', code, 'message', message);
+        END;
+        results := results || result;
+    END LOOP;
+    RETURN results;
+END
+$$;
+
+COMMENT ON FUNCTION marea.push_together(JSONB, TEXT) IS 'Applies mutations all together; the results, in their order.';
+COMMENT ON FUNCTION marea.push(JSONB, TEXT) IS 'Applies mutations, together or singly; the results, in their order.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Pull: what changed after a cursor, in one statement and so of one moment. Takes no lock, writes nothing.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.pull(me UUID, known BIGINT, most INTEGER) RETURNS JSONB
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    -- known: the version of the client's cursor; NULL: it has none, or one of another history.
+    WITH clock AS MATERIALIZED (
+        SELECT coalesce(max(c.version), 0) AS version, coalesce(max(c.pruned), 0) AS pruned
+        FROM marea.clocks AS c WHERE c.user_id = me
+    ), start AS MATERIALIZED (
+        -- A cursor from the future, or from before a pruned tombstone: the client starts anew.
+        SELECT CASE WHEN known BETWEEN clock.pruned AND clock.version THEN known ELSE 0 END AS version,
+               (known BETWEEN clock.pruned AND clock.version) IS NOT TRUE AS anew
+        FROM clock
+    ), page AS MATERIALIZED (
+        SELECT r.table_name, r.row_key, r.version, r.deleted, r.hlc
+        FROM marea.rows AS r
+        WHERE r.user_id = me AND r.version > (SELECT start.version FROM start)
+          AND r.table_name IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+          AND NOT (r.deleted AND (SELECT start.anew FROM start)) -- who has nothing need not forget anything
+        ORDER BY r.version
+        LIMIT most + 1
+    ), shown AS MATERIALIZED (
+        SELECT page.* FROM page ORDER BY page.version LIMIT most
+    ), progress AS (
+        SELECT jsonb_agg(jsonb_build_object('version', line.version, 'hlc', line.hlc, 'values', jsonb_build_object(
+            'id', t.id, 'user_id', t.user_id, 'total_descriptions', t.total_descriptions, 'total_images', t.total_images,
+            'total_questions_answered', t.total_questions_answered, 'total_questions_correct', t.total_questions_correct,
+            'total_vocabulary_learned', t.total_vocabulary_learned, 'total_sessions', t.total_sessions,
+            'total_time_spent_minutes', t.total_time_spent_minutes, 'current_streak_days', t.current_streak_days,
+            'longest_streak_days', t.longest_streak_days, 'total_points', t.total_points,
+            'average_accuracy', t.average_accuracy,
+            'average_completion_time_seconds', t.average_completion_time_seconds,
+            'mastered_words_count', t.mastered_words_count, 'learning_words_count', t.learning_words_count,
+            'new_words_count', t.new_words_count, 'achievements', t.achievements,
+            'last_activity_at', marea.wire_time(t.last_activity_at),
+            'last_description_at', marea.wire_time(t.last_description_at),
+            'last_qa_session_at', marea.wire_time(t.last_qa_session_at),
+            'last_vocabulary_practice_at', marea.wire_time(t.last_vocabulary_practice_at),
+            'last_active_on', to_char(t.last_active_on, 'YYYY-MM-DD'),
+            'created_at', marea.wire_time(t.created_at), 'updated_at', marea.wire_time(t.updated_at)
+        )) ORDER BY line.version) AS found
+        FROM shown AS line JOIN public.user_progress AS t ON t.user_id = me
+        WHERE line.table_name = 'user_progress' AND NOT line.deleted
+    ), activity AS (
+        SELECT jsonb_agg(jsonb_build_object('version', line.version, 'hlc', line.hlc, 'values', jsonb_build_object(
+            'user_id', t.user_id, 'day', to_char(t.day, 'YYYY-MM-DD'), 'sessions', t.sessions, 'minutes', t.minutes,
+            'questions', t.questions, 'correct', t.correct, 'words', t.words, 'points', t.points
+        )) ORDER BY line.version) AS found
+        FROM shown AS line JOIN marea.daily_activity AS t ON t.user_id = me AND t.day = line.row_key::date
+        WHERE line.table_name = 'daily_activity' AND NOT line.deleted
+    ), exports AS (
+        SELECT jsonb_agg(jsonb_build_object('version', line.version, 'hlc', line.hlc, 'values', jsonb_build_object(
+            'id', t.id, 'user_id', t.user_id, 'export_type', t.export_type, 'export_format', t.export_format,
+            'status', t.status, 'records_count', t.records_count, 'file_size_bytes', t.file_size_bytes::text,
+            'file_url', t.file_url, 'filters', t.filters, 'data', t.data, 'error_message', t.error_message,
+            'retry_count', t.retry_count, 'started_at', marea.wire_time(t.started_at),
+            'completed_at', marea.wire_time(t.completed_at), 'processing_time_seconds', t.processing_time_seconds,
+            'expires_at', marea.wire_time(t.expires_at), 'created_at', marea.wire_time(t.created_at),
+            'updated_at', marea.wire_time(t.updated_at)
+        )) ORDER BY line.version) AS found
+        FROM shown AS line JOIN public.export_history AS t ON t.id = line.row_key::uuid AND t.user_id = me
+        WHERE line.table_name = 'export_history' AND NOT line.deleted
+    ), keys AS (
+        SELECT jsonb_agg(jsonb_build_object('version', line.version, 'hlc', line.hlc, 'values', jsonb_build_object(
+            'id', t.id, 'user_id', t.user_id, 'openai_api_key', t.openai_api_key,
+            'unsplash_api_key', t.unsplash_api_key, 'anthropic_api_key', t.anthropic_api_key,
+            'last_validated_at', marea.wire_time(t.last_validated_at), 'created_at', marea.wire_time(t.created_at),
+            'updated_at', marea.wire_time(t.updated_at)
+        )) ORDER BY line.version) AS found
+        FROM shown AS line JOIN public.user_api_keys AS t ON t.user_id = me
+        WHERE line.table_name = 'user_api_keys' AND NOT line.deleted
+    ), size AS (
+        SELECT count(*) > most AS has_more FROM page
+    )
+    SELECT jsonb_build_object(
+        'reset', known IS NOT NULL AND start.anew,
+        'rows', coalesce((
+            SELECT jsonb_object_agg(of_table.name, of_table.found)
+            FROM (
+                SELECT 'user_progress' AS name, progress.found FROM progress
+                UNION ALL SELECT 'daily_activity', activity.found FROM activity
+                UNION ALL SELECT 'export_history', exports.found FROM exports
+                UNION ALL SELECT 'user_api_keys', keys.found FROM keys
+            ) AS of_table
+            WHERE of_table.found IS NOT NULL
+        ), '{}'),
+        'deleted', coalesce((
+            SELECT jsonb_object_agg(of_table.table_name, of_table.keys)
+            FROM (
+                SELECT line.table_name, jsonb_agg(line.row_key ORDER BY line.version) AS keys
+                FROM shown AS line WHERE line.deleted GROUP BY line.table_name
+            ) AS of_table
+        ), '{}'),
+        'version', CASE WHEN size.has_more THEN (SELECT max(shown.version) FROM shown) ELSE clock.version END,
+        'has_more', size.has_more)
+    FROM clock, start, size;
+END;
+
+COMMENT ON FUNCTION marea.pull(UUID, BIGINT, INTEGER) IS
+    'What of a user''s rows changed after a version, at most so many, as the caller''s policies let it be seen.';
+
+CREATE OR REPLACE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
+DECLARE
+    me      CONSTANT UUID := auth.uid();
+    epoch   TEXT;
+    known   BIGINT;
+    results JSONB := '[]';
+    found_  JSONB;
+BEGIN
+    IF me IS NULL THEN
+        PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
+    END IF;
+    PERFORM marea.check_request(request);
+
+    IF jsonb_array_length(request -> 'mutations') > 0 THEN
+        SET CONSTRAINTS marea.pending_stamp DEFERRED;
+        -- One push per user at a time: two devices of one user touch the same rows, in whatever order.
+        PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || me, 0));
+        results := marea.push(request -> 'mutations', request ->> 'client_id');
+        -- Versions are taken now, last of all, so that the answer can show what this push did. From here to commit
+        -- the user's clock is held.
+        SET CONSTRAINTS marea.pending_stamp IMMEDIATE;
+        SET CONSTRAINTS marea.pending_stamp DEFERRED;
+    END IF;
+
+    epoch := marea.epoch();
+    IF request -> 'cursor' ->> 'epoch' = epoch THEN
+        known := (request -> 'cursor' ->> 'version')::bigint;
+    END IF;
+    IF known = (SELECT coalesce(max(version), 0) FROM marea.clocks WHERE user_id = me) THEN
+        found_ := jsonb_build_object('reset', false, 'rows', '{}'::jsonb, 'deleted', '{}'::jsonb, 'version', known,
+            'has_more', false);
+    ELSE
+        found_ := marea.pull(me, known, coalesce((request ->> 'limit')::int, 500));
+    END IF;
+
+    RETURN jsonb_build_object(
+        'protocol', 1,
+        'server_time', marea.wire_time(clock_timestamp()),
+        -- A cursor of another history is as good as none, except that the client must be told.
+        'reset', (found_ ->> 'reset')::boolean OR (known IS NULL AND nullif(request -> 'cursor', 'null') IS NOT NULL),
+        'results', results,
+        'rows', found_ -> 'rows',
+        'deleted', found_ -> 'deleted',
+        'cursor', jsonb_build_object('version', found_ -> 'version', 'epoch', epoch),
+        'has_more', found_ -> 'has_more');
+END
+$$;
+
+COMMENT ON FUNCTION public.marea_sync(JSONB) IS
+    'The one call of Marea''s clients: sends their waiting mutations and answers with what changed. See docs/PROTOCOL.md.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Upkeep. None of it is needed for correctness.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.facts_of(people UUID[]) RETURNS SETOF marea.fact
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT marea.session_fact(1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
+        s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned)
+    FROM public.sessions AS s WHERE s.user_id = ANY (people) AND isfinite(s.ended_at)
+    UNION ALL
+    SELECT marea.event_fact(1, e) FROM marea.progress_events AS e WHERE e.user_id = ANY (people);
+END;
+
+CREATE OR REPLACE FUNCTION marea.refold(people UUID[]) RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- The fold from nothing: makes daily_activity and user_progress of these users what all their sessions and events say.
+-- Equal to what the triggers keep, so on healthy data it changes nothing. Returns how many progress rows it changed.
+DECLARE
+    changed BIGINT;
+BEGIN
+    INSERT INTO public.user_progress (user_id)
+    SELECT users.id FROM public.users
+    WHERE users.id = ANY (people)
+      AND NOT EXISTS (SELECT FROM public.user_progress AS p WHERE p.user_id = users.id)
+    ORDER BY users.id
+    ON CONFLICT (user_id) DO NOTHING;
+    PERFORM FROM public.user_progress AS p WHERE p.user_id = ANY (people) ORDER BY p.user_id FOR NO KEY UPDATE;
+
+    DELETE FROM marea.daily_activity AS d
+    WHERE d.user_id = ANY (people)
+      AND (d.user_id, d.day) NOT IN (SELECT f.user_id, f.day FROM marea.facts_of(people) AS f);
+    INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
+    SELECT f.user_id, f.day, sum(f.facts), sum(f.sessions), sum(f.minutes), sum(f.questions), sum(f.correct), sum(f.words),
+           sum(f.points)
+    FROM marea.facts_of(people) AS f
+    GROUP BY f.user_id, f.day
+    ORDER BY f.user_id, f.day
+    ON CONFLICT (user_id, day) DO UPDATE SET
+        facts = EXCLUDED.facts, sessions = EXCLUDED.sessions, minutes = EXCLUDED.minutes, questions = EXCLUDED.questions,
+        correct = EXCLUDED.correct, words = EXCLUDED.words, points = EXCLUDED.points
+    WHERE ROW(d.facts, d.sessions, d.minutes, d.questions, d.correct, d.words, d.points)
+        IS DISTINCT FROM ROW(EXCLUDED.facts, EXCLUDED.sessions, EXCLUDED.minutes, EXCLUDED.questions, EXCLUDED.correct,
+            EXCLUDED.words, EXCLUDED.points);
+
+    WITH totals AS MATERIALIZED (
+        SELECT f.user_id, sum(f.sessions) AS sessions, sum(f.minutes) AS minutes, sum(f.questions) AS questions,
+               sum(f.correct) AS correct, sum(f.words) AS words, sum(f.points) AS points,
+               sum(f.descriptions) AS descriptions, sum(f.images) AS images, sum(f.mastered) AS mastered,
+               sum(f.learning) AS learning, sum(f.fresh) AS fresh, max(f.activity_at) AS activity_at,
+               max(f.description_at) AS description_at, max(f.qa_at) AS qa_at, max(f.words_at) AS words_at
+        FROM marea.facts_of(people) AS f
+        GROUP BY f.user_id
+    ), streaks AS MATERIALIZED (
+        SELECT run.user_id, max(run.last_day) AS last_day, max(run.days) AS longest,
+               (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
+        FROM (
+            SELECT ranked.user_id, max(ranked.day) AS last_day, count(*) AS days
+            FROM (
+                SELECT d.user_id, d.day,
+                       d.day - (row_number() OVER (PARTITION BY d.user_id ORDER BY d.day))::int AS run
+                FROM marea.daily_activity AS d WHERE d.user_id = ANY (people)
+            ) AS ranked
+            GROUP BY ranked.user_id, ranked.run
+        ) AS run
+        GROUP BY run.user_id
+    ), unlocked AS MATERIALIZED (
+        SELECT earliest.user_id, jsonb_object_agg(earliest.name, earliest.at) AS achievements
+        FROM (
+            SELECT e.user_id, one.key AS name, min(one.value COLLATE "C") AS at
+            FROM marea.progress_events AS e, jsonb_each_text(e.achievements) AS one
+            WHERE e.user_id = ANY (people)
+            GROUP BY e.user_id, one.key
+        ) AS earliest
+        GROUP BY earliest.user_id
+    ), wanted AS MATERIALIZED (
+        SELECT p.user_id,
+               coalesce(t.sessions, 0)::int AS sessions, coalesce(t.minutes, 0)::int AS minutes,
+               coalesce(t.questions, 0)::int AS questions, coalesce(t.correct, 0)::int AS correct,
+               coalesce(t.words, 0)::int AS words, coalesce(t.points, 0)::int AS points,
+               coalesce(t.descriptions, 0)::int AS descriptions, coalesce(t.images, 0)::int AS images,
+               coalesce(t.mastered, 0)::int AS mastered, coalesce(t.learning, 0)::int AS learning,
+               coalesce(t.fresh, 0)::int AS fresh,
+               CASE WHEN coalesce(t.questions, 0) = 0 THEN 0
+                   ELSE least(100, round(100::numeric * t.correct / t.questions, 2)) END AS accuracy,
+               CASE WHEN coalesce(t.sessions, 0) = 0 THEN 0
+                   ELSE round(60::numeric * t.minutes / t.sessions)::int END AS completion,
+               t.activity_at, t.description_at, t.qa_at, t.words_at, s.last_day,
+               coalesce(s.streak, 0)::int AS streak, coalesce(s.longest, 0)::int AS longest,
+               marea.union_achievements(p.achievements, coalesce(u.achievements, '{}')) AS achievements
+        FROM public.user_progress AS p
+        LEFT JOIN totals AS t ON t.user_id = p.user_id
+        LEFT JOIN streaks AS s ON s.user_id = p.user_id
+        LEFT JOIN unlocked AS u ON u.user_id = p.user_id
+        WHERE p.user_id = ANY (people)
+    )
+    UPDATE public.user_progress AS p SET
+        total_sessions = w.sessions, total_time_spent_minutes = w.minutes, total_questions_answered = w.questions,
+        total_questions_correct = w.correct, total_vocabulary_learned = w.words, total_points = w.points,
+        total_descriptions = w.descriptions, total_images = w.images, mastered_words_count = w.mastered,
+        learning_words_count = w.learning, new_words_count = w.fresh, average_accuracy = w.accuracy,
+        average_completion_time_seconds = w.completion, last_activity_at = w.activity_at,
+        last_description_at = w.description_at, last_qa_session_at = w.qa_at, last_vocabulary_practice_at = w.words_at,
+        last_active_on = w.last_day, current_streak_days = w.streak, longest_streak_days = w.longest,
+        achievements = w.achievements
+    FROM wanted AS w
+    WHERE p.user_id = w.user_id
+      AND ROW(p.total_sessions, p.total_time_spent_minutes, p.total_questions_answered, p.total_questions_correct,
+              p.total_vocabulary_learned, p.total_points, p.total_descriptions, p.total_images, p.mastered_words_count,
+              p.learning_words_count, p.new_words_count, p.average_accuracy, p.average_completion_time_seconds,
+              p.last_activity_at, p.last_description_at, p.last_qa_session_at, p.last_vocabulary_practice_at,
+              p.last_active_on, p.current_streak_days, p.longest_streak_days, p.achievements)
+          IS DISTINCT FROM
+          ROW(w.sessions, w.minutes, w.questions, w.correct, w.words, w.points, w.descriptions, w.images, w.mastered,
+              w.learning, w.fresh, w.accuracy, w.completion, w.activity_at, w.description_at, w.qa_at, w.words_at,
+              w.last_day, w.streak, w.longest, w.achievements);
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    RETURN changed;
+END
+$$;
+
+COMMENT ON FUNCTION marea.facts_of(UUID[]) IS 'All that counts of these users, one fact per completed session and event.';
+COMMENT ON FUNCTION marea.refold(UUID[]) IS
+    'Folds these users'' sessions and events from nothing; returns how many progress rows that changed (0 when healthy).';
+
+CREATE INDEX IF NOT EXISTS rows_tombstones_idx ON marea.rows (changed_at) WHERE deleted;
+
+CREATE OR REPLACE FUNCTION marea.prune_tombstones(keep INTERVAL DEFAULT '90 days') RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Forgets deletions older than that; a client that has not synced since starts anew. Users who are syncing right now are
+-- left for the next run. Returns how many tombstones went.
+DECLARE
+    person  UUID;
+    horizon BIGINT;
+    went    BIGINT;
+    pruned_ BIGINT := 0;
+BEGIN
+    IF keep < '30 days' THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'keep: must be at least 30 days',
+            HINT = 'Clients may send a mutation again for 30 days, and a tombstone keeps the deleted row from returning.';
+    END IF;
+    FOR person IN
+        SELECT DISTINCT r.user_id FROM marea.rows AS r
+        WHERE r.deleted AND r.changed_at < now() - keep ORDER BY r.user_id
+    LOOP
+        -- The clock first: with it, nobody is giving versions to this user's lines.
+        PERFORM FROM marea.clocks WHERE user_id = person FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+
+        -- Of sessions and events clients never hear, so losing those tombstones sends nobody back to the start.
+        SELECT max(r.version) INTO horizon FROM marea.rows AS r
+        WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep
+          AND r.table_name NOT IN ('sessions', 'progress_events');
+        IF horizon IS NOT NULL THEN
+            -- The living rows move above the horizon: a client that starts anew pages through them by version, and must
+            -- never hold a cursor that itself looks too old.
+            CONTINUE WHEN (
+                SELECT count(*) FROM marea.rows AS r
+                WHERE r.user_id = person AND NOT r.deleted AND r.version <= horizon
+            ) <> (
+                SELECT count(*) FROM (
+                    SELECT FROM marea.rows AS r
+                    WHERE r.user_id = person AND NOT r.deleted AND r.version <= horizon FOR UPDATE SKIP LOCKED
+                ) AS locked
+            );
+            WITH moved AS (
+                SELECT r.table_name, r.row_key, row_number() OVER (ORDER BY r.version) AS place
+                FROM marea.rows AS r
+                WHERE r.user_id = person AND NOT r.deleted AND r.version <= horizon
+            ), bumped AS (
+                UPDATE marea.clocks AS c SET version = c.version + (SELECT count(*) FROM moved), pruned = horizon
+                WHERE c.user_id = person
+                RETURNING c.version - (SELECT count(*) FROM moved) AS base
+            )
+            UPDATE marea.rows AS r SET version = bumped.base + moved.place
+            FROM moved, bumped
+            WHERE r.user_id = person AND r.table_name = moved.table_name AND r.row_key = moved.row_key;
+        END IF;
+
+        DELETE FROM marea.rows AS r WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep;
+        GET DIAGNOSTICS went = ROW_COUNT;
+        pruned_ := pruned_ + went;
+    END LOOP;
+    RETURN pruned_;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.expire_exports() RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    expired BIGINT;
+BEGIN
+    UPDATE public.export_history SET status = 'expired', file_url = NULL, data = NULL
+    WHERE id IN (
+        SELECT id FROM public.export_history
+        WHERE status = 'completed' AND expires_at < now() ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    );
+    GET DIAGNOSTICS expired = ROW_COUNT;
+    RETURN expired;
+END
+$$;
+
+COMMENT ON FUNCTION marea.prune_tombstones(INTERVAL) IS 'Forgets old deletions; returns how many.';
+COMMENT ON FUNCTION marea.expire_exports() IS
+    'Marks completed exports past expires_at as expired and drops their data and address; returns how many.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Who may do what. Functions are executable by PUBLIC when made, so everything is taken away first.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+ALTER TABLE marea.clocks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.rows ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.progress_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.daily_activity ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.pending ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.replaced ENABLE ROW LEVEL SECURITY;
+
+DO $$
+DECLARE
+    wanted RECORD;
+BEGIN
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('clocks', 'clocks_select_own', 'SELECT', 'USING'),
+            ('rows', 'rows_select_own', 'SELECT', 'USING'),
+            ('daily_activity', 'daily_activity_select_own', 'SELECT', 'USING'),
+            ('progress_events', 'progress_events_select_own', 'SELECT', 'USING'),
+            ('progress_events', 'progress_events_insert_own', 'INSERT', 'WITH CHECK')
+        ) AS policies (relation, name, command, clause)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_policy WHERE polrelid = to_regclass('marea.' || policies.relation) AND polname = policies.name
+        )
+    LOOP
+        EXECUTE format('CREATE POLICY %I ON marea.%I FOR %s TO authenticated %s (user_id = (SELECT auth.uid()))',
+            wanted.name, wanted.relation, wanted.command, wanted.clause);
+    END LOOP;
+END
+$$;
+
+REVOKE ALL ON SCHEMA marea FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON ALL TABLES IN SCHEMA marea FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA marea FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA marea FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON FUNCTION public.marea_sync(JSONB) FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON FUNCTION public.sessions_fold_into_progress() FROM PUBLIC, anon, authenticated;
+
+GRANT EXECUTE ON FUNCTION public.marea_sync(JSONB) TO authenticated;
+-- marea_sync runs as its caller, so the caller needs what it uses. The schema is not exposed through the API, and every
+-- table below shows a caller only the caller's own rows.
+GRANT USAGE ON SCHEMA marea TO authenticated;
+GRANT SELECT ON marea.clocks, marea.rows, marea.daily_activity, marea.progress_events TO authenticated;
+GRANT INSERT ON marea.progress_events TO authenticated;
+GRANT EXECUTE ON FUNCTION
+    marea.wire_time(TIMESTAMPTZ), marea.is_day(TEXT), marea.user_exists(), marea.epoch(), marea.refuse(TEXT, TEXT, TEXT),
+    marea.check_request(JSONB), marea.not_a(TEXT, JSONB), marea.mutation_problem(TEXT, TEXT, TEXT, TEXT, JSONB),
+    marea.session_problem(JSONB), marea.event_problem(JSONB), marea.register_problem(TEXT, JSONB),
+    marea.insert_sessions(JSONB), marea.insert_events(JSONB), marea.pulled_back(TEXT),
+    marea.record_registers(TEXT, TEXT, JSONB), marea.delete_export(UUID), marea.insert_export(JSONB, TEXT),
+    marea.merge_registers(TEXT, TEXT, TEXT, TEXT, JSONB), marea.apply_register(JSONB, TEXT),
+    marea.push_together(JSONB, TEXT), marea.push(JSONB, TEXT), marea.pull(UUID, BIGINT, INTEGER)
+TO authenticated;
+-- The backend's own jobs.
+GRANT USAGE ON SCHEMA marea TO service_role;
+GRANT EXECUTE ON FUNCTION marea.prune_tombstones(INTERVAL), marea.expire_exports(), marea.refold(UUID[]) TO service_role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- What is here already gets its first version, when this transaction commits
+-- ---------------------------------------------------------------------------------------------------------------------
+
+INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys)
+SELECT here.table_name, false, array_agg(here.user_id), array_agg(here.row_key)
+FROM (
+    SELECT 'user_progress' AS table_name, user_id, user_id::text AS row_key FROM public.user_progress
+    UNION ALL SELECT 'export_history', user_id, id::text FROM public.export_history
+    UNION ALL SELECT 'user_api_keys', user_id, user_id::text FROM public.user_api_keys
+) AS here
+WHERE NOT EXISTS (
+    SELECT FROM marea.rows AS r
+    WHERE r.user_id = here.user_id AND r.table_name = here.table_name AND r.row_key = here.row_key
+)
+GROUP BY here.table_name;
+
+NOTIFY pgrst, 'reload schema';
+
+COMMIT;
