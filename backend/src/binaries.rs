@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::private_copy;
 use crate::repository;
-use crate::run_as::RunAs;
+use crate::run_as::{RunAs, temp_root};
 
 /// Names a folder with `postgres` and `initdb`.
 const POSTGRES_VARIABLE: &str = "MAREA_POSTGRES_BIN";
@@ -17,11 +17,12 @@ const POSTGREST_VARIABLE: &str = "MAREA_POSTGREST";
 
 /// The folder with `postgres` and `initdb`, in a form that `run_as` can execute.
 pub(crate) fn find_postgres(named: Option<&Path>, run_as: Option<&RunAs>) -> Result<PathBuf, Error> {
+    let temp = temp_root(run_as);
     let variable = env::var_os(POSTGRES_VARIABLE).map(PathBuf::from);
     let named = named.map(|path| (path.to_owned(), "--postgres-bin"));
     if let Some((folder, named_by)) = named.or(variable.map(|path| (path, POSTGRES_VARIABLE))) {
         return match has_postgres(&folder) {
-            true => private_copy::usable_postgres(&folder, run_as),
+            true => private_copy::usable_postgres(&folder, run_as, &temp),
             false => Err(Error::WrongPlace { path: folder, wanted: "postgres and initdb", named_by }),
         };
     }
@@ -31,14 +32,15 @@ pub(crate) fn find_postgres(named: Option<&Path>, run_as: Option<&RunAs>) -> Res
     let on_path = on_path().map(beside_real_postgres);
     let found = npm.chain(debian()).chain(on_path).find(|folder| has_postgres(folder));
     let missing = Error::MissingProgram { program: "Postgres", variable: POSTGRES_VARIABLE };
-    private_copy::usable_postgres(&found.ok_or(missing)?, run_as)
+    private_copy::usable_postgres(&found.ok_or(missing)?, run_as, &temp)
 }
 
 /// The PostgREST program, in a form that `run_as` can execute.
 pub(crate) fn find_postgrest(run_as: Option<&RunAs>) -> Result<PathBuf, Error> {
+    let temp = temp_root(run_as);
     if let Some(named) = env::var_os(POSTGREST_VARIABLE).map(PathBuf::from) {
         return match is_program(&named) {
-            true => private_copy::usable_program(&named, run_as),
+            true => private_copy::usable_program(&named, run_as, &temp),
             false => {
                 Err(Error::WrongPlace { path: named, wanted: "postgrest", named_by: POSTGREST_VARIABLE })
             }
@@ -53,7 +55,7 @@ pub(crate) fn find_postgrest(run_as: Option<&RunAs>) -> Result<PathBuf, Error> {
     let on_path = on_path().map(|folder| folder.join("postgrest"));
     let found = npm.chain(on_path).find(|program| is_program(program));
     let missing = Error::MissingProgram { program: "PostgREST", variable: POSTGREST_VARIABLE };
-    private_copy::usable_program(&found.ok_or(missing)?, run_as)
+    private_copy::usable_program(&found.ok_or(missing)?, run_as, &temp)
 }
 
 /// Every `node_modules` above this crate and above the current folder.

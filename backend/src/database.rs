@@ -124,7 +124,11 @@ pub(crate) async fn setting(client: &Client, name: &str) -> Result<String, Error
 /// In a cluster of our own that is `authenticator`. On somebody's server that role belongs to the PostgREST that is already
 /// there, and its password is not ours to change: ours gets a role of its own.
 pub(crate) async fn authenticator_url(client: &Client, url: &str, is_own: bool) -> Result<String, Error> {
-    let role = if is_own { "authenticator" } else { "marea_backend_authenticator" };
+    // Roles belong to the whole cluster, this password to one database.
+    let number =
+        client.query_one("SELECT oid FROM pg_database WHERE datname = current_database()", &[]).await;
+    let number: u32 = number.map_err(Error::postgres("could not look at the database"))?.get(0);
+    let role = if is_own { "authenticator".to_owned() } else { format!("marea_backend_login_{number}") };
     let password = setting(client, "authenticator_password").await?;
     let statement = format!(
         "DO $$ BEGIN
@@ -135,7 +139,7 @@ pub(crate) async fn authenticator_url(client: &Client, url: &str, is_own: bool) 
     );
     run(client, "the login role of PostgREST", &statement).await?;
     let mut login = reqwest::Url::parse(url).map_err(|_| Error::DatabaseUrl)?;
-    let named = login.set_username(role).and_then(|()| login.set_password(Some(&password)));
+    let named = login.set_username(&role).and_then(|()| login.set_password(Some(&password)));
     named.map_err(|()| Error::DatabaseUrl)?;
     Ok(login.into())
 }

@@ -63,12 +63,12 @@ pub enum Error {
         source: io::Error,
     },
     /// Postgres refused a statement or a connection.
-    #[error("Postgres: {doing}: {}", plain(source))]
+    #[error("Postgres: {doing}: {said}")]
     Postgres {
         /// What was being done.
         doing: String,
-        /// What the driver said.
-        source: tokio_postgres::Error,
+        /// Its message and code. Not the whole error, whose detail quotes rows.
+        said: String,
     },
     /// A migration file is not what was applied to this database.
     #[error(
@@ -126,6 +126,6 @@ impl Error {
 
     pub(crate) fn postgres(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Error {
         let doing = doing.into();
-        move |source| Error::Postgres { doing, source }
+        move |error| Error::Postgres { doing, said: plain(&error) }
     }
 }

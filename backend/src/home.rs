@@ -31,12 +31,17 @@ impl Home {
         remove_stale(&parent);
         let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent);
         let root = made.map_err(Error::file("could not make a folder in", &parent))?.keep();
-        Home::lock(root, true)
+        let home = Home::lock(root, true)?;
+        let_pass(&home.root)?;
+        Ok(home)
     }
 
     /// The folder `root`, made if need be, kept at stop.
     pub(crate) fn at(root: &Path, run_as: Option<&RunAs>) -> Result<Home, Error> {
-        fs::create_dir_all(root).map_err(Error::file("could not make the folder", root))?;
+        if !root.exists() {
+            fs::create_dir_all(root).map_err(Error::file("could not make the folder", root))?;
+            let_pass(root)?;
+        }
         let root = root.canonicalize().map_err(Error::file("could not open the folder", root))?;
         let home = Home::lock(root, false)?;
         match run_as {
@@ -48,9 +53,6 @@ impl Home {
     }
 
     fn lock(root: PathBuf, temporary: bool) -> Result<Home, Error> {
-        // Others may pass through (Postgres may be another user), but not list; every file inside has its own mode.
-        let passable = Permissions::from_mode(0o711);
-        fs::set_permissions(&root, passable).map_err(Error::file("could not set the mode of", &root))?;
         let path = root.join(LOCK);
         let lock = File::create(&path).map_err(Error::file("could not write", &path))?;
         match lock.try_lock() {
@@ -95,6 +97,13 @@ impl Drop for Home {
             let _ = fs::remove_dir_all(&self.root);
         }
     }
+}
+
+/// Others may pass through (Postgres may be another user), but not list; every file inside has a mode of its own. Only for
+/// folders that we made: the mode of somebody's folder is theirs.
+fn let_pass(folder: &Path) -> Result<(), Error> {
+    let passable = Permissions::from_mode(0o711);
+    fs::set_permissions(folder, passable).map_err(Error::file("could not set the mode of", folder))
 }
 
 /// Writes a file that only its owner can read, from its first moment on.

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::unistd::geteuid;
 use serde::Deserialize;
 
-use crate::run_as::{RunAs, temp_root};
+use crate::run_as::RunAs;
 use crate::{Error, secrets};
 
 /// npm packages hold no links, so the Postgres package lists them and makes them in an install script that may not run.
@@ -21,8 +21,8 @@ struct Link {
     target: PathBuf,
 }
 
-/// The folder `bin`, or that of a copy of the whole installation around it.
-pub(crate) fn usable_postgres(bin: &Path, run_as: Option<&RunAs>) -> Result<PathBuf, Error> {
+/// The folder `bin`, or that of a copy, below `temp`, of the whole installation around it.
+pub(crate) fn usable_postgres(bin: &Path, run_as: Option<&RunAs>, temp: &Path) -> Result<PathBuf, Error> {
     let Some(native) = bin.parent() else { return Ok(bin.to_owned()) };
     let links = links(native);
     let complete = links.iter().all(|(_, place)| place.exists());
@@ -34,7 +34,7 @@ pub(crate) fn usable_postgres(bin: &Path, run_as: Option<&RunAs>) -> Result<Path
     if complete && reachable {
         return Ok(bin.to_owned());
     }
-    let copy = cached("postgres", &bin.join("postgres"), run_as, |place| {
+    let copy = cached("postgres", &bin.join("postgres"), temp, |place| {
         copy_tree(native, place)?;
         for (source, link) in &links {
             let Ok(inside) = link.strip_prefix(native) else { continue };
@@ -48,13 +48,13 @@ pub(crate) fn usable_postgres(bin: &Path, run_as: Option<&RunAs>) -> Result<Path
     Ok(copy.join(bin.file_name().unwrap_or_default()))
 }
 
-/// `program`, or a copy of it.
-pub(crate) fn usable_program(program: &Path, run_as: Option<&RunAs>) -> Result<PathBuf, Error> {
+/// `program`, or a copy of it below `temp`.
+pub(crate) fn usable_program(program: &Path, run_as: Option<&RunAs>, temp: &Path) -> Result<PathBuf, Error> {
     if run_as.is_none_or(|user| user.can_use(program, 5)) {
         return Ok(program.to_owned());
     }
     let name = program.file_name().unwrap_or_default();
-    let copy = cached("program", program, run_as, |place| {
+    let copy = cached("program", program, temp, |place| {
         fs::create_dir(place).map_err(Error::file("could not make the folder", place))?;
         copy_file(program, &place.join(name))
     })?;
@@ -79,10 +79,10 @@ fn links(native: &Path) -> Vec<(PathBuf, PathBuf)> {
 fn cached(
     kind: &str,
     original: &Path,
-    run_as: Option<&RunAs>,
+    temp: &Path,
     make: impl FnOnce(&Path) -> Result<(), Error>,
 ) -> Result<PathBuf, Error> {
-    let cache = cache_folder(run_as)?;
+    let cache = cache_folder(temp)?;
     let place = cache.join(format!("{kind}-{}", identity(original)?));
     if place.is_dir() {
         return Ok(place);
@@ -100,9 +100,9 @@ fn cached(
 }
 
 /// The cache is in a folder that everybody can write to, so it has to be shown to be ours before anything in it is run.
-fn cache_folder(run_as: Option<&RunAs>) -> Result<PathBuf, Error> {
+fn cache_folder(temp: &Path) -> Result<PathBuf, Error> {
     let uid = geteuid().as_raw();
-    let cache = temp_root(run_as).join(format!("marea-programs-{uid}"));
+    let cache = temp.join(format!("marea-programs-{uid}"));
     match fs::create_dir(&cache) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(Error::file("could not make the folder", cache)(error));
@@ -152,4 +152,67 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), Error> {
     let runs = fs::metadata(from).is_ok_and(|it| it.mode() & 0o111 != 0);
     let mode = Permissions::from_mode(if runs { 0o755 } else { 0o644 });
     fs::set_permissions(to, mode).map_err(Error::file("could not set the mode of", to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An installation as the npm package has it: programs, a library, and a list of links that nobody has made.
+    fn installation(package: &Path) -> PathBuf {
+        let native = package.join("native");
+        for folder in ["bin", "lib", "share/postgresql"] {
+            fs::create_dir_all(native.join(folder)).unwrap();
+        }
+        for program in ["postgres", "initdb"] {
+            fs::write(native.join("bin").join(program), program).unwrap();
+            fs::set_permissions(native.join("bin").join(program), Permissions::from_mode(0o700)).unwrap();
+        }
+        fs::write(native.join("lib/libpq.so.5.18"), "library").unwrap();
+        fs::write(native.join("lib/libpq.a"), "for compilers").unwrap();
+        let links = r#"[{"source": "native/lib/libpq.so.5.18", "target": "native/lib/libpq.so.5"},
+            {"source": "../../etc/passwd", "target": "../outside"}]"#;
+        fs::write(native.join("pg-symlinks.json"), links).unwrap();
+        native.join("bin")
+    }
+
+    #[test]
+    fn missing_links_are_made_in_a_copy_that_is_made_once() {
+        let (package, temp) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let bin = installation(package.path());
+        let copy = usable_postgres(&bin, None, temp.path()).unwrap();
+        assert!(copy.starts_with(temp.path()));
+        assert_eq!(fs::read_to_string(copy.join("../lib/libpq.so.5")).unwrap(), "library");
+        assert_eq!(fs::metadata(copy.join("postgres")).unwrap().mode() & 0o777, 0o755);
+        assert!(!copy.join("../lib/libpq.a").exists());
+        assert!(!bin.join("../lib/libpq.so.5").exists(), "the original is left alone");
+        assert_eq!(usable_postgres(&bin, None, temp.path()).unwrap(), copy);
+        let entries = fs::read_dir(copy.join("../..")).unwrap().count();
+        assert_eq!(entries, 1, "nothing half-made is left");
+    }
+
+    #[test]
+    fn a_complete_installation_is_used_where_it_is() {
+        let (package, temp) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let bin = installation(package.path());
+        fs::remove_file(bin.join("../pg-symlinks.json")).unwrap();
+        assert_eq!(usable_postgres(&bin, None, temp.path()).unwrap(), bin);
+        // The folder is private, so somebody else needs a copy.
+        let other = RunAs { name: "other".to_owned(), uid: 4242, gid: 4242 };
+        let copy = usable_postgres(&bin, Some(&other), temp.path()).unwrap();
+        assert!(copy.starts_with(temp.path()));
+        let program = usable_program(&bin.join("initdb"), Some(&other), temp.path()).unwrap();
+        assert_eq!(fs::read_to_string(program).unwrap(), "initdb");
+    }
+
+    #[test]
+    fn a_changed_program_is_copied_anew() {
+        let (package, temp) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let bin = installation(package.path());
+        let first = usable_postgres(&bin, None, temp.path()).unwrap();
+        fs::write(bin.join("postgres"), "a newer postgres").unwrap();
+        let second = usable_postgres(&bin, None, temp.path()).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(fs::read_to_string(second.join("postgres")).unwrap(), "a newer postgres");
+    }
 }
