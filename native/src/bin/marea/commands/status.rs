@@ -53,7 +53,7 @@ fn advice(status: &Status) -> &'static str {
             "Sign in again (--email and --password, or a new --token) with `marea sync`."
         }
         (1.., _) => "Run `marea sync` when there is a network. What is waiting is safe until then.",
-        (0, 1..) => "What the server refused is kept in the mirror, but does not count."
+        (0, 1..) => "What the server refused is kept in the mirror, but does not count.",
         (0, 0) => "Everything is on the server.",
     }
 }
