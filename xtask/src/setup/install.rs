@@ -47,7 +47,7 @@ fn add_rust_target() -> bool {
     attempt(&label, |step| {
         let rustup = Run::new("rustup").args(["target", "add", compiler::TARGET]).limit(RUSTUP_LIMIT);
         // One try: the answer to an unreachable server is another way, not another try.
-        step.run(rustup.env("RUSTUP_MAX_RETRIES", "0")).map(|_| ())
+        step.run(rustup.env("RUSTUP_MAX_RETRIES", "0").env("RUST_BACKTRACE", "0")).map(|_| ())
     })
 }
 
@@ -69,8 +69,29 @@ fn attempt(label: &str, work: impl FnOnce(&Step) -> Result<()>) -> bool {
             true
         }
         Err(error) => {
-            step.failed(&format!("{error:#}"));
+            step.failed(&gist(&format!("{error:#}")));
             false
         }
+    }
+}
+
+/// Of a program's long complaint, its conclusion: there may be another way, and then nobody reads the rest.
+fn gist(complaint: &str) -> String {
+    let is_conclusion = |line: &&str| ["error", "npm error"].iter().any(|start| line.starts_with(start));
+    let lines = || complaint.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines().find(is_conclusion).or_else(|| lines().last()).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_complaint_is_put_in_one_line() {
+        let rustup =
+            "`rustup` failed:\ninfo: downloading\nerror: download failed\n\nCaused by:\n    0: refused\n";
+        assert_eq!(gist(rustup), "error: download failed");
+        assert_eq!(gist("`rustup` was stopped after 90 s"), "`rustup` was stopped after 90 s");
+        assert_eq!(gist(""), "");
     }
 }
