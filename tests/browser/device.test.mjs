@@ -1,22 +1,32 @@
-// What the device alone has to stand: it is opened, written to, reloaded, killed; with a second tab and a second user.
+// What the device alone has to stand: it is opened, written to, reloaded, with a second tab and a second user. No server.
 
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { before, test } from 'node:test'
-import { load, openMarea, progress, record, startStage, status, withBrowser } from './harness.mjs'
+import { load, openMarea, progress, record, servePage, status, waitFor, withBrowser } from './harness.mjs'
 
-// Nothing listens there: these tests need no server.
-const NOWHERE = 'http://127.0.0.1:9'
+// Nothing listens there: these tests need no backend, only the address of one.
+const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
 
 let stage
 before(async () => {
-  stage = await startStage()
+  stage = { backend: NOWHERE, ...(await servePage()) }
 })
 
+const newLearner = () => ({ id: randomUUID(), token: null })
+
+const failureOfOpening = (page, learner, options = {}) =>
+  page.evaluate((options) => window.failureOf(() => window.openMarea(options)), {
+    url: NOWHERE.url,
+    anonKey: NOWHERE.anon_key,
+    userId: learner.id,
+    ...options,
+  })
+
 test('open, record a session, read the progress', async (t) => {
-  const learner = await stage.signUp()
   const browser = await withBrowser(t, stage)
   const page = await browser.newPage()
-  await openMarea(page, stage, learner, { url: NOWHERE })
+  await openMarea(page, stage, newLearner())
 
   assert.equal((await progress(page)).total_sessions, 0)
   const recorded = await record(page)
@@ -29,5 +39,171 @@ test('open, record a session, read the progress', async (t) => {
   assert.equal(seen.average_accuracy, 75)
   assert.equal(seen.current_streak_days, 1)
   assert.equal((await status(page)).storage, 'opfs')
+  const days = await page.evaluate(() => window.marea.activity('1970-01-01', '9999-12-31'))
+  assert.equal(days.length, 1)
+  assert.equal(days[0].minutes, 10)
   assert.deepEqual(page.problems, [])
+})
+
+test('a reload keeps what was recorded, and its queue', async (t) => {
+  const browser = await withBrowser(t, stage)
+  const page = await browser.newPage()
+  const learner = newLearner()
+  await openMarea(page, stage, learner)
+  await record(page)
+  await record(page)
+  const before = await progress(page)
+
+  await load(page, stage)
+  await openMarea(page, stage, learner)
+  assert.deepEqual(await progress(page), before)
+  assert.equal((await status(page)).pending, 2)
+})
+
+test('the same id recorded twice counts once', async (t) => {
+  const browser = await withBrowser(t, stage)
+  const page = await browser.newPage()
+  await openMarea(page, stage, newLearner())
+  const { id } = await record(page)
+  const again = await record(page, { session_type: 'qa', id })
+  assert.deepEqual([again.id, again.pending], [id, 1])
+  assert.equal((await progress(page)).total_sessions, 1)
+})
+
+test('two users of one device do not mix', async (t) => {
+  const browser = await withBrowser(t, stage)
+  const [ada, ben] = [newLearner(), newLearner()]
+  // At the same time, in two tabs: each has a worker, a lock and a file of their own.
+  const [adaPage, benPage] = [await browser.newPage(), await browser.newPage()]
+  await openMarea(adaPage, stage, ada)
+  await openMarea(benPage, stage, ben)
+  await record(adaPage, { session_type: 'qa', duration_minutes: 7 })
+  assert.equal((await progress(adaPage)).total_time_spent_minutes, 7)
+  assert.equal((await progress(benPage)).total_sessions, 0)
+
+  // One after the other, in one tab.
+  await adaPage.evaluate(() => window.marea.close())
+  await benPage.evaluate(() => window.marea.close())
+  await openMarea(benPage, stage, ada)
+  assert.equal((await progress(benPage)).total_time_spent_minutes, 7)
+})
+
+test('a second tab of the same user is told, and gets the mirror when the first one closes it', async (t) => {
+  const browser = await withBrowser(t, stage)
+  const learner = newLearner()
+  const [first, second] = [await browser.newPage(), await browser.newPage()]
+  await openMarea(first, stage, learner)
+  await record(first)
+
+  const failure = await failureOfOpening(second, learner)
+  assert.deepEqual([failure.isError, failure.name, failure.code, failure.retry], [true, 'MareaError', 'mirror_locked', true])
+  assert.match(failure.message, /another tab/i)
+
+  await first.evaluate(() => window.marea.close())
+  await openMarea(second, stage, learner)
+  assert.equal((await progress(second)).total_sessions, 1)
+})
+
+test('a tab that is closed without a word leaves the mirror free', async (t) => {
+  const browser = await withBrowser(t, stage)
+  const learner = newLearner()
+  const first = await browser.newPage()
+  await openMarea(first, stage, learner)
+  await record(first)
+  const second = await browser.newPage()
+  // The second is already waiting when the first one goes.
+  const opening = openMarea(second, stage, learner)
+  await first.close()
+  await opening
+  assert.equal((await progress(second)).total_sessions, 1)
+})
+
+test('input that cannot be recorded is refused whole, and names the field', async (t) => {
+  const browser = await withBrowser(t, stage)
+  const page = await browser.newPage()
+  await openMarea(page, stage, newLearner())
+  const cases = [
+    [{ session_type: '' }, /session_type/],
+    [{ session_type: 'qa', duration_minutes: -1 }, /duration_minutes/],
+    [{ session_type: 'qa', duration_minutes: 1.5 }, /1\.5|integer|i32/],
+    [{ session_type: 'qa', duration_minuets: 5 }, /duration_minuets/],
+    [{ session_type: 'qa', ended_at: 'yesterday' }, /./],
+    [{ session_type: 'qa', qa_attempts: 1, qa_correct: 2 }, /qa_correct/],
+    [null, /./],
+    ['qa', /./],
+  ]
+  for (const [input, names] of cases) {
+    const failure = await page.evaluate((input) => window.failureOf(() => window.marea.recordSession(input)), input)
+    assert.equal(failure?.code, 'invalid_input', JSON.stringify(input))
+    assert.match(failure.message, names)
+    assert.doesNotMatch(failure.message, /line \d+ column/)
+  }
+  const uncloneable = await page.evaluate(() =>
+    window.failureOf(() => window.marea.recordSession({ session_type: 'qa', session_data: { call: () => 1 } })),
+  )
+  assert.equal(uncloneable.code, 'invalid_input')
+  assert.equal((await progress(page)).total_sessions, 0)
+})
+
+test('bad options are refused by name', async (t) => {
+  const browser = await withBrowser(t, stage)
+  const page = await browser.newPage()
+  const noUser = await failureOfOpening(page, { id: 'ada' })
+  assert.deepEqual([noUser.code, /userId/.test(noUser.message)], ['invalid_input', true])
+  const noUrl = await failureOfOpening(page, newLearner(), { url: 'here' })
+  assert.equal(noUrl.code, 'invalid_input')
+})
+
+test('a watcher is told at once, after every change, and not after it has stopped', async (t) => {
+  const browser = await withBrowser(t, stage)
+  const page = await browser.newPage()
+  await openMarea(page, stage, newLearner())
+  await page.evaluate(() => {
+    window.seen = []
+    // One that throws must not keep the other from being told.
+    window.marea.watchProgress(() => {
+      throw new Error('a listener of the app')
+    })
+    window.stop = window.marea.watchProgress((value) => window.seen.push(value.total_sessions))
+  })
+  const seen = () => page.evaluate(() => window.seen)
+  await waitFor('the first value', seen, (values) => values.length === 1)
+  await record(page)
+  await waitFor('the second value', seen, (values) => values.at(-1) === 1)
+  await record(page)
+  await waitFor('the third value', seen, (values) => values.at(-1) === 2)
+  await page.evaluate(() => window.stop())
+  await record(page)
+  // The status comes by the same way, later than the progress would.
+  await page.evaluate(() => new Promise((resolve) => window.marea.watchStatus((value) => value.pending === 3 && resolve())))
+  assert.deepEqual(await seen(), [0, 1, 2])
+  assert.ok(page.problems.every((text) => text === 'a listener of the app'), JSON.stringify(page.problems))
+})
+
+test('after close every call says so', async (t) => {
+  const browser = await withBrowser(t, stage)
+  const page = await browser.newPage()
+  await openMarea(page, stage, newLearner())
+  const codes = await page.evaluate(async () => {
+    const waiting = window.failureOf(() => window.marea.recordSession({ session_type: 'qa' }))
+    await window.marea.close()
+    await window.marea.close()
+    const later = await window.failureOf(() => window.marea.progress())
+    return { waiting: await waiting, later }
+  })
+  // The call before it was still answered: it came first.
+  assert.equal(codes.waiting, null)
+  assert.equal(codes.later.code, 'closed')
+})
+
+test('a thousand calls at once are all kept', async (t) => {
+  const browser = await withBrowser(t, stage)
+  const page = await browser.newPage()
+  await openMarea(page, stage, newLearner(), { online: false })
+  const ids = await page.evaluate(async () => {
+    const calls = Array.from({ length: 1000 }, () => window.marea.recordSession({ session_type: 'qa' }))
+    return (await Promise.all(calls)).map((recorded) => recorded.id)
+  })
+  assert.equal(new Set(ids).size, 1000)
+  assert.equal((await progress(page)).total_sessions, 1000)
 })

@@ -17,29 +17,37 @@ import { waitFor } from '../../demo/tools/wait.mjs'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const BACKEND_START_LIMIT_MS = 120_000
 
-/** Starts the backend and the page's server, and stops them after the file's tests. */
-export async function startStage() {
-  const stack = []
-  after(async () => {
-    for (const stop of stack.reverse()) await stop()
-  })
-  const backend = await startBackend()
-  stack.push(backend.stop)
-  const database = new pg.Pool({ connectionString: backend.ready.database_url, max: 2 })
-  // The server goes down at the end with connections open; that is no failure.
-  database.on('error', () => undefined)
-  stack.push(() => database.end())
+// Here and not in a `before`: what a hook registers is over with the hook.
+const undo = []
+after(async () => {
+  for (const step of undo.reverse()) await step()
+})
+
+/** Serves the test page and the built package, until the file's tests are over. */
+export async function servePage() {
   const dist = `${root}wasm/dist`
   if (!existsSync(`${dist}/index.js`)) throw new Error('wasm/dist is missing. Run `npm run build -w wasm` first.')
   const page = await serve({ mounts: { '/': `${root}tests/browser/page`, '/marea/': dist } })
-  stack.push(page.stop)
+  undo.push(page.stop)
+  return { pageUrl: page.url }
+}
+
+/** Starts the page's server and a backend, until the file's tests are over. */
+export async function startStage() {
+  const page = await servePage()
+  const backend = await startBackend()
+  undo.push(backend.stop)
+  const database = new pg.Pool({ connectionString: backend.ready.database_url, max: 2 })
+  // The server goes down at the end with connections open; that is no failure.
+  database.on('error', () => undefined)
+  undo.push(() => database.end())
   return {
+    ...page,
     backend: backend.ready,
-    pageUrl: page.url,
     database,
     signUp: () => signUp(backend.ready),
-    fault: (fault) => fault_(backend.ready, fault),
-    clearFaults: () => fault_(backend.ready, null),
+    fault: (fault) => setFault(backend.ready, fault),
+    clearFaults: () => setFault(backend.ready, null),
   }
 }
 
@@ -90,7 +98,7 @@ async function signUp(backend) {
 }
 
 /** Makes the gateway misbehave, or (null) behave again. */
-async function fault_(backend, fault) {
+async function setFault(backend, fault) {
   const answer = await fetch(`${backend.url}/_marea/faults`, {
     method: fault ? 'POST' : 'DELETE',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${backend.service_key}` },

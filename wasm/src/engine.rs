@@ -130,7 +130,13 @@ fn parse<T: Tsify + DeserializeOwned>(value: &Ts<T>) -> Result<T, JsValue> {
         .ok()
         .and_then(|text| text.as_string())
         .ok_or_else(|| invalid_input("the input is not plain data"))?;
-    serde_json::from_str(&text).map_err(|error| invalid_input(&error.to_string()))
+    serde_json::from_str(&text).map_err(|error| invalid_input(&without_position(&error)))
+}
+
+/// Serde's words without the place in a text that the caller never saw.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
 fn parse_day(name: &str, text: &str) -> Result<LocalDate, JsValue> {

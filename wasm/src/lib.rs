@@ -16,4 +16,4 @@ mod opfs;
 #[cfg(target_family = "wasm")]
 mod panic;
 #[cfg(target_family = "wasm")]
-mod types;
+pub mod types;
