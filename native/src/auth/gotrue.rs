@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use marea_core::UserId;
-use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
+use reqwest::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::accounts::normal_url;
 use super::{Account, Secret};
@@ -16,6 +17,8 @@ use crate::{Error, clock};
 
 /// A sign-in is one small round trip. Ten seconds stand a bad mobile network and are short enough to wait for at a prompt.
 const TIMEOUT_MS: u64 = 10_000;
+/// A session is a few kilobytes; more would only fill the memory.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Serialize)]
 struct PasswordGrant<'a> {
@@ -103,9 +106,9 @@ async fn request(
         .map_err(|error| failure(&error))?;
     let status = answer.status();
     match status {
-        StatusCode::OK => answer.json().await.map_err(|error| {
-            if error.is_decode() { Error::SignInFailed { status: 200 } } else { failure(&error) }
-        }),
+        StatusCode::OK => {
+            serde_json::from_slice(&read(answer).await?).map_err(|_| Error::SignInFailed { status: 200 })
+        }
         // GoTrue says 400 for a wrong password and for a spent refresh token, later versions also 401, 403 and 422.
         StatusCode::BAD_REQUEST
         | StatusCode::UNAUTHORIZED
@@ -117,6 +120,18 @@ async fn request(
         }
         _ => Err(Error::SignInFailed { status: status.as_u16() }),
     }
+}
+
+/// Reads the body up to the bound. A connection that breaks in the middle is no network, whatever was promised before.
+async fn read(mut answer: Response) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = answer.chunk().await.map_err(|_| Error::Offline)? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(Error::SignInFailed { status: 200 });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 fn failure(error: &reqwest::Error) -> Error {
