@@ -79,7 +79,7 @@ fn attempt(label: &str, work: impl FnOnce(&Step) -> Result<()>) -> bool {
 fn gist(complaint: &str) -> String {
     let is_conclusion = |line: &&str| ["error", "npm error"].iter().any(|start| line.starts_with(start));
     let lines = || complaint.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines().find(is_conclusion).or_else(|| lines().last()).unwrap_or_default().to_owned()
+    lines().find(is_conclusion).or_else(|| lines().next_back()).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
