@@ -3,14 +3,15 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { before, test } from 'node:test'
-import { load, openMarea, progress, record, servePage, status, waitFor, withBrowser } from './harness.mjs'
+import { load, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
 
 // Nothing listens there: these tests need no backend, only the address of one.
 const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
 
-let stage
+let stage, browser
 before(async () => {
   stage = { backend: NOWHERE, ...(await servePage()) }
+  browser = await startBrowser(stage)
 })
 
 const newLearner = () => ({ id: randomUUID(), token: null })
@@ -24,8 +25,7 @@ const failureOfOpening = (page, learner, options = {}) =>
   })
 
 test('open, record a session, read the progress', async (t) => {
-  const browser = await withBrowser(t, stage)
-  const page = await browser.newPage()
+  const page = await browser.newPage(t)
   await openMarea(page, stage, newLearner())
 
   assert.equal((await progress(page)).total_sessions, 0)
@@ -46,8 +46,7 @@ test('open, record a session, read the progress', async (t) => {
 })
 
 test('a reload keeps what was recorded, and its queue', async (t) => {
-  const browser = await withBrowser(t, stage)
-  const page = await browser.newPage()
+  const page = await browser.newPage(t)
   const learner = newLearner()
   await openMarea(page, stage, learner)
   await record(page)
@@ -61,8 +60,7 @@ test('a reload keeps what was recorded, and its queue', async (t) => {
 })
 
 test('the same id recorded twice counts once', async (t) => {
-  const browser = await withBrowser(t, stage)
-  const page = await browser.newPage()
+  const page = await browser.newPage(t)
   await openMarea(page, stage, newLearner())
   const { id } = await record(page)
   const again = await record(page, { session_type: 'qa', id })
@@ -71,10 +69,9 @@ test('the same id recorded twice counts once', async (t) => {
 })
 
 test('two users of one device do not mix', async (t) => {
-  const browser = await withBrowser(t, stage)
   const [ada, ben] = [newLearner(), newLearner()]
   // At the same time, in two tabs: each has a worker, a lock and a file of their own.
-  const [adaPage, benPage] = [await browser.newPage(), await browser.newPage()]
+  const [adaPage, benPage] = [await browser.newPage(t), await browser.newPage(t)]
   await openMarea(adaPage, stage, ada)
   await openMarea(benPage, stage, ben)
   await record(adaPage, { session_type: 'qa', duration_minutes: 7 })
@@ -89,9 +86,8 @@ test('two users of one device do not mix', async (t) => {
 })
 
 test('a second tab of the same user is told, and gets the mirror when the first one closes it', async (t) => {
-  const browser = await withBrowser(t, stage)
   const learner = newLearner()
-  const [first, second] = [await browser.newPage(), await browser.newPage()]
+  const [first, second] = [await browser.newPage(t), await browser.newPage(t)]
   await openMarea(first, stage, learner)
   await record(first)
 
@@ -105,12 +101,11 @@ test('a second tab of the same user is told, and gets the mirror when the first 
 })
 
 test('a tab that is closed without a word leaves the mirror free', async (t) => {
-  const browser = await withBrowser(t, stage)
   const learner = newLearner()
-  const first = await browser.newPage()
+  const first = await browser.newPage(t)
   await openMarea(first, stage, learner)
   await record(first)
-  const second = await browser.newPage()
+  const second = await browser.newPage(t)
   // The second is already waiting when the first one goes.
   const opening = openMarea(second, stage, learner)
   await first.close()
@@ -119,8 +114,7 @@ test('a tab that is closed without a word leaves the mirror free', async (t) => 
 })
 
 test('input that cannot be recorded is refused whole, and names the field', async (t) => {
-  const browser = await withBrowser(t, stage)
-  const page = await browser.newPage()
+  const page = await browser.newPage(t)
   await openMarea(page, stage, newLearner())
   const cases = [
     [{ session_type: '' }, /session_type/],
@@ -146,8 +140,7 @@ test('input that cannot be recorded is refused whole, and names the field', asyn
 })
 
 test('bad options are refused by name', async (t) => {
-  const browser = await withBrowser(t, stage)
-  const page = await browser.newPage()
+  const page = await browser.newPage(t)
   const noUser = await failureOfOpening(page, { id: 'ada' })
   assert.deepEqual([noUser.code, /userId/.test(noUser.message)], ['invalid_input', true])
   const noUrl = await failureOfOpening(page, newLearner(), { url: 'here' })
@@ -155,8 +148,7 @@ test('bad options are refused by name', async (t) => {
 })
 
 test('a watcher is told at once, after every change, and not after it has stopped', async (t) => {
-  const browser = await withBrowser(t, stage)
-  const page = await browser.newPage()
+  const page = await browser.newPage(t)
   await openMarea(page, stage, newLearner())
   await page.evaluate(() => {
     window.seen = []
@@ -181,8 +173,7 @@ test('a watcher is told at once, after every change, and not after it has stoppe
 })
 
 test('after close every call says so', async (t) => {
-  const browser = await withBrowser(t, stage)
-  const page = await browser.newPage()
+  const page = await browser.newPage(t)
   await openMarea(page, stage, newLearner())
   const codes = await page.evaluate(async () => {
     const waiting = window.failureOf(() => window.marea.recordSession({ session_type: 'qa' }))
@@ -197,8 +188,7 @@ test('after close every call says so', async (t) => {
 })
 
 test('a thousand calls at once are all kept', async (t) => {
-  const browser = await withBrowser(t, stage)
-  const page = await browser.newPage()
+  const page = await browser.newPage(t)
   await openMarea(page, stage, newLearner(), { online: false })
   const ids = await page.evaluate(async () => {
     const calls = Array.from({ length: 1000 }, () => window.marea.recordSession({ session_type: 'qa' }))

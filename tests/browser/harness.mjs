@@ -107,18 +107,17 @@ async function setFault(backend, fault) {
   assert.ok(answer.ok, `the fault was not taken: HTTP ${answer.status}`)
 }
 
-/** A browser with a profile of its own for one test. */
-export async function withBrowser(test, stage) {
+/** A browser with a profile of its own; `kill` and `start` again on the same profile. Ends with the file's tests. */
+export async function startBrowser(stage) {
   const profile = makeProfile()
   let running = null
-  test.after(async () => {
+  undo.push(async () => {
     await running?.stop()
     profile.remove()
   })
   const browser = {
     async start() {
       running = await startChromium(profile, { ownGroup: true })
-      return running
     },
     /** Ends it as a crash would: every process at once, nothing written down. */
     async kill() {
@@ -131,18 +130,18 @@ export async function withBrowser(test, stage) {
     get context() {
       return running.context
     },
-    newPage: () => newPage(running.context, stage),
+    /** A new tab with the test page, closed after the test. */
+    async newPage(test) {
+      const page = await running.context.newPage()
+      test.after(() => page.close().catch(() => undefined))
+      page.problems = []
+      page.on('pageerror', (error) => page.problems.push(error.message))
+      await load(page, stage)
+      return page
+    },
   }
   await browser.start()
   return browser
-}
-
-async function newPage(context, stage) {
-  const page = await context.newPage()
-  page.problems = []
-  page.on('pageerror', (error) => page.problems.push(error.message))
-  await load(page, stage)
-  return page
 }
 
 /** Loads the test page (again), up to where the package can be called. */

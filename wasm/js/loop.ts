@@ -16,6 +16,7 @@ export class SyncLoop {
   readonly #statusChanged: () => void
   #online: boolean
   #stopped = false
+  #asked = false
   #pokes = 0
   #endRest: () => void = () => {}
   #running: Promise<unknown> = Promise.resolve()
@@ -34,7 +35,7 @@ export class SyncLoop {
       let failed = false
       if (this.#online) {
         // The engine keeps why in its status; the loop's only duty is to go on.
-        await this.round().catch(() => (failed = true))
+        await this.#round().catch(() => (failed = true))
       }
       if (this.#stopped) return
       if (this.#pokes === pokesBefore) await this.#rest(failed)
@@ -62,8 +63,14 @@ export class SyncLoop {
     this.#endRest()
   }
 
+  /** A round that somebody asked for: it does not wait for the time that the engine had planned. */
+  syncNow(): Promise<SyncReport> {
+    this.#asked = true
+    return this.#round()
+  }
+
   /** One round, after the one that may be under way: that one may already have passed what the caller wants sent. */
-  round(): Promise<SyncReport> {
+  #round(): Promise<SyncReport> {
     this.#queued ??= this.#startAfter(this.#running)
     return this.#queued
   }
@@ -71,6 +78,8 @@ export class SyncLoop {
   async #startAfter(earlier: Promise<unknown>): Promise<SyncReport> {
     await earlier
     this.#queued = null
+    if (this.#asked) this.#engine.signal('sync_now')
+    this.#asked = false
     const round = this.#engine.sync()
     this.#running = round.catch(() => undefined)
     this.#statusChanged()

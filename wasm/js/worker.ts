@@ -105,8 +105,7 @@ const handlers: Handlers = {
   sync() {
     const { engine, loop } = opened()
     if (!loop.online) return offlineReport(engine)
-    engine.signal('sync_now')
-    return loop.round()
+    return loop.syncNow()
   },
   signal(name) {
     const { engine, loop } = opened()
