@@ -1,6 +1,7 @@
 //! What the whole-system tests share. Each module opens with what it offers; nothing here is part of the product.
 
 pub mod backend;
+pub mod cluster;
 pub mod command;
 pub mod engine_device;
 pub mod history;
