@@ -5,9 +5,11 @@ use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::geteuid;
 
+use crate::process::wait_blocking;
 use crate::run_as::{RunAs, hand_over, temp_root};
 use crate::{Error, clock, leftover, secrets};
 
@@ -16,6 +18,8 @@ const LOCK: &str = "lock";
 const CLUSTER: &str = "postgres";
 /// A temporary folder without a lock is being made right now, unless it is older than this.
 const MAKING_BOUND_SECONDS: u64 = 600;
+/// How long the removal of a temporary folder is tried.
+const REMOVAL_BOUND: Duration = Duration::from_secs(1);
 
 /// One backend's folder, locked for as long as this value lives.
 pub(crate) struct Home {
@@ -94,7 +98,8 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         if self.temporary {
-            let _ = fs::remove_dir_all(&self.root);
+            // A grandchild that has just been killed may still be making files.
+            wait_blocking(REMOVAL_BOUND, || fs::remove_dir_all(&self.root).is_ok() || !self.root.exists());
         }
     }
 }

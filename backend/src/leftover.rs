@@ -3,14 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::process::POLL;
+use crate::process::wait_blocking;
 
 /// How long each signal is given before the next, stronger one.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +29,7 @@ pub(crate) fn stop_leftover(data: &Path) {
             return;
         }
         let _ = kill(pid, signal);
-        wait_for_end(pid);
+        wait_blocking(PATIENCE, || !is_alive(pid));
     }
 }
 
@@ -44,15 +43,6 @@ fn recorded_pid(file: &Path) -> Option<Pid> {
 fn is_alive(pid: Pid) -> bool {
     // A process of another user answers EPERM: it is alive too.
     !matches!(kill(pid, None), Err(Errno::ESRCH))
-}
-
-fn wait_for_end(pid: Pid) {
-    for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
-        if !is_alive(pid) {
-            return;
-        }
-        thread::sleep(POLL);
-    }
 }
 
 /// Postgres works in its data folder, so its current folder tells.

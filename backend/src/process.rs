@@ -11,7 +11,7 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::Error;
@@ -97,7 +97,8 @@ impl Service {
         if self.ended().is_none()
             && let Ok(pid) = i32::try_from(self.child.id())
         {
-            let _ = kill(Pid::from_raw(pid), signal);
+            // The whole group: initdb has children of its own.
+            let _ = killpg(Pid::from_raw(pid), signal);
         }
     }
 }
@@ -105,16 +106,23 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.signal(self.stop_signal);
-        let rounds = STOP_BOUND.as_millis() / POLL.as_millis();
-        for _ in 0..rounds {
-            if self.ended().is_some() {
-                return;
-            }
-            thread::sleep(POLL);
+        if !wait_blocking(STOP_BOUND, || self.ended().is_some()) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
+}
+
+/// Waits for something that tells nobody when it happens, in places that cannot be async (a `drop`). False when it has not
+/// happened within `bound`.
+pub(crate) fn wait_blocking(bound: Duration, mut happened: impl FnMut() -> bool) -> bool {
+    for _ in 0..bound.as_millis() / POLL.as_millis() {
+        if happened() {
+            return true;
+        }
+        thread::sleep(POLL);
+    }
+    happened()
 }
 
 /// What an exit status says in words.

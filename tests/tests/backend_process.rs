@@ -145,13 +145,22 @@ async fn a_signal_during_the_start_leaves_nothing() {
     let mut words = [0; 1];
     // The first word comes before the first child.
     child.stderr.as_mut().expect("a pipe").read_exact(&mut words).await.expect("a word");
-    until("a first child", || async { !descendants(pid).is_empty() }).await;
+    until("initdb runs", || async { making(pid).is_some() }).await;
+    let folder = making(pid);
     let children = descendants(pid);
     PlainCommand::new("kill").arg(pid.to_string()).status().expect("kill runs");
     let status = tokio::time::timeout(wait::BOUND, child.wait()).await.expect("it ends in time");
     assert!(status.expect("a status").success());
     gone(&children).await;
-    assert!(descendants(pid).is_empty());
+    assert!(folder.is_none_or(|it| !it.exists()), "the temporary folder is gone");
+}
+
+/// The temporary folder of the backend `pid`, while it makes its cluster.
+fn making(pid: u32) -> Option<PathBuf> {
+    descendants(pid).into_iter().find_map(|child| {
+        let line = fs::read_to_string(format!("/proc/{child}/cmdline")).ok()?;
+        line.split('\0').find_map(|word| word.strip_suffix("/postgres.making").map(PathBuf::from))
+    })
 }
 
 #[tokio::test]

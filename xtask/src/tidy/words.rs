@@ -27,7 +27,7 @@ const UNFINISHED_SCRIPT: [(&str, &str); 5] = [
 
 /// Files in which a thread may sleep, because they wait, with a bound, for the end of a process that they are not
 /// the parent of or that is dropped outside an async context: there is nothing to wait on.
-const MAY_SLEEP: [&str; 2] = ["backend/src/leftover.rs", "backend/src/process.rs"];
+const MAY_SLEEP: [&str; 1] = ["backend/src/process.rs"];
 
 /// The user of examples, who has no machine.
 const NOBODY: &str = "ada";
