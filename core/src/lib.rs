@@ -22,13 +22,15 @@ mod driver;
 #[cfg(feature = "http")]
 mod transport;
 
-pub use engine::{Applied, Change, Engine, Outgoing, Recorded, Ticket};
+pub use engine::{Applied, Change, Engine, Outgoing, Recorded, Subscription, Ticket};
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::Error;
 pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
 pub use model::{
-    ActivityDay, ClientId, Connection, Hlc, LocalDate, MutationId, Now, Progress, Session, SessionInput,
-    Status, StatusError, Table, Timestamp, UnixMillis, UserId,
+    ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
+    ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, LocalDate, MutationId, MutationView, Now, Op,
+    Progress, Provider, Refusal, Session, SessionInput, Status, StatusError, Table, Timestamp, UnixMillis,
+    UserId,
 };
 pub use store::{Location, MIRROR_VERSION};
 pub use sync::{Failure, Next, Signal};

@@ -3,13 +3,15 @@
 //! The in-doubt rule: rows that are computed from events become confirmed only at a moment when it is certain which
 //! of this device's mutations they contain. Until then they wait in `arrived_rows`, and the visible rows stay right.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use crate::engine::{Engine, visible};
+use crate::engine::page::Page;
+use crate::engine::registers::Dirty;
+use crate::engine::{Engine, registers, visible};
 use crate::error::Error;
-use crate::model::{MutationId, MutationState, Now, Table, UnixMillis, UserId};
+use crate::model::{MutationId, MutationState, Now, Table, TableKind, UnixMillis, UserId};
 use crate::queue::{self, BatchLimits};
-use crate::store::{MIRROR_VERSION, Meta, Rows};
+use crate::store::{JournalEntry, MIRROR_VERSION, Meta, Rows};
 use crate::sync::{Due, Failure, Next};
 use crate::wire::{
     Cursor, MAX_REQUEST_BYTES, MutationResult, PROTOCOL, ResultStatus, SyncAnswer, SyncRequest,
@@ -122,27 +124,40 @@ impl Engine {
                 return Err(Error::StaleTicket);
             }
         };
-        match outcome {
-            Ok(answer) if !is_acceptable(&answer, &in_flight.sent, self.user_id) => {
-                self.failed(&in_flight, &Failure::Unintelligible, now)
-            }
-            Ok(answer) => self.succeeded(&in_flight, &answer, now),
-            Err(failure) => self.failed(&in_flight, &failure, now),
-        }
+        let applied = match outcome {
+            Ok(answer) => match Page::read(&answer, &in_flight.sent, self.user_id) {
+                Some(page) => self.succeeded(&in_flight, &answer, &page, now)?,
+                None => self.failed(&in_flight, &Failure::Unintelligible, now)?,
+            },
+            Err(failure) => self.failed(&in_flight, &failure, now)?,
+        };
+        self.announce(&applied.changed);
+        Ok(applied)
     }
 
-    fn succeeded(&mut self, in_flight: &InFlight, answer: &SyncAnswer, now: Now) -> Result<Applied, Error> {
-        let user_id = self.user_id;
-        let mut applied = self.store.write(|rows| apply(rows, user_id, in_flight, answer, now.unix_ms))?;
+    fn succeeded(
+        &mut self,
+        in_flight: &InFlight,
+        answer: &SyncAnswer,
+        page: &Page<'_>,
+        now: Now,
+    ) -> Result<Applied, Error> {
+        let context = Context { user_id: self.user_id, client: self.client_id.to_string(), now: now.unix_ms };
+        let (mut applied, pending) = self.store.write(|rows| {
+            let applied = apply(rows, &context, in_flight, answer, page)?;
+            let pending = rows.count_pending()?;
+            rows.add_to_journal(&entry("ok", &applied, pending, now.unix_ms))?;
+            Ok((applied, pending))
+        })?;
         self.batch_limit = (self.batch_limit * 2).min(MAX_BATCH);
-        let more_to_send = self.store.read().count_pending()? > 0;
         let next = self.schedule.succeeded(answer.has_more, now.unix_ms);
-        applied.next = if more_to_send { Next::Continue } else { next };
+        applied.next = if pending > 0 { Next::Continue } else { next };
         Ok(applied)
     }
 
     fn failed(&mut self, in_flight: &InFlight, failure: &Failure, now: Now) -> Result<Applied, Error> {
-        let mut rejected = 0;
+        let mut applied =
+            Applied { changed: Vec::new(), next: Next::Wait, pushed: 0, rejected: 0, pulled: 0 };
         if *failure == Failure::TooLarge {
             match in_flight.sent.as_slice() {
                 // Nothing left to leave out: the server must mend its limit.
@@ -154,70 +169,123 @@ impl Engine {
                     );
                 }
                 [alone] => {
-                    let user_id = self.user_id;
-                    self.store.write(|rows| {
-                        rows.reject(*alone, "PT413", "too large for the server even alone", now.unix_ms)?;
-                        visible::rebuild(rows, user_id)
-                    })?;
-                    rejected = 1;
+                    applied.rejected = 1;
+                    applied.changed = self.set_aside(*alone, now)?;
                 }
                 sent => self.batch_limit = (sent.len() / 2).max(1),
             }
         }
+        self.store.write(|rows| {
+            rows.add_to_journal(&entry(failure.code(), &applied, rows.count_pending()?, now.unix_ms))
+        })?;
         let random = self.random();
-        let next = self.schedule.failed(failure, now.unix_ms, random);
-        let changed = if rejected > 0 { vec![Table::UserProgress, Table::DailyActivity] } else { Vec::new() };
-        Ok(Applied { changed, next, pushed: 0, rejected, pulled: 0 })
+        applied.next = self.schedule.failed(failure, now.unix_ms, random);
+        Ok(applied)
+    }
+
+    /// Sets a mutation aside that the server finds too large even alone.
+    fn set_aside(&mut self, id: MutationId, now: Now) -> Result<Vec<Table>, Error> {
+        let (user_id, client) = (self.user_id, self.client_id.to_string());
+        self.store.write(|rows| {
+            let Some(sent) = rows.sent_mutation(id)? else { return Ok(Vec::new()) };
+            rows.reject(id, "PT413", "too large for the server even alone", now.unix_ms)?;
+            visible::rebuild(rows, user_id)?;
+            registers::refresh(rows, sent.table, &sent.key, &client)?;
+            Ok(tables_of(sent.table))
+        })
     }
 }
 
-/// Whether an answer is whole and readable: a page is applied completely or not at all. Every mutation that was sent
-/// must have its result, else the client would send it again and again without a pause.
-fn is_acceptable(answer: &SyncAnswer, sent: &[MutationId], user_id: UserId) -> bool {
-    let answered: HashSet<MutationId> = answer.results.iter().map(|result| result.id).collect();
-    answer.protocol == PROTOCOL
-        && answer.cursor.version >= 0
-        && sent.iter().all(|id| answered.contains(id))
-        && known_rows(answer).all(|(table, json)| visible::is_readable(table, json, user_id))
+/// What `apply` has to know besides the answer.
+struct Context {
+    user_id: UserId,
+    client: String,
+    now: UnixMillis,
 }
 
-/// The rows of tables that this version mirrors.
-fn known_rows(answer: &SyncAnswer) -> impl Iterator<Item = (Table, &str)> {
-    answer.rows.iter().flat_map(|(name, rows)| {
-        let table = Table::from_name(name).filter(|table| *table != Table::Sessions);
-        rows.iter().filter_map(move |row| table.map(|table| (table, row.values.get())))
-    })
+/// What an answer moved.
+#[derive(Default)]
+struct Moved {
+    pushed: u32,
+    rejected: u32,
+    /// The visible fold rows have to be made anew.
+    folds: bool,
+    registers: Dirty,
+}
+
+fn entry(code: &str, applied: &Applied, pending: u32, now: UnixMillis) -> JournalEntry {
+    let Applied { pushed, rejected, pulled, .. } = *applied;
+    JournalEntry { at_ms: now.0, code: code.to_owned(), pushed, rejected, pulled, pending }
+}
+
+fn tables_of(table: Table) -> Vec<Table> {
+    match table.kind() {
+        TableKind::Registers => vec![table],
+        _ => vec![Table::UserProgress, Table::DailyActivity],
+    }
 }
 
 fn apply(
     rows: Rows<'_>,
-    user_id: UserId,
+    context: &Context,
     in_flight: &InFlight,
     answer: &SyncAnswer,
-    now: UnixMillis,
+    page: &Page<'_>,
 ) -> Result<Applied, Error> {
+    let mut moved = Moved::default();
     if answer.reset {
-        // Before the results: what this very answer acknowledges is part of the new history already.
-        for state in [MutationState::Acknowledged, MutationState::Reflected] {
-            rows.move_all(state, queue::after_reset(state))?;
-        }
-        rows.clear_arrived()?;
-        rows.set_meta(Meta::Refilling, "1")?;
+        // The results do not count: what was sent may build on what is only now to be sent once more, before it.
+        begin_refill(rows)?;
+    } else {
+        apply_results(rows, in_flight, &answer.results, context.now, &mut moved)?;
     }
-    let (pushed, rejected) = apply_results(rows, in_flight, &answer.results, now)?;
-    let pulled = keep_arrived(rows, answer)?;
+    keep(rows, page, &mut moved)?;
+    registers::observe(rows, page.greatest_clock, answer.server_time.as_millis())?;
     set_cursor(rows, &answer.cursor)?;
-    let promoted = !answer.has_more && rows.count_uncertain()? == 0 && promote(rows)?;
-    let changed = promoted || rejected > 0;
-    if changed {
-        visible::rebuild(rows, user_id)?;
+    if !answer.has_more && rows.count_uncertain()? == 0 {
+        promote(rows, &mut moved)?;
     }
+    if moved.folds {
+        visible::rebuild(rows, context.user_id)?;
+    }
+    registers::refresh_all(rows, &moved.registers, &context.client)?;
     if !answer.has_more {
-        rows.set_meta(Meta::LastSyncedMs, &now.0.to_string())?;
-        rows.prune_reflected(UnixMillis(now.0.saturating_sub(KEEP_MS)))?;
+        rows.set_meta(Meta::LastSyncedMs, &context.now.0.to_string())?;
+        rows.prune_reflected(UnixMillis(context.now.0.saturating_sub(KEEP_MS)))?;
     }
-    let changed = if changed { vec![Table::UserProgress, Table::DailyActivity] } else { Vec::new() };
-    Ok(Applied { changed, next: Next::Wait, pushed, rejected, pulled })
+    let changed = changed_tables(page, &moved);
+    Ok(Applied {
+        changed,
+        next: Next::Wait,
+        pushed: moved.pushed,
+        rejected: moved.rejected,
+        pulled: page.rows(),
+    })
+}
+
+fn changed_tables(page: &Page<'_>, moved: &Moved) -> Vec<Table> {
+    let arrived = page.registers.iter().map(|(table, ..)| *table);
+    let deleted =
+        page.deleted.iter().map(|(table, _)| *table).filter(|table| table.kind() == TableKind::Registers);
+    let dirty = moved.registers.iter().map(|(table, _)| *table);
+    let mut changed: BTreeSet<Table> = arrived.chain(deleted).chain(dirty).collect();
+    if moved.folds {
+        changed.extend([Table::UserProgress, Table::DailyActivity]);
+    }
+    changed.into_iter().collect()
+}
+
+/// The server's past was replaced: everything is pulled anew, and what is kept is sent once more.
+fn begin_refill(rows: Rows<'_>) -> Result<(), Error> {
+    for (table, key) in rows.register_rows_in(MutationState::Reflected)? {
+        registers::keep_shadow(rows, table, &key)?;
+    }
+    for state in [MutationState::Acknowledged, MutationState::Reflected] {
+        rows.move_all(state, queue::after_reset(state))?;
+    }
+    rows.clear_arrived()?;
+    rows.clear_refilled()?;
+    rows.set_meta(Meta::Refilling, "1")
 }
 
 /// Acknowledges by id, and only what this request carried: whatever was recorded meanwhile stays queued.
@@ -226,66 +294,64 @@ fn apply_results(
     in_flight: &InFlight,
     results: &[MutationResult],
     now: UnixMillis,
-) -> Result<(u32, u32), Error> {
-    let (mut pushed, mut rejected) = (0, 0);
-    for result in results.iter().filter(|result| in_flight.sent.contains(&result.id)) {
-        let Some(state) = rows.mutation_state(result.id)? else { continue };
-        if !queue::is_open(state) {
+    moved: &mut Moved,
+) -> Result<(), Error> {
+    let asked: HashSet<MutationId> = in_flight.sent.iter().copied().collect();
+    for result in results.iter().filter(|result| asked.contains(&result.id)) {
+        let Some(sent) = rows.sent_mutation(result.id)?.filter(|sent| queue::is_open(sent.state)) else {
             continue;
-        }
+        };
         if result.status == ResultStatus::Rejected {
             let code = result.code.as_deref().unwrap_or("unknown");
             rows.reject(result.id, code, result.message.as_deref().unwrap_or(""), now)?;
-            rejected += 1;
+            moved.rejected += 1;
+            if sent.table.kind() == TableKind::Registers {
+                moved.registers.insert((sent.table, sent.key));
+            } else {
+                moved.folds = true;
+            }
         } else {
-            rows.settle(result.id, queue::after_acceptance(state), now)?;
-            pushed += 1;
+            rows.settle(result.id, queue::after_acceptance(sent.state, sent.table.kind()), now)?;
+            moved.pushed += 1;
         }
     }
-    Ok((pushed, rejected))
+    Ok(())
 }
 
-fn keep_arrived(rows: Rows<'_>, answer: &SyncAnswer) -> Result<u32, Error> {
-    let mut pulled = 0;
-    for (table, json) in known_rows(answer) {
-        rows.put_arrived(table, &key_of(table, json)?, Some(json))?;
-        pulled += 1;
+fn keep(rows: Rows<'_>, page: &Page<'_>, moved: &mut Moved) -> Result<(), Error> {
+    let refilling = rows.meta(Meta::Refilling)?.is_some();
+    for row in &page.folds {
+        rows.put_arrived(row.table, &row.key, Some(row.json))?;
     }
-    for (name, keys) in &answer.deleted {
-        let Some(table) = Table::from_name(name) else { continue };
-        for key in keys {
-            rows.put_arrived(table, key, None)?;
-            pulled += 1;
+    for (table, key, row) in &page.registers {
+        registers::arrive(rows, *table, key, Some(row), &mut moved.registers)?;
+        if refilling {
+            rows.mark_refilled(*table, key)?;
         }
     }
-    Ok(pulled)
+    for (table, key) in &page.deleted {
+        match table.kind() {
+            TableKind::Registers => registers::arrive(rows, *table, key, None, &mut moved.registers)?,
+            _ => rows.put_arrived(*table, key, None)?,
+        }
+    }
+    Ok(())
 }
 
-/// The key of a fold row: its day, or one constant key for the only row that there is.
-fn key_of(table: Table, json: &str) -> Result<String, Error> {
-    #[derive(serde::Deserialize)]
-    struct Key {
-        day: Option<String>,
-        user_id: Option<String>,
-    }
-    let key: Key = serde_json::from_str(json).map_err(|_| Error::Internal("a checked row has no key"))?;
-    match table {
-        Table::DailyActivity => key.day,
-        _ => key.user_id,
-    }
-    .ok_or(Error::Internal("a checked row has no key"))
-}
-
-/// Lets the arrived rows count, and with them every acknowledged mutation; says whether anything changed.
-fn promote(rows: Rows<'_>) -> Result<bool, Error> {
+/// Lets the arrived rows count, and with them every acknowledged mutation.
+fn promote(rows: Rows<'_>, moved: &mut Moved) -> Result<(), Error> {
     let refilled = rows.meta(Meta::Refilling)?.is_some();
     if refilled {
         rows.clear_confirmed()?;
+        moved.registers.extend(rows.sweep_registers()?);
+        rows.clear_refilled()?;
         rows.clear_meta(Meta::Refilling)?;
     }
     let arrived = rows.confirm_arrived()?;
+    moved.registers.extend(rows.register_rows_in(MutationState::Acknowledged)?);
     let reflected = rows.move_all(MutationState::Acknowledged, MutationState::Reflected)? > 0;
-    Ok(refilled || arrived || reflected)
+    moved.folds |= refilled || arrived || reflected;
+    Ok(())
 }
 
 fn cursor(rows: Rows<'_>) -> Result<Option<Cursor>, Error> {

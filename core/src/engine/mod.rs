@@ -4,36 +4,29 @@
 //! transaction, and changes memory afterwards.
 
 mod exchange;
+mod page;
+mod record;
+mod registers;
+mod review;
 #[cfg(test)]
 mod tests;
 mod visible;
+mod watch;
 
 use uuid::Uuid;
 
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::model::{
-    ActivityDay, ClientId, Hlc, LocalDate, Mutation, MutationId, Now, Op, Progress, SessionInput, Status,
-    Table, Timestamp, UnixMillis, UserId,
+    ActivityDay, ApiKeys, ClientId, Export, ExportKey, ExportPage, ExportQuery, ExportStatus, LocalDate,
+    MutationId, Now, Progress, Status, Table, Timestamp, UnixMillis, UserId,
 };
-use crate::store::{Location, MIRROR_VERSION, Meta, NewMutation, Rows, Store};
+use crate::store::{Location, MIRROR_VERSION, Meta, Rows, Store};
 use crate::sync::{Due, Schedule, Signal};
 
 pub use exchange::{Applied, Outgoing, Ticket};
-
-/// A local write.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Change {
-    /// A completed session.
-    RecordSession(SessionInput),
-}
-
-impl From<SessionInput> for Change {
-    fn from(input: SessionInput) -> Change {
-        Change::RecordSession(input)
-    }
-}
+pub use record::Change;
+pub use watch::Subscription;
 
 /// A write that is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -56,6 +49,7 @@ pub struct Engine {
     /// Mutations of one request at most; halved when a server finds that too many.
     batch_limit: usize,
     next_ticket: u64,
+    watchers: watch::Watchers,
 }
 
 impl std::fmt::Debug for Engine {
@@ -87,37 +81,7 @@ impl Engine {
             in_flight: None,
             batch_limit: exchange::MAX_BATCH,
             next_ticket: 0,
-        })
-    }
-
-    /// Records a change. When this returns, the change survives a crash of the program and of the machine.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] (nothing was written) and the storage errors (the write was refused whole).
-    pub fn mutate(&mut self, change: Change, now: Now) -> Result<Recorded, Error> {
-        let Change::RecordSession(input) = change;
-        let id = match input.id {
-            Some(id) => id,
-            None => MutationId::make(now.unix_ms, self.entropy.as_mut())?,
-        };
-        let session = input.complete(id, now)?;
-        let user_id = self.user_id;
-        self.store.write(|rows| {
-            if rows.mutation_state(id)?.is_none() {
-                let hlc = tick(rows, now.unix_ms)?;
-                let mutation = Mutation {
-                    id,
-                    hlc,
-                    table: Table::Sessions,
-                    op: Op::Insert,
-                    key: id.to_string(),
-                    values: serde_json::value::to_raw_value(&session)
-                        .map_err(|_| Error::Internal("a session is not JSON"))?,
-                };
-                rows.insert_mutation(&NewMutation { mutation: &mutation, recorded: now.unix_ms })?;
-                visible::count(rows, user_id, &(&session).into())?;
-            }
-            Ok(Recorded { id, pending: rows.count_pending()? })
+            watchers: watch::Watchers::default(),
         })
     }
 
@@ -139,6 +103,43 @@ impl Engine {
             return Err(Error::invalid("from", "is after to"));
         }
         self.store.read().activity(from, to)
+    }
+
+    /// A page of exports, newest first.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a page size outside 1 to 500, and the storage errors.
+    pub fn exports(&self, query: &ExportQuery) -> Result<ExportPage, Error> {
+        let limit = query.page_rows()?;
+        let status = query.status.map(ExportStatus::name);
+        let after = query.after.as_ref().map(|key| (key.created_at.to_string(), key.id.to_string()));
+        let after = after.as_ref().map(|(at, id)| (at.as_str(), id.as_str()));
+        // One more than asked for tells whether there is a next page.
+        let found = self.store.read().exports(status, query.export_type.as_deref(), after, limit + 1)?;
+        let is_last = found.len() <= limit as usize;
+        let exports: Vec<Export> =
+            found.into_iter().take(limit as usize).map(read_row).collect::<Result<_, _>>()?;
+        let next = exports.last().filter(|_| !is_last);
+        let next = next.map(|last| ExportKey { created_at: last.created_at, id: last.id });
+        Ok(ExportPage { exports, next })
+    }
+
+    /// One export; `None` when this mirror has none with this id.
+    ///
+    /// # Errors
+    /// The storage errors.
+    pub fn export(&self, id: MutationId) -> Result<Option<Export>, Error> {
+        let row = self.store.read().register(Table::ExportHistory, &id.to_string())?;
+        row.map(|row| read_row(row.values)).transpose()
+    }
+
+    /// The sealed API keys.
+    ///
+    /// # Errors
+    /// The storage errors.
+    pub fn api_keys(&self) -> Result<ApiKeys, Error> {
+        let row = self.store.read().register(Table::UserApiKeys, &self.user_id.to_string())?;
+        row.map_or_else(|| Ok(ApiKeys::default()), |row| read_row(row.values))
     }
 
     /// How the engine is doing.
@@ -212,6 +213,14 @@ impl Engine {
     }
 }
 
+/// Reads a row that was checked before it was kept.
+fn read_row<T: serde::de::DeserializeOwned>(
+    values: serde_json::Map<String, serde_json::Value>,
+) -> Result<T, Error> {
+    serde_json::from_value(values.into())
+        .map_err(|_| Error::Internal("the mirror holds a row that it cannot read"))
+}
+
 /// Makes a new file this user's, or checks that it is; returns the installation's id.
 fn claim(rows: Rows<'_>, user_id: UserId, entropy: &mut dyn Entropy) -> Result<ClientId, Error> {
     match rows.meta(Meta::UserId)? {
@@ -226,12 +235,4 @@ fn claim(rows: Rows<'_>, user_id: UserId, entropy: &mut dyn Entropy) -> Result<C
     let made = ClientId::make(entropy)?;
     rows.set_meta(Meta::ClientId, &made.to_string())?;
     Ok(made)
-}
-
-/// The next hybrid logical clock, kept in the same transaction as the mutation that carries it.
-fn tick(rows: Rows<'_>, now: UnixMillis) -> Result<Hlc, Error> {
-    let last = rows.meta(Meta::Hlc)?.and_then(|text| text.parse().ok()).unwrap_or(Hlc::ZERO);
-    let next = last.tick(now);
-    rows.set_meta(Meta::Hlc, &next.to_string())?;
-    Ok(next)
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::error::Error;
 use crate::merge::{Fact, Fold, Streaks, count_fact};
-use crate::model::{ActivityDay, Mutation, Progress, Session, Table, UserId};
+use crate::model::{ActivityDay, Event, Mutation, Progress, Session, Table, UserId};
 use crate::store::{Rows, ServerColumns};
 
 /// Adds one new fact to the visible rows: a constant number of rows, however long the queue is.
@@ -44,7 +44,7 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId) -> Result<(), Error> {
         fold.days.insert(day.day, day);
     }
     let facts = rows
-        .unreflected_mutations()?
+        .unreflected_facts()?
         .iter()
         .map(|queued| fact_of(&queued.mutation))
         .collect::<Result<Vec<_>, _>>()?;
@@ -62,21 +62,26 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId) -> Result<(), Error> {
     }
 }
 
-/// Whether a row of the server can be kept: it must read back as what the visible rows are made of.
-pub(super) fn is_readable(table: Table, json: &str, user_id: UserId) -> bool {
+/// The key of a fold row, when the row can be kept: it must read back as what the visible rows are made of, and be
+/// this user's.
+pub(super) fn key_of(table: Table, json: &str, user_id: UserId) -> Option<String> {
     match table {
         Table::UserProgress => {
-            serde_json::from_str::<Progress>(json).is_ok_and(|row| row.user_id == user_id)
-                && serde_json::from_str::<ServerColumns>(json).is_ok()
+            let progress: Progress = serde_json::from_str(json).ok()?;
+            serde_json::from_str::<ServerColumns>(json).ok()?;
+            (progress.user_id == user_id).then(|| user_id.to_string())
         }
-        Table::DailyActivity => serde_json::from_str::<ActivityDay>(json).is_ok(),
-        Table::Sessions => true,
+        Table::DailyActivity => Some(serde_json::from_str::<ActivityDay>(json).ok()?.day.to_string()),
+        _ => None,
     }
 }
 
 fn fact_of(mutation: &Mutation) -> Result<Fact, Error> {
-    let session: Session = parse_kept(mutation.values.get())?;
-    Ok(Fact::from(&session))
+    let json = mutation.values.get();
+    Ok(match mutation.table {
+        Table::ProgressEvents => Fact::from(&parse_kept::<Event>(json)?),
+        _ => Fact::from(&parse_kept::<Session>(json)?),
+    })
 }
 
 /// Parses what was checked before it was kept.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::merge::Streaks;
-use crate::model::{ActivityDay, LocalDate, Progress, Session, Timestamp, UserId};
+use crate::model::{ActivityDay, Event, LocalDate, Progress, Session, Timestamp, UserId};
 
 /// What kind of fact it is: only a session counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,25 @@ impl Fact {
             learning_words: 0,
             new_words: 0,
             achievements: BTreeMap::new(),
+        }
+    }
+}
+
+impl From<&Event> for Fact {
+    fn from(event: &Event) -> Fact {
+        Fact {
+            descriptions: event.descriptions.into(),
+            images: event.images.into(),
+            questions_answered: event.questions_answered.into(),
+            questions_correct: event.questions_correct.into(),
+            vocabulary_learned: event.vocabulary_learned.into(),
+            minutes: event.minutes.into(),
+            points: event.points.into(),
+            mastered_words: event.mastered_words.into(),
+            learning_words: event.learning_words.into(),
+            new_words: event.new_words.into(),
+            achievements: event.achievements.clone(),
+            ..Fact::empty(FactKind::Award, event.occurred_at, event.local_date)
         }
     }
 }

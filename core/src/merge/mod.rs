@@ -2,10 +2,12 @@
 //! no clock. The triggers in `migrations/` compute the same, and a test compares them column by column.
 
 mod fold;
+mod register;
 mod rules;
 mod streak;
 
 pub(crate) use fold::count_fact;
 pub use fold::{Fact, FactKind, Fold};
+pub(crate) use register::overlay;
 pub use rules::{Rule, rule_of};
 pub use streak::Streaks;

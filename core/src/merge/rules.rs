@@ -12,6 +12,10 @@ pub enum Rule {
     Fold,
     /// A map that only grows; of two times for one key the earlier wins.
     Union,
+    /// The last writer wins, by hybrid logical clock, column by column.
+    Register,
+    /// Set when the row is made, never changed.
+    Once,
     /// Set by the server, taken as it comes.
     Server,
 }
@@ -19,7 +23,30 @@ pub enum Rule {
 /// The rule of a column; `None` for a column that this version does not know.
 pub fn rule_of(table: Table, column: &str) -> Option<Rule> {
     match table {
-        Table::Sessions => Some(Rule::Event),
+        Table::Sessions | Table::ProgressEvents => Some(Rule::Event),
+        Table::ExportHistory => match column {
+            "id" | "user_id" | "export_type" | "export_format" | "filters" | "created_at" => Some(Rule::Once),
+            "status"
+            | "records_count"
+            | "file_size_bytes"
+            | "file_url"
+            | "data"
+            | "error_message"
+            | "retry_count"
+            | "started_at"
+            | "completed_at"
+            | "processing_time_seconds"
+            | "expires_at" => Some(Rule::Register),
+            "updated_at" => Some(Rule::Server),
+            _ => None,
+        },
+        Table::UserApiKeys => match column {
+            "openai_api_key" | "unsplash_api_key" | "anthropic_api_key" | "last_validated_at" => {
+                Some(Rule::Register)
+            }
+            "id" | "user_id" | "created_at" | "updated_at" => Some(Rule::Server),
+            _ => None,
+        },
         Table::UserProgress => match column {
             "id" | "user_id" | "created_at" | "updated_at" => Some(Rule::Server),
             "achievements" => Some(Rule::Union),

@@ -13,20 +13,31 @@ macro_rules! redacted_debug {
 pub(crate) use redacted_debug;
 
 mod activity;
+mod api_key;
+mod event;
+mod export;
 mod hlc;
 mod ids;
 mod mutation;
 mod progress;
+mod queue_view;
+mod register;
 mod session;
 mod status;
 mod time;
 
 pub use activity::ActivityDay;
+pub use api_key::{ApiKeys, KeyEnvelope, Provider};
+pub(crate) use event::Event;
+pub use event::EventInput;
+pub use export::{Export, ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus};
 pub use hlc::Hlc;
 pub use ids::{ClientId, MutationId, UserId};
-pub use mutation::Table;
-pub(crate) use mutation::{Mutation, MutationState, Op, QueuedMutation};
+pub(crate) use mutation::{Mutation, MutationState, QueuedMutation, TableKind};
+pub use mutation::{Op, Table};
 pub use progress::Progress;
+pub use queue_view::{MutationView, Refusal};
+pub(crate) use register::{Clocks, RegisterRow, RegisterWrite, Stamp};
 pub use session::{Session, SessionInput};
 pub use status::{Connection, Status, StatusError};
 pub use time::{LocalDate, Now, Timestamp, UnixMillis};

@@ -13,46 +13,88 @@ use crate::model::{Hlc, MutationId};
 pub enum Table {
     /// The app's sessions (pushed, never pulled).
     Sessions,
+    /// Awards that belong to no session (pushed, never pulled).
+    ProgressEvents,
     /// One row per user.
     UserProgress,
     /// One row per user and local day.
     DailyActivity,
+    /// Exports that the learner asked for.
+    ExportHistory,
+    /// Sealed API keys, one row per user.
+    UserApiKeys,
+}
+
+/// How a table's rows come to be, which decides how what the server sends is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableKind {
+    /// Rows are facts: pushed, never mirrored.
+    Events,
+    /// Rows are computed from facts.
+    Fold,
+    /// Rows are written column by column, the last writer wins.
+    Registers,
 }
 
 impl Table {
+    const ALL: [Table; 6] = [
+        Table::Sessions,
+        Table::ProgressEvents,
+        Table::UserProgress,
+        Table::DailyActivity,
+        Table::ExportHistory,
+        Table::UserApiKeys,
+    ];
+
     /// The name on the wire and in SQL.
     pub fn name(self) -> &'static str {
         match self {
             Table::Sessions => "sessions",
+            Table::ProgressEvents => "progress_events",
             Table::UserProgress => "user_progress",
             Table::DailyActivity => "daily_activity",
+            Table::ExportHistory => "export_history",
+            Table::UserApiKeys => "user_api_keys",
         }
     }
 
     /// The table of a name; `None` for one that this version does not know.
     pub fn from_name(name: &str) -> Option<Table> {
-        [Table::Sessions, Table::UserProgress, Table::DailyActivity].into_iter().find(|t| t.name() == name)
+        Table::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    pub(crate) fn kind(self) -> TableKind {
+        match self {
+            Table::Sessions | Table::ProgressEvents => TableKind::Events,
+            Table::UserProgress | Table::DailyActivity => TableKind::Fold,
+            Table::ExportHistory | Table::UserApiKeys => TableKind::Registers,
+        }
     }
 }
 
 /// What a mutation does to its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Op {
+#[non_exhaustive]
+pub enum Op {
     /// Adds an event or a row; the same id again changes nothing.
     Insert,
+    /// Sets register columns; for each column the last writer wins.
+    Merge,
 }
 
 impl Op {
     /// The name on the wire and in the mirror.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Op::Insert => "insert",
+            Op::Merge => "merge",
         }
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Op> {
-        (name == "insert").then_some(Op::Insert)
+        [Op::Insert, Op::Merge].into_iter().find(|op| op.name() == name)
     }
 }
 

@@ -4,16 +4,17 @@ mod batch;
 
 pub(crate) use batch::{BatchLimits, take_prefix};
 
-use crate::model::MutationState;
+use crate::model::{MutationState, TableKind};
 
 /// The state of a mutation that the server accepted, now or before.
-pub(crate) fn after_acceptance(state: MutationState) -> MutationState {
-    match state {
-        MutationState::Pending | MutationState::InDoubt => MutationState::Acknowledged,
-        // Its effect never left the confirmed rows: they still are the ones from before the server was set back.
-        MutationState::Resend => MutationState::Reflected,
+pub(crate) fn after_acceptance(state: MutationState, kind: TableKind) -> MutationState {
+    match (state, kind) {
+        (MutationState::Pending | MutationState::InDoubt, _) => MutationState::Acknowledged,
+        // Its effect never left the confirmed fold rows: they still are the ones from before the server was set back.
+        (MutationState::Resend, TableKind::Events | TableKind::Fold) => MutationState::Reflected,
+        (MutationState::Resend, TableKind::Registers) => MutationState::Acknowledged,
         // A late repetition; rejected ones keep their place until the app decides.
-        settled => settled,
+        (settled, _) => settled,
     }
 }
 

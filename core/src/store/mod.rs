@@ -3,10 +3,13 @@
 //! It keeps rows and takes no decision: what a state becomes is in `queue`, what a row becomes in `merge`.
 
 mod confirmed;
+mod journal;
 mod meta;
 mod mutations;
 mod open;
 mod progress;
+mod registers;
+mod review;
 
 use std::path::PathBuf;
 
@@ -14,10 +17,12 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::error::Error;
 
+pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
 pub(crate) use mutations::NewMutation;
 pub use open::MIRROR_VERSION;
 pub(crate) use progress::ServerColumns;
+pub(crate) use registers::fits;
 
 /// Where a mirror lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +64,13 @@ impl Store {
         let value = work(Rows { connection: &transaction })?;
         transaction.commit()?;
         Ok(value)
+    }
+
+    /// How many rows a table has, for tests.
+    #[cfg(test)]
+    pub(crate) fn count_rows(&self, table: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        self.connection.query_row(&sql, [], |row| row.get(0)).unwrap()
     }
 
     /// Closes the file.

@@ -4,7 +4,9 @@ use rusqlite::{OptionalExtension, Row, params};
 use serde_json::value::RawValue;
 
 use crate::error::Error;
-use crate::model::{Mutation, MutationId, MutationState, Op, QueuedMutation, Table, UnixMillis};
+use crate::model::{
+    Mutation, MutationId, MutationState, Op, QueuedMutation, RegisterWrite, Stamp, Table, UnixMillis,
+};
 use crate::store::{Rows, stored};
 
 /// A mutation to be kept.
@@ -12,6 +14,14 @@ use crate::store::{Rows, stored};
 pub(crate) struct NewMutation<'a> {
     pub(crate) mutation: &'a Mutation,
     pub(crate) recorded: UnixMillis,
+}
+
+/// Where a mutation stands, and which row it concerns.
+#[derive(Clone, Debug)]
+pub(crate) struct SentMutation {
+    pub(crate) state: MutationState,
+    pub(crate) table: Table,
+    pub(crate) key: String,
 }
 
 impl Rows<'_> {
@@ -31,11 +41,63 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// The state of a mutation; `None` when this mirror never had it, or no longer keeps it.
-    pub(crate) fn mutation_state(self, id: MutationId) -> Result<Option<MutationState>, Error> {
-        let mut statement = self.connection.prepare_cached("SELECT state FROM mutations WHERE id = ?1")?;
-        let name: Option<String> = statement.query_row([id.to_string()], |row| row.get(0)).optional()?;
-        name.map(|name| stored(MutationState::from_name(&name))).transpose()
+    /// Where a mutation stands; `None` when this mirror never had it, or no longer keeps it.
+    pub(crate) fn sent_mutation(self, id: MutationId) -> Result<Option<SentMutation>, Error> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT state, table_name, row_key FROM mutations WHERE id = ?1")?;
+        let found: Option<(String, String, String)> = statement
+            .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((state, table, key)) = found else { return Ok(None) };
+        Ok(Some(SentMutation {
+            state: stored(MutationState::from_name(&state))?,
+            table: stored(Table::from_name(&table))?,
+            key,
+        }))
+    }
+
+    /// The writes that lie on a register row, oldest first. Those to be sent again are among them: a register does not
+    /// mind a repetition, and the server may have lost them.
+    pub(crate) fn writes_on(
+        self,
+        table: Table,
+        key: &str,
+        client: &str,
+    ) -> Result<Vec<RegisterWrite>, Error> {
+        let sql = "SELECT id, hlc, table_name, op, row_key, value_json, state FROM mutations
+                   WHERE table_name = ?1 AND row_key = ?2 AND table_name IN ('export_history', 'user_api_keys')
+                     AND state IN ('pending', 'in_doubt', 'acknowledged', 'resend') ORDER BY seq";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([table.name(), key])?;
+        let mut writes = Vec::new();
+        while let Some(row) = rows.next()? {
+            let mutation = read(row)?.mutation;
+            writes.push(RegisterWrite {
+                op: mutation.op,
+                stamp: Stamp(mutation.hlc, client.to_owned()),
+                values: stored(serde_json::from_str(mutation.values.get()).ok())?,
+            });
+        }
+        Ok(writes)
+    }
+
+    /// The register rows that mutations of one state concern.
+    pub(crate) fn register_rows_in(self, state: MutationState) -> Result<Vec<(Table, String)>, Error> {
+        // The state stands in the text, not in a parameter: only so can SQLite use a partial index.
+        let sql = format!(
+            "SELECT DISTINCT table_name, row_key FROM mutations
+             WHERE state = '{}' AND table_name IN ('export_history', 'user_api_keys')",
+            state.name()
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (name, key): (String, String) = (row.get(0)?, row.get(1)?);
+            found.push((stored(Table::from_name(&name))?, key));
+        }
+        Ok(found)
     }
 
     /// The oldest mutations to be sent.
@@ -47,11 +109,12 @@ impl Rows<'_> {
         )
     }
 
-    /// What the visible rows add to the confirmed ones, oldest first.
-    pub(crate) fn unreflected_mutations(self) -> Result<Vec<QueuedMutation>, Error> {
+    /// The facts that the visible rows add to the confirmed ones, oldest first.
+    pub(crate) fn unreflected_facts(self) -> Result<Vec<QueuedMutation>, Error> {
         self.mutations(
             "SELECT id, hlc, table_name, op, row_key, value_json, state FROM mutations
-             WHERE state IN ('pending', 'in_doubt', 'acknowledged') ORDER BY seq LIMIT ?1",
+             WHERE state IN ('pending', 'in_doubt', 'acknowledged') AND table_name IN ('sessions', 'progress_events')
+             ORDER BY seq LIMIT ?1",
             i64::MAX as usize,
         )
     }
@@ -96,8 +159,8 @@ impl Rows<'_> {
 
     /// Moves every mutation of one state to another.
     pub(crate) fn move_all(self, from: MutationState, to: MutationState) -> Result<usize, Error> {
-        let sql = "UPDATE mutations SET state = ?2 WHERE state = ?1";
-        Ok(self.connection.prepare_cached(sql)?.execute([from.name(), to.name()])?)
+        let sql = format!("UPDATE mutations SET state = '{}' WHERE state = '{}'", to.name(), from.name());
+        Ok(self.connection.prepare_cached(&sql)?.execute([])?)
     }
 
     pub(crate) fn count_pending(self) -> Result<u32, Error> {

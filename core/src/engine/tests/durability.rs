@@ -75,7 +75,7 @@ fn acknowledged_mutations_are_kept_for_thirty_days() {
         let outgoing = engine.next_request(now).unwrap().unwrap();
         let answer = server.take(&outgoing.request);
         engine.apply_response(outgoing.ticket, Ok(answer), now).unwrap();
-        assert_eq!(engine.store.read().mutation_state(id).unwrap(), kept, "day {day}");
+        assert_eq!(engine.store.read().sent_mutation(id).unwrap().map(|sent| sent.state), kept, "day {day}");
     }
     assert_eq!(totals(&engine), (1, 10));
 }

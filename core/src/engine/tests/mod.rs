@@ -4,6 +4,8 @@
 
 mod conversation;
 mod durability;
+mod registers;
+mod review;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,6 +13,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{json, value::to_raw_value};
 
 use super::*;
+use crate::model::SessionInput;
 use crate::sync::Failure;
 use crate::wire::{Cursor, MutationResult, ResultStatus, SyncAnswer, SyncRequest, WireRow};
 

@@ -28,8 +28,11 @@ CREATE TABLE mutations (
 CREATE INDEX mutations_open ON mutations (seq) WHERE state IN ('pending', 'in_doubt', 'resend');
 CREATE INDEX mutations_unreflected ON mutations (seq) WHERE state IN ('pending', 'in_doubt', 'acknowledged');
 CREATE INDEX mutations_uncertain ON mutations (seq) WHERE state IN ('in_doubt', 'resend');
+CREATE INDEX mutations_acknowledged ON mutations (seq) WHERE state = 'acknowledged';
 CREATE INDEX mutations_rejected ON mutations (seq) WHERE state = 'rejected';
 CREATE INDEX mutations_kept ON mutations (settled_ms) WHERE state = 'reflected';
+CREATE INDEX mutations_of_registers ON mutations (table_name, row_key, seq)
+  WHERE table_name IN ('export_history', 'user_api_keys');
 
 -- Confirmed fold rows, as the server last sent them, once it is certain which mutations they contain.
 CREATE TABLE confirmed_rows (
@@ -86,3 +89,67 @@ CREATE TABLE daily_activity (
   words     INTEGER NOT NULL,  -- words learned
   points    INTEGER NOT NULL   -- points
 ) STRICT, WITHOUT ROWID;
+
+-- Exports: visible rows. Confirmed row plus unreflected mutations where there are any (see shadow_rows).
+CREATE TABLE export_history (
+  id                      TEXT PRIMARY KEY,  -- UUIDv7
+  export_type             TEXT NOT NULL,     -- what is exported
+  export_format           TEXT NOT NULL,     -- file format
+  status                  TEXT NOT NULL,     -- pending | processing | completed | failed | expired
+  records_count           INTEGER,           -- rows exported
+  file_size_bytes         INTEGER,           -- bytes
+  file_url                TEXT,
+  filters                 TEXT,              -- JSON
+  data                    TEXT,              -- JSON
+  error_message           TEXT,
+  retry_count             INTEGER,           -- attempts beyond the first
+  started_at              TEXT,
+  completed_at            TEXT,
+  processing_time_seconds INTEGER,           -- seconds
+  expires_at              TEXT,
+  created_at              TEXT NOT NULL,
+  updated_at              TEXT,              -- server's clock; NULL before the first sync
+  clocks                  TEXT NOT NULL      -- JSON object: register column -> [hybrid logical clock, client id]
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX export_history_newest ON export_history (created_at DESC, id DESC);
+
+-- Sealed API keys: visible row. Envelopes only; a plain key never comes here.
+CREATE TABLE user_api_keys (
+  user_id           TEXT PRIMARY KEY,
+  id                TEXT,                    -- the server's row id; NULL before the first sync
+  openai_api_key    TEXT,                    -- envelope
+  unsplash_api_key  TEXT,                    -- envelope
+  anthropic_api_key TEXT,                    -- envelope
+  last_validated_at TEXT,
+  created_at        TEXT,
+  updated_at        TEXT,
+  clocks            TEXT NOT NULL            -- JSON object: register column -> [hybrid logical clock, client id]
+) STRICT, WITHOUT ROWID;
+
+-- What the server has of a register row while unreflected mutations lie on it. Exists exactly as long as they do.
+CREATE TABLE shadow_rows (
+  table_name TEXT NOT NULL,                  -- export_history | user_api_keys
+  row_key    TEXT NOT NULL,
+  value_json TEXT,                           -- all columns, a JSON object; NULL: the server has no such row
+  clock_json TEXT NOT NULL,                  -- as `clocks` above
+  PRIMARY KEY (table_name, row_key)
+) STRICT, WITHOUT ROWID;
+
+-- Register rows that have come while everything is pulled anew; what has not come by the end is gone.
+CREATE TABLE refilled_rows (
+  table_name TEXT NOT NULL,
+  row_key    TEXT NOT NULL,
+  PRIMARY KEY (table_name, row_key)
+) STRICT, WITHOUT ROWID;
+
+-- The last syncs, for support. Codes and counts only.
+CREATE TABLE journal (
+  seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+  at_ms    INTEGER NOT NULL,                 -- when the answer or the failure came, device's clock
+  code     TEXT NOT NULL,                    -- ok, or the failure's code
+  pushed   INTEGER NOT NULL,                 -- mutations acknowledged
+  rejected INTEGER NOT NULL,                 -- mutations refused
+  pulled   INTEGER NOT NULL,                 -- rows received
+  pending  INTEGER NOT NULL                  -- mutations still waiting
+) STRICT;

@@ -1,0 +1,86 @@
+//! A server's answer, read and checked as a whole: it is applied completely or not at all.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::engine::visible;
+use crate::model::{Clocks, Hlc, MutationId, RegisterRow, Table, TableKind, UserId};
+use crate::store::fits;
+use crate::wire::{PROTOCOL, SyncAnswer, WireRow};
+
+/// A fold row: its key and JSON as sent.
+pub(super) struct FoldRow<'a> {
+    pub(super) table: Table,
+    pub(super) key: String,
+    pub(super) json: &'a str,
+}
+
+/// The rows of an answer that this version mirrors.
+#[derive(Default)]
+pub(super) struct Page<'a> {
+    pub(super) folds: Vec<FoldRow<'a>>,
+    pub(super) registers: Vec<(Table, String, RegisterRow)>,
+    pub(super) deleted: Vec<(Table, &'a str)>,
+    /// The greatest register clock in it.
+    pub(super) greatest_clock: Option<Hlc>,
+}
+
+impl<'a> Page<'a> {
+    /// Reads an answer. `None` when any part of it cannot be kept, is another user's, or leaves a mutation that was
+    /// sent without its result: the client would send it again and again without a pause.
+    pub(super) fn read(answer: &'a SyncAnswer, sent: &[MutationId], user_id: UserId) -> Option<Page<'a>> {
+        let answered: HashSet<MutationId> = answer.results.iter().map(|result| result.id).collect();
+        let sound = answer.protocol == PROTOCOL
+            && answer.cursor.version >= 0
+            && sent.iter().all(|id| answered.contains(id));
+        if !sound {
+            return None;
+        }
+        let mut page = Page::default();
+        for (name, rows) in &answer.rows {
+            let Some(table) = Table::from_name(name) else { continue };
+            for row in rows {
+                page.add(table, row, user_id)?;
+            }
+        }
+        for (name, keys) in &answer.deleted {
+            if let Some(table) = Table::from_name(name).filter(|table| table.kind() != TableKind::Events) {
+                page.deleted.extend(keys.iter().map(|key| (table, key.as_str())));
+            }
+        }
+        Some(page)
+    }
+
+    pub(super) fn rows(&self) -> u32 {
+        u32::try_from(self.folds.len() + self.registers.len() + self.deleted.len()).unwrap_or(u32::MAX)
+    }
+
+    fn add(&mut self, table: Table, row: &'a WireRow, user_id: UserId) -> Option<()> {
+        let json = row.values.get();
+        match table.kind() {
+            TableKind::Events => {}
+            TableKind::Fold => {
+                let key = visible::key_of(table, json, user_id)?;
+                self.folds.push(FoldRow { table, key, json });
+            }
+            TableKind::Registers => {
+                let values: Map<String, Value> = serde_json::from_str(json).ok()?;
+                let owner = values.get("user_id").and_then(Value::as_str);
+                let foreign = owner.is_some_and(|owner| owner != user_id.to_string());
+                if foreign || !fits(table, &values) {
+                    return None;
+                }
+                let key_column = if table == Table::UserApiKeys { "user_id" } else { "id" };
+                let key = values.get(key_column)?.as_str()?.to_owned();
+                let clocks =
+                    if row.hlc.is_null() { Clocks::default() } else { Clocks::deserialize(&row.hlc).ok()? };
+                let newest = clocks.values().map(|stamp| stamp.0).max();
+                self.greatest_clock = self.greatest_clock.max(newest);
+                self.registers.push((table, key, RegisterRow { values, clocks }));
+            }
+        }
+        Some(())
+    }
+}

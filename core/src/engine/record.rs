@@ -1,0 +1,192 @@
+//! From a change that an app asks for to a mutation in the queue and new visible rows, in one transaction.
+
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
+
+use crate::engine::{Engine, Recorded, registers, visible};
+use crate::error::Error;
+use crate::merge::Fact;
+use crate::model::{
+    EventInput, ExportChange, ExportInput, ExportStatus, Hlc, KeyEnvelope, Mutation, MutationId, Now, Op,
+    Provider, SessionInput, Table, TableKind, Timestamp, UnixMillis, UserId,
+};
+use crate::store::{Meta, NewMutation, Rows};
+
+/// A local write.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Change {
+    /// A completed session.
+    RecordSession(SessionInput),
+    /// An award that belongs to no session.
+    RecordEvent(EventInput),
+    /// A new export.
+    CreateExport(ExportInput),
+    /// What became of an export.
+    UpdateExport {
+        /// The export.
+        id: MutationId,
+        /// The columns to set.
+        change: ExportChange,
+    },
+    /// A sealed API key, in place of the provider's last one.
+    PutKey {
+        /// Whose API the key is for.
+        provider: Provider,
+        /// The sealed key.
+        envelope: KeyEnvelope,
+    },
+    /// A provider's key is to be gone, everywhere.
+    DeleteKey {
+        /// Whose API the key is for.
+        provider: Provider,
+    },
+    /// The providers accepted the keys at this time.
+    KeysValidated {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl From<SessionInput> for Change {
+    fn from(input: SessionInput) -> Change {
+        Change::RecordSession(input)
+    }
+}
+
+impl From<EventInput> for Change {
+    fn from(input: EventInput) -> Change {
+        Change::RecordEvent(input)
+    }
+}
+
+/// What is to be queued, and what it adds to progress.
+struct Plan {
+    table: Table,
+    op: Op,
+    key: String,
+    values: Box<RawValue>,
+    fact: Option<Fact>,
+}
+
+impl Change {
+    /// The id that the caller gave.
+    fn given_id(&self) -> Option<MutationId> {
+        match self {
+            Change::RecordSession(input) => input.id,
+            Change::RecordEvent(input) => input.id,
+            Change::CreateExport(input) => input.id,
+            _ => None,
+        }
+    }
+
+    fn plan(self, id: MutationId, user_id: UserId, now: Now) -> Result<Plan, Error> {
+        match self {
+            Change::RecordSession(input) => {
+                let session = input.complete(id, now)?;
+                Ok(Plan { fact: Some(Fact::from(&session)), ..insert(Table::Sessions, id, &session)? })
+            }
+            Change::RecordEvent(input) => {
+                let event = input.complete(id, now)?;
+                Ok(Plan { fact: Some(Fact::from(&event)), ..insert(Table::ProgressEvents, id, &event)? })
+            }
+            Change::CreateExport(input) => {
+                input.check()?;
+                let values = json!({
+                    "id": id, "export_type": input.export_type, "export_format": input.export_format,
+                    "filters": input.filters, "status": ExportStatus::Pending, "created_at": now.timestamp(),
+                });
+                insert(Table::ExportHistory, id, &values)
+            }
+            Change::UpdateExport { id, change } => {
+                change.check()?;
+                merge(Table::ExportHistory, id.to_string(), &change)
+            }
+            Change::PutKey { provider, envelope } => keys(user_id, provider.column(), json!(envelope)),
+            Change::DeleteKey { provider } => keys(user_id, provider.column(), Value::Null),
+            Change::KeysValidated { at } => keys(user_id, "last_validated_at", json!(at)),
+        }
+    }
+}
+
+fn insert(table: Table, id: MutationId, values: &impl serde::Serialize) -> Result<Plan, Error> {
+    Ok(Plan { table, op: Op::Insert, key: id.to_string(), values: raw(values)?, fact: None })
+}
+
+fn merge(table: Table, key: String, values: &impl serde::Serialize) -> Result<Plan, Error> {
+    Ok(Plan { table, op: Op::Merge, key, values: raw(values)?, fact: None })
+}
+
+fn keys(user_id: UserId, column: &str, value: Value) -> Result<Plan, Error> {
+    let values: Map<String, Value> = [(column.to_owned(), value)].into_iter().collect();
+    merge(Table::UserApiKeys, user_id.to_string(), &values)
+}
+
+fn raw(values: &impl serde::Serialize) -> Result<Box<RawValue>, Error> {
+    to_raw_value(values).map_err(|_| Error::Internal("a change is not JSON"))
+}
+
+impl Engine {
+    /// Records a change. When this returns, the change survives a crash of the program and of the machine.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] (nothing was written) and the storage errors (the write was refused whole).
+    pub fn mutate(&mut self, change: Change, now: Now) -> Result<Recorded, Error> {
+        let id = match change.given_id() {
+            Some(id) => id,
+            None => MutationId::make(now.unix_ms, self.entropy.as_mut())?,
+        };
+        let plan = change.plan(id, self.user_id, now)?;
+        let (user_id, client) = (self.user_id, self.client_id.to_string());
+        let table = plan.table;
+        let (recorded, is_new) = self.store.write(|rows| {
+            let is_new = rows.sent_mutation(id)?.is_none();
+            if is_new {
+                carry_out(rows, user_id, &client, id, plan, now.unix_ms)?;
+            }
+            Ok((Recorded { id, pending: rows.count_pending()? }, is_new))
+        })?;
+        if is_new {
+            match table.kind() {
+                TableKind::Registers => self.announce(&[table]),
+                _ => self.announce(&[Table::UserProgress, Table::DailyActivity]),
+            }
+        }
+        Ok(recorded)
+    }
+}
+
+fn carry_out(
+    rows: Rows<'_>,
+    user_id: UserId,
+    client: &str,
+    id: MutationId,
+    plan: Plan,
+    now: UnixMillis,
+) -> Result<(), Error> {
+    let Plan { table, op, key, values, fact } = plan;
+    let is_register = table.kind() == TableKind::Registers;
+    if is_register {
+        if table == Table::ExportHistory && op == Op::Merge && rows.register(table, &key)?.is_none() {
+            return Err(Error::invalid("id", "there is no such export in this mirror"));
+        }
+        registers::keep_shadow(rows, table, &key)?;
+    }
+    let mutation = Mutation { id, hlc: tick(rows, now)?, table, op, key, values };
+    rows.insert_mutation(&NewMutation { mutation: &mutation, recorded: now })?;
+    if let Some(fact) = fact {
+        visible::count(rows, user_id, &fact)?;
+    }
+    if is_register {
+        registers::refresh(rows, table, &mutation.key, client)?;
+    }
+    Ok(())
+}
+
+/// The next hybrid logical clock, kept in the same transaction as the mutation that carries it.
+fn tick(rows: Rows<'_>, now: UnixMillis) -> Result<Hlc, Error> {
+    let last = rows.meta(Meta::Hlc)?.and_then(|text| text.parse().ok()).unwrap_or(Hlc::ZERO);
+    let next = last.tick(now);
+    rows.set_meta(Meta::Hlc, &next.to_string())?;
+    Ok(next)
+}

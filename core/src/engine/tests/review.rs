@@ -1,0 +1,102 @@
+//! Awards, what was refused and what people decide about it, who is told of changes, and what support may see.
+
+use super::*;
+use crate::model::{EventInput, ExportInput};
+
+#[test]
+fn an_award_counts_for_points_and_days_but_not_as_a_session() {
+    let mut engine = engine();
+    let award = EventInput {
+        points: 50,
+        new_words: 3,
+        learning_words: -1,
+        achievements: vec!["first_steps".to_owned()],
+        ..EventInput::default()
+    };
+    engine.mutate(award.into(), at(0)).unwrap();
+    let progress = engine.progress(at(0)).unwrap();
+    assert_eq!((progress.total_points, progress.total_sessions, progress.current_streak_days), (50, 0, 1));
+    assert_eq!((progress.new_words_count, progress.learning_words_count), (3, -1));
+    assert_eq!(progress.achievements["first_steps"], at(0).timestamp());
+    assert_eq!(progress.last_vocabulary_practice_at, Some(at(0).timestamp()));
+    assert_eq!(progress.last_qa_session_at, None);
+}
+
+fn refuse(engine: &mut Engine, id: MutationId) {
+    let mut server = Server { reject: vec![id], ..Server::default() };
+    let outgoing = send(engine);
+    let answer = server.take(&outgoing.request);
+    engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+}
+
+#[test]
+fn a_refused_mutation_can_be_seen_retried_and_discarded() {
+    let mut engine = engine();
+    let id = record(&mut engine, 42);
+    refuse(&mut engine, id);
+    let refused = engine.rejected().unwrap();
+    assert_eq!(refused[0].id, id);
+    assert_eq!(refused[0].values["duration_minutes"], 42);
+    assert_eq!(refused[0].refusal.as_ref().unwrap().code, "22023");
+    assert_eq!(totals(&engine), (0, 0));
+
+    assert!(engine.retry(id).unwrap());
+    assert_eq!(totals(&engine), (1, 42));
+    assert_eq!(engine.pending().unwrap()[0].id, id);
+    engine.signal(Signal::SyncNow, at(0));
+    refuse(&mut engine, id);
+
+    assert!(engine.discard(id).unwrap());
+    assert!(
+        engine.rejected().unwrap().is_empty() && !engine.discard(id).unwrap() && !engine.retry(id).unwrap()
+    );
+    assert_eq!(totals(&engine), (0, 0));
+}
+
+#[test]
+fn a_waiting_mutation_cannot_be_discarded() {
+    let mut engine = engine();
+    let id = record(&mut engine, 42);
+    assert!(!engine.discard(id).unwrap());
+    assert_eq!(engine.pending().unwrap().len(), 1);
+}
+
+#[test]
+fn a_subscriber_learns_of_each_changed_table_once() {
+    let mut engine = engine();
+    let slow = engine.subscribe();
+    record(&mut engine, 1);
+    record(&mut engine, 2);
+    let export =
+        ExportInput { export_type: "words".into(), export_format: "csv".into(), ..Default::default() };
+    engine.mutate(Change::CreateExport(export), at(0)).unwrap();
+    let changed = engine.take_changes(slow);
+    assert_eq!(changed, [Table::UserProgress, Table::DailyActivity, Table::ExportHistory]);
+    assert!(engine.take_changes(slow).is_empty());
+    engine.mutate(session(-1).into(), at(0)).unwrap_err();
+    assert!(engine.take_changes(slow).is_empty(), "nothing was committed");
+    engine.unsubscribe(slow);
+    record(&mut engine, 3);
+    assert!(engine.take_changes(slow).is_empty());
+}
+
+#[test]
+fn diagnostics_hold_the_last_syncs_and_nothing_of_the_learner() {
+    let mut engine = engine();
+    let mut input = session(98_765);
+    input.session_type = "private".to_owned();
+    let id = engine.mutate(input.into(), at(0)).unwrap().id;
+    for _ in 0..250 {
+        engine.signal(Signal::SyncNow, at(0));
+        let outgoing = send(&mut engine);
+        engine.apply_response(outgoing.ticket, Err(Failure::Offline), at(0)).unwrap();
+    }
+    engine.signal(Signal::SyncNow, at(0));
+    refuse(&mut engine, id);
+    let text = engine.diagnostics(at(0)).unwrap();
+    let parsed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let journal = parsed["journal"].as_array().unwrap();
+    assert_eq!(journal.len(), 200, "bounded");
+    assert_eq!((&journal[0]["code"], &journal[199]["rejected"]), (&json!("offline"), &json!(1)));
+    assert!(!text.contains("98765") && !text.contains("private") && !text.contains("duration"), "{text}");
+}

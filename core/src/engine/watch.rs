@@ -1,0 +1,58 @@
+//! Who is told of changes: after the commit, once per transaction, in order.
+//!
+//! A subscriber has no queue that could fill up: what it has not taken yet is merged. So a slow one delays nobody,
+//! bounds nothing but itself, and always learns of the final state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::Engine;
+use crate::model::Table;
+
+/// Names one subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subscription(u64);
+
+#[derive(Debug, Default)]
+pub(super) struct Watchers {
+    next: u64,
+    changed: BTreeMap<Subscription, BTreeSet<Table>>,
+}
+
+impl Watchers {
+    fn announce(&mut self, tables: &[Table]) {
+        for waiting in self.changed.values_mut() {
+            waiting.extend(tables);
+        }
+    }
+}
+
+impl Engine {
+    /// Begins to note which tables' visible rows change.
+    pub fn subscribe(&mut self) -> Subscription {
+        let subscription = Subscription(self.watchers.next);
+        self.watchers.next += 1;
+        self.watchers.changed.insert(subscription, BTreeSet::new());
+        subscription
+    }
+
+    /// What has changed since the last call, all changes merged; empty when nothing has.
+    pub fn take_changes(&mut self, subscription: Subscription) -> Vec<Table> {
+        self.watchers
+            .changed
+            .get_mut(&subscription)
+            .map(std::mem::take)
+            .unwrap_or_default()
+            .into_iter()
+            .collect()
+    }
+
+    /// Forgets a subscriber.
+    pub fn unsubscribe(&mut self, subscription: Subscription) {
+        self.watchers.changed.remove(&subscription);
+    }
+
+    /// To be called after the commit.
+    pub(super) fn announce(&mut self, tables: &[Table]) {
+        self.watchers.announce(tables);
+    }
+}

@@ -1,0 +1,178 @@
+//! An award that belongs to no session: what an app hands in, and the event it becomes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::model::{LocalDate, MutationId, Now, Timestamp};
+
+/// An award as an app hands it in. Everything is optional, but something must be awarded.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(from_wasm_abi))]
+#[serde(default, deny_unknown_fields)]
+pub struct EventInput {
+    /// The event's id, a UUID, for callers that may call twice: the same id again is a no-op. Made when absent.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub id: Option<MutationId>,
+    /// Default: now.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub occurred_at: Option<Timestamp>,
+    /// The learner's local day that it counts for. Default: the local day of `occurred_at`.
+    #[cfg_attr(feature = "tsify", tsify(optional))]
+    pub local_date: Option<LocalDate>,
+    /// Image descriptions, 0 to 1,000,000, as the six below.
+    pub descriptions: i32,
+    /// Images.
+    pub images: i32,
+    /// Questions answered.
+    pub questions_answered: i32,
+    /// Questions answered correctly; at most `questions_answered`.
+    pub questions_correct: i32,
+    /// Words learned.
+    pub vocabulary_learned: i32,
+    /// Minutes practised.
+    pub minutes: i32,
+    /// Points.
+    pub points: i32,
+    /// Change of the mastered words, -1,000,000 to 1,000,000, as the two below.
+    pub mastered_words: i32,
+    /// Change of the words being learned.
+    pub learning_words: i32,
+    /// Change of the new words.
+    pub new_words: i32,
+    /// Ids of achievements unlocked now, 1 to 100 characters each, at most 100.
+    pub achievements: Vec<String>,
+}
+
+/// An award as it is queued and sent: the columns of `marea.progress_events`.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) id: MutationId,
+    pub(crate) occurred_at: Timestamp,
+    pub(crate) local_date: LocalDate,
+    pub(crate) descriptions: i32,
+    pub(crate) images: i32,
+    pub(crate) questions_answered: i32,
+    pub(crate) questions_correct: i32,
+    pub(crate) vocabulary_learned: i32,
+    pub(crate) minutes: i32,
+    pub(crate) points: i32,
+    pub(crate) mastered_words: i32,
+    pub(crate) learning_words: i32,
+    pub(crate) new_words: i32,
+    pub(crate) achievements: BTreeMap<String, Timestamp>,
+}
+
+redacted_debug!(EventInput, Event);
+
+const MAX_COUNT: i32 = 1_000_000;
+const MAX_ACHIEVEMENTS: usize = 100;
+const MAX_ACHIEVEMENT_CHARS: usize = 100;
+
+impl EventInput {
+    /// Fills in the defaults and checks every range.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] names the field.
+    pub(crate) fn complete(self, id: MutationId, now: Now) -> Result<Event, Error> {
+        self.check()?;
+        let occurred_at = self.occurred_at.unwrap_or_else(|| now.timestamp());
+        Ok(Event {
+            id,
+            occurred_at,
+            local_date: self.local_date.unwrap_or_else(|| occurred_at.local_date(now.utc_offset_minutes)),
+            descriptions: self.descriptions,
+            images: self.images,
+            questions_answered: self.questions_answered,
+            questions_correct: self.questions_correct,
+            vocabulary_learned: self.vocabulary_learned,
+            minutes: self.minutes,
+            points: self.points,
+            mastered_words: self.mastered_words,
+            learning_words: self.learning_words,
+            new_words: self.new_words,
+            achievements: self.achievements.into_iter().map(|name| (name, occurred_at)).collect(),
+        })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        for (field, value, min) in [
+            ("descriptions", self.descriptions, 0),
+            ("images", self.images, 0),
+            ("questions_answered", self.questions_answered, 0),
+            ("questions_correct", self.questions_correct, 0),
+            ("vocabulary_learned", self.vocabulary_learned, 0),
+            ("minutes", self.minutes, 0),
+            ("points", self.points, 0),
+            ("mastered_words", self.mastered_words, -MAX_COUNT),
+            ("learning_words", self.learning_words, -MAX_COUNT),
+            ("new_words", self.new_words, -MAX_COUNT),
+        ] {
+            if !(min..=MAX_COUNT).contains(&value) {
+                return Err(Error::invalid(
+                    field,
+                    format!("must be a whole number from {min} to {MAX_COUNT}"),
+                ));
+            }
+        }
+        if self.questions_correct > self.questions_answered {
+            return Err(Error::invalid("questions_correct", "is greater than questions_answered"));
+        }
+        self.check_achievements()
+    }
+
+    fn check_achievements(&self) -> Result<(), Error> {
+        let well_named = |name: &String| {
+            (1..=MAX_ACHIEVEMENT_CHARS).contains(&name.chars().count()) && !name.contains('\0')
+        };
+        if self.achievements.len() > MAX_ACHIEVEMENTS || !self.achievements.iter().all(well_named) {
+            let allowed =
+                format!("at most {MAX_ACHIEVEMENTS}, each an id of 1 to {MAX_ACHIEVEMENT_CHARS} characters");
+            return Err(Error::invalid("achievements", allowed));
+        }
+        let nothing = *self
+            == Self {
+                id: self.id,
+                occurred_at: self.occurred_at,
+                local_date: self.local_date,
+                ..Self::default()
+            };
+        if nothing { Err(Error::invalid("event", "awards nothing; set at least one field")) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UnixMillis;
+
+    fn complete(input: EventInput) -> Result<Event, Error> {
+        let now = Now { unix_ms: UnixMillis(1_763_899_200_000), utc_offset_minutes: 0 };
+        input.complete(MutationId::from(uuid::Uuid::nil()), now)
+    }
+
+    #[test]
+    fn achievements_are_unlocked_when_the_event_occurred() {
+        let input = EventInput { achievements: vec!["first".to_owned()], ..EventInput::default() };
+        let event = complete(input).unwrap();
+        assert_eq!(event.achievements["first"], event.occurred_at);
+        assert_eq!(event.local_date.to_string(), "2025-11-23");
+    }
+
+    #[test]
+    fn every_refusal_names_its_field() {
+        for (field, input) in [
+            ("event", EventInput::default()),
+            ("points", EventInput { points: -1, ..EventInput::default() }),
+            ("new_words", EventInput { new_words: -1_000_001, ..EventInput::default() }),
+            ("questions_correct", EventInput { questions_correct: 1, ..EventInput::default() }),
+            ("achievements", EventInput { achievements: vec![String::new()], ..EventInput::default() }),
+        ] {
+            match complete(input) {
+                Err(Error::InvalidInput { field: named, .. }) => assert_eq!(named, field),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Register rows: the visible ones (`export_history`, `user_api_keys`) and the server's behind them (`shadow_rows`).
+
+use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
+use rusqlite::{OptionalExtension, Row, ToSql, params, params_from_iter};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::model::{RegisterRow, Table};
+use crate::store::{Rows, stored};
+
+/// How a column's JSON value is kept in SQLite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Integer,
+    /// Text on the wire, because a JavaScript number cannot hold it; an integer here.
+    BigInt,
+    Json,
+}
+
+/// A register table's columns, key first, `clocks` left out.
+struct Shape {
+    columns: &'static [(&'static str, Kind)],
+    put: &'static str,
+    get: &'static str,
+    delete: &'static str,
+    sweep: &'static str,
+}
+
+const EXPORTS: Shape = Shape {
+    columns: &[
+        ("id", Kind::Text),
+        ("export_type", Kind::Text),
+        ("export_format", Kind::Text),
+        ("status", Kind::Text),
+        ("records_count", Kind::Integer),
+        ("file_size_bytes", Kind::BigInt),
+        ("file_url", Kind::Text),
+        ("filters", Kind::Json),
+        ("data", Kind::Json),
+        ("error_message", Kind::Text),
+        ("retry_count", Kind::Integer),
+        ("started_at", Kind::Text),
+        ("completed_at", Kind::Text),
+        ("processing_time_seconds", Kind::Integer),
+        ("expires_at", Kind::Text),
+        ("created_at", Kind::Text),
+        ("updated_at", Kind::Text),
+    ],
+    put: "INSERT OR REPLACE INTO export_history (id, export_type, export_format, status, records_count,
+            file_size_bytes, file_url, filters, data, error_message, retry_count, started_at, completed_at,
+            processing_time_seconds, expires_at, created_at, updated_at, clocks)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+    get: "SELECT id, export_type, export_format, status, records_count, file_size_bytes, file_url, filters, data,
+            error_message, retry_count, started_at, completed_at, processing_time_seconds, expires_at, created_at,
+            updated_at, clocks
+          FROM export_history WHERE id = ?1",
+    delete: "DELETE FROM export_history WHERE id = ?1",
+    sweep: "DELETE FROM export_history
+            WHERE NOT EXISTS (SELECT 1 FROM refilled_rows WHERE table_name = 'export_history' AND row_key = id)
+              AND NOT EXISTS (SELECT 1 FROM shadow_rows WHERE table_name = 'export_history' AND row_key = id)",
+};
+
+const KEYS: Shape = Shape {
+    columns: &[
+        ("user_id", Kind::Text),
+        ("id", Kind::Text),
+        ("openai_api_key", Kind::Text),
+        ("unsplash_api_key", Kind::Text),
+        ("anthropic_api_key", Kind::Text),
+        ("last_validated_at", Kind::Text),
+        ("created_at", Kind::Text),
+        ("updated_at", Kind::Text),
+    ],
+    put: "INSERT OR REPLACE INTO user_api_keys (user_id, id, openai_api_key, unsplash_api_key, anthropic_api_key,
+            last_validated_at, created_at, updated_at, clocks)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    get: "SELECT user_id, id, openai_api_key, unsplash_api_key, anthropic_api_key, last_validated_at, created_at,
+            updated_at, clocks
+          FROM user_api_keys WHERE user_id = ?1",
+    delete: "DELETE FROM user_api_keys WHERE user_id = ?1",
+    sweep: "DELETE FROM user_api_keys
+            WHERE NOT EXISTS (SELECT 1 FROM refilled_rows WHERE table_name = 'user_api_keys' AND row_key = user_id)
+              AND NOT EXISTS (SELECT 1 FROM shadow_rows WHERE table_name = 'user_api_keys' AND row_key = user_id)",
+};
+
+/// The shape of a register table; others never get here.
+fn shape(table: Table) -> Result<&'static Shape, Error> {
+    match table {
+        Table::ExportHistory => Ok(&EXPORTS),
+        Table::UserApiKeys => Ok(&KEYS),
+        _ => Err(Error::Internal("a table without registers was asked for its registers")),
+    }
+}
+
+impl Kind {
+    /// The value for SQLite; `None` when the JSON does not fit the column.
+    fn bind(self, value: Option<&Value>) -> Option<ToSqlOutput<'_>> {
+        let owned = |value: SqlValue| ToSqlOutput::Owned(value);
+        match (self, value) {
+            (_, None | Some(Value::Null)) => Some(owned(SqlValue::Null)),
+            (Kind::Text, Some(Value::String(text))) => {
+                Some(ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())))
+            }
+            (Kind::Integer, Some(Value::Number(number))) => {
+                number.as_i64().map(|n| owned(SqlValue::Integer(n)))
+            }
+            (Kind::BigInt, Some(Value::String(text))) => {
+                text.parse().ok().map(|n| owned(SqlValue::Integer(n)))
+            }
+            (Kind::BigInt, Some(Value::Number(number))) => {
+                number.as_i64().map(|n| owned(SqlValue::Integer(n)))
+            }
+            (Kind::Json, Some(json)) => Some(owned(SqlValue::Text(json.to_string()))),
+            _ => None,
+        }
+    }
+
+    fn read(self, row: &Row<'_>, index: usize) -> Result<Value, Error> {
+        Ok(match (self, row.get_ref(index)?) {
+            (_, ValueRef::Null) => Value::Null,
+            (Kind::BigInt, ValueRef::Integer(number)) => Value::from(number.to_string()),
+            (_, ValueRef::Integer(number)) => Value::from(number),
+            (Kind::Json, ValueRef::Text(text)) => stored(serde_json::from_slice(text).ok())?,
+            (_, ValueRef::Text(text)) => Value::from(stored(std::str::from_utf8(text).ok())?),
+            _ => return Err(Error::Internal("the mirror holds a value that it cannot hold")),
+        })
+    }
+}
+
+/// Whether a row can be kept: every column that the mirror knows has a value that fits it.
+pub(crate) fn fits(table: Table, values: &Map<String, Value>) -> bool {
+    let required: &[&str] = match table {
+        Table::ExportHistory => &["id", "export_type", "export_format", "status", "created_at"],
+        _ => &["user_id"],
+    };
+    shape(table).is_ok_and(|shape| {
+        shape.columns.iter().all(|(name, kind)| kind.bind(values.get(*name)).is_some())
+            && required.iter().all(|name| values.get(*name).is_some_and(Value::is_string))
+    })
+}
+
+impl Rows<'_> {
+    /// Writes a visible row, or takes it away.
+    pub(crate) fn put_register(
+        self,
+        table: Table,
+        key: &str,
+        row: Option<&RegisterRow>,
+    ) -> Result<(), Error> {
+        let shape = shape(table)?;
+        let Some(row) = row else {
+            self.connection.prepare_cached(shape.delete)?.execute([key])?;
+            return Ok(());
+        };
+        let clocks = ToSqlOutput::Owned(SqlValue::Text(stored(serde_json::to_string(&row.clocks).ok())?));
+        let values = shape.columns.iter().map(|(name, kind)| kind.bind(row.values.get(*name)));
+        let bound: Vec<ToSqlOutput<'_>> = stored(values.chain([Some(clocks)]).collect())?;
+        self.connection.prepare_cached(shape.put)?.execute(params_from_iter(bound))?;
+        Ok(())
+    }
+
+    /// A visible row.
+    pub(crate) fn register(self, table: Table, key: &str) -> Result<Option<RegisterRow>, Error> {
+        let shape = shape(table)?;
+        let mut statement = self.connection.prepare_cached(shape.get)?;
+        statement.query_row([key], |row| Ok(read_register(shape, row))).optional()?.transpose()
+    }
+
+    /// A page of visible exports, newest first, after a key.
+    pub(crate) fn exports(
+        self,
+        status: Option<&str>,
+        export_type: Option<&str>,
+        after: Option<(&str, &str)>,
+        limit: u32,
+    ) -> Result<Vec<Map<String, Value>>, Error> {
+        let sql = "SELECT id, export_type, export_format, status, records_count, file_size_bytes, file_url, filters,
+                     data, error_message, retry_count, started_at, completed_at, processing_time_seconds, expires_at,
+                     created_at, updated_at, clocks
+                   FROM export_history
+                   WHERE (created_at, id) < (coalesce(?1, '~'), coalesce(?2, '~'))
+                     AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR export_type = ?4)
+                   ORDER BY created_at DESC, id DESC LIMIT ?5";
+        let (created_at, id) = after.unzip();
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![created_at, id, status, export_type, limit])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(read_register(&EXPORTS, row)?.values);
+        }
+        Ok(found)
+    }
+
+    /// What the server has of a row with unreflected mutations: `None` when there is no shadow, `Some(None)` when the
+    /// server has no such row.
+    pub(crate) fn shadow(self, table: Table, key: &str) -> Result<Option<Option<RegisterRow>>, Error> {
+        let sql = "SELECT value_json, clock_json FROM shadow_rows WHERE table_name = ?1 AND row_key = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found: Option<(Option<String>, String)> =
+            statement.query_row([table.name(), key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        found
+            .map(|(values, clocks)| match values {
+                None => Ok(None),
+                Some(values) => Ok(Some(RegisterRow {
+                    values: stored(serde_json::from_str(&values).ok())?,
+                    clocks: stored(serde_json::from_str(&clocks).ok())?,
+                })),
+            })
+            .transpose()
+    }
+
+    pub(crate) fn put_shadow(self, table: Table, key: &str, row: Option<&RegisterRow>) -> Result<(), Error> {
+        let sql = "INSERT OR REPLACE INTO shadow_rows (table_name, row_key, value_json, clock_json) VALUES (?1, ?2, ?3, ?4)";
+        let values = row.map(|row| Value::from(row.values.clone()).to_string());
+        let clocks = stored(serde_json::to_string(&row.map(|row| &row.clocks)).ok())?;
+        let clocks = if row.is_some() { clocks } else { "{}".to_owned() };
+        let bound: [&dyn ToSql; 4] = [&table.name(), &key, &values, &clocks];
+        self.connection.prepare_cached(sql)?.execute(bound)?;
+        Ok(())
+    }
+
+    pub(crate) fn remove_shadow(self, table: Table, key: &str) -> Result<(), Error> {
+        let sql = "DELETE FROM shadow_rows WHERE table_name = ?1 AND row_key = ?2";
+        self.connection.prepare_cached(sql)?.execute([table.name(), key])?;
+        Ok(())
+    }
+
+    /// Notes that a register row has come while everything is pulled anew.
+    pub(crate) fn mark_refilled(self, table: Table, key: &str) -> Result<(), Error> {
+        let sql = "INSERT OR IGNORE INTO refilled_rows (table_name, row_key) VALUES (?1, ?2)";
+        self.connection.prepare_cached(sql)?.execute([table.name(), key])?;
+        Ok(())
+    }
+
+    pub(crate) fn clear_refilled(self) -> Result<(), Error> {
+        self.connection.execute("DELETE FROM refilled_rows", [])?;
+        Ok(())
+    }
+
+    /// Takes away the visible rows that have not come, and notes for shadowed ones that the server has them no more.
+    /// Returns the shadowed ones.
+    pub(crate) fn sweep_registers(self) -> Result<Vec<(Table, String)>, Error> {
+        for shape in [&EXPORTS, &KEYS] {
+            self.connection.execute(shape.sweep, [])?;
+        }
+        let sql = "UPDATE shadow_rows SET value_json = NULL, clock_json = '{}'
+                   WHERE NOT EXISTS (SELECT 1 FROM refilled_rows AS r
+                     WHERE r.table_name = shadow_rows.table_name AND r.row_key = shadow_rows.row_key)
+                   RETURNING table_name, row_key";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut swept = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (name, key): (String, String) = (row.get(0)?, row.get(1)?);
+            swept.push((stored(Table::from_name(&name))?, key));
+        }
+        Ok(swept)
+    }
+}
+
+fn read_register(shape: &Shape, row: &Row<'_>) -> Result<RegisterRow, Error> {
+    let mut values = Map::new();
+    for (index, (name, kind)) in shape.columns.iter().enumerate() {
+        values.insert((*name).to_owned(), kind.read(row, index)?);
+    }
+    let clocks: String = row.get(shape.columns.len())?;
+    Ok(RegisterRow { values, clocks: stored(serde_json::from_str(&clocks).ok())? })
+}
