@@ -10,7 +10,7 @@ use crate::model::Timestamp;
 
 /// Whose API a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(from_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Provider {
@@ -112,7 +112,7 @@ impl fmt::Debug for KeyEnvelope {
 
 /// The envelopes of one user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(into_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct ApiKeys {
     /// The OpenAI key's envelope.
     pub openai_api_key: Option<KeyEnvelope>,

@@ -9,7 +9,7 @@ use crate::model::{LocalDate, MutationId, Now, Timestamp};
 
 /// An award as an app hands it in. Everything is optional, but something must be awarded.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(from_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 #[serde(default, deny_unknown_fields)]
 pub struct EventInput {
     /// The event's id, a UUID, for callers that may call twice: the same id again is a no-op. Made when absent.

@@ -39,7 +39,7 @@ impl ExportStatus {
 
 /// A new export. What it is made of never changes afterwards.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(from_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 #[serde(default, deny_unknown_fields)]
 pub struct ExportInput {
     /// The export's id, a UUID, for callers that may call twice: the same id again is a no-op. Made when absent.
@@ -56,7 +56,7 @@ pub struct ExportInput {
 
 /// What became of an export: only the fields that are set change, each the last writer wins.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(from_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 #[serde(default, deny_unknown_fields)]
 pub struct ExportChange {
     /// How it stands.
@@ -107,7 +107,7 @@ pub struct ExportChange {
 
 /// An export as the app reads it. Columns as in Postgres.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(into_wasm_abi, hashmap_as_object))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct Export {
     /// The export.
     pub id: MutationId,
@@ -151,7 +151,7 @@ pub struct Export {
 
 /// Which exports to list: newest first.
 #[derive(Clone, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(from_wasm_abi))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 #[serde(default, deny_unknown_fields)]
 pub struct ExportQuery {
     /// Only this status.
@@ -180,7 +180,7 @@ pub struct ExportKey {
 
 /// One page of exports.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(into_wasm_abi, hashmap_as_object))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct ExportPage {
     /// Newest first.
     pub exports: Vec<Export>,

@@ -7,7 +7,7 @@ use crate::model::{MutationId, Op, Table, Timestamp};
 
 /// A mutation that the server has not acknowledged, or has refused.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify), tsify(into_wasm_abi, hashmap_as_object))]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct MutationView {
     /// The mutation.
     pub id: MutationId,
