@@ -4,12 +4,16 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::program;
+
+/// No command may take longer: its requests end after 30 seconds, and it makes few.
+const BOUND: Duration = Duration::from_secs(180);
 
 /// One device: a data folder of its own, and the options that all its commands get.
 pub struct Device {
@@ -60,7 +64,8 @@ impl Device {
 
     /// Runs a command to its end.
     pub async fn run(&self, words: &[&str]) -> Ran {
-        let output = self.command(words).output().await.expect("marea starts");
+        let output = tokio::time::timeout(BOUND, self.command(words).output());
+        let output = output.await.expect("marea ends within its bound").expect("marea starts");
         let text = |bytes| String::from_utf8(bytes).expect("marea writes UTF-8");
         Ran {
             words: words.join(" "),

@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 pub use marea_backend::{Fault, FaultKind};
 use marea_backend::{LEARNER1, LEARNER2};
+use reqwest::Method;
+use serde_json::json;
 use tokio_postgres::Client;
 use tokio_postgres::types::FromSqlOwned;
 use uuid::Uuid;
 
-use crate::backend::TestBackend;
+use crate::backend::{TestBackend, send};
 use crate::command::Device;
+
+/// The password of every account here, the demo's too.
+pub const PASSWORD: &str = LEARNER1.password;
 
 /// A running backend, a superuser's connection to its database, and two learners, called 1 and 2.
 pub struct World {
@@ -25,6 +30,13 @@ impl World {
     pub async fn shared() -> World {
         let backend = TestBackend::shared().await;
         let learners = [backend.new_user().await.id, backend.new_user().await.id];
+        World { database: backend.sql().await, backend, learners }
+    }
+
+    /// The same, with learners who have signed up: by the emails of [`World::email`] and [`PASSWORD`].
+    pub async fn shared_with_accounts() -> World {
+        let backend = TestBackend::shared().await;
+        let learners = [sign_up(&backend).await, sign_up(&backend).await];
         World { database: backend.sql().await, backend, learners }
     }
 
@@ -50,6 +62,11 @@ impl World {
     /// The superuser's connection.
     pub fn database(&self) -> &Client {
         &self.database
+    }
+
+    /// What learner 1 or 2 signs in with.
+    pub async fn email(&self, learner: usize) -> String {
+        self.one(&format!("SELECT email FROM public.users WHERE id = '{}'", self.learner(learner))).await
     }
 
     /// The id of learner 1 or 2.
@@ -106,4 +123,15 @@ impl World {
             "SELECT coalesce(sum(total_sessions), 0)::bigint FROM public.user_progress WHERE user_id = $1";
         self.database.query_one(query, &[&self.learner(learner)]).await.expect("a sum").get(0)
     }
+}
+
+/// A new account that can sign in.
+async fn sign_up(backend: &TestBackend) -> Uuid {
+    let unused: Uuid =
+        backend.sql().await.query_one("SELECT gen_random_uuid()", &[]).await.expect("a UUID").get(0);
+    let email = format!("{unused}@example.com");
+    let call = backend.call(Method::POST, "/auth/v1/signup");
+    let answer = send(call.json(&json!({ "email": email, "password": PASSWORD }))).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body["user"]["id"].as_str().and_then(|id| id.parse().ok()).expect("a user")
 }

@@ -3,13 +3,13 @@
 
 use marea_backend::{LEARNER1, LEARNER2};
 use marea_tests::command::Device;
-use marea_tests::world::{Fault, FaultKind, World};
+use marea_tests::world::{Fault, FaultKind, PASSWORD, World};
 use serde_json::{Value, json};
 
 const TOKEN: &str = "/auth/v1/token";
 
-fn account(world: &World) -> Device {
-    world.device().with("MAREA_EMAIL", LEARNER1.email).with("MAREA_PASSWORD", LEARNER1.password)
+async fn account(world: &World, learner: usize) -> Device {
+    world.device().with("MAREA_EMAIL", world.email(learner).await).with("MAREA_PASSWORD", PASSWORD)
 }
 
 /// Leaves only the folder: no server, no account, no password.
@@ -33,7 +33,7 @@ fn rewrite(device: &Device, change: impl FnOnce(&mut Value)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn once_signed_in_the_folder_is_enough() {
     let world = World::alone().await;
-    let mut device = account(&world);
+    let mut device = account(&world, 1).await;
     let first = device.json(&["session", "record", "--minutes", "5"]).await;
     assert_eq!(first["pending"], 1);
     assert_eq!(remembered(&device)["accounts"][0]["user_id"], json!(LEARNER1.id.to_string()));
@@ -62,26 +62,25 @@ async fn once_signed_in_the_folder_is_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_people_on_one_folder_never_mix() {
-    let world = World::alone().await;
-    let mut device = account(&world);
+    let world = World::shared_with_accounts().await;
+    let mut device = account(&world, 1).await;
     device.record(&["--minutes", "5"]).await;
-    device.set("MAREA_EMAIL", LEARNER2.email);
-    device.set("MAREA_PASSWORD", LEARNER2.password);
+    device.set("MAREA_EMAIL", world.email(2).await);
+    device.set("MAREA_PASSWORD", PASSWORD);
     assert_eq!(device.json(&["progress"]).await["total_sessions"], 0);
     device.set("MAREA_PASSWORD", "");
     device.record(&["--minutes", "7"]).await;
     device.json(&["sync"]).await;
     assert_eq!((world.total_sessions_of(1).await, world.total_sessions_of(2).await), (0, 1));
-    device.set("MAREA_EMAIL", LEARNER1.email);
+    device.set("MAREA_EMAIL", world.email(1).await);
     device.json(&["sync"]).await;
     assert_eq!((world.total_sessions_of(1).await, world.total_sessions_of(2).await), (1, 1));
-    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_ended_is_refreshed_and_so_is_one_that_is_refused() {
-    let world = World::alone().await;
-    let mut device = account(&world);
+    let world = World::shared_with_accounts().await;
+    let mut device = account(&world, 1).await;
     device.record(&["--minutes", "5"]).await;
     folder_only(&mut device);
     let before = remembered(&device)["accounts"][0].clone();
@@ -97,13 +96,12 @@ async fn a_token_that_ended_is_refreshed_and_so_is_one_that_is_refused() {
     rewrite(&device, |account| account["access_token"] = json!(world.token(1, -60)));
     assert_eq!(device.json(&["sync"]).await["pushed"], 1);
     assert_eq!(world.total_sessions_of(1).await, 2);
-    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_that_ended_elsewhere_keeps_the_queue_until_the_next_one() {
-    let world = World::alone().await;
-    let mut device = account(&world);
+    let world = World::shared_with_accounts().await;
+    let mut device = account(&world, 1).await;
     device.record(&["--minutes", "5"]).await;
     folder_only(&mut device);
     rewrite(&device, |account| {
@@ -114,18 +112,17 @@ async fn a_sign_in_that_ended_elsewhere_keeps_the_queue_until_the_next_one() {
     assert!(ended.error("unauthorized").contains("sign in again"), "{ended:?}");
     assert_eq!(device.json(&["status"]).await["pending"], 1);
 
-    device.set("MAREA_PASSWORD", LEARNER1.password);
+    device.set("MAREA_PASSWORD", PASSWORD);
     assert_eq!(device.json(&["sync"]).await["pushed"], 1);
     device.set("MAREA_PASSWORD", "");
     device.json(&["sync"]).await;
     assert_eq!(world.total_sessions_of(1).await, 1);
-    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refreshing_without_an_answer_is_being_offline() {
     let world = World::alone().await;
-    let mut device = account(&world);
+    let mut device = account(&world, 1).await;
     device.record(&["--minutes", "5"]).await;
     folder_only(&mut device);
     rewrite(&device, |account| account["expires_at"] = json!(1));
@@ -139,13 +136,13 @@ async fn refreshing_without_an_answer_is_being_offline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_sign_in_is_told_apart_from_a_failed_one() {
     let world = World::alone().await;
-    let mut device = account(&world).with("MAREA_PASSWORD", "wrong-secret");
+    let mut device = account(&world, 1).await.with("MAREA_PASSWORD", "wrong-secret");
     let refused = device.run(&["progress", "--json"]).await.exits(1);
     let message = refused.error("unauthorized");
     assert!(!message.contains("wrong-secret") && !message.contains(LEARNER1.email), "{message}");
     assert!(!device.dir().join("session.json").exists(), "nothing is remembered of it");
 
-    device.set("MAREA_PASSWORD", LEARNER1.password);
+    device.set("MAREA_PASSWORD", PASSWORD);
     world.fault(Fault::new(FaultKind::Status, TOKEN, 1).with_status(500));
     device.run(&["progress", "--json"]).await.exits(1).error("server_failed");
     world.fault(Fault::new(FaultKind::DropAnswer, TOKEN, 1));
@@ -158,14 +155,14 @@ async fn a_refused_sign_in_is_told_apart_from_a_failed_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_stay_out_of_everything_that_is_printed() {
-    let world = World::alone().await;
-    let device = account(&world);
+    let world = World::shared_with_accounts().await;
+    let device = account(&world, 1).await;
     device.record(&["--minutes", "5"]).await;
     let file = remembered(&device);
     let secrets: Vec<&str> = ["access_token", "refresh_token"]
         .iter()
         .map(|name| file["accounts"][0][name].as_str().unwrap())
-        .chain([LEARNER1.password])
+        .chain([PASSWORD])
         .collect();
     for words in [&["sync"][..], &["status"], &["progress"], &["activity"], &["--help"]] {
         for form in [&["--json"][..], &[]] {
@@ -175,5 +172,4 @@ async fn tokens_stay_out_of_everything_that_is_printed() {
             }
         }
     }
-    world.stop().await;
 }
