@@ -119,6 +119,11 @@ export async function startBrowser(stage) {
     async start() {
       running = await startChromium(profile, { ownGroup: true })
     },
+    /** Ends it as a person would. */
+    async stop() {
+      await running.stop()
+      running = null
+    },
     /** Ends it as a crash would: every process at once, nothing written down. */
     async kill() {
       await running.kill()

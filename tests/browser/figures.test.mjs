@@ -1,0 +1,62 @@
+// Figures, printed and not asserted: a test that depends on the speed of the machine fails on another one.
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { load, openMarea, record, servePage, startBrowser } from './harness.mjs'
+
+const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
+const RUNS = 10
+
+let stage, browser
+before(async () => {
+  stage = { backend: NOWHERE, ...(await servePage()) }
+  browser = await startBrowser(stage)
+})
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
+const ms = (value) => `${value.toFixed(0)} ms`
+
+test('from open() to the first progress()', async (t) => {
+  const page = await browser.newPage(t)
+  const learner = { id: randomUUID(), token: null }
+  await openMarea(page, stage, learner, { online: false })
+  await record(page)
+  const times = []
+  for (let run = 0; run < RUNS; run++) {
+    await load(page, stage)
+    const [elapsed, sessions] = await page.evaluate(
+      async (options) => {
+        const start = performance.now()
+        await window.openMarea(options)
+        const { total_sessions } = await window.marea.progress()
+        return [performance.now() - start, total_sessions]
+      },
+      { url: NOWHERE.url, anonKey: NOWHERE.anon_key, userId: learner.id, online: false },
+    )
+    assert.equal(sessions, 1)
+    times.push(elapsed)
+  }
+  const [least, most] = [Math.min(...times), Math.max(...times)]
+  t.diagnostic(`open() to progress(), warm, ${RUNS} times: median ${ms(median(times))} (${ms(least)} to ${ms(most)})`)
+  t.diagnostic(`Chromium ${browser.version}`)
+})
+
+test('what the browser downloads', (t) => {
+  const dist = fileURLToPath(new URL('../../wasm/dist/', import.meta.url))
+  const files = readdirSync(dist).filter((name) => /\.(js|wasm)$/.test(name))
+  const sizes = files.map((name) => {
+    const bytes = readFileSync(dist + name)
+    return { name, raw: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length }
+  })
+  const sum = (list, key) => list.reduce((total, size) => total + size[key], 0)
+  for (const kind of ['.wasm', '.js']) {
+    const part = sizes.filter((size) => size.name.endsWith(kind))
+    t.diagnostic(`${kind}: ${sum(part, 'raw')} bytes, ${sum(part, 'gzip')} gzipped`)
+  }
+  t.diagnostic(`all of @marea/client: ${sum(sizes, 'raw')} bytes, ${sum(sizes, 'gzip')} gzipped`)
+  assert.ok(files.includes('marea_wasm_bg.wasm'))
+})
