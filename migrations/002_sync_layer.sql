@@ -258,8 +258,11 @@ RETURN one || coalesce((
 COMMENT ON FUNCTION marea.union_achievements(JSONB, JSONB) IS 'Union of two maps; the earlier unlock wins.';
 
 CREATE OR REPLACE FUNCTION marea.user_exists() RETURNS BOOLEAN
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-RETURN EXISTS (SELECT FROM public.users WHERE users.id = auth.uid());
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM public.users WHERE users.id = auth.uid());
+END
+$$;
 
 COMMENT ON FUNCTION marea.user_exists() IS 'Whether the caller has a row in users; says nothing about anybody else.';
 
@@ -1036,8 +1039,8 @@ COMMENT ON FUNCTION marea.check_request(JSONB) IS 'Refuses a malformed request, 
 
 CREATE OR REPLACE FUNCTION marea.not_a(kind TEXT, given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
 RETURN given IS NOT NULL AND jsonb_typeof(given) <> 'null' AND CASE kind
-    WHEN 'time' THEN jsonb_typeof(given) <> 'string' OR (given #>> '{}') !~
-        '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$'
+    WHEN 'time' THEN jsonb_typeof(given) <> 'string'
+        OR (given #>> '{}') !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$'
     WHEN 'integer' THEN jsonb_typeof(given) <> 'number' OR given::text !~ '^-?[0-9]+$'
     WHEN 'bigint' THEN (given #>> '{}') !~ '^-?[0-9]{1,19}$' -- as text, because JavaScript's numbers end at 2^53
     WHEN 'day' THEN NOT coalesce(jsonb_typeof(given) = 'string' AND marea.is_day(given #>> '{}'), false)
@@ -1118,6 +1121,32 @@ RETURN (
     ) AS known (relation, name, kind) ON known.relation = register_problem.relation AND known.name = field.key
 );
 
+-- The functions above name what is wrong, and take their time. These only tell most good values from all bad ones, in a
+-- few microseconds: false means "look closely".
+CREATE OR REPLACE FUNCTION marea.session_is_sound(given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN given - '{id,session_type,started_at,ended_at,duration_minutes,images_processed,descriptions_generated,qa_attempts,qa_correct,vocabulary_learned,phrases_saved,session_data}'::text[]
+    = '{}'
+    AND coalesce(given ->> 'started_at' LIKE '____-__-__T__:__:__%Z', true)
+    AND coalesce(given ->> 'ended_at' LIKE '____-__-__T__:__:__%Z', true)
+    AND NOT jsonb_path_exists(given, '$ ? (@.session_type.type() != "string" || @.started_at.type() != "string" ||
+        @.ended_at.type() != "string" || @.session_data.type() != "object" || @.duration_minutes.type() != "number" ||
+        @.images_processed.type() != "number" || @.descriptions_generated.type() != "number" ||
+        @.qa_attempts.type() != "number" || @.qa_correct.type() != "number" || @.vocabulary_learned.type() != "number" ||
+        @.phrases_saved.type() != "number")');
+
+CREATE OR REPLACE FUNCTION marea.event_is_sound(given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN given - '{id,occurred_at,local_date,descriptions,images,questions_answered,questions_correct,vocabulary_learned,minutes,points,mastered_words,learning_words,new_words,achievements}'::text[]
+    = '{}'
+    AND coalesce(given ->> 'occurred_at' LIKE '____-__-__T__:__:__%Z', false)
+    AND coalesce(given ->> 'local_date' LIKE '____-__-__', false)
+    AND NOT jsonb_path_exists(given, '$ ? (@.occurred_at.type() != "string" || @.local_date.type() != "string" ||
+        @.achievements.type() != "object" || @.descriptions.type() != "number" || @.images.type() != "number" ||
+        @.questions_answered.type() != "number" || @.questions_correct.type() != "number" ||
+        @.vocabulary_learned.type() != "number" || @.minutes.type() != "number" || @.points.type() != "number" ||
+        @.mastered_words.type() != "number" || @.learning_words.type() != "number" || @.new_words.type() != "number")');
+
+COMMENT ON FUNCTION marea.session_is_sound(JSONB) IS 'Quick look at the values of a session; false: look closely.';
+COMMENT ON FUNCTION marea.event_is_sound(JSONB) IS 'Quick look at the values of an event; false: look closely.';
 COMMENT ON FUNCTION marea.session_problem(JSONB) IS 'What is wrong with the values of a session; NULL: nothing.';
 COMMENT ON FUNCTION marea.event_problem(JSONB) IS 'What is wrong with the values of an event; NULL: nothing.';
 COMMENT ON FUNCTION marea.register_problem(TEXT, JSONB) IS 'What is wrong with the values of a merge; NULL: nothing.';
@@ -1132,6 +1161,8 @@ LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- passed over; one that belongs to somebody else fails the batch.
 DECLARE
     me       CONSTANT UUID := auth.uid();
+    names    CONSTANT TEXT[] := ARRAY(
+        SELECT jsonb_object_keys(batch #> '{0,values}') WHERE jsonb_typeof(batch #> '{0,values}') = 'object');
     problem  TEXT;
     alike    BOOLEAN;
     part     RECORD;
@@ -1142,9 +1173,9 @@ BEGIN
         SELECT m ->> 'id' AS id, m ->> 'key' AS key, m ->> 'hlc' AS hlc, m -> 'values' AS fields
         FROM jsonb_array_elements(batch) AS m
     )
-    SELECT min(coalesce(marea.mutation_problem('insert', id, key, hlc, fields), marea.session_problem(fields))),
-           count(DISTINCT (SELECT string_agg(k, ',' ORDER BY k) FROM jsonb_object_keys(
-               CASE jsonb_typeof(fields) WHEN 'object' THEN fields ELSE '{}' END) AS k)) = 1
+    SELECT min(coalesce(marea.mutation_problem('insert', id, key, hlc, fields),
+               CASE WHEN NOT marea.session_is_sound(fields) THEN marea.session_problem(fields) END)),
+           bool_and(fields ?& names AND fields - names = '{}')
     INTO problem, alike
     FROM given;
     IF problem IS NOT NULL THEN
@@ -1166,11 +1197,11 @@ BEGIN
                 INSERT INTO public.sessions (user_id, id%1$s)
                 SELECT $2, (m ->> 'id')::uuid%2$s
                 FROM jsonb_array_elements($1) AS m, LATERAL jsonb_populate_record(NULL::public.sessions, m -> 'values') AS v
-                WHERE NOT EXISTS (
-                    SELECT FROM marea.rows AS tombstone
-                    WHERE tombstone.user_id = $2 AND tombstone.table_name = 'sessions'
-                      AND tombstone.row_key = m ->> 'id' AND tombstone.deleted
-                )
+                -- A look-up by key for each: a join could be planned for the few tombstones there were when last counted.
+                WHERE (
+                    SELECT tombstone.deleted FROM marea.rows AS tombstone
+                    WHERE tombstone.user_id = $2 AND tombstone.table_name = 'sessions' AND tombstone.row_key = m ->> 'id'
+                ) IS NOT TRUE
                 ON CONFLICT (id) DO NOTHING
                 RETURNING id
             )
@@ -1183,11 +1214,11 @@ BEGIN
 
     IF cardinality(inserted) < jsonb_array_length(batch) AND EXISTS (
         SELECT FROM jsonb_array_elements(batch) AS m
-        WHERE NOT EXISTS (SELECT FROM public.sessions AS s WHERE s.id = (m ->> 'id')::uuid AND s.user_id = me)
-          AND NOT EXISTS (
-            SELECT FROM marea.rows AS tombstone
-            WHERE tombstone.user_id = me AND tombstone.table_name = 'sessions'
-              AND tombstone.row_key = m ->> 'id' AND tombstone.deleted)
+        WHERE (SELECT s.user_id FROM public.sessions AS s WHERE s.id = (m ->> 'id')::uuid) IS DISTINCT FROM me
+          AND (
+            SELECT tombstone.deleted FROM marea.rows AS tombstone
+            WHERE tombstone.user_id = me AND tombstone.table_name = 'sessions' AND tombstone.row_key = m ->> 'id'
+          ) IS NOT TRUE
     ) THEN
         RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
     END IF;
@@ -1207,7 +1238,8 @@ BEGIN
         SELECT m ->> 'id' AS id, m ->> 'key' AS key, m ->> 'hlc' AS hlc, m -> 'values' AS fields
         FROM jsonb_array_elements(batch) AS m
     )
-    SELECT min(coalesce(marea.mutation_problem('insert', id, key, hlc, fields), marea.event_problem(fields)))
+    SELECT min(coalesce(marea.mutation_problem('insert', id, key, hlc, fields),
+        CASE WHEN NOT marea.event_is_sound(fields) THEN marea.event_problem(fields) END))
     INTO problem FROM given;
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
@@ -1222,11 +1254,11 @@ BEGIN
                coalesce(v.learning_words, 0), coalesce(v.new_words, 0), coalesce(v.achievements, '{}')
         FROM jsonb_array_elements(batch) AS m,
              LATERAL jsonb_populate_record(NULL::marea.progress_events, m -> 'values') AS v
-        WHERE NOT EXISTS (
-            SELECT FROM marea.rows AS tombstone
-            WHERE tombstone.user_id = me AND tombstone.table_name = 'progress_events'
-              AND tombstone.row_key = m ->> 'id' AND tombstone.deleted
-        )
+        -- A look-up by key for each: a join could be planned for the few tombstones there were when last counted.
+        WHERE (
+            SELECT tombstone.deleted FROM marea.rows AS tombstone
+            WHERE tombstone.user_id = me AND tombstone.table_name = 'progress_events' AND tombstone.row_key = m ->> 'id'
+        ) IS NOT TRUE
         ON CONFLICT (id) DO NOTHING
         RETURNING id
     )
@@ -1234,11 +1266,11 @@ BEGIN
 
     IF cardinality(inserted) < jsonb_array_length(batch) AND EXISTS (
         SELECT FROM jsonb_array_elements(batch) AS m
-        WHERE NOT EXISTS (SELECT FROM marea.progress_events AS e WHERE e.id = (m ->> 'id')::uuid AND e.user_id = me)
-          AND NOT EXISTS (
-            SELECT FROM marea.rows AS tombstone
-            WHERE tombstone.user_id = me AND tombstone.table_name = 'progress_events'
-              AND tombstone.row_key = m ->> 'id' AND tombstone.deleted)
+        WHERE (SELECT e.user_id FROM marea.progress_events AS e WHERE e.id = (m ->> 'id')::uuid) IS DISTINCT FROM me
+          AND (
+            SELECT tombstone.deleted FROM marea.rows AS tombstone
+            WHERE tombstone.user_id = me AND tombstone.table_name = 'progress_events' AND tombstone.row_key = m ->> 'id'
+          ) IS NOT TRUE
     ) THEN
         RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
     END IF;
@@ -1449,22 +1481,30 @@ LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- All mutations at once: each kind of event in one statement, the registers in their order. Any failure fails all.
 DECLARE
     statuses TEXT[] := array_fill('applied'::text, ARRAY[jsonb_array_length(mutations)]);
+    events   BIGINT := 0;
     kind     RECORD;
+    batch    JSONB;
     inserted UUID[];
     late     RECORD;
 BEGIN
     FOR kind IN
-        SELECT events.name, count(*) AS mutations,
-               -- Nearly always a batch is all of one kind, and need not be taken apart.
-               CASE WHEN count(*) < cardinality(statuses) THEN jsonb_agg(m.value ORDER BY m.n) ELSE mutations END AS batch
-        FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
+        SELECT events.name, count(*) AS mutations
+        FROM jsonb_array_elements(mutations) AS m
         JOIN (VALUES ('progress_events'), ('sessions')) AS events (name)
-            ON m.value ->> 'table' = events.name AND m.value ->> 'op' = 'insert'
+            ON m ->> 'table' = events.name AND m ->> 'op' = 'insert'
         GROUP BY events.name
         ORDER BY events.name
     LOOP
-        inserted := CASE kind.name WHEN 'sessions' THEN marea.insert_sessions(kind.batch)
-            ELSE marea.insert_events(kind.batch) END;
+        -- Nearly always a batch is all of one kind, and need not be taken apart.
+        batch := mutations;
+        IF kind.mutations < cardinality(statuses) THEN
+            SELECT jsonb_agg(m.value ORDER BY m.n) INTO batch
+            FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
+            WHERE m.value ->> 'table' = kind.name AND m.value ->> 'op' = 'insert';
+        END IF;
+        events := events + kind.mutations;
+        inserted := CASE kind.name WHEN 'sessions' THEN marea.insert_sessions(batch)
+            ELSE marea.insert_events(batch) END;
         IF cardinality(inserted) < kind.mutations THEN
             FOR late IN
                 SELECT m.n
@@ -1483,16 +1523,16 @@ BEGIN
     FOR kind IN
         SELECT m.value, m.n
         FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
-        WHERE (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
+        WHERE events < cardinality(statuses)
+          AND (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
         ORDER BY m.n
     LOOP
         statuses[kind.n] := marea.apply_register(kind.value, client);
     END LOOP;
 
     RETURN (
-        SELECT jsonb_agg(jsonb_build_object('id', m.value -> 'id', 'status', s.status) ORDER BY m.n)
-        FROM ROWS FROM (jsonb_array_elements(mutations), unnest(statuses)) WITH ORDINALITY AS m (value, status, n),
-             LATERAL (SELECT m.status) AS s (status)
+        SELECT jsonb_agg(jsonb_build_object('id', m.value -> 'id', 'status', m.status) ORDER BY m.n)
+        FROM ROWS FROM (jsonb_array_elements(mutations), unnest(statuses)) WITH ORDINALITY AS m (value, status, n)
     );
 END
 $$;
@@ -1547,9 +1587,11 @@ COMMENT ON FUNCTION marea.push(JSONB, TEXT) IS 'Applies mutations, together or s
 -- ---------------------------------------------------------------------------------------------------------------------
 
 CREATE OR REPLACE FUNCTION marea.pull(me UUID, known BIGINT, most INTEGER) RETURNS JSONB
-LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    -- known: the version of the client's cursor; NULL: it has none, or one of another history.
+LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- known: the version of the client's cursor; NULL: it has none, or one of another history.
+DECLARE
+    answer JSONB;
+BEGIN
     WITH clock AS MATERIALIZED (
         SELECT coalesce(max(c.version), 0) AS version, coalesce(max(c.pruned), 0) AS pruned
         FROM marea.clocks AS c WHERE c.user_id = me
@@ -1640,8 +1682,11 @@ BEGIN ATOMIC
         ), '{}'),
         'version', CASE WHEN size.has_more THEN (SELECT max(shown.version) FROM shown) ELSE clock.version END,
         'has_more', size.has_more)
+    INTO answer
     FROM clock, start, size;
-END;
+    RETURN answer;
+END
+$$;
 
 COMMENT ON FUNCTION marea.pull(UUID, BIGINT, INTEGER) IS
     'What of a user''s rows changed after a version, at most so many, as the caller''s policies let it be seen.';
@@ -1955,6 +2000,7 @@ GRANT EXECUTE ON FUNCTION
     marea.wire_time(TIMESTAMPTZ), marea.is_day(TEXT), marea.user_exists(), marea.epoch(), marea.refuse(TEXT, TEXT, TEXT),
     marea.check_request(JSONB), marea.not_a(TEXT, JSONB), marea.mutation_problem(TEXT, TEXT, TEXT, TEXT, JSONB),
     marea.session_problem(JSONB), marea.event_problem(JSONB), marea.register_problem(TEXT, JSONB),
+    marea.session_is_sound(JSONB), marea.event_is_sound(JSONB),
     marea.insert_sessions(JSONB), marea.insert_events(JSONB), marea.pulled_back(TEXT),
     marea.record_registers(TEXT, TEXT, JSONB), marea.delete_export(UUID), marea.insert_export(JSONB, TEXT),
     marea.merge_registers(TEXT, TEXT, TEXT, TEXT, JSONB), marea.apply_register(JSONB, TEXT),
