@@ -35,7 +35,10 @@ impl Home {
         remove_stale(&parent);
         let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent);
         let root = made.map_err(Error::file("could not make a folder in", &parent))?.keep();
-        let home = Home::lock(root, true)?;
+        // Under its real name the lock is never seen unlocked: another start would take the folder for a dead one's.
+        let home = Home::lock(root, "lock.making", true)?;
+        let (made, place) = (home.root.join("lock.making"), home.root.join(LOCK));
+        fs::rename(made, &place).map_err(Error::file("could not make", place))?;
         let_pass(&home.root)?;
         Ok(home)
     }
@@ -47,7 +50,7 @@ impl Home {
             let_pass(root)?;
         }
         let root = root.canonicalize().map_err(Error::file("could not open the folder", root))?;
-        let home = Home::lock(root, false)?;
+        let home = Home::lock(root, LOCK, false)?;
         match run_as {
             Some(user) if !user.can_use(&home.root, 1) => {
                 Err(Error::Unreachable { user: user.name.clone(), path: home.root.clone() })
@@ -56,8 +59,8 @@ impl Home {
         }
     }
 
-    fn lock(root: PathBuf, temporary: bool) -> Result<Home, Error> {
-        let path = root.join(LOCK);
+    fn lock(root: PathBuf, name: &str, temporary: bool) -> Result<Home, Error> {
+        let path = root.join(name);
         let lock = File::create(&path).map_err(Error::file("could not write", &path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Home { root, temporary, _lock: lock }),
