@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { before, test } from 'node:test'
-import { load, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
+import { INSECURE_HOST, load, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
 
 // Nothing listens there: these tests need no backend, only the address of one.
 const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
@@ -187,13 +187,53 @@ test('after close every call says so', async (t) => {
   assert.equal(codes.later.code, 'closed')
 })
 
-test('a thousand calls at once are all kept', async (t) => {
+test('where nothing can be kept, opening says so', async (t) => {
+  const page = await browser.newPage(t)
+  await page.goto(stage.pageUrl.replace('127.0.0.1', INSECURE_HOST))
+  await page.waitForFunction(() => window.ready === true)
+  const failure = await failureOfOpening(page, newLearner())
+  assert.deepEqual([failure.code, failure.retry], ['storage_unavailable', false])
+})
+
+test('a part of the package that is not served is named', async (t) => {
+  for (const part of ['marea_wasm_bg.wasm', 'worker.js']) {
+    const page = await browser.newPage(t)
+    await page.route(`**/${part}`, (route) => route.fulfill({ status: 404 }))
+    const failure = await failureOfOpening(page, newLearner())
+    assert.equal(failure?.code, 'worker_failed', part)
+    assert.match(failure.message, new RegExp(part.replaceAll('.', '\\.')))
+  }
+})
+
+test('a fault in the worker ends every call with an error, and nothing that was acknowledged is lost', async (t) => {
+  const page = await browser.newPage(t)
+  const learner = newLearner()
+  await openMarea(page, stage, learner)
+  await record(page)
+  await page.workers()[0].evaluate(() => {
+    setTimeout(() => {
+      throw new WebAssembly.RuntimeError('unreachable')
+    })
+  })
+  const later = await page.evaluate(async () => {
+    for (;;) {
+      const failure = await window.failureOf(() => window.marea.progress())
+      if (failure) return failure
+    }
+  })
+  assert.deepEqual([later.code, later.retry], ['internal', false])
+  await load(page, stage)
+  await openMarea(page, stage, learner)
+  assert.equal((await progress(page)).total_sessions, 1)
+})
+
+test('three hundred calls at once are all kept', async (t) => {
   const page = await browser.newPage(t)
   await openMarea(page, stage, newLearner(), { online: false })
   const ids = await page.evaluate(async () => {
-    const calls = Array.from({ length: 1000 }, () => window.marea.recordSession({ session_type: 'qa' }))
+    const calls = Array.from({ length: 300 }, () => window.marea.recordSession({ session_type: 'qa' }))
     return (await Promise.all(calls)).map((recorded) => recorded.id)
   })
-  assert.equal(new Set(ids).size, 1000)
-  assert.equal((await progress(page)).total_sessions, 1000)
+  assert.equal(new Set(ids).size, 300)
+  assert.equal((await progress(page)).total_sessions, 300)
 })

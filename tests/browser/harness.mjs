@@ -16,6 +16,9 @@ import { waitFor } from '../../demo/tools/wait.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const BACKEND_START_LIMIT_MS = 120_000
+// A name that is not `localhost`: what comes from there over http is not a secure context.
+export const INSECURE_HOST = 'insecure.test'
+const FLAGS = [`--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`]
 
 // Here and not in a `before`: what a hook registers is over with the hook.
 const undo = []
@@ -117,7 +120,7 @@ export async function startBrowser(stage) {
   })
   const browser = {
     async start() {
-      running = await startChromium(profile, { ownGroup: true })
+      running = await startChromium(profile, { ownGroup: true, flags: FLAGS })
     },
     /** Ends it as a person would. */
     async stop() {

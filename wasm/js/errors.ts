@@ -2,7 +2,10 @@
 //
 // Messages of the engine pass through unchanged; only what happens outside the engine is worded here.
 
-/** What went wrong, as a stable word to branch on. More may be added. */
+/**
+ * What went wrong, as a stable word to branch on. More may be added. What happens between the device and the server is
+ * not among them: that is in the status and in the report of a sync.
+ */
 export type MareaErrorCode =
   | 'invalid_input'
   | 'mirror_locked'
@@ -12,10 +15,7 @@ export type MareaErrorCode =
   | 'storage_full'
   | 'storage_failed'
   | 'wrong_user'
-  | 'offline'
-  | 'unauthorized'
-  | 'refused'
-  | 'server_failed'
+  | 'no_entropy'
   | 'worker_failed'
   | 'too_many_calls'
   | 'closed'

@@ -90,10 +90,19 @@ export class SyncLoop {
     }
   }
 
-  #rest(failed: boolean): Promise<void> {
-    const wake = this.#online && !failed ? this.#engine.nextWake() : undefined
+  #untilWakeMs(): number {
+    let wake: number | undefined
+    try {
+      wake = this.#engine.nextWake()
+    } catch {
+      // The mirror cannot be read now. The app's own calls are told why; the loop looks again later.
+    }
     const untilWake = wake === undefined ? LONGEST_REST_MS : wake - Date.now()
-    const restMs = Math.min(Math.max(untilWake, SHORTEST_REST_MS), LONGEST_REST_MS)
+    return Math.min(Math.max(untilWake, SHORTEST_REST_MS), LONGEST_REST_MS)
+  }
+
+  #rest(failed: boolean): Promise<void> {
+    const restMs = this.#online && !failed ? this.#untilWakeMs() : LONGEST_REST_MS
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, restMs)
       this.#endRest = () => {
