@@ -4,7 +4,7 @@
 // step as it happens, and ends with one JSON line whose numbers were read from the places that they name.
 //
 // Environment: MAREA_BACKEND (the backend's JSON line), MAREA_PAGE_URL (where the page is served), MAREA_BIN (the
-// `marea` command); if wanted MAREA_CHROMIUM (the browser) and MAREA_SCREENSHOT (a PNG of the offline page).
+// `marea` command); if wanted MAREA_CHROMIUM (the browser) and MAREA_SCREENSHOT (where to put the README's picture).
 
 import { randomUUID } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
@@ -12,6 +12,7 @@ import pg from 'pg'
 import { makeProfile, startChromium } from './tools/chromium.mjs'
 import { makeDevice, OFFLINE } from './tools/command-line.mjs'
 import { readPage, recordSession, setAirplane, signUp, waitForPage } from './tools/page.mjs'
+import { takePicture } from './tools/picture.mjs'
 
 // Nothing listens there: what a device without a network finds.
 const NO_SERVER = 'http://127.0.0.1:9'
@@ -48,7 +49,6 @@ async function play(stage) {
   await page.reload()
   const kept = await waitForPage(page, { sessions: 2, minutes: 35, pending: 2 })
   say(`They are there: the page shows ${kept.sessions} sessions, ${kept.pending} of them waiting to be sent.`)
-  if (process.env.MAREA_SCREENSHOT) await screenshot(page, process.env.MAREA_SCREENSHOT)
 
   say('On another device, the command line, the same learner records a third session. No network there either.')
   const { id, token } = await signIn(backend, account)
@@ -75,7 +75,13 @@ async function play(stage) {
   undo.push(newcomer.remove)
   await laptop.ask('sync')
   await newcomer.ask('sync')
-  return compare(stage, id, page, laptop, newcomer)
+  const found = await compare(stage, id, page, laptop, newcomer)
+  const path = process.env.MAREA_SCREENSHOT
+  if (path) {
+    const { context } = browser
+    await takePicture({ context, backend, pageUrl, program, path, signIn: (account) => signIn(backend, account) })
+  }
+  return found
 }
 
 /** Reads every place, and says whether they agree. */
@@ -127,11 +133,6 @@ async function signIn(backend, account) {
   if (!answer.ok) throw new Error(`the second device could not sign in: HTTP ${answer.status}`)
   const body = await answer.json()
   return { id: body.user.id, token: body.access_token }
-}
-
-async function screenshot(page, path) {
-  await page.emulateMedia({ reducedMotion: 'reduce' })
-  await page.screenshot({ path })
 }
 
 function needed(name) {

@@ -57,8 +57,8 @@ export function makeProfile() {
  * Starts the browser on a profile. With `ownGroup`, its many processes can be killed in one moment; without, they belong
  * to this program's group and end with it.
  */
-export async function startChromium(profile, { ownGroup = false } = {}) {
-  const child = spawn(findChromium(), [...FLAGS, `--user-data-dir=${profile.folder}`, 'about:blank'], {
+export async function startChromium(profile, { ownGroup = false, flags = [] } = {}) {
+  const child = spawn(findChromium(), [...FLAGS, ...flags, `--user-data-dir=${profile.folder}`, 'about:blank'], {
     detached: ownGroup,
     stdio: ['ignore', 'ignore', 'pipe'],
   })
