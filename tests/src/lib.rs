@@ -1,11 +1,13 @@
 //! What the whole-system tests share. Each module opens with what it offers; nothing here is part of the product.
 
 pub mod backend;
+pub mod catalogue;
 pub mod cluster;
 pub mod command;
 pub mod engine_device;
 pub mod history;
 pub mod program;
 pub mod random;
+pub mod typescript;
 pub mod wait;
 pub mod world;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command line tool talks on standard output")]
 
+mod bench;
 mod build;
 mod clock;
 mod demo;
@@ -17,6 +18,7 @@ mod sizes;
 mod stop;
 mod test;
 mod tidy;
+mod types;
 mod wasm;
 
 use std::process::ExitCode;
@@ -64,6 +66,20 @@ enum Task {
     Package,
     /// Print what a browser downloads, as one line of JSON
     Sizes,
+    /// Write the TypeScript types of the tables, from a freshly migrated Postgres
+    Types {
+        /// Only compare; exit 1 when they are stale
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure, each figure against a baseline of the same run
+    Bench {
+        #[arg(value_enum)]
+        what: bench::What,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -86,6 +102,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Wasm { dev } => wasm::build(&setup::ensure()?, wasm::Effort::of_dev_flag(dev))?,
         Task::Package => sizes::package()?,
         Task::Sizes => sizes::run()?,
+        Task::Types { check } => types::run(check)?,
+        Task::Bench { what, json } => bench::run(what, json)?,
     }
     Ok(ExitCode::SUCCESS)
 }
