@@ -11,6 +11,10 @@ BEGIN
         RAISE NOTICE 'Marea 002 does not stand: nothing to take back.';
         RETURN;
     END IF;
+    IF to_regclass('marea.backfill') IS NOT NULL THEN
+        RAISE EXCEPTION 'Marea 003 stands on 002; nothing was changed'
+            USING HINT = 'Run 003_backfill_rollback.sql first.';
+    END IF;
 
     DROP TRIGGER IF EXISTS marea_sessions_updated ON public.sessions;
     DROP TRIGGER IF EXISTS marea_sessions_deleted ON public.sessions;
@@ -36,6 +40,7 @@ END
 $$;
 
 DROP FUNCTION IF EXISTS public.marea_sync(JSONB);
+SET LOCAL client_min_messages = warning; -- or it lists fifty things that go with the schema
 DROP SCHEMA IF EXISTS marea CASCADE;
 
 NOTIFY pgrst, 'reload schema';

@@ -1,0 +1,246 @@
+-- Checks 001: eleven rows "check | expected | actual | status". Fails at the end if any check fails, which
+-- psql -v ON_ERROR_STOP=1 turns into exit code 3. Changes nothing: what the last check tries out is undone at once.
+
+BEGIN;
+
+CREATE TEMPORARY TABLE validation_001 (
+    place    INTEGER,
+    "check"  TEXT,
+    expected TEXT,
+    actual   TEXT,
+    passed   BOOLEAN
+) ON COMMIT DROP;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Counted from the catalogues
+-- ---------------------------------------------------------------------------------------------------------------------
+
+WITH tables (relation) AS (
+    VALUES ('user_api_keys'), ('user_progress'), ('export_history')
+), found AS (
+    SELECT 1 AS place, 'tables' AS "check", 3 AS expected,
+           (SELECT count(*) FROM tables WHERE to_regclass('public.' || relation) IS NOT NULL) AS actual, 0 AS strange
+    UNION ALL
+    SELECT 2, 'row level security', 3, (
+        SELECT count(*) FROM tables JOIN pg_class ON pg_class.oid = to_regclass('public.' || relation)
+        WHERE pg_class.relrowsecurity), 0
+    UNION ALL
+    SELECT 3, 'policies', 12, (
+        SELECT count(*)
+        FROM (VALUES
+            ('user_api_keys', 'user_api_keys_select_own', 'r', 'authenticated'),
+            ('user_api_keys', 'user_api_keys_insert_own', 'a', 'authenticated'),
+            ('user_api_keys', 'user_api_keys_update_own', 'w', 'authenticated'),
+            ('user_api_keys', 'user_api_keys_delete_own', 'd', 'authenticated'),
+            ('user_progress', 'user_progress_select_own', 'r', 'authenticated'),
+            ('user_progress', 'user_progress_insert_own', 'a', 'authenticated'),
+            ('user_progress', 'user_progress_update_own', 'w', 'authenticated'),
+            ('user_progress', 'user_progress_service', '*', 'service_role'),
+            ('export_history', 'export_history_select_own', 'r', 'authenticated'),
+            ('export_history', 'export_history_insert_own', 'a', 'authenticated'),
+            ('export_history', 'export_history_update_own', 'w', 'authenticated'),
+            ('export_history', 'export_history_service', '*', 'service_role')
+        ) AS wanted (relation, name, command, role)
+        JOIN pg_policy AS p ON p.polrelid = to_regclass('public.' || relation) AND p.polname = name
+            AND p.polcmd::text = command AND p.polpermissive
+            AND p.polroles = ARRAY[(SELECT oid FROM pg_roles WHERE rolname = role)]
+        -- An own-row policy asks for the owner in whatever it lets through.
+        WHERE role = 'service_role'
+           OR (coalesce(pg_get_expr(p.polqual, p.polrelid), 'user_id = auth.uid()') ~ 'user_id = .*auth\.uid\(\)'
+               AND coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'user_id = auth.uid()') ~ 'user_id = .*auth\.uid\(\)')
+    ), (
+        -- One policy more can open everything: policies add up.
+        SELECT count(*) - 12 FROM pg_policy JOIN tables ON pg_policy.polrelid = to_regclass('public.' || relation))
+    UNION ALL
+    SELECT 4, 'secondary indexes', 7, (
+        SELECT count(*)
+        FROM (VALUES
+            ('user_api_keys', 'user_id', true, false),
+            ('user_progress', 'user_id', true, false),
+            ('user_progress', 'last_activity_at', false, true),
+            ('export_history', 'user_id', false, false),
+            ('export_history', 'status', false, false),
+            ('export_history', 'created_at', false, true),
+            ('export_history', 'export_type', false, false)
+        ) AS wanted (relation, name, is_unique, is_descending)
+        WHERE EXISTS (
+            SELECT FROM pg_index AS i
+            JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = to_regclass('public.' || relation) AND NOT i.indisprimary AND i.indisvalid
+              AND i.indnatts = 1 AND a.attname = name AND i.indisunique = is_unique
+              AND (i.indoption[0] & 1 = 1) = is_descending)
+    ), 0
+    UNION ALL
+    SELECT 5, 'triggers', 4, (
+        SELECT count(*)
+        FROM (VALUES
+            ('user_api_keys', 'user_api_keys_set_updated_at'), ('user_progress', 'user_progress_set_updated_at'),
+            ('export_history', 'export_history_set_updated_at'), ('sessions', 'sessions_fold_into_progress')
+        ) AS wanted (relation, name)
+        JOIN pg_trigger AS t ON t.tgrelid = to_regclass('public.' || relation) AND t.tgname = name
+            AND t.tgenabled IN ('O', 'A') AND t.tgfoid = to_regprocedure(format('public.%s()', name))
+    ), 0
+    UNION ALL
+    SELECT 6, 'functions', 4, (
+        SELECT count(*)
+        FROM (VALUES
+            ('user_api_keys_set_updated_at', false), ('user_progress_set_updated_at', false),
+            ('export_history_set_updated_at', false), ('sessions_fold_into_progress', true)
+        ) AS wanted (name, as_owner)
+        JOIN pg_proc AS p ON p.oid = to_regprocedure(format('public.%s()', name)) AND p.prorettype = 'trigger'::regtype
+            AND p.prosecdef = as_owner AND array_to_string(p.proconfig, ',') LIKE '%search_path=%'
+            AND NOT EXISTS (
+                SELECT FROM pg_roles AS r
+                WHERE r.rolname IN ('anon', 'authenticated') AND has_function_privilege(r.oid, p.oid, 'EXECUTE'))
+    ), 0
+    UNION ALL
+    SELECT 7, 'foreign keys, ON DELETE CASCADE', 3, (
+        SELECT count(*) FROM tables JOIN pg_constraint AS c ON c.conrelid = to_regclass('public.' || relation)
+        WHERE c.contype = 'f' AND c.confrelid = to_regclass('public.users') AND c.confdeltype = 'c' AND c.convalidated
+    ), 0
+    UNION ALL
+    SELECT 8, 'unique constraints', 2, (
+        SELECT count(*) FROM tables
+        JOIN pg_constraint AS c ON c.conrelid = to_regclass('public.' || relation)
+        JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
+        WHERE c.contype = 'u' AND a.attname = 'user_id'
+    ), 0
+)
+INSERT INTO validation_001
+SELECT place, "check", expected, CASE WHEN strange > 0 THEN format('%s and %s unknown', actual, strange) ELSE actual::text END,
+       actual = expected AND strange <= 0
+FROM found;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Initial data. A table that is missing must not stop the other checks.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    users BIGINT;
+    rows_ BIGINT;
+BEGIN
+    IF to_regclass('public.user_progress') IS NOT NULL AND to_regclass('public.users') IS NOT NULL THEN
+        SELECT count(*) INTO users FROM public.users;
+        SELECT count(*) INTO rows_ FROM public.user_progress;
+    END IF;
+    INSERT INTO validation_001
+    VALUES (9, 'progress rows, at least as many as users', coalesce(users::text, '?'), coalesce(rows_::text, 'no table'),
+        coalesce(rows_ >= users, false));
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Columns and their types
+-- ---------------------------------------------------------------------------------------------------------------------
+
+WITH wanted (relation, name, type) AS (
+    SELECT 'user_api_keys', unnest(ARRAY['id', 'user_id']), 'uuid'
+    UNION ALL SELECT 'user_api_keys', unnest(ARRAY['openai_api_key', 'unsplash_api_key', 'anthropic_api_key']), 'text'
+    UNION ALL SELECT 'user_api_keys', unnest(ARRAY['last_validated_at', 'created_at', 'updated_at']), 'timestamp with time zone'
+    UNION ALL SELECT 'user_progress', unnest(ARRAY['id', 'user_id']), 'uuid'
+    UNION ALL SELECT 'user_progress', unnest(ARRAY['total_descriptions', 'total_images', 'total_questions_answered',
+        'total_questions_correct', 'total_vocabulary_learned', 'total_sessions', 'total_time_spent_minutes',
+        'current_streak_days', 'longest_streak_days', 'total_points', 'average_completion_time_seconds',
+        'mastered_words_count', 'learning_words_count', 'new_words_count']), 'integer'
+    UNION ALL SELECT 'user_progress', 'average_accuracy', 'numeric(5,2)'
+    UNION ALL SELECT 'user_progress', 'achievements', 'jsonb'
+    UNION ALL SELECT 'user_progress', unnest(ARRAY['last_activity_at', 'last_description_at', 'last_qa_session_at',
+        'last_vocabulary_practice_at', 'created_at', 'updated_at']), 'timestamp with time zone'
+    UNION ALL SELECT 'user_progress', 'last_active_on', 'date'
+    UNION ALL SELECT 'export_history', unnest(ARRAY['id', 'user_id']), 'uuid'
+    UNION ALL SELECT 'export_history', 'export_type', 'character varying(50)'
+    UNION ALL SELECT 'export_history', unnest(ARRAY['export_format', 'status']), 'character varying(20)'
+    UNION ALL SELECT 'export_history', unnest(ARRAY['records_count', 'retry_count', 'processing_time_seconds']), 'integer'
+    UNION ALL SELECT 'export_history', 'file_size_bytes', 'bigint'
+    UNION ALL SELECT 'export_history', unnest(ARRAY['file_url', 'error_message']), 'text'
+    UNION ALL SELECT 'export_history', unnest(ARRAY['filters', 'data']), 'jsonb'
+    UNION ALL SELECT 'export_history', unnest(ARRAY['started_at', 'completed_at', 'expires_at', 'created_at', 'updated_at']),
+        'timestamp with time zone'
+)
+INSERT INTO validation_001
+SELECT 10, 'columns with their types', count(*), count(a.attname), count(*) = count(a.attname)
+FROM wanted
+LEFT JOIN pg_attribute AS a ON a.attrelid = to_regclass('public.' || relation) AND a.attname = name AND NOT a.attisdropped
+    AND format_type(a.atttypid, a.atttypmod) = type;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- The functions at work: each trigger fires once, on a learner made for it, and everything is undone.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    learner  UUID;
+    working  INTEGER := 0;
+    before   BIGINT;
+    problem  TEXT;
+BEGIN
+    BEGIN
+        BEGIN
+            INSERT INTO public.users (id) VALUES (gen_random_uuid()) RETURNING id INTO learner;
+        EXCEPTION WHEN not_null_violation OR foreign_key_violation OR check_violation THEN
+            -- This app's users need more than an id: borrow one.
+            SELECT id INTO learner FROM public.users ORDER BY id LIMIT 1;
+            IF learner IS NULL THEN
+                RAISE EXCEPTION 'there is no user to try them on' USING ERRCODE = 'MV001';
+            END IF;
+        END;
+
+        INSERT INTO public.user_api_keys (user_id) VALUES (learner) ON CONFLICT (user_id) DO NOTHING;
+        UPDATE public.user_api_keys SET updated_at = 'epoch' WHERE user_id = learner;
+        working := working + (SELECT count(*) FROM public.user_api_keys WHERE user_id = learner AND updated_at = now());
+
+        INSERT INTO public.user_progress (user_id) VALUES (learner) ON CONFLICT (user_id) DO NOTHING;
+        UPDATE public.user_progress SET updated_at = 'epoch' WHERE user_id = learner;
+        working := working + (SELECT count(*) FROM public.user_progress WHERE user_id = learner AND updated_at = now());
+
+        INSERT INTO public.export_history (user_id, export_type, export_format) VALUES (learner, 'validation', 'none');
+        UPDATE public.export_history SET updated_at = 'epoch' WHERE user_id = learner AND export_type = 'validation';
+        working := working + (SELECT count(*) FROM public.export_history
+            WHERE user_id = learner AND export_type = 'validation' AND updated_at = now());
+
+        SELECT total_sessions INTO before FROM public.user_progress WHERE user_id = learner;
+        BEGIN
+            INSERT INTO public.sessions (user_id, ended_at) VALUES (learner, now());
+        EXCEPTION WHEN not_null_violation OR check_violation THEN
+            -- This app's sessions need more: take one that is there out and in again.
+            UPDATE public.sessions SET ended_at = NULL
+            WHERE id = (SELECT id FROM public.sessions WHERE ended_at IS NOT NULL ORDER BY id LIMIT 1)
+            RETURNING user_id INTO learner;
+            SELECT total_sessions INTO before FROM public.user_progress WHERE user_id = learner;
+            UPDATE public.sessions SET ended_at = now()
+            WHERE id = (SELECT id FROM public.sessions WHERE user_id = learner AND ended_at IS NULL ORDER BY id LIMIT 1);
+        END;
+        working := working + (SELECT count(*) FROM public.user_progress
+            WHERE user_id = learner AND total_sessions = before + 1);
+
+        RAISE EXCEPTION 'undo' USING ERRCODE = 'MV000';
+    EXCEPTION
+        WHEN SQLSTATE 'MV000' THEN NULL;
+        WHEN others THEN problem := SQLERRM;
+    END;
+    INSERT INTO validation_001
+    VALUES (11, 'functions that work when fired', '4', working || coalesce(': ' || problem, ''), working = 4 AND problem IS NULL);
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- The answer
+-- ---------------------------------------------------------------------------------------------------------------------
+
+SELECT "check", expected, actual, CASE WHEN passed THEN 'PASS' ELSE 'FAIL' END AS status
+FROM validation_001 ORDER BY place;
+
+DO $$
+DECLARE
+    failed TEXT;
+BEGIN
+    SELECT string_agg("check", ', ' ORDER BY place) INTO failed FROM validation_001 WHERE NOT passed;
+    IF failed IS NOT NULL THEN
+        RAISE EXCEPTION 'Marea 001 is not whole: %', failed
+            USING HINT = 'Run 001_schema_alignment.sql again: it makes what is missing.';
+    END IF;
+END
+$$;
+
+COMMIT;

@@ -1,0 +1,175 @@
+-- Checks 002: one row for each check, "check | expected | actual | status". Fails at the end if any check fails, which
+-- psql -v ON_ERROR_STOP=1 turns into exit code 3. Changes nothing: what the last check tries out is undone at once.
+
+BEGIN;
+
+CREATE TEMPORARY TABLE validation_002 (
+    place    INTEGER,
+    "check"  TEXT,
+    expected TEXT,
+    actual   TEXT,
+    passed   BOOLEAN
+) ON COMMIT DROP;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Counted from the catalogues
+-- ---------------------------------------------------------------------------------------------------------------------
+
+WITH tables (relation) AS (
+    VALUES ('clocks'), ('rows'), ('progress_events'), ('daily_activity'), ('pending'), ('replaced')
+), functions AS (
+    SELECT p.* FROM pg_proc AS p
+    WHERE p.pronamespace = to_regnamespace('marea') OR p.oid = to_regprocedure('public.marea_sync(jsonb)')
+), found AS (
+    SELECT 1 AS place, 'tables' AS "check", 6 AS expected,
+           (SELECT count(*) FROM tables WHERE to_regclass('marea.' || relation) IS NOT NULL) AS actual
+    UNION ALL
+    SELECT 2, 'row level security', 6, (
+        SELECT count(*) FROM tables JOIN pg_class ON pg_class.oid = to_regclass('marea.' || relation)
+        WHERE pg_class.relrowsecurity)
+    UNION ALL
+    SELECT 3, 'policies', 5, (
+        SELECT count(*) FROM tables
+        JOIN pg_policy AS p ON p.polrelid = to_regclass('marea.' || relation)
+        WHERE concat(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) ~ 'user_id = .*auth\.uid\(\)'
+          AND p.polroles = ARRAY[(SELECT oid FROM pg_roles WHERE rolname = 'authenticated')])
+    UNION ALL
+    SELECT 4, 'foreign keys, ON DELETE CASCADE', 4, (
+        SELECT count(*) FROM tables JOIN pg_constraint AS c ON c.conrelid = to_regclass('marea.' || relation)
+        WHERE c.contype = 'f' AND c.confrelid = to_regclass('public.users') AND c.confdeltype = 'c')
+    UNION ALL
+    SELECT 5, 'triggers', 19, (
+        SELECT count(*)
+        FROM (VALUES
+            ('public.sessions', 'sessions_fold_into_progress'), ('public.sessions', 'marea_sessions_updated'),
+            ('public.sessions', 'marea_sessions_deleted'),
+            ('public.user_progress', 'marea_user_progress_inserted'), ('public.user_progress', 'marea_user_progress_updated'),
+            ('public.user_progress', 'marea_user_progress_deleted'),
+            ('public.export_history', 'marea_export_history_inserted'), ('public.export_history', 'marea_export_history_updated'),
+            ('public.export_history', 'marea_export_history_deleted'),
+            ('public.user_api_keys', 'marea_user_api_keys_inserted'), ('public.user_api_keys', 'marea_user_api_keys_updated'),
+            ('public.user_api_keys', 'marea_user_api_keys_deleted'),
+            ('marea.daily_activity', 'marea_daily_activity_inserted'), ('marea.daily_activity', 'marea_daily_activity_updated'),
+            ('marea.daily_activity', 'marea_daily_activity_deleted'),
+            ('marea.progress_events', 'events_inserted'), ('marea.progress_events', 'events_updated'),
+            ('marea.progress_events', 'events_deleted'), ('marea.pending', 'pending_stamp')
+        ) AS wanted (relation, name)
+        JOIN pg_trigger AS t ON t.tgrelid = to_regclass(relation) AND t.tgname = name AND t.tgenabled IN ('O', 'A')
+        -- A trigger for each statement, but for the one that waits for the end of the transaction.
+        WHERE (t.tgtype & 1 = 1) = (name = 'pending_stamp'))
+    UNION ALL
+    SELECT 6, 'functions that clients may call through the API', 1, (
+        SELECT count(*) FROM functions
+        WHERE pronamespace = to_regnamespace('public') AND has_function_privilege('authenticated', oid, 'EXECUTE'))
+    UNION ALL
+    SELECT 7, 'functions that anybody at all may execute', 0, (
+        SELECT count(*) FROM functions WHERE has_function_privilege('anon', oid, 'EXECUTE'))
+    UNION ALL
+    SELECT 8, 'functions that run as their owner without a pinned search_path', 0, (
+        SELECT count(*) FROM functions
+        WHERE prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false))
+    UNION ALL
+    SELECT 9, 'tables that anon or service_role may read or write', 0, (
+        SELECT count(*) FROM tables, unnest(ARRAY['anon', 'service_role']) AS role
+        WHERE has_table_privilege(role, to_regclass('marea.' || relation), 'SELECT, INSERT, UPDATE, DELETE'))
+    UNION ALL
+    SELECT 10, 'tables that authenticated may write (events, insert only)', 1, (
+        SELECT count(*) FROM tables
+        WHERE has_table_privilege('authenticated', to_regclass('marea.' || relation), 'INSERT, UPDATE, DELETE'))
+)
+INSERT INTO validation_002 SELECT place, "check", expected, actual, actual = expected FROM found;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- The data. A table that is missing must not stop the other checks.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    untracked BIGINT;
+    beyond    BIGINT;
+    left_over BIGINT;
+BEGIN
+    IF to_regclass('marea.rows') IS NOT NULL AND to_regclass('marea.clocks') IS NOT NULL
+       AND to_regclass('marea.pending') IS NOT NULL AND to_regclass('marea.daily_activity') IS NOT NULL THEN
+        SELECT count(*) INTO untracked
+        FROM (
+            SELECT user_id, 'user_progress' AS table_name, user_id::text AS row_key FROM public.user_progress
+            UNION ALL SELECT user_id, 'user_api_keys', user_id::text FROM public.user_api_keys
+            UNION ALL SELECT user_id, 'export_history', id::text FROM public.export_history
+            UNION ALL SELECT user_id, 'daily_activity', to_char(day, 'YYYY-MM-DD') FROM marea.daily_activity
+        ) AS here
+        LEFT JOIN marea.rows AS r ON r.user_id = here.user_id AND r.table_name = here.table_name AND r.row_key = here.row_key
+        WHERE r.version IS NULL OR r.deleted;
+        SELECT count(*) INTO beyond
+        FROM marea.rows AS r LEFT JOIN marea.clocks AS c ON c.user_id = r.user_id
+        WHERE c.version IS NULL OR r.version > c.version;
+        SELECT count(*) INTO left_over FROM marea.pending;
+    END IF;
+    INSERT INTO validation_002 VALUES
+        (11, 'rows without a version', '0', coalesce(untracked::text, 'no table'), coalesce(untracked = 0, false)),
+        (12, 'versions beyond their user''s clock', '0', coalesce(beyond::text, 'no table'), coalesce(beyond = 0, false)),
+        (13, 'changes left without a version', '0', coalesce(left_over::text, 'no table'), coalesce(left_over = 0, false));
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- marea_sync at work: an award goes in and comes out, for a learner made for it, and everything is undone.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    learner UUID;
+    award   CONSTANT UUID := gen_random_uuid();
+    before  BIGINT;
+    answer  JSONB;
+    said    TEXT;
+BEGIN
+    BEGIN
+        BEGIN
+            INSERT INTO public.users (id) VALUES (gen_random_uuid()) RETURNING id INTO learner;
+        EXCEPTION WHEN not_null_violation OR foreign_key_violation OR check_violation THEN
+            SELECT id INTO learner FROM public.users ORDER BY id LIMIT 1;
+            IF learner IS NULL THEN
+                RAISE EXCEPTION 'there is no user to try it on' USING ERRCODE = 'MV001';
+            END IF;
+        END;
+        SELECT coalesce(sum(total_points), 0) INTO before FROM public.user_progress WHERE user_id = learner;
+        PERFORM set_config('request.jwt.claims', jsonb_build_object('sub', learner, 'role', 'authenticated')::text, true);
+        SET LOCAL ROLE authenticated;
+        answer := public.marea_sync(jsonb_build_object('protocol', 1, 'client_id', gen_random_uuid(), 'schema', 1,
+            'cursor', NULL, 'limit', 2000, 'mutations', jsonb_build_array(jsonb_build_object('id', award, 'key', award,
+                'hlc', '0000000000000-0000', 'table', 'progress_events', 'op', 'insert', 'values', jsonb_build_object(
+                    'occurred_at', '2000-01-01T00:00:00.000000Z', 'local_date', '2000-01-01', 'points', 1)))));
+        said := CASE
+            WHEN answer #>> '{results,0,status}' IS DISTINCT FROM 'applied' THEN 'rejected: ' || (answer #>> '{results,0,code}')
+            WHEN (answer #>> '{rows,user_progress,0,values,total_points}')::bigint IS DISTINCT FROM before + 1 THEN 'not folded'
+            ELSE 'syncs'
+        END;
+        RAISE EXCEPTION 'undo' USING ERRCODE = 'MV000';
+    EXCEPTION
+        WHEN SQLSTATE 'MV000' THEN NULL;
+        WHEN others THEN said := SQLERRM;
+    END;
+    INSERT INTO validation_002 VALUES (14, 'marea_sync when called', 'syncs', said, coalesce(said = 'syncs', false));
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- The answer
+-- ---------------------------------------------------------------------------------------------------------------------
+
+SELECT "check", expected, actual, CASE WHEN passed THEN 'PASS' ELSE 'FAIL' END AS status
+FROM validation_002 ORDER BY place;
+
+DO $$
+DECLARE
+    failed TEXT;
+BEGIN
+    SELECT string_agg("check", ', ' ORDER BY place) INTO failed FROM validation_002 WHERE NOT passed;
+    IF failed IS NOT NULL THEN
+        RAISE EXCEPTION 'Marea 002 is not whole: %', failed USING HINT = 'Run 002_sync_layer.sql again: it makes what is missing.';
+    END IF;
+END
+$$;
+
+COMMIT;
