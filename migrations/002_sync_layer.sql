@@ -1044,6 +1044,7 @@ RETURN given IS NOT NULL AND jsonb_typeof(given) <> 'null' AND CASE kind
     WHEN 'integer' THEN jsonb_typeof(given) <> 'number' OR given::text !~ '^-?[0-9]+$'
     WHEN 'bigint' THEN (given #>> '{}') !~ '^-?[0-9]{1,19}$' -- as text, because JavaScript's numbers end at 2^53
     WHEN 'day' THEN NOT coalesce(jsonb_typeof(given) = 'string' AND marea.is_day(given #>> '{}'), false)
+    WHEN 'json' THEN false -- whatever the app keeps there
     ELSE jsonb_typeof(given) <> kind
 END;
 
@@ -1112,7 +1113,7 @@ RETURN (
     LEFT JOIN (VALUES
         ('export_history', 'status', 'string'), ('export_history', 'records_count', 'integer'),
         ('export_history', 'file_size_bytes', 'bigint'), ('export_history', 'file_url', 'string'),
-        ('export_history', 'data', 'object'), ('export_history', 'error_message', 'string'),
+        ('export_history', 'data', 'json'), ('export_history', 'error_message', 'string'),
         ('export_history', 'retry_count', 'integer'), ('export_history', 'started_at', 'time'),
         ('export_history', 'completed_at', 'time'), ('export_history', 'processing_time_seconds', 'integer'),
         ('export_history', 'expires_at', 'time'), ('user_api_keys', 'openai_api_key', 'string'),
