@@ -25,7 +25,11 @@ pub(super) fn open(location: &Location) -> Result<Connection, Error> {
     };
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
     // Before anything is written: a newer file or a stranger's must be left as it is.
-    let found = check_owner(&connection)?;
+    let found = {
+        // One snapshot: another process may be making this very file between two questions.
+        let snapshot = connection.transaction()?;
+        check_owner(&snapshot)?
+    };
     configure(&connection, location)?;
     if found < MIRROR_VERSION {
         migrate(&mut connection)?;
