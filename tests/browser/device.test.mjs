@@ -106,8 +106,9 @@ test('a tab that is closed without a word leaves the mirror free', async (t) => 
   await openMarea(first, stage, learner)
   await record(first)
   const second = await browser.newPage(t)
-  // The second is already waiting when the first one goes.
   const opening = openMarea(second, stage, learner)
+  const waiting = () => second.evaluate(async () => (await navigator.locks.query()).pending.map((lock) => lock.name))
+  await waitFor('the second tab to wait', waiting, (names) => names.includes(`marea:${learner.id}`))
   await first.close()
   await opening
   assert.equal((await progress(second)).total_sessions, 1)

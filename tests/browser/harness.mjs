@@ -51,6 +51,7 @@ export async function startStage() {
     signUp: () => signUp(backend.ready),
     fault: (fault) => setFault(backend.ready, fault),
     clearFaults: () => setFault(backend.ready, null),
+    faultsFired: () => countFired(backend.ready),
   }
 }
 
@@ -108,6 +109,15 @@ async function setFault(backend, fault) {
     ...(fault && { body: JSON.stringify(fault) }),
   })
   assert.ok(answer.ok, `the fault was not taken: HTTP ${answer.status}`)
+}
+
+/** How many calls the faults that are switched on have happened to. */
+async function countFired(backend) {
+  const answer = await fetch(`${backend.url}/_marea/faults`, {
+    headers: { authorization: `Bearer ${backend.service_key}` },
+  })
+  assert.ok(answer.ok, `the faults were not listed: HTTP ${answer.status}`)
+  return (await answer.json()).reduce((sum, fault) => sum + fault.fired, 0)
 }
 
 /** A browser with a profile of its own; `kill` and `start` again on the same profile. Ends with the file's tests. */

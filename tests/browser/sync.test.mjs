@@ -161,6 +161,7 @@ test('an answer that is lost after the work was done makes nothing count twice',
   await waitFor('the session to be in Postgres', () => inPostgres(stage, learner), (there) => there.ids.length > 0)
   assert.equal((await progress(page)).total_sessions, 1)
   await waitUntilSent(page)
+  assert.equal(await stage.faultsFired(), 2)
   await assertArrived(stage, learner, [id])
   assert.equal((await progress(page)).total_sessions, 1)
 })
@@ -172,6 +173,7 @@ test('a server that is down for a while is asked again', async (t) => {
   await openMarea(page, stage, learner)
   const { id } = await record(page)
   await waitUntilSent(page)
+  assert.equal(await stage.faultsFired(), 2)
   await assertArrived(stage, learner, [id])
 })
 
