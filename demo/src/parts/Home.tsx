@@ -31,7 +31,13 @@ export function Home({ config, sessions, session }: Props) {
   }
 
   if (opened.state === 'failed') return <Notice title="Marea could not be opened">{opened.message}</Notice>
-  if (opened.state === 'opening') return null
+  if (opened.state === 'opening') {
+    return (
+      <p className="opening" role="status">
+        Opening your progress
+      </p>
+    )
+  }
   return (
     <Opened
       marea={opened.marea}
