@@ -1,6 +1,7 @@
 //! What the whole-system tests share. Each module opens with what it offers; nothing here is part of the product.
 
 pub mod backend;
+pub mod bench;
 pub mod catalogue;
 pub mod cluster;
 pub mod command;
@@ -8,6 +9,7 @@ pub mod engine_device;
 pub mod history;
 pub mod program;
 pub mod random;
+pub mod sql;
 pub mod typescript;
 pub mod wait;
 pub mod world;
