@@ -188,6 +188,34 @@ test('after close every call says so', async (t) => {
   assert.equal(codes.later.code, 'closed')
 })
 
+test('a full disk refuses a write whole, keeps what was there, and is over when there is room again', async (t) => {
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, newLearner(), { online: false })
+  await record(page)
+  const devtools = await browser.context.newCDPSession(page)
+  const origin = stage.pageUrl
+  await devtools.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 100_000 })
+  t.after(() => devtools.send('Storage.overrideQuotaForOrigin', { origin }).catch(() => undefined))
+  const { failure, kept } = await page.evaluate(async () => {
+    const session = { session_type: 'qa', session_data: { note: 'x'.repeat(60_000) } }
+    let failure = null
+    let kept = 1
+    // Some still fit into pages that the file has already.
+    while (!failure && kept < 500) {
+      failure = await window.failureOf(() => window.marea.recordSession(session))
+      if (!failure) kept++
+    }
+    return { failure, kept }
+  })
+  assert.deepEqual([failure?.name, failure?.code, failure?.retry], ['MareaError', 'storage_full', true])
+  assert.equal((await progress(page)).total_sessions, kept)
+  assert.equal((await status(page)).pending, kept)
+
+  await devtools.send('Storage.overrideQuotaForOrigin', { origin })
+  await record(page)
+  assert.equal((await progress(page)).total_sessions, kept + 1)
+})
+
 test('where nothing can be kept, opening says so', async (t) => {
   const page = await browser.newPage(t)
   await page.goto(stage.pageUrl.replace('127.0.0.1', INSECURE_HOST))
