@@ -53,7 +53,10 @@ impl Client {
         // SQLite would make it readable for whom the umask allows, and its journal like it.
         ensure_private(&mirror_path)?;
         let location = Location::File(mirror_path.clone());
+        // SQLite does not wait its turn for the switch to WAL of a new file: one program makes it, the others find it made.
+        let opening = FileLock::wait_for(&mirror_path.with_extension("open-lock"))?;
         let engine = Engine::open(&location, config.user_id, Box::new(SystemEntropy::new()), clock::now())?;
+        drop(opening);
         let inner = Inner {
             engine: Mutex::new(engine),
             turn: tokio::sync::Mutex::default(),
