@@ -4,7 +4,7 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Applied, Engine, Outgoing};
+use crate::engine::{Applied, Engine, Outgoing, Ticket};
 use crate::error::Error;
 use crate::model::{Now, StatusError, Table};
 use crate::sync::{Failure, Next};
@@ -77,7 +77,9 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
     let mut last = None;
     for _ in 0..MAX_REQUESTS {
         let Some(outgoing) = host.with_engine(|engine| engine.next_request(host.now()))? else { break };
+        let mut waiting = Waiting { host, ticket: Some(outgoing.ticket) };
         let answer = carry(host, transport, &outgoing).await;
+        waiting.ticket = None;
         let failure = answer.as_ref().err().cloned();
         let applied =
             host.with_engine(|engine| engine.apply_response(outgoing.ticket, answer, host.now()))?;
@@ -95,6 +97,20 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
     report.pending = status.pending;
     report.last_error = status.last_error;
     Ok(report)
+}
+
+/// Gives the request up when the loop's future is dropped in the middle of it: else the engine would wait for ever.
+struct Waiting<'h, H: Host> {
+    host: &'h H,
+    ticket: Option<Ticket>,
+}
+
+impl<H: Host> Drop for Waiting<'_, H> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.host.with_engine(|engine| engine.abandon(ticket));
+        }
+    }
 }
 
 async fn carry(host: &impl Host, transport: &Transport, outgoing: &Outgoing) -> Result<SyncAnswer, Failure> {

@@ -135,6 +135,12 @@ impl Engine {
         Ok(applied)
     }
 
+    /// Gives up a request whose answer will never be handed over, because the host stopped waiting. Its mutations stay in
+    /// doubt and are sent again.
+    pub fn abandon(&mut self, ticket: Ticket) {
+        self.in_flight.take_if(|in_flight| in_flight.ticket == ticket);
+    }
+
     fn succeeded(
         &mut self,
         in_flight: &InFlight,
@@ -146,7 +152,7 @@ impl Engine {
         let (mut applied, pending) = self.store.write(|rows| {
             let applied = apply(rows, &context, in_flight, answer, page)?;
             let pending = rows.count_pending()?;
-            rows.add_to_journal(&entry("ok", &applied, pending, now.unix_ms))?;
+            rows.add_to_journal(&entry(None, &applied, pending, now.unix_ms))?;
             Ok((applied, pending))
         })?;
         self.batch_limit = (self.batch_limit * 2).min(MAX_BATCH);
@@ -176,7 +182,7 @@ impl Engine {
             }
         }
         self.store.write(|rows| {
-            rows.add_to_journal(&entry(failure.code(), &applied, rows.count_pending()?, now.unix_ms))
+            rows.add_to_journal(&entry(Some(failure), &applied, rows.count_pending()?, now.unix_ms))
         })?;
         let random = self.random();
         applied.next = self.schedule.failed(failure, now.unix_ms, random);
@@ -213,9 +219,11 @@ struct Moved {
     registers: Dirty,
 }
 
-fn entry(code: &str, applied: &Applied, pending: u32, now: UnixMillis) -> JournalEntry {
+fn entry(failure: Option<&Failure>, applied: &Applied, pending: u32, now: UnixMillis) -> JournalEntry {
     let Applied { pushed, rejected, pulled, .. } = *applied;
-    JournalEntry { at_ms: now.0, code: code.to_owned(), pushed, rejected, pulled, pending }
+    let code = failure.map_or("ok", Failure::code).to_owned();
+    let message = failure.map(Failure::to_string).unwrap_or_default();
+    JournalEntry { at_ms: now.0, code, message, pushed, rejected, pulled, pending }
 }
 
 fn tables_of(table: Table) -> Vec<Table> {

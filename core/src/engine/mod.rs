@@ -19,7 +19,7 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::model::{
     ActivityDay, ApiKeys, ClientId, Export, ExportKey, ExportPage, ExportQuery, ExportStatus, LocalDate,
-    MutationId, Now, Progress, Status, Table, Timestamp, UnixMillis, UserId,
+    MutationId, Now, Progress, Status, StatusError, Table, Timestamp, UnixMillis, UserId,
 };
 use crate::store::{Location, MIRROR_VERSION, Meta, Rows, Store};
 use crate::sync::{Due, Schedule, Signal};
@@ -72,12 +72,16 @@ impl Engine {
     ) -> Result<Engine, Error> {
         let mut store = Store::open(location)?;
         let client_id = store.write(|rows| claim(rows, user_id, entropy.as_mut()))?;
+        let mut schedule = Schedule::new();
+        // Another process, or an earlier one, may have been the last to try.
+        let last = store.read().last_exchange()?.filter(|last| !last.message.is_empty());
+        schedule.last_error = last.map(|last| StatusError { code: last.code, message: last.message });
         Ok(Engine {
             store,
             user_id,
             client_id,
             entropy,
-            schedule: Schedule::new(),
+            schedule,
             in_flight: None,
             batch_limit: exchange::MAX_BATCH,
             next_ticket: 0,

@@ -1,6 +1,6 @@
 //! The last syncs, for support: counts and codes, nothing of what was synced.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, Row, params};
 
 use crate::error::Error;
 use crate::store::Rows;
@@ -15,6 +15,8 @@ pub(crate) struct JournalEntry {
     pub(crate) at_ms: i64,
     /// `ok`, or the failure's code.
     pub(crate) code: String,
+    /// The failure in words; empty when ok.
+    pub(crate) message: String,
     pub(crate) pushed: u32,
     pub(crate) rejected: u32,
     pub(crate) pulled: u32,
@@ -23,8 +25,9 @@ pub(crate) struct JournalEntry {
 
 impl Rows<'_> {
     pub(crate) fn add_to_journal(self, e: &JournalEntry) -> Result<(), Error> {
-        let sql = "INSERT INTO journal (at_ms, code, pushed, rejected, pulled, pending) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let values = params![e.at_ms, e.code, e.pushed, e.rejected, e.pulled, e.pending];
+        let sql = "INSERT INTO journal (at_ms, code, message, pushed, rejected, pulled, pending)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let values = params![e.at_ms, e.code, e.message, e.pushed, e.rejected, e.pulled, e.pending];
         self.connection.prepare_cached(sql)?.execute(values)?;
         let newest = self.connection.last_insert_rowid();
         self.connection.prepare_cached("DELETE FROM journal WHERE seq <= ?1")?.execute([newest - KEEP])?;
@@ -33,18 +36,27 @@ impl Rows<'_> {
 
     /// Oldest first.
     pub(crate) fn journal(self) -> Result<Vec<JournalEntry>, Error> {
-        let sql = "SELECT at_ms, code, pushed, rejected, pulled, pending FROM journal ORDER BY seq";
+        let sql = "SELECT at_ms, code, message, pushed, rejected, pulled, pending FROM journal ORDER BY seq";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let entries = statement.query_map([], |row| {
-            Ok(JournalEntry {
-                at_ms: row.get(0)?,
-                code: row.get(1)?,
-                pushed: row.get(2)?,
-                rejected: row.get(3)?,
-                pulled: row.get(4)?,
-                pending: row.get(5)?,
-            })
-        })?;
+        let entries = statement.query_map([], read)?;
         Ok(entries.collect::<Result<_, _>>()?)
     }
+
+    /// The last exchange of whichever process.
+    pub(crate) fn last_exchange(self) -> Result<Option<JournalEntry>, Error> {
+        let sql = "SELECT at_ms, code, message, pushed, rejected, pulled, pending FROM journal ORDER BY seq DESC LIMIT 1";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], read).optional()?)
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<JournalEntry> {
+    Ok(JournalEntry {
+        at_ms: row.get(0)?,
+        code: row.get(1)?,
+        message: row.get(2)?,
+        pushed: row.get(3)?,
+        rejected: row.get(4)?,
+        pulled: row.get(5)?,
+        pending: row.get(6)?,
+    })
 }

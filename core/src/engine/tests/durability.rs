@@ -23,6 +23,32 @@ fn a_recorded_session_survives_an_engine_that_never_closed() {
 }
 
 #[test]
+fn a_new_process_knows_why_the_last_sync_failed() {
+    let (_folder, location) = file();
+    let mut first = open(&location).unwrap();
+    let outgoing = send(&mut first);
+    first.apply_response(outgoing.ticket, Err(Failure::Offline), at(0)).unwrap();
+    first.close().unwrap();
+    let mut second = open(&location).unwrap();
+    assert_eq!(second.status(at(0)).unwrap().last_error.unwrap().code, "offline");
+    let outgoing = send(&mut second);
+    let answer = Server::default().take(&outgoing.request);
+    second.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    second.close().unwrap();
+    assert_eq!(open(&location).unwrap().status(at(0)).unwrap().last_error, None);
+}
+
+#[test]
+fn an_abandoned_request_is_sent_again() {
+    let mut engine = engine();
+    record(&mut engine, 10);
+    let abandoned = send(&mut engine);
+    assert!(engine.next_request(at(0)).unwrap().is_none());
+    engine.abandon(abandoned.ticket);
+    assert_eq!(send(&mut engine).request.mutations.len(), 1);
+}
+
+#[test]
 fn the_same_id_again_changes_nothing() {
     let mut engine = engine();
     let id = record(&mut engine, 10);

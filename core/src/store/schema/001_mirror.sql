@@ -148,6 +148,7 @@ CREATE TABLE journal (
   seq      INTEGER PRIMARY KEY AUTOINCREMENT,
   at_ms    INTEGER NOT NULL,                 -- when the answer or the failure came, device's clock
   code     TEXT NOT NULL,                    -- ok, or the failure's code
+  message  TEXT NOT NULL,                    -- the failure in words; empty when ok
   pushed   INTEGER NOT NULL,                 -- mutations acknowledged
   rejected INTEGER NOT NULL,                 -- mutations refused
   pulled   INTEGER NOT NULL,                 -- rows received
