@@ -1,5 +1,6 @@
-//! The workspace's programs as processes of their own, for tests that kill them. Each is built once for each test program;
-//! Cargo cannot hand them over by itself, because they belong to other packages.
+//! The workspace's programs as processes of their own, for tests that kill them. `cargo xtask test` has built them and says
+//! where; else each is built once for each test program. Cargo cannot hand them over by itself, because they belong to
+//! other packages.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-/// The program `name` of `package`, built when it is older than its sources.
+/// Where `cargo xtask test` says that it has built a program.
+const GIVEN: [(&str, &str); 2] = [("marea", "MAREA_BIN"), ("marea-backend", "MAREA_BACKEND_BIN")];
+
+/// The program `name` of `package`: the given one, else built when it is older than its sources.
 ///
 /// # Panics
 /// When it does not build.
@@ -20,8 +24,21 @@ pub fn built(package: &str, name: &str) -> PathBuf {
 }
 
 fn build(package: &str, name: &str) -> PathBuf {
+    let given = GIVEN.iter().find(|(known, _)| *known == name).and_then(|(_, variable)| std::env::var_os(variable));
+    if let Some(path) = given {
+        return PathBuf::from(path);
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What Cargo says to this program of its own package would be taken for news by build scripts, ring's among them, and
+    // much be compiled anew.
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&variable);
+        }
+    }
+    let built = command
         .args(["build", "--quiet", "--package", package, "--bin", name])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::{
@@ -28,11 +28,14 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<Vec<Program>> {
     let run =
         Run::new("cargo").arg("build").args(arguments).args(["--message-format", "json-render-diagnostics"]);
     // Cargo's progress goes to standard error; a person should see it, and the messages themselves nobody.
-    let ended = run.watch(|stream, line| {
+    let ended = run.observe(|stream, line| {
         if stream == Stream::Err {
             eprintln!("{line}");
         }
     })?;
+    if !ended.success {
+        bail!("cargo could not build it; why is above");
+    }
     Ok(programs(&ended.stdout))
 }
 

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-/// The workspace's root folder.
+/// The workspace's root folder: where cargo runs xtask from, else where it was compiled. A build folder may have been
+/// carried here from another clone.
 pub(crate) fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_path_buf()
+    let running = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let xtask = running.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    xtask.parent().unwrap_or(&xtask).to_path_buf()
 }
 
 /// Cargo's target folder: CARGO_TARGET_DIR when it is set, as cargo itself has it.

@@ -44,6 +44,11 @@ impl Run {
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
         command.current_dir(paths::root()).stdin(Stdio::null());
+        for name in
+            std::env::vars_os().map(|(name, _)| name).filter(|name| tells_of_xtask(&name.to_string_lossy()))
+        {
+            command.env_remove(name);
+        }
         Self { command, limit: None }
     }
 
@@ -160,6 +165,15 @@ impl Run {
     }
 }
 
+/// Whether `cargo run` set this variable to tell xtask of itself. Handed on, it would be taken for news: ring's
+/// build script looks at these, so that every change between a cargo from the shell and one from xtask would compile
+/// ring, and all that uses it, anew.
+fn tells_of_xtask(name: &str) -> bool {
+    let exact = ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_MANIFEST_LINKS", "OUT_DIR"];
+    let families = ["CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+    exact.contains(&name) || families.iter().any(|family| name.starts_with(family))
+}
+
 /// Sends a stream's lines on, from a thread of its own, until the stream ends.
 fn forward(stream: Stream, source: impl Read + Send + 'static, sender: mpsc::Sender<(Stream, String)>) {
     thread::spawn(move || {
@@ -184,6 +198,16 @@ pub(crate) fn tail(text: &str, count: usize) -> String {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cargo_says_of_xtask_is_not_handed_on() {
+        for name in ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION_PRE"] {
+            assert!(tells_of_xtask(name), "{name}");
+        }
+        for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "CARGO_BUILD_JOBS", "PATH"] {
+            assert!(!tells_of_xtask(name), "{name}");
+        }
+    }
 
     #[test]
     fn tail_keeps_the_end() {

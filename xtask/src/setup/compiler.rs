@@ -78,7 +78,7 @@ fn look_at_system() -> Result<(WasmCompiler, String), String> {
 /// A run of the system's toolchain without what rustup's proxies and cargo put in the environment: its libraries
 /// would be found before the system's.
 pub(crate) fn system_run(program: &Path) -> Run {
-    ["LD_LIBRARY_PATH", "RUSTUP_TOOLCHAIN", "CARGO"]
+    ["LD_LIBRARY_PATH", "RUSTUP_TOOLCHAIN"]
         .into_iter()
         .fold(Run::new(program), |run, name| run.without_env(name))
 }

@@ -42,7 +42,7 @@ pub(crate) fn run_tests(programs: &[Program], folders: &[&str], equip: impl Fn(R
 /// Runs one test program as `cargo test` would. A program without a test says nothing.
 fn run_program(program: &Program, equip: impl Fn(Run) -> Run) -> Result<Tally> {
     let watch = Stopwatch::start();
-    let run = Run::new(&program.path).dir(&program.package).env("CARGO_MANIFEST_DIR", &program.package);
+    let run = Run::new(&program.path).dir(&program.package);
     let ended = equip(run).observe(|_, line| {
         // What passes is only counted; everything else is shown as it comes.
         if is_worth_showing(line) {
