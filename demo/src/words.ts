@@ -21,7 +21,8 @@ export function tideOf(status: ClientStatus | null, airplane: boolean, stale: bo
   if (status.connection === 'offline') {
     return { level: 'out', title: 'Tide out', text: `${kept(status.pending)} There is no connection to the server.` }
   }
-  if (status.last_error) {
+  // Before the first attempt of this visit, the error is one of an earlier visit, and says nothing about now.
+  if (status.last_error && status.connection === 'online') {
     return { level: 'stuck', title: 'Slack water', text: `${kept(status.pending)} The server cannot take it now.` }
   }
   if (status.pending > 0) return { level: 'turning', title: 'Tide turning', text: `Sending ${waiting}.` }
