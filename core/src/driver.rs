@@ -93,7 +93,11 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
         }
     }
     let status = host.with_engine(|engine| engine.status(host.now()))?;
-    report.outcome = outcome(last, status.last_error.is_some());
+    report.outcome = match last {
+        Some((next, failure)) => outcome(next, failure.as_ref()),
+        // Nothing was due: what held it back is what the last attempt met.
+        None => status.last_error.as_ref().map_or(Outcome::Done, |error| held_back_by(&error.code)),
+    };
     report.pending = status.pending;
     report.last_error = status.last_error;
     Ok(report)
@@ -116,7 +120,7 @@ impl<H: Host> Drop for Waiting<'_, H> {
 async fn carry(host: &impl Host, transport: &Transport, outgoing: &Outgoing) -> Result<SyncAnswer, Failure> {
     match host.access_token(outgoing.fresh_token).await {
         Some(token) => transport.post(&outgoing.request, outgoing.user_id, &token, outgoing.timeout_ms).await,
-        None => Err(Failure::Unauthorized { code: "no_token".to_owned() }),
+        None => Err(Failure::no_token()),
     }
 }
 
@@ -126,13 +130,21 @@ fn add(report: &mut SyncReport, applied: &Applied) {
     report.pulled += applied.pulled;
 }
 
-fn outcome(last: Option<(Next, Option<Failure>)>, has_error: bool) -> Outcome {
-    match last {
-        Some((Next::NeedToken | Next::RefreshToken, _)) => Outcome::NeedToken,
-        Some((Next::Stopped, _)) => Outcome::Refused,
-        Some((_, Some(failure))) if failure.is_offline() => Outcome::Offline,
-        Some((_, Some(_))) => Outcome::RetryLater,
-        None if has_error => Outcome::RetryLater,
-        Some((Next::Continue | Next::Wait, None)) | None => Outcome::Done,
+fn outcome(next: Next, failure: Option<&Failure>) -> Outcome {
+    match (next, failure) {
+        (Next::NeedToken | Next::RefreshToken, _) => Outcome::NeedToken,
+        (Next::Stopped, _) => Outcome::Refused,
+        (_, Some(failure)) if failure.is_offline() => Outcome::Offline,
+        (_, Some(_)) => Outcome::RetryLater,
+        (Next::Continue | Next::Wait, None) => Outcome::Done,
+    }
+}
+
+fn held_back_by(code: &str) -> Outcome {
+    match code {
+        "offline" | "timeout" | "unintelligible_answer" => Outcome::Offline,
+        "unauthorized" | "other_user" => Outcome::NeedToken,
+        "refused" | "upgrade_required" => Outcome::Refused,
+        _ => Outcome::RetryLater,
     }
 }

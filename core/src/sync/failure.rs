@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+const NO_TOKEN: &str = "no_token";
+
 /// A request that brought no answer. Carries codes, never what was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -65,6 +67,20 @@ impl Failure {
             Failure::Refused { .. } => "refused",
             Failure::Server { .. } => "server_failed",
             Failure::Unintelligible => "unintelligible_answer",
+        }
+    }
+
+    /// A token that the app could not give.
+    pub fn no_token() -> Failure {
+        Failure::Unauthorized { code: NO_TOKEN.to_owned() }
+    }
+
+    /// Whether the server itself said so.
+    pub(crate) fn met_the_server(&self) -> bool {
+        match self {
+            Failure::OtherUser => false,
+            Failure::Unauthorized { code } => code != NO_TOKEN,
+            failure => !failure.is_offline(),
         }
     }
 

@@ -148,7 +148,11 @@ impl Schedule {
     /// The next step after a failure. `random` only spreads the delay.
     pub(crate) fn failed(&mut self, failure: &Failure, now: UnixMillis, random: u64) -> Next {
         self.last_error = Some(StatusError { code: failure.code().to_owned(), message: failure.to_string() });
-        self.connection = if failure.is_offline() { Connection::Offline } else { Connection::Online };
+        if failure.is_offline() {
+            self.connection = Connection::Offline;
+        } else if failure.met_the_server() {
+            self.connection = Connection::Online;
+        }
         match failure {
             Failure::Unauthorized { .. } if !self.token_tried => {
                 self.token_tried = true;
@@ -221,6 +225,15 @@ mod tests {
         assert_eq!(schedule.due(true, NOW), Due::OnSignal);
         schedule.signal(Signal::NewToken);
         assert_eq!(schedule.due(true, NOW), Due::Now);
+    }
+
+    #[test]
+    fn a_missing_token_says_nothing_about_the_network() {
+        let mut schedule = Schedule::new();
+        schedule.failed(&Failure::OtherUser, NOW, 0);
+        assert_eq!(schedule.connection, Connection::Unknown);
+        schedule.failed(&unauthorized(), NOW, 0);
+        assert_eq!(schedule.connection, Connection::Online);
     }
 
     #[test]
