@@ -126,6 +126,11 @@ impl Backend {
         &self.ready
     }
 
+    /// PostgREST itself, without the gateway in front: for measurements, which the gateway would blur.
+    pub fn postgrest_url(&self) -> &str {
+        self.postgrest.url()
+    }
+
     /// The fault switches, the same that `/_marea/faults` sets.
     pub fn faults(&self) -> &Faults {
         &self.faults
