@@ -73,7 +73,16 @@ async fn apply_once(client: &Client, file: &Path) -> Result<(), Error> {
             // One text is one transaction, unless the file brings its own: the file and the note of it stand or fall
             // together. Neither the name nor the digest can hold a quote.
             let note = format!("INSERT INTO marea_backend.applied_files VALUES ('{name}', '{digest}')");
-            run(client, &name, &format!("{text}\n;{note};")).await?;
+            match after_commit(&text) {
+                // A procedure that commits must be the one statement of its text. Should this end in between, the file is
+                // applied once more, which changes nothing.
+                Some((inside, alone)) => {
+                    for part in [inside, alone, &note] {
+                        run(client, &name, part).await?;
+                    }
+                }
+                None => run(client, &name, &format!("{text}\n;{note};")).await?,
+            }
             // Only an open transaction still has a number here; what follows would be lost with it at the end.
             let open = client.query_one("SELECT pg_current_xact_id_if_assigned() IS NOT NULL", &[]).await;
             match open.map_err(Error::postgres("could not look for an open transaction"))?.get(0) {
@@ -82,6 +91,15 @@ async fn apply_once(client: &Client, file: &Path) -> Result<(), Error> {
             }
         }
     }
+}
+
+/// What a file does inside its transaction, and the statement that follows its COMMIT, where there is one.
+fn after_commit(text: &str) -> Option<(&str, &str)> {
+    const COMMIT: &str = "\nCOMMIT;\n";
+    let at = text.rfind(COMMIT)? + COMMIT.len();
+    let (inside, alone) = text.split_at(at);
+    let is_statement = |line: &str| !line.trim().is_empty() && !line.starts_with("--");
+    alone.lines().any(is_statement).then_some((inside, alone))
 }
 
 async fn run(client: &Client, name: &str, text: &str) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use marea_backend::{Backend, Options};
 use marea_tests::cluster::{Cluster, Database};
 use marea_tests::history::History;
 use marea_tests::random::Random;
@@ -215,5 +216,28 @@ async fn the_file_says_what_it_needs_and_can_be_taken_back() {
     assert_eq!(past.text(progress).await, "250", "what was computed stays");
     past.migration("validate_003.sql").await.fails_with("Marea 003: ");
     past.migration("003_backfill_rollback.sql").await.succeeds();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_backend_migrates_a_database_with_a_past() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database("served", 0).await;
+    database
+        .execute(
+            "INSERT INTO public.users (id) SELECT gen_random_uuid() FROM generate_series(1, 250);
+             INSERT INTO public.sessions (user_id, ended_at) SELECT id, '2026-11-01' FROM public.users;",
+        )
+        .await;
+    let options = Options { database_url: Some(database.url.clone()), ..Options::default() };
+    let backend = Backend::start(options).await.expect("the backend applies all migrations");
+    backend.stop().await;
+    assert_eq!(
+        database.text("SELECT users_done FROM marea.backfill WHERE finished_at IS NOT NULL").await,
+        "250"
+    );
+    let counted =
+        "SELECT count(*) FROM public.user_progress WHERE total_sessions = 1 AND current_streak_days = 1";
+    assert_eq!(database.text(counted).await, "250");
     cluster.stop().await;
 }
