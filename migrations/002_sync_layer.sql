@@ -1692,8 +1692,15 @@ $$;
 COMMENT ON FUNCTION marea.pull(UUID, BIGINT, INTEGER) IS
     'What of a user''s rows changed after a version, at most so many, as the caller''s policies let it be seen.';
 
-CREATE OR REPLACE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Made only where it is missing: a later migration may have put its own in this place.
+DO $guard$
+BEGIN
+    IF to_regprocedure('public.marea_sync(jsonb)') IS NOT NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE $create$
+CREATE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $function$
 -- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
 DECLARE
     me      CONSTANT UUID := auth.uid();
@@ -1746,7 +1753,10 @@ BEGIN
         'cursor', jsonb_build_object('version', found_ -> 'version', 'epoch', epoch),
         'has_more', found_ -> 'has_more');
 END
-$$;
+$function$
+    $create$;
+END
+$guard$;
 
 COMMENT ON FUNCTION public.marea_sync(JSONB) IS
     'The one call of Marea''s clients: sends their waiting mutations and answers with what changed. See docs/PROTOCOL.md.';
@@ -2005,12 +2015,33 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON SCHEMA marea FROM PUBLIC, anon, authenticated, service_role;
-REVOKE ALL ON ALL TABLES IN SCHEMA marea FROM PUBLIC, anon, authenticated, service_role;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA marea FROM PUBLIC, anon, authenticated, service_role;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA marea FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON SCHEMA marea FROM PUBLIC;
+REVOKE ALL ON marea.clocks, marea.rows, marea.progress_events, marea.daily_activity, marea.pending, marea.replaced
+    FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON SEQUENCE marea.pending_seq_seq FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON FUNCTION public.marea_sync(JSONB) FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON FUNCTION public.sessions_fold_into_progress() FROM PUBLIC, anon, authenticated;
+-- By name, not ALL FUNCTIONS IN SCHEMA: later migrations add theirs, and this file may be run again after them.
+DO $$
+DECLARE
+    made REGPROCEDURE;
+BEGIN
+    FOR made IN
+        SELECT oid FROM pg_proc
+        WHERE pronamespace = 'marea'::regnamespace AND proname IN (
+            'apply_register', 'check_request', 'delete_export', 'epoch', 'event_fact', 'event_is_sound',
+            'event_problem', 'expire_exports', 'facts_of', 'fold', 'fold_events', 'insert_events', 'insert_export',
+            'insert_sessions', 'is_day', 'local_day', 'merge_registers', 'mutation_problem', 'natural', 'not_a',
+            'prune_tombstones', 'pull', 'pulled_back', 'push', 'push_together', 'record_registers', 'refold',
+            'refuse', 'register_problem', 'server_hlc', 'session_fact', 'session_is_sound', 'session_problem',
+            'stamp', 'stamp_columns', 'track_daily_activity', 'track_export_history', 'track_user_api_keys',
+            'track_user_progress', 'union_achievements', 'user_exists', 'wire_time'
+        )
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC, anon, authenticated, service_role', made);
+    END LOOP;
+END
+$$;
 
 GRANT EXECUTE ON FUNCTION public.marea_sync(JSONB) TO authenticated;
 -- marea_sync runs as its caller, so the caller needs what it uses. The schema is not exposed through the API, and every

@@ -1,6 +1,8 @@
 //! A learner's own way into Postgres, without HTTP: a connection that acts as PostgREST would for a signed-in user, the
 //! requests to `marea_sync`, and what it answers. It expects nothing of the answers.
 
+use std::hash::{BuildHasher as _, RandomState};
+
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, Error};
@@ -124,8 +126,14 @@ pub fn with(mut value: Value, field: &str, to: Value) -> Value {
 
 /// A mutation; `key` is its id where the table wants that.
 pub fn mutation(table: &str, op: &str, key: Option<&str>, hlc: &str, values: Value) -> Value {
-    let id = Uuid::now_v7().to_string();
+    let id = new_id().to_string();
     json!({ "id": id, "hlc": hlc, "table": table, "op": op, "key": key.unwrap_or(&id), "values": values })
+}
+
+/// An id that nobody else has. Which one it is decides nothing here, so it needs no seed.
+pub fn new_id() -> Uuid {
+    let [high, low] = [0, 1].map(|half: u8| RandomState::new().hash_one(half));
+    uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes()).into_uuid()
 }
 
 /// An early clock; `n` orders mutations.

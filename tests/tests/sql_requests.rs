@@ -79,7 +79,8 @@ async fn a_bad_mutation_is_rejected_alone_and_changes_nothing() {
     let backend = TestBackend::shared().await;
     let caller = Caller::new(&backend).await;
     let me = caller.user.to_string();
-    let of = |table: &str, op: &str, key: Option<&str>, values: Value| mutation(table, op, key, &hlc(1), values);
+    let of =
+        |table: &str, op: &str, key: Option<&str>, values: Value| mutation(table, op, key, &hlc(1), values);
     let quote = "'); DROP TABLE public.sessions; --";
     let cases: Vec<(Value, &str)> = vec![
         (of("users", "insert", None, json!({})), "22023"),
@@ -116,9 +117,33 @@ async fn a_bad_mutation_is_rejected_alone_and_changes_nothing() {
         (event("2026-01-01", json!({ "achievements": { "first": "yesterday" } })), "23514"),
         (event("2026-01-01", json!({ "achievements": { "first": 1 } })), "23514"),
         (of("export_history", "insert", None, json!({})), "23502"),
-        (of("export_history", "insert", None, json!({ "export_type": "a", "export_format": "b", "user_id": me })), "22023"),
-        (of("export_history", "insert", None, json!({ "export_type": "a", "export_format": "b", "status": "odd" })), "23514"),
-        (of("export_history", "insert", None, json!({ "export_type": "a".repeat(51), "export_format": "b" })), "22001"),
+        (
+            of(
+                "export_history",
+                "insert",
+                None,
+                json!({ "export_type": "a", "export_format": "b", "user_id": me }),
+            ),
+            "22023",
+        ),
+        (
+            of(
+                "export_history",
+                "insert",
+                None,
+                json!({ "export_type": "a", "export_format": "b", "status": "odd" }),
+            ),
+            "23514",
+        ),
+        (
+            of(
+                "export_history",
+                "insert",
+                None,
+                json!({ "export_type": "a".repeat(51), "export_format": "b" }),
+            ),
+            "22001",
+        ),
         (of("export_history", "merge", Some(quote), json!({ "status": "failed" })), "22023"),
         (of("export_history", "delete", Some(quote), json!({})), "22023"),
         (of("export_history", "merge", Some(&me), json!({ "status": "failed" })), "22023"),
@@ -147,7 +172,8 @@ fn event(day: &str, columns: Value) -> Value {
 async fn a_poison_mutation_does_not_stop_the_good_ones_around_it() {
     let backend = TestBackend::shared().await;
     let caller = Caller::new(&backend).await;
-    let mut mutations: Vec<Value> = (1..=100).map(|_| session("2026-01-01", json!({ "qa_attempts": 2 }))).collect();
+    let mut mutations: Vec<Value> =
+        (1..=100).map(|_| session("2026-01-01", json!({ "qa_attempts": 2 }))).collect();
     mutations.insert(0, session("2026-01-01", json!({ "qa_attempts": i64::from(i32::MAX) + 1 })));
     mutations.insert(50, session("2026-01-01", json!({ "qa_attempts": "x" })));
     let statuses = caller.push(&mutations).await;
@@ -162,7 +188,8 @@ async fn a_sum_that_overflows_rejects_only_what_overflows_it() {
     let backend = TestBackend::shared().await;
     let caller = Caller::new(&backend).await;
     let much = json!({ "images_processed": i32::MAX });
-    let mutations = [session("2026-01-01", much.clone()), session("2026-01-02", much), session("2026-01-03", json!({}))];
+    let mutations =
+        [session("2026-01-01", much.clone()), session("2026-01-02", much), session("2026-01-03", json!({}))];
     assert_eq!(caller.push(&mutations).await, ["applied", "rejected 22003", "applied"]);
     let answer = caller.pull().await;
     assert_eq!(marea_tests::sql::progress(&answer)["total_images"], i32::MAX);
@@ -181,10 +208,11 @@ async fn nobody_anonymous_and_an_unknown_user_are_told_what_is_wrong() {
     assert_eq!(caller.try_sync(&request(&[])).await.expect_err("not for service_role").code, "42501");
 
     // A signed-in user whom the app has not made yet: the mutation must not be rejected, or it would be set aside.
-    act_as(&caller.client, "authenticated", Some(uuid::Uuid::now_v7())).await;
+    act_as(&caller.client, "authenticated", Some(marea_tests::sql::new_id())).await;
     let answer = caller.pull().await;
     assert_eq!((&answer["rows"], &answer["cursor"]["version"]), (&json!({}), &json!(0)));
-    let refused = caller.try_sync(&request(&[session("2026-01-01", json!({}))])).await.expect_err("no such user");
+    let refused =
+        caller.try_sync(&request(&[session("2026-01-01", json!({}))])).await.expect_err("no such user");
     assert_eq!(refused.code, "PT409");
     assert!(!refused.hint.is_empty());
 }
@@ -199,7 +227,10 @@ async fn a_statement_timeout_fails_the_request_whole() {
     let lock = "SELECT FROM public.user_progress WHERE user_id = $1 FOR UPDATE";
     blocker.query(lock, &[&caller.user]).await.expect("the lock");
     caller.client.batch_execute("SET statement_timeout = '200ms'").await.expect("a timeout");
-    let asked = caller.client.query_one("SELECT public.marea_sync($1)", &[&request(&[session("2026-01-02", json!({}))])]).await;
+    let asked = caller
+        .client
+        .query_one("SELECT public.marea_sync($1)", &[&request(&[session("2026-01-02", json!({}))])])
+        .await;
     // Canceled, not a rejected mutation: the client tries again.
     assert_eq!(refusal(asked.expect_err("no answer in time")).code, "57014");
     blocker.batch_execute("ROLLBACK").await.expect("rollback");

@@ -1,0 +1,268 @@
+//! The migrations as changes of a schema: run twice, taken back, refused, validated. What the tables and functions do is
+//! tested elsewhere.
+
+use marea_tests::cluster::{Cluster, Database, root};
+use tokio::process::Command;
+
+/// Everything in the catalogues that a migration can make or change, one line each. Not the oids: what is dropped and made
+/// again the same is the same.
+const SNAPSHOT: &str = "
+    SELECT string_agg(line, E'\\n' ORDER BY line COLLATE \"C\") FROM (
+        SELECT format('schema %s %s', nspname, nspacl) AS line FROM pg_namespace
+        WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
+        UNION ALL
+        SELECT format('relation %s %s %s %s %s %s %s', c.oid::regclass, c.relkind, c.relacl, c.relrowsecurity, c.reloptions,
+            c.relpersistence, obj_description(c.oid, 'pg_class'))
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('public', 'marea', 'auth')
+        UNION ALL
+        SELECT format('column %s %s %s %s %s %s %s %s', c.oid::regclass, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+            a.attnotnull, a.attacl, pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum))
+        FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE n.nspname IN ('public', 'marea', 'auth') AND a.attnum > 0
+        UNION ALL
+        SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid))
+        FROM pg_constraint JOIN pg_namespace AS n ON n.oid = connamespace WHERE n.nspname IN ('public', 'marea', 'auth')
+        UNION ALL
+        SELECT format('index %s', pg_get_indexdef(indexrelid)) FROM pg_index
+        JOIN pg_class AS c ON c.oid = indrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('public', 'marea', 'auth')
+        UNION ALL
+        SELECT format('function %s %s %s', pg_get_functiondef(p.oid), p.proacl, obj_description(p.oid, 'pg_proc'))
+        FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+        WHERE n.nspname IN ('public', 'marea', 'auth') AND p.prokind IN ('f', 'p')
+        UNION ALL
+        SELECT format('trigger %s %s', pg_get_triggerdef(t.oid), t.tgenabled) FROM pg_trigger AS t WHERE NOT t.tgisinternal
+        UNION ALL
+        SELECT format('policy %s %s %s %s %s %s', polrelid::regclass, polname, polcmd, polroles::regrole[],
+            pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid))
+        FROM pg_policy
+    ) AS everything";
+
+/// The rows that a migration must leave alone.
+const DATA: &str = "
+    SELECT concat_ws(E'\\n',
+        (SELECT string_agg(u::text, E'\\n' ORDER BY id) FROM public.users AS u),
+        (SELECT string_agg(s::text, E'\\n' ORDER BY id) FROM public.sessions AS s))";
+
+const APP_ROWS: &str = "
+    INSERT INTO public.users (id) SELECT format('00000000-0000-4000-8000-%s', lpad(n::text, 12, '0'))::uuid
+        FROM generate_series(1, 5) AS n;
+    INSERT INTO public.sessions (user_id, ended_at, qa_attempts, qa_correct)
+        SELECT u.id, '2026-01-01'::timestamptz + n * interval '1 day', n, 1 FROM public.users AS u, generate_series(1, 3) AS n;";
+
+fn assert_same(before: &str, after: &str, what: &str) {
+    let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    let gone: Vec<&&str> = old.iter().filter(|line| !new.contains(line)).collect();
+    let come: Vec<&&str> = new.iter().filter(|line| !old.contains(line)).collect();
+    assert!(before == after, "{what}\ngone: {gone:#?}\ncome: {come:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_migration_runs_twice_and_is_taken_back_exactly() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database("round_trip", 0).await;
+    database.execute(APP_ROWS).await;
+    let (app, data) = (database.text(SNAPSHOT).await, database.text(DATA).await);
+
+    database.migration("001_schema_alignment.sql").await.succeeds();
+    let first = database.text(SNAPSHOT).await;
+    assert_eq!(database.text("SELECT count(*) FROM public.user_progress").await, "5");
+    let twice = database.migration("001_schema_alignment.sql").await.succeeds();
+    assert!(twice.stderr.contains("001 stands already: this run changes nothing"), "{twice:#?}");
+    assert_same(&first, &database.text(SNAPSHOT).await, "001 run twice");
+
+    database
+        .execute("INSERT INTO public.sessions (user_id, ended_at) SELECT id, '2026-01-05Z' FROM public.users")
+        .await;
+    let folded = database
+        .text("SELECT string_agg(p::text, E'\\n' ORDER BY user_id) FROM public.user_progress AS p")
+        .await;
+    database.migration("002_sync_layer.sql").await.succeeds();
+    let second = database.text(SNAPSHOT).await;
+    let twice = database.migration("002_sync_layer.sql").await.succeeds();
+    assert!(twice.stderr.contains("002 stands already: this run changes nothing"), "{twice:#?}");
+    assert_same(&second, &database.text(SNAPSHOT).await, "002 run twice");
+    // 001 again must not put its own trigger back over that of 002.
+    database.migration("001_schema_alignment.sql").await.succeeds();
+    assert_same(&second, &database.text(SNAPSHOT).await, "001 run over 002");
+    let versions = "SELECT count(*) FROM marea.rows JOIN marea.clocks USING (user_id, version) WHERE table_name = 'user_progress'";
+    assert_eq!(database.text(versions).await, "5");
+
+    database
+        .migration("001_schema_alignment_rollback.sql")
+        .await
+        .fails_with("Marea 002 stands on 001; nothing was changed");
+    assert_same(&second, &database.text(SNAPSHOT).await, "a refused rollback");
+    database.migration("002_sync_layer_rollback.sql").await.succeeds();
+    assert_same(&first, &database.text(SNAPSHOT).await, "002 taken back");
+    let kept = database
+        .text("SELECT string_agg(p::text, E'\\n' ORDER BY user_id) FROM public.user_progress AS p")
+        .await;
+    assert_same(&folded, &kept, "progress after 002 was taken back");
+    database.migration("002_sync_layer_rollback.sql").await.succeeds();
+
+    // 001's own trigger folds again.
+    database
+        .execute("INSERT INTO public.sessions (user_id, ended_at) SELECT id, '2026-01-06Z' FROM public.users")
+        .await;
+    assert_eq!(database.text("SELECT DISTINCT total_sessions FROM public.user_progress").await, "2");
+    database.execute("DELETE FROM public.sessions WHERE ended_at IN ('2026-01-05Z', '2026-01-06Z')").await;
+
+    database.migration("001_schema_alignment_rollback.sql").await.succeeds();
+    assert_same(&app, &database.text(SNAPSHOT).await, "001 taken back");
+    assert_same(&data, &database.text(DATA).await, "the app's rows");
+    database.migration("001_schema_alignment_rollback.sql").await.succeeds();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_listed_before_anything_is_changed() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database("preconditions", 0).await;
+    database
+        .execute(
+            "ALTER TABLE public.sessions RENAME COLUMN qa_attempts TO attempts;
+         ALTER TABLE public.sessions ALTER COLUMN duration_minutes TYPE numeric;
+         ALTER FUNCTION auth.uid() RENAME TO who;
+         CREATE TABLE public.user_progress (id integer);",
+        )
+        .await;
+    let before = database.text(SNAPSHOT).await;
+    let refused = database.migration("001_schema_alignment.sql").await.fails_with("nothing was changed");
+    for missing in [
+        "function auth.uid()",
+        "column public.sessions.qa_attempts of type integer",
+        "column public.sessions.duration_minutes of type integer",
+        "public.user_progress is in the way",
+    ] {
+        assert!(refused.stderr.contains(missing), "{missing}: {refused:#?}");
+    }
+    assert_same(&before, &database.text(SNAPSHOT).await, "001 refused");
+    let refused = database.migration("002_sync_layer.sql").await.fails_with("nothing was changed");
+    assert!(refused.stderr.contains("table public.user_api_keys (migration 001)"), "{refused:#?}");
+    assert_same(&before, &database.text(SNAPSHOT).await, "002 refused");
+
+    let empty = cluster.database("nothing_at_all", 0).await;
+    empty.execute("DROP TABLE public.sessions, public.users; DROP SCHEMA auth CASCADE").await;
+    let refused = empty.migration("001_schema_alignment.sql").await.fails_with("nothing was changed");
+    for missing in ["table public.users", "table public.sessions", "function auth.uid()"] {
+        assert!(refused.stderr.contains(missing), "{missing}: {refused:#?}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_check_of_001_is_seen_to_fail() {
+    // What is broken, and the check that must notice it.
+    const BROKEN: &[(&str, &str)] = &[
+        ("ALTER TABLE public.export_history RENAME TO exports", "tables"),
+        ("ALTER TABLE public.user_api_keys DISABLE ROW LEVEL SECURITY", "row level security"),
+        ("DROP POLICY user_progress_update_own ON public.user_progress", "policies"),
+        ("CREATE POLICY open ON public.user_api_keys USING (true)", "policies"),
+        ("ALTER POLICY user_api_keys_select_own ON public.user_api_keys USING (true)", "policies"),
+        ("ALTER POLICY user_progress_select_own ON public.user_progress TO PUBLIC", "policies"),
+        ("DROP INDEX public.export_history_status_idx", "secondary indexes"),
+        ("ALTER TABLE public.sessions DISABLE TRIGGER sessions_fold_into_progress", "triggers"),
+        ("DROP TRIGGER user_progress_set_updated_at ON public.user_progress", "triggers"),
+        ("GRANT EXECUTE ON FUNCTION public.sessions_fold_into_progress() TO authenticated", "functions"),
+        ("ALTER FUNCTION public.sessions_fold_into_progress() SECURITY INVOKER", "functions"),
+        ("ALTER FUNCTION public.export_history_set_updated_at() RESET search_path", "functions"),
+        ("ALTER TABLE public.user_progress DROP CONSTRAINT user_progress_user_id_fkey", "foreign keys, ON DELETE CASCADE"),
+        ("ALTER TABLE public.user_progress DROP CONSTRAINT user_progress_user_id_key", "unique constraints"),
+        ("INSERT INTO public.users DEFAULT VALUES", "progress rows, at least as many as users"),
+        ("ALTER TABLE public.export_history DROP COLUMN retry_count", "columns with their types"),
+        ("ALTER TABLE public.user_progress ALTER COLUMN average_accuracy TYPE real", "columns with their types"),
+        ("CREATE OR REPLACE FUNCTION public.user_api_keys_set_updated_at() RETURNS trigger LANGUAGE plpgsql
+          SET search_path = '' AS 'BEGIN RETURN NEW; END'", "functions that work when fired"),
+        ("CREATE OR REPLACE FUNCTION public.sessions_fold_into_progress() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+          SET search_path = '' AS 'BEGIN PERFORM no_such_thing(); RETURN NULL; END'", "functions that work when fired"),
+    ];
+    let cluster = Cluster::start().await;
+    seen_to_fail(&cluster.database("validate_001", 1).await, "validate_001.sql", 11, BROKEN).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_check_of_002_is_seen_to_fail() {
+    const BROKEN: &[(&str, &str)] = &[
+        ("DROP TABLE marea.replaced", "tables"),
+        ("ALTER TABLE marea.rows DISABLE ROW LEVEL SECURITY", "row level security"),
+        ("DROP POLICY rows_select_own ON marea.rows", "policies"),
+        ("ALTER TABLE marea.clocks DROP CONSTRAINT clocks_user_id_fkey", "foreign keys, ON DELETE CASCADE"),
+        ("DROP TRIGGER marea_sessions_deleted ON public.sessions", "triggers"),
+        (
+            "REVOKE EXECUTE ON FUNCTION public.marea_sync(jsonb) FROM authenticated",
+            "functions that clients may call through the API",
+        ),
+        (
+            "GRANT EXECUTE ON FUNCTION marea.push(jsonb, text) TO PUBLIC",
+            "functions that anybody at all may execute",
+        ),
+        (
+            "ALTER FUNCTION marea.fold(marea.fact[]) RESET search_path",
+            "functions that run as their owner without a pinned search_path",
+        ),
+        ("GRANT SELECT ON marea.rows TO anon", "tables that anon or service_role may read or write"),
+        (
+            "GRANT DELETE ON marea.rows TO authenticated",
+            "tables that authenticated may write (events, insert only)",
+        ),
+        ("DELETE FROM marea.rows", "rows without a version"),
+        ("UPDATE marea.clocks SET version = 0", "versions beyond their user's clock"),
+        (
+            "ALTER TABLE marea.pending DISABLE TRIGGER pending_stamp;
+          UPDATE public.user_progress SET total_points = 1;
+          ALTER TABLE marea.pending ENABLE TRIGGER pending_stamp",
+            "changes left without a version",
+        ),
+        ("ALTER TABLE marea.progress_events DISABLE TRIGGER events_inserted", "marea_sync when called"),
+        ("REVOKE INSERT ON marea.progress_events FROM authenticated", "marea_sync when called"),
+    ];
+    let cluster = Cluster::start().await;
+    seen_to_fail(&cluster.database("validate_002", 2).await, "validate_002.sql", 14, BROKEN).await;
+    cluster.stop().await;
+}
+
+/// Breaks one thing at a time, in a transaction that the failing validation rolls back.
+async fn seen_to_fail(database: &Database, file: &str, checks: usize, broken: &[(&str, &str)]) {
+    database.execute("INSERT INTO public.users (id) VALUES (gen_random_uuid())").await;
+    database.execute("INSERT INTO public.user_progress (user_id) SELECT id FROM public.users").await;
+    let data = "SELECT md5(string_agg(p::text, ',')) FROM public.user_progress AS p";
+    let before = (database.text(SNAPSHOT).await, database.text(data).await);
+    let whole = database.migration(file).await.succeeds();
+    assert_eq!(
+        (whole.stdout.matches("PASS").count(), whole.stdout.matches("FAIL").count()),
+        (checks, 0),
+        "{whole:#?}"
+    );
+    assert_same(&before.0, &database.text(SNAPSHOT).await, "the schema after a validation");
+    assert_eq!(before.1, database.text(data).await, "the data after a validation");
+
+    for (breaking, check) in broken {
+        let (code, stdout, stderr) = validate_broken(database, breaking, file).await;
+        assert_eq!(code, Some(3), "{breaking}: {stdout}{stderr}");
+        let rows: Vec<(&str, &str)> = stdout
+            .lines()
+            .filter_map(|line| Some((line.split('|').next()?, line.split('|').nth(3)?)))
+            .collect();
+        assert_eq!(rows.len(), checks, "{breaking}: {stdout}{stderr}");
+        assert!(rows.contains(&(check, "FAIL")), "{breaking} is not seen by {check:?}: {stdout}{stderr}");
+    }
+    assert_same(&before.0, &database.text(SNAPSHOT).await, "the schema after all of that");
+    let seen: std::collections::BTreeSet<&str> = broken.iter().map(|(_, check)| *check).collect();
+    assert_eq!(seen.len(), checks, "a check that nothing breaks");
+}
+
+async fn validate_broken(database: &Database, breaking: &str, file: &str) -> (Option<i32>, String, String) {
+    let file = root().join("migrations").join(file).display().to_string();
+    let output = Command::new("psql")
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &database.url])
+        .args(["-c", "BEGIN", "-c", breaking, "-f", &file])
+        .output()
+        .await
+        .expect("psql is on PATH");
+    let text = |bytes| String::from_utf8(bytes).expect("psql writes UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
