@@ -1,5 +1,6 @@
 //! What the whole-system tests share. Each module opens with what it offers; nothing here is part of the product.
 
+pub mod artifacts;
 pub mod backend;
 pub mod bench;
 pub mod catalogue;
