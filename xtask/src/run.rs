@@ -16,8 +16,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::{clock::Stopwatch, paths};
 
-/// How much of a failed program's output its error repeats, in lines.
-const TAIL_LINES: usize = 40;
+/// How much of a failed program's output its error repeats, in lines: some programs begin with what is wrong and end
+/// with how to use them, others end with it.
+const HEAD_LINES: usize = 10;
+const TAIL_LINES: usize = 30;
 
 /// A program about to be run, from the workspace's root unless told otherwise.
 pub(crate) struct Run {
@@ -117,7 +119,7 @@ impl Run {
         let ended = self.observe(on_line)?;
         if !ended.success {
             let said = if ended.stderr.trim().is_empty() { &ended.stdout } else { &ended.stderr };
-            bail!("`{line}` failed:\n{}", tail(said, TAIL_LINES));
+            bail!("`{line}` failed:\n{}", excerpt(said));
         }
         Ok(ended)
     }
@@ -189,10 +191,15 @@ fn forward(stream: Stream, source: impl Read + Send + 'static, sender: mpsc::Sen
     });
 }
 
-/// The last `count` lines of a text.
-pub(crate) fn tail(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
+/// The beginning and the end of a text.
+fn excerpt(text: &str) -> String {
+    let lines: Vec<&str> = text.trim().lines().collect();
+    let left_out = lines.len().saturating_sub(HEAD_LINES + TAIL_LINES);
+    if left_out == 0 {
+        return lines.join("\n");
+    }
+    let (head, tail) = (&lines[..HEAD_LINES], &lines[HEAD_LINES + left_out..]);
+    format!("{}\n[{left_out} lines left out]\n{}", head.join("\n"), tail.join("\n"))
 }
 
 #[cfg(all(test, unix))]
@@ -210,10 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn tail_keeps_the_end() {
-        assert_eq!(tail("a\nb\nc\n", 2), "b\nc");
-        assert_eq!(tail("a", 2), "a");
-        assert_eq!(tail("", 2), "");
+    fn an_excerpt_keeps_the_beginning_and_the_end() {
+        assert_eq!(excerpt("\na\nb\n"), "a\nb");
+        let long: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        let short = excerpt(&long);
+        assert!(short.starts_with("line 0\n") && short.ends_with("line 99"), "{short}");
+        assert!(short.contains("[60 lines left out]"), "{short}");
     }
 
     #[test]

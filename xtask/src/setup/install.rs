@@ -77,9 +77,14 @@ fn attempt(label: &str, work: impl FnOnce(&Step) -> Result<()>) -> bool {
 
 /// Of a program's long complaint, its conclusion: there may be another way, and then nobody reads the rest.
 fn gist(complaint: &str) -> String {
-    let is_conclusion = |line: &&str| ["error", "npm error"].iter().any(|start| line.starts_with(start));
-    let lines = || complaint.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines().find(is_conclusion).or_else(|| lines().next_back()).unwrap_or_default().to_owned()
+    let lines = || complaint.lines().map(|line| line.trim_start_matches("npm error").trim());
+    let telling = || lines().filter(|line| !line.is_empty() && !line.starts_with("npm warn"));
+    let of_npm = || telling().skip(1).find(|line| !line.starts_with("code "));
+    let conclusion = match complaint.contains("npm error") {
+        true => of_npm(),
+        false => telling().find(|line| line.starts_with("error")).or_else(|| telling().next_back()),
+    };
+    conclusion.unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -92,6 +97,8 @@ mod tests {
             "`rustup` failed:\ninfo: downloading\nerror: download failed\n\nCaused by:\n    0: refused\n";
         assert_eq!(gist(rustup), "error: download failed");
         assert_eq!(gist("`rustup` was stopped after 90 s"), "`rustup` was stopped after 90 s");
+        let npm = "`npm ci` failed:\nnpm warn x\nnpm error code EUSAGE\nnpm error\nnpm error no lock file\nnpm error usage\n";
+        assert_eq!(gist(npm), "no lock file");
         assert_eq!(gist(""), "");
     }
 }

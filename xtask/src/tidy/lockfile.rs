@@ -1,4 +1,6 @@
-//! What is committed must not depend on where one machine downloads from.
+//! Lock files: what is committed must not depend on where one machine downloads from, and must be whole.
+
+use serde_json::Value;
 
 use super::{
     Finding,
@@ -13,7 +15,10 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     for file in &tree.files {
         let name = file.path.rsplit('/').next().unwrap_or(&file.path);
         match name {
-            "package-lock.json" => findings.extend(lines(file, |line| line.contains("\"resolved\": \"http"))),
+            "package-lock.json" => {
+                findings.extend(lines(file, |line| line.contains("\"resolved\": \"http")));
+                findings.extend(incomplete(file));
+            }
             "Cargo.lock" => findings
                 .extend(lines(file, |line| line.starts_with("source = ") && !line.contains(CRATES_IO))),
             ".npmrc" => {
@@ -36,6 +41,34 @@ fn lines(file: &File, is_bad: impl Fn(&str) -> bool) -> Vec<Finding> {
     .collect()
 }
 
+/// The packages that a locked package needs and the lock file lacks. `npm install` writes such a file, without a word,
+/// when the registry does not have an optional one; `npm ci` then refuses it.
+fn incomplete(file: &File) -> Vec<Finding> {
+    let lock: Value = serde_json::from_str(&file.text).unwrap_or_default();
+    let Some(packages) = lock.get("packages").and_then(Value::as_object) else { return Vec::new() };
+    let is_locked = |name: &str| {
+        let ending = format!("node_modules/{name}");
+        packages.keys().any(|path| path.ends_with(&ending))
+    };
+    let needs = |package: &Value| -> Vec<String> {
+        let named = ["dependencies", "optionalDependencies"]
+            .into_iter()
+            .filter_map(|kind| package.get(kind)?.as_object());
+        named.flat_map(|names| names.keys().cloned()).collect()
+    };
+    packages
+        .iter()
+        .flat_map(|(path, package)| needs(package).into_iter().map(move |name| (path, name)))
+        .filter(|(_, name)| !is_locked(name))
+        .map(|(path, name)| {
+            Finding::in_file(
+                &file.path,
+                format!("`{path}` needs {name}, which is not in it: `npm ci` refuses that"),
+            )
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +86,15 @@ mod tests {
         check(".npmrc", "registry=https://mirror.example/", 1);
         check(".npmrc", "omit-lockfile-registry-resolved=true", 0);
         check(".cargo/config.toml", "[source.crates-io]", 1);
+    }
+
+    #[test]
+    fn a_package_that_the_lock_file_lacks_is_found() {
+        let lock = r#"{"packages": {
+            "node_modules/a": {"dependencies": {"b": "1"}, "optionalDependencies": {"@s/c": "1", "d": "1"}},
+            "node_modules/b": {}, "node_modules/a/node_modules/@s/c": {}}}"#;
+        let found = check(&Tree::of(&[("package-lock.json", lock)]));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].message.contains("`node_modules/a` needs d"), "{found:?}");
     }
 }
