@@ -187,13 +187,13 @@ async fn by_plain_sql(caller: &Caller, admin: &tokio_postgres::Client, n: u64) -
     let export = format!("UPDATE public.export_history SET error_message = '{n}' WHERE user_id = '{user}';");
     // Two transactions that lock two rows in opposite orders deadlock on their own, so each takes one of the app's rows;
     // what is tested is that Marea's own locks add no such pair.
-    let statements = if n % 2 == 0 {
+    let statements = if n.is_multiple_of(2) {
         format!("BEGIN; {progress} {progress} COMMIT")
     } else {
         format!("BEGIN; {export} {export} COMMIT")
     };
     admin.batch_execute(&statements).await.expect("no deadlock");
-    if n % 2 == 0 { 2 } else { 0 }
+    if n.is_multiple_of(2) { 2 } else { 0 }
 }
 
 type Rows = BTreeMap<(String, String), Value>;
