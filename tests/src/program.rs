@@ -24,7 +24,8 @@ pub fn built(package: &str, name: &str) -> PathBuf {
 }
 
 fn build(package: &str, name: &str) -> PathBuf {
-    let given = GIVEN.iter().find(|(known, _)| *known == name).and_then(|(_, variable)| std::env::var_os(variable));
+    let given =
+        GIVEN.iter().find(|(known, _)| *known == name).and_then(|(_, variable)| std::env::var_os(variable));
     if let Some(path) = given {
         return PathBuf::from(path);
     }
