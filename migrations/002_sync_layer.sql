@@ -74,7 +74,8 @@ COMMENT ON SCHEMA marea IS 'Marea''s sync layer. Not exposed through the API; cl
 CREATE TABLE IF NOT EXISTS marea.clocks (
     user_id UUID PRIMARY KEY, -- its foreign key comes at the end, when the rows are in
     version BIGINT NOT NULL CHECK (version >= 0),
-    pruned  BIGINT NOT NULL DEFAULT 0 CHECK (pruned >= 0)
+    pruned  BIGINT NOT NULL DEFAULT 0 CHECK (pruned >= 0),
+    checked_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50); -- updated with every change of the user: room for the new row on the same page
 
 COMMENT ON TABLE marea.clocks IS
@@ -83,6 +84,21 @@ COMMENT ON COLUMN marea.clocks.user_id IS 'The user.';
 COMMENT ON COLUMN marea.clocks.version IS 'Versions given so far, count; written by marea.stamp() at the end of a transaction.';
 COMMENT ON COLUMN marea.clocks.pruned IS
     'Highest version of a tombstone that was pruned; an older cursor must start anew; written by marea.prune_tombstones().';
+COMMENT ON COLUMN marea.clocks.checked_at IS 'When the last checkpoint was due, server clock; written by marea.stamp().';
+
+CREATE TABLE IF NOT EXISTS marea.checkpoints (
+    user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    at      TIMESTAMPTZ NOT NULL,
+    version BIGINT NOT NULL CHECK (version >= 0),
+    PRIMARY KEY (user_id, at)
+);
+
+COMMENT ON TABLE marea.checkpoints IS
+    'What a user''s clock had never passed before a moment; at most one an hour. A cursor that says otherwise comes from a '
+    'history that was lost: the server was set back to an older state, and has gone on from there.';
+COMMENT ON COLUMN marea.checkpoints.user_id IS 'The user.';
+COMMENT ON COLUMN marea.checkpoints.at IS 'The moment, server clock.';
+COMMENT ON COLUMN marea.checkpoints.version IS 'The greatest version given before it; by marea.stamp() and marea.is_lost_history().';
 
 CREATE TABLE IF NOT EXISTS marea.rows (
     user_id    UUID NOT NULL, -- its foreign key comes at the end, when the rows are in
@@ -286,12 +302,48 @@ BEGIN
     END;
     RETURN substr(encode(sha256(convert_to(concat_ws('/', cluster, lower(timeline),
         (SELECT oid FROM pg_database WHERE datname = current_database()),
-        'marea.clocks'::regclass::oid), 'UTF8')), 'hex'), 1, 32);
+        'marea.clocks'::regclass::oid), 'UTF8')), 'hex'), 1, 16);
 END
 $$;
 
 COMMENT ON FUNCTION marea.epoch() IS
     'Names this history of the server: cluster, timeline, database and table. A restored server has another one.';
+
+CREATE OR REPLACE FUNCTION marea.is_lost_history(epoch TEXT) RETURNS BOOLEAN
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Whether a cursor's epoch, "history.clock.microseconds" as marea_sync gave it out, is of another history than this one:
+-- another server, a clock that has never been so far, or one that had not been so far at that time. The last happens
+-- when a backup is restored and has been written to before this device comes back.
+DECLARE
+    me      CONSTANT UUID := auth.uid();
+    parts   CONSTANT TEXT[] := string_to_array(epoch, '.');
+    claimed BIGINT;
+    at_     TIMESTAMPTZ;
+    reached BIGINT;
+BEGIN
+    IF epoch !~ '^[0-9a-f]{16}[.][0-9]{1,18}[.][0-9]{1,16}$' OR parts[1] <> marea.epoch() THEN
+        RETURN true;
+    END IF;
+    claimed := parts[2]::bigint;
+    at_ := to_timestamp(0) + parts[3]::bigint * interval '1 microsecond';
+    SELECT coalesce(max(c.version), 0) INTO reached FROM marea.clocks AS c WHERE c.user_id = me;
+    IF claimed > reached THEN
+        -- The proof that something was lost may soon be overtaken: noted now, it still tells the user's other devices.
+        INSERT INTO marea.checkpoints (user_id, at, version)
+        SELECT me, clock_timestamp(), reached
+        WHERE NOT EXISTS (SELECT FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > at_ AND p.version <= reached)
+          AND EXISTS (SELECT FROM public.users WHERE users.id = me)
+        ON CONFLICT (user_id, at) DO NOTHING;
+        RETURN true;
+    END IF;
+    -- The earliest one says the most.
+    RETURN claimed > coalesce((
+        SELECT p.version FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > at_ ORDER BY p.at LIMIT 1
+    ), claimed);
+END
+$$;
+
+COMMENT ON FUNCTION marea.is_lost_history(TEXT) IS 'Whether a cursor''s epoch is of another history than the server has now.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Fold: sessions and events into daily_activity and user_progress
@@ -692,8 +744,16 @@ BEGIN
         FROM (SELECT user_id, count(*) AS changes FROM changed GROUP BY user_id) AS per_user
         WHERE EXISTS (SELECT FROM public.users WHERE users.id = per_user.user_id)
         ORDER BY per_user.user_id
-        ON CONFLICT (user_id) DO UPDATE SET version = c.version + EXCLUDED.version
-        RETURNING c.user_id, c.version
+        ON CONFLICT (user_id) DO UPDATE SET
+            version = c.version + EXCLUDED.version,
+            checked_at = CASE WHEN c.checked_at < hour THEN began ELSE c.checked_at END
+        RETURNING c.user_id, c.version, c.checked_at
+    ), checked AS (
+        INSERT INTO marea.checkpoints (user_id, at, version)
+        SELECT b.user_id, began, b.version - (SELECT count(*) FROM changed WHERE changed.user_id = b.user_id)
+        FROM bumped AS b
+        WHERE b.checked_at = began
+        ON CONFLICT (user_id, at) DO NOTHING
     )
     INSERT INTO marea.rows AS r (user_id, table_name, row_key, version, deleted)
     SELECT numbered.user_id, numbered.table_name, numbered.row_key, b.version - numbered.place, numbered.deleted
