@@ -75,7 +75,8 @@ CREATE TABLE IF NOT EXISTS marea.clocks (
     user_id UUID PRIMARY KEY, -- its foreign key comes at the end, when the rows are in
     version BIGINT NOT NULL CHECK (version >= 0),
     pruned  BIGINT NOT NULL DEFAULT 0 CHECK (pruned >= 0),
-    checked_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
+    checked_at      TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    checked_version BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50); -- updated with every change of the user: room for the new row on the same page
 
 COMMENT ON TABLE marea.clocks IS
@@ -84,7 +85,8 @@ COMMENT ON COLUMN marea.clocks.user_id IS 'The user.';
 COMMENT ON COLUMN marea.clocks.version IS 'Versions given so far, count; written by marea.stamp() at the end of a transaction.';
 COMMENT ON COLUMN marea.clocks.pruned IS
     'Highest version of a tombstone that was pruned; an older cursor must start anew; written by marea.prune_tombstones().';
-COMMENT ON COLUMN marea.clocks.checked_at IS 'When the last checkpoint was due, server clock; written by marea.stamp().';
+COMMENT ON COLUMN marea.clocks.checked_at IS 'When the last checkpoint was made, server clock; written by marea.stamp().';
+COMMENT ON COLUMN marea.clocks.checked_version IS 'The version before that moment; written by marea.stamp().';
 
 CREATE TABLE IF NOT EXISTS marea.checkpoints (
     user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
@@ -321,7 +323,7 @@ DECLARE
     at_     TIMESTAMPTZ;
     reached BIGINT;
 BEGIN
-    IF epoch !~ '^[0-9a-f]{16}[.][0-9]{1,18}[.][0-9]{1,16}$' OR parts[1] <> marea.epoch() THEN
+    IF epoch IS NULL OR epoch !~ '^[0-9a-f]{16}[.][0-9]{1,18}[.][0-9]{1,16}$' OR parts[1] <> marea.epoch() THEN
         RETURN true;
     END IF;
     claimed := parts[2]::bigint;
@@ -725,6 +727,9 @@ SET enable_seqscan = off AS $$
 -- The first firing stamps everything that the transaction has changed so far, users in one order for all transactions;
 -- the later ones find their row gone. By primary key, whatever the planner thinks of so small a table: a scan would walk
 -- over the transaction's dead rows, all of them for each.
+DECLARE
+    began     CONSTANT TIMESTAMPTZ := clock_timestamp();
+    this_hour CONSTANT TIMESTAMPTZ := date_trunc('hour', began);
 BEGIN
     IF NOT EXISTS (SELECT FROM marea.pending WHERE xact = NEW.xact AND seq = NEW.seq) THEN
         RETURN NULL;
@@ -746,13 +751,12 @@ BEGIN
         ORDER BY per_user.user_id
         ON CONFLICT (user_id) DO UPDATE SET
             version = c.version + EXCLUDED.version,
-            checked_at = CASE WHEN c.checked_at < hour THEN began ELSE c.checked_at END
-        RETURNING c.user_id, c.version, c.checked_at
+            checked_at = CASE WHEN c.checked_at < this_hour THEN began ELSE c.checked_at END,
+            checked_version = CASE WHEN c.checked_at < this_hour THEN c.version ELSE c.checked_version END
+        RETURNING c.user_id, c.version, c.checked_at, c.checked_version
     ), checked AS (
         INSERT INTO marea.checkpoints (user_id, at, version)
-        SELECT b.user_id, began, b.version - (SELECT count(*) FROM changed WHERE changed.user_id = b.user_id)
-        FROM bumped AS b
-        WHERE b.checked_at = began
+        SELECT b.user_id, b.checked_at, b.checked_version FROM bumped AS b WHERE b.checked_at = began
         ON CONFLICT (user_id, at) DO NOTHING
     )
     INSERT INTO marea.rows AS r (user_id, table_name, row_key, version, deleted)
@@ -1760,6 +1764,7 @@ BEGIN
             ) AS of_table
         ), '{}'),
         'version', CASE WHEN size.has_more THEN (SELECT max(shown.version) FROM shown) ELSE clock.version END,
+        'clock', clock.version,
         'has_more', size.has_more)
     INTO answer
     FROM clock, start, size;
@@ -1782,7 +1787,6 @@ LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
 -- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
 DECLARE
     me      CONSTANT UUID := auth.uid();
-    epoch   TEXT;
     known   BIGINT;
     results JSONB := '[]';
     found_  JSONB;
@@ -1791,6 +1795,11 @@ BEGIN
         PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
     END IF;
     PERFORM marea.check_request(request);
+    -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
+    -- must be told.
+    IF NOT marea.is_lost_history(request -> 'cursor' ->> 'epoch') THEN
+        known := (request -> 'cursor' ->> 'version')::bigint;
+    END IF;
 
     IF jsonb_array_length(request -> 'mutations') > 0 THEN
         SET CONSTRAINTS marea.pending_stamp DEFERRED;
@@ -1803,13 +1812,9 @@ BEGIN
         SET CONSTRAINTS marea.pending_stamp DEFERRED;
     END IF;
 
-    epoch := marea.epoch();
-    IF request -> 'cursor' ->> 'epoch' = epoch THEN
-        known := (request -> 'cursor' ->> 'version')::bigint;
-    END IF;
     IF known = (SELECT coalesce(max(version), 0) FROM marea.clocks WHERE user_id = me) THEN
         found_ := jsonb_build_object('reset', false, 'rows', '{}'::jsonb, 'deleted', '{}'::jsonb, 'version', known,
-            'has_more', false);
+            'clock', known, 'has_more', false);
     ELSE
         found_ := marea.pull(me, known, coalesce((request ->> 'limit')::int, 500));
     END IF;
@@ -1823,12 +1828,12 @@ BEGIN
     RETURN jsonb_build_object(
         'protocol', 1,
         'server_time', marea.wire_time(clock_timestamp()),
-        -- A cursor of another history is as good as none, except that the client must be told.
         'reset', (found_ ->> 'reset')::boolean OR (known IS NULL AND nullif(request -> 'cursor', 'null') IS NOT NULL),
         'results', results,
         'rows', found_ -> 'rows',
         'deleted', found_ -> 'deleted',
-        'cursor', jsonb_build_object('version', found_ -> 'version', 'epoch', epoch),
+        'cursor', jsonb_build_object('version', found_ -> 'version', 'epoch',
+            concat_ws('.', marea.epoch(), found_ ->> 'clock', floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
         'has_more', found_ -> 'has_more');
 END
 $function$
@@ -2033,6 +2038,7 @@ BEGIN
             WHERE r.user_id = person AND r.table_name = moved.table_name AND r.row_key = moved.row_key;
         END IF;
 
+        DELETE FROM marea.checkpoints AS p WHERE p.user_id = person AND p.at < now() - keep;
         DELETE FROM marea.rows AS r WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep;
         GET DIAGNOSTICS went = ROW_COUNT;
         pruned_ := pruned_ + went;
@@ -2065,6 +2071,7 @@ COMMENT ON FUNCTION marea.expire_exports() IS
 -- ---------------------------------------------------------------------------------------------------------------------
 
 ALTER TABLE marea.clocks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.checkpoints ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.rows ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.progress_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.daily_activity ENABLE ROW LEVEL SECURITY;
@@ -2094,7 +2101,7 @@ END
 $$;
 
 REVOKE ALL ON SCHEMA marea FROM PUBLIC;
-REVOKE ALL ON marea.clocks, marea.rows, marea.progress_events, marea.daily_activity, marea.pending, marea.replaced
+REVOKE ALL ON marea.clocks, marea.checkpoints, marea.rows, marea.progress_events, marea.daily_activity, marea.pending, marea.replaced
     FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON SEQUENCE marea.pending_seq_seq FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON FUNCTION public.marea_sync(JSONB) FROM PUBLIC, anon, authenticated, service_role;
@@ -2109,7 +2116,7 @@ BEGIN
         WHERE pronamespace = 'marea'::regnamespace AND proname IN (
             'apply_register', 'check_request', 'delete_export', 'epoch', 'event_fact', 'event_is_sound',
             'event_problem', 'expire_exports', 'facts_of', 'fold', 'fold_events', 'insert_events', 'insert_export',
-            'insert_sessions', 'is_day', 'local_day', 'merge_registers', 'mutation_problem', 'natural', 'not_a',
+            'insert_sessions', 'is_day', 'is_lost_history', 'local_day', 'merge_registers', 'mutation_problem', 'natural', 'not_a',
             'prune_tombstones', 'pull', 'pulled_back', 'push', 'push_together', 'record_registers', 'refold',
             'refuse', 'register_problem', 'server_hlc', 'session_fact', 'session_is_sound', 'session_problem',
             'stamp', 'stamp_columns', 'track_daily_activity', 'track_export_history', 'track_user_api_keys',
@@ -2128,7 +2135,7 @@ GRANT USAGE ON SCHEMA marea TO authenticated;
 GRANT SELECT ON marea.clocks, marea.rows, marea.daily_activity, marea.progress_events TO authenticated;
 GRANT INSERT ON marea.progress_events TO authenticated;
 GRANT EXECUTE ON FUNCTION
-    marea.wire_time(TIMESTAMPTZ), marea.is_day(TEXT), marea.user_exists(), marea.epoch(), marea.refuse(TEXT, TEXT, TEXT),
+    marea.wire_time(TIMESTAMPTZ), marea.is_day(TEXT), marea.user_exists(), marea.epoch(), marea.is_lost_history(TEXT), marea.refuse(TEXT, TEXT, TEXT),
     marea.check_request(JSONB), marea.not_a(TEXT, JSONB), marea.mutation_problem(TEXT, TEXT, TEXT, TEXT, JSONB),
     marea.session_problem(JSONB), marea.event_problem(JSONB), marea.register_problem(TEXT, JSONB),
     marea.session_is_sound(JSONB), marea.event_is_sound(JSONB),

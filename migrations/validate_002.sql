@@ -16,15 +16,15 @@ CREATE TEMPORARY TABLE validation_002 (
 -- ---------------------------------------------------------------------------------------------------------------------
 
 WITH tables (relation) AS (
-    VALUES ('clocks'), ('rows'), ('progress_events'), ('daily_activity'), ('pending'), ('replaced')
+    VALUES ('clocks'), ('checkpoints'), ('rows'), ('progress_events'), ('daily_activity'), ('pending'), ('replaced')
 ), functions AS (
     SELECT p.* FROM pg_proc AS p
     WHERE p.pronamespace = to_regnamespace('marea') OR p.oid = to_regprocedure('public.marea_sync(jsonb)')
 ), found AS (
-    SELECT 1 AS place, 'tables' AS "check", 6 AS expected,
+    SELECT 1 AS place, 'tables' AS "check", 7 AS expected,
            (SELECT count(*) FROM tables WHERE to_regclass('marea.' || relation) IS NOT NULL) AS actual
     UNION ALL
-    SELECT 2, 'row level security', 6, (
+    SELECT 2, 'row level security', 7, (
         SELECT count(*) FROM tables JOIN pg_class ON pg_class.oid = to_regclass('marea.' || relation)
         WHERE pg_class.relrowsecurity)
     UNION ALL
@@ -34,7 +34,7 @@ WITH tables (relation) AS (
         WHERE concat(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) ~ 'user_id = .*auth\.uid\(\)'
           AND p.polroles = ARRAY[(SELECT oid FROM pg_roles WHERE rolname = 'authenticated')])
     UNION ALL
-    SELECT 4, 'foreign keys, ON DELETE CASCADE', 4, (
+    SELECT 4, 'foreign keys, ON DELETE CASCADE', 5, (
         SELECT count(*) FROM tables JOIN pg_constraint AS c ON c.conrelid = to_regclass('marea.' || relation)
         WHERE c.contype = 'f' AND c.confrelid = to_regclass('public.users') AND c.confdeltype = 'c')
     UNION ALL

@@ -52,11 +52,12 @@ async fn pages_hold_everything_once() {
     assert_eq!((whole.len(), pages), (25 + 15 + 1, 1));
     for limit in [1, 2, 7, 40, 41, 42] {
         let (seen, cursor, pages) = all_pages(&caller, json!(null), limit).await;
-        assert_eq!((&seen, &cursor), (&whole, &end), "limit {limit}");
+        assert_eq!((&seen, &cursor["version"]), (&whole, &end["version"]), "limit {limit}");
         assert_eq!(pages, 41usize.div_ceil(limit as usize), "limit {limit}");
     }
     // From the end there is nothing, and from the middle the rest.
-    assert_eq!(all_pages(&caller, end.clone(), 5).await, (Vec::new(), end.clone(), 1));
+    let (seen, cursor, pages) = all_pages(&caller, end.clone(), 5).await;
+    assert_eq!((seen.len(), &cursor["version"], pages), (0, &end["version"], 1));
     let middle = with(end, "version", json!(20));
     assert_eq!(all_pages(&caller, middle, 5).await.0.len(), 21);
 }
