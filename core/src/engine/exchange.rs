@@ -1,21 +1,20 @@
 //! One exchange with the server: what to send, and what to make of the answer.
 //!
 //! The in-doubt rule: rows that are computed from events become confirmed only at a moment when it is certain which
-//! of this device's mutations they contain. Until then they wait in `arrived_rows`, and the visible rows stay right.
+//! of this device's mutations they contain: when none waits. Until then the rows wait in `arrived_rows`, and the visible
+//! rows stay right.
 
 use std::collections::{BTreeSet, HashSet};
 
 use crate::engine::page::Page;
 use crate::engine::registers::Dirty;
-use crate::engine::{Engine, registers, visible};
+use crate::engine::{Engine, refill, registers, visible};
 use crate::error::Error;
 use crate::model::{MutationId, MutationState, Now, Table, TableKind, UnixMillis, UserId};
 use crate::queue::{self, BatchLimits};
 use crate::store::{JournalEntry, MIRROR_VERSION, Meta, Rows};
 use crate::sync::{Due, Failure, Next};
-use crate::wire::{
-    Cursor, MAX_REQUEST_BYTES, MutationResult, PROTOCOL, ResultStatus, SyncAnswer, SyncRequest,
-};
+use crate::wire::{Cursor, MAX_REQUEST_BYTES, PROTOCOL, ResultStatus, SyncAnswer, SyncRequest};
 
 /// Mutations of one request at most; the server refuses more by name.
 pub(super) const MAX_BATCH: usize = 500;
@@ -100,7 +99,7 @@ impl Engine {
             })
         })?;
         let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+        self.next_ticket = self.next_ticket.wrapping_add(1);
         self.in_flight = Some(InFlight { ticket, sent: request.mutations.iter().map(|m| m.id).collect() });
         let (user_id, fresh_token) = (self.user_id, self.schedule.wants_fresh_token());
         Ok(Some(Outgoing { ticket, user_id, request, timeout_ms: TIMEOUT_MS, fresh_token }))
@@ -243,14 +242,15 @@ fn apply(
     let mut moved = Moved::default();
     if answer.reset {
         // The results do not count: what was sent may build on what is only now to be sent once more, before it.
-        begin_refill(rows)?;
+        refill::begin(rows)?;
     } else {
-        apply_results(rows, in_flight, &answer.results, context.now, &mut moved)?;
+        apply_results(rows, in_flight, answer, context.now, &mut moved)?;
     }
     keep(rows, page, &mut moved)?;
     registers::observe(rows, page.greatest_clock, answer.server_time.as_millis())?;
     set_cursor(rows, &answer.cursor)?;
-    if !answer.has_more && rows.count_uncertain()? == 0 {
+    // Waiting for the sent ones would do, were there not copies of this file, which may have sent what this one has not.
+    if !answer.has_more && rows.count_pending()? == 0 {
         promote(rows, &mut moved)?;
     }
     if moved.folds {
@@ -259,7 +259,8 @@ fn apply(
     registers::refresh_all(rows, &moved.registers, &context.client)?;
     if !answer.has_more {
         rows.set_meta(Meta::LastSyncedMs, &context.now.0.to_string())?;
-        rows.prune_reflected(UnixMillis(context.now.0.saturating_sub(KEEP_MS)))?;
+        // By the server's clock, as they were settled: the device's own may jump by years.
+        rows.prune_reflected(UnixMillis(answer.server_time.as_millis().0.saturating_sub(KEEP_MS)))?;
     }
     let changed = changed_tables(page, &moved);
     Ok(Applied {
@@ -283,29 +284,17 @@ fn changed_tables(page: &Page<'_>, moved: &Moved) -> Vec<Table> {
     changed.into_iter().collect()
 }
 
-/// The server's past was replaced: everything is pulled anew, and what is kept is sent once more.
-fn begin_refill(rows: Rows<'_>) -> Result<(), Error> {
-    for (table, key) in rows.register_rows_in(MutationState::Reflected)? {
-        registers::keep_shadow(rows, table, &key)?;
-    }
-    for state in [MutationState::Acknowledged, MutationState::Reflected] {
-        rows.move_all(state, queue::after_reset(state))?;
-    }
-    rows.clear_arrived()?;
-    rows.clear_refilled()?;
-    rows.set_meta(Meta::Refilling, "1")
-}
-
 /// Acknowledges by id, and only what this request carried: whatever was recorded meanwhile stays queued.
 fn apply_results(
     rows: Rows<'_>,
     in_flight: &InFlight,
-    results: &[MutationResult],
+    answer: &SyncAnswer,
     now: UnixMillis,
     moved: &mut Moved,
 ) -> Result<(), Error> {
     let asked: HashSet<MutationId> = in_flight.sent.iter().copied().collect();
-    for result in results.iter().filter(|result| asked.contains(&result.id)) {
+    let settled = answer.server_time.as_millis();
+    for result in answer.results.iter().filter(|result| asked.contains(&result.id)) {
         let Some(sent) = rows.sent_mutation(result.id)?.filter(|sent| queue::is_open(sent.state)) else {
             continue;
         };
@@ -319,7 +308,7 @@ fn apply_results(
                 moved.folds = true;
             }
         } else {
-            rows.settle(result.id, queue::after_acceptance(sent.state, sent.table.kind()), now)?;
+            rows.settle(result.id, queue::after_acceptance(sent.state, sent.table.kind()), settled)?;
             moved.pushed += 1;
         }
     }

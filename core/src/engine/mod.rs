@@ -6,6 +6,7 @@
 mod exchange;
 mod page;
 mod record;
+mod refill;
 mod registers;
 mod review;
 #[cfg(test)]
@@ -76,6 +77,8 @@ impl Engine {
         // Another process, or an earlier one, may have been the last to try.
         let last = store.read().last_exchange()?.filter(|last| !last.message.is_empty());
         schedule.last_error = last.map(|last| StatusError { code: last.code, message: last.message });
+        // A host may still hold the answer to a request of an engine that is gone, of another user even.
+        let next_ticket = random_bits(entropy.as_mut())?;
         Ok(Engine {
             store,
             user_id,
@@ -84,7 +87,7 @@ impl Engine {
             schedule,
             in_flight: None,
             batch_limit: exchange::MAX_BATCH,
-            next_ticket: 0,
+            next_ticket,
             watchers: watch::Watchers::default(),
         })
     }
@@ -210,11 +213,15 @@ impl Engine {
     }
 
     fn random(&mut self) -> u64 {
-        let mut bytes = [0u8; 8];
         // Only spreads retries: without randomness they are merely less spread.
-        let _ = self.entropy.fill(&mut bytes);
-        u64::from_le_bytes(bytes)
+        random_bits(self.entropy.as_mut()).unwrap_or(0)
     }
+}
+
+fn random_bits(entropy: &mut dyn Entropy) -> Result<u64, Error> {
+    let mut bytes = [0u8; 8];
+    entropy.fill(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 /// Reads a row that was checked before it was kept.

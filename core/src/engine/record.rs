@@ -92,9 +92,11 @@ impl Change {
             }
             Change::CreateExport(input) => {
                 input.check()?;
+                // NULL is no value of this column in Postgres: without filters it is the empty object.
+                let filters = input.filters.unwrap_or_default();
                 let values = json!({
                     "id": id, "export_type": input.export_type, "export_format": input.export_format,
-                    "filters": input.filters, "status": ExportStatus::Pending, "created_at": now.timestamp(),
+                    "filters": filters, "status": ExportStatus::Pending, "created_at": now.timestamp(),
                 });
                 insert(Table::ExportHistory, id, &values)
             }

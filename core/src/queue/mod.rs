@@ -21,7 +21,8 @@ pub(crate) fn after_acceptance(state: MutationState, kind: TableKind) -> Mutatio
 /// The state of a mutation once the server's past was replaced and everything is pulled anew.
 pub(crate) fn after_reset(state: MutationState) -> MutationState {
     match state {
-        MutationState::Acknowledged => MutationState::Pending,
+        // The new history may contain it or not.
+        MutationState::Acknowledged => MutationState::InDoubt,
         MutationState::Reflected => MutationState::Resend,
         other => other,
     }

@@ -41,6 +41,40 @@ impl Rows<'_> {
         Ok(())
     }
 
+    /// Keeps a mutation that is to be sent before all others.
+    pub(crate) fn insert_first(self, m: &Mutation) -> Result<(), Error> {
+        let sql = "INSERT INTO mutations (seq, id, hlc, table_name, op, row_key, value_json, state, recorded_ms)
+                   SELECT min(0, coalesce(min(seq), 0)) - 1, ?1, ?2, ?3, ?4, ?5, ?6, 'resend', coalesce(min(recorded_ms), 0)
+                   FROM mutations";
+        self.connection.prepare_cached(sql)?.execute(params![
+            m.id.to_string(),
+            m.hlc.to_string(),
+            m.table.name(),
+            m.op.name(),
+            m.key,
+            m.values.get(),
+        ])?;
+        Ok(())
+    }
+
+    /// The exports that mutations to be sent lie on, and whose insert this mirror does not have.
+    pub(crate) fn exports_changed_but_not_made(self) -> Result<Vec<String>, Error> {
+        let sql = "SELECT DISTINCT row_key FROM mutations AS m
+                   WHERE state IN ('pending', 'in_doubt', 'resend') AND table_name = 'export_history'
+                     AND NOT EXISTS (SELECT 1 FROM mutations AS made WHERE made.id = m.row_key)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let keys = statement.query_map([], |row| row.get(0))?;
+        Ok(keys.collect::<Result<_, _>>()?)
+    }
+
+    /// Forgets the mutations of a register row, but for the refused ones, about which the app decides.
+    pub(crate) fn forget_writes(self, table: Table, key: &str) -> Result<(), Error> {
+        let sql = "DELETE FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND state <> 'rejected'
+                   AND table_name IN ('export_history', 'user_api_keys')";
+        self.connection.prepare_cached(sql)?.execute([table.name(), key])?;
+        self.remove_shadow(table, key)
+    }
+
     /// Where a mutation stands; `None` when this mirror never had it, or no longer keeps it.
     pub(crate) fn sent_mutation(self, id: MutationId) -> Result<Option<SentMutation>, Error> {
         let mut statement = self
@@ -135,10 +169,10 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Notes that the server acknowledged a mutation.
-    pub(crate) fn settle(self, id: MutationId, state: MutationState, now: UnixMillis) -> Result<(), Error> {
+    /// Notes that the server acknowledged a mutation, by its own clock at `at`.
+    pub(crate) fn settle(self, id: MutationId, state: MutationState, at: UnixMillis) -> Result<(), Error> {
         let sql = "UPDATE mutations SET state = ?2, settled_ms = ?3 WHERE id = ?1";
-        self.connection.prepare_cached(sql)?.execute(params![id.to_string(), state.name(), now.0])?;
+        self.connection.prepare_cached(sql)?.execute(params![id.to_string(), state.name(), at.0])?;
         Ok(())
     }
 
@@ -171,16 +205,11 @@ impl Rows<'_> {
         self.count("SELECT count(*) FROM mutations WHERE state = 'rejected'")
     }
 
-    /// How many mutations make newly arrived fold rows ambiguous.
-    pub(crate) fn count_uncertain(self) -> Result<u32, Error> {
-        self.count("SELECT count(*) FROM mutations WHERE state IN ('in_doubt', 'resend')")
-    }
-
     fn count(self, sql: &str) -> Result<u32, Error> {
         Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
-    /// Forgets reflected mutations that settled before a time.
+    /// Forgets reflected mutations that the server acknowledged before a time of its own clock.
     pub(crate) fn prune_reflected(self, before: UnixMillis) -> Result<usize, Error> {
         let sql = "DELETE FROM mutations WHERE state = 'reflected' AND settled_ms < ?1";
         Ok(self.connection.prepare_cached(sql)?.execute([before.0])?)

@@ -99,7 +99,7 @@ fn acknowledged_mutations_are_kept_for_thirty_days() {
         let now = at(day * 86_400);
         engine.signal(Signal::SyncNow, now);
         let outgoing = engine.next_request(now).unwrap().unwrap();
-        let answer = server.take(&outgoing.request);
+        let answer = SyncAnswer { server_time: now.timestamp(), ..server.take(&outgoing.request) };
         engine.apply_response(outgoing.ticket, Ok(answer), now).unwrap();
         assert_eq!(engine.store.read().sent_mutation(id).unwrap().map(|sent| sent.state), kept, "day {day}");
     }

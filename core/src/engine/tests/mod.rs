@@ -4,6 +4,7 @@
 
 mod conversation;
 mod durability;
+mod healing;
 mod registers;
 mod review;
 

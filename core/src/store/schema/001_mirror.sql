@@ -10,7 +10,7 @@ CREATE TABLE meta (
 -- Every mutation made on this device, from the moment it was acknowledged to the caller until 30 days after the
 -- server acknowledged it. The queue is the part that the server has not acknowledged.
 CREATE TABLE mutations (
-  seq             INTEGER PRIMARY KEY AUTOINCREMENT, -- order of recording; the queue is sent in this order
+  seq             INTEGER PRIMARY KEY AUTOINCREMENT, -- order of sending: of recording, what heals a set-back server first (below 0)
   id              TEXT NOT NULL UNIQUE,              -- UUIDv7; the idempotency key
   hlc             TEXT NOT NULL,                     -- hybrid logical clock, `1700000000000-0000`
   table_name      TEXT NOT NULL,                     -- the table in Postgres
@@ -19,7 +19,7 @@ CREATE TABLE mutations (
   value_json      TEXT NOT NULL,                     -- the columns, a JSON object, as sent
   state           TEXT NOT NULL CHECK (state IN ('pending', 'in_doubt', 'acknowledged', 'reflected', 'resend', 'rejected')),
   recorded_ms     INTEGER NOT NULL,                  -- when it was recorded, device's clock
-  settled_ms      INTEGER,                           -- when the server acknowledged or refused it, device's clock
+  settled_ms      INTEGER,                           -- when it was acknowledged (server's clock) or refused (device's)
   reject_code     TEXT,                              -- SQLSTATE of a refusal
   reject_message  TEXT                               -- reason of a refusal, as the server put it
 ) STRICT;
@@ -27,7 +27,6 @@ CREATE TABLE mutations (
 -- The states that the engine asks for are rare among the kept ones: partial indexes stay small.
 CREATE INDEX mutations_open ON mutations (seq) WHERE state IN ('pending', 'in_doubt', 'resend');
 CREATE INDEX mutations_unreflected ON mutations (seq) WHERE state IN ('pending', 'in_doubt', 'acknowledged');
-CREATE INDEX mutations_uncertain ON mutations (seq) WHERE state IN ('in_doubt', 'resend');
 CREATE INDEX mutations_acknowledged ON mutations (seq) WHERE state = 'acknowledged';
 CREATE INDEX mutations_rejected ON mutations (seq) WHERE state = 'rejected';
 CREATE INDEX mutations_kept ON mutations (settled_ms) WHERE state = 'reflected';
