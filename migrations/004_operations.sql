@@ -4,7 +4,7 @@
 -- Nothing here is needed for correctness. The only write is one a device an hour, by marea_sync, so that a device that has
 -- gone silent can be seen. The jobs (marea.expire_exports, marea.prune_tombstones) are in 002.
 --
--- Needs 003. One transaction; run twice, the second run changes nothing. Run it again after 002, which takes its rights away. Taken back by 004_operations_rollback.sql, counted by
+-- Needs 003. One transaction; run twice, the second run changes nothing. Taken back by 004_operations_rollback.sql, counted by
 -- validate_004.sql.
 
 BEGIN;

@@ -37,7 +37,7 @@ WITH checks (place, "check", expected, actual) AS (
         WHERE p.oid = to_regprocedure('marea.note_client(uuid,integer,bigint)')
           AND has_function_privilege(role, p.oid, 'EXECUTE'))
     UNION ALL
-    SELECT 8, 'rights that 004 gives (running 002 again takes them)', 4, (
+    SELECT 8, 'rights that 004 gives', 4, (
         SELECT count(*) FROM unnest(ARRAY['health', 'largest_users', 'client_lag']) AS name
         WHERE has_table_privilege('service_role', to_regclass('marea.' || name), 'SELECT')) + (
         SELECT count(*) FROM pg_catalog.pg_proc AS p
