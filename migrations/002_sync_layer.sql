@@ -311,7 +311,7 @@ $$;
 COMMENT ON FUNCTION marea.epoch() IS
     'Names this history of the server: cluster, timeline, database and table. A restored server has another one.';
 
-CREATE OR REPLACE FUNCTION marea.is_lost_history(epoch TEXT) RETURNS BOOLEAN
+CREATE OR REPLACE FUNCTION marea.is_lost_history(epoch TEXT, history TEXT) RETURNS BOOLEAN
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 -- Whether a cursor's epoch, "history.clock.microseconds" as marea_sync gave it out, is of another history than this one:
 -- another server, a clock that has never been so far, or one that had not been so far at that time. The last happens
@@ -323,7 +323,7 @@ DECLARE
     at_     TIMESTAMPTZ;
     reached BIGINT;
 BEGIN
-    IF epoch IS NULL OR epoch !~ '^[0-9a-f]{16}[.][0-9]{1,18}[.][0-9]{1,16}$' OR parts[1] <> marea.epoch() THEN
+    IF epoch IS NULL OR epoch !~ '^[0-9a-f]{16}[.][0-9]{1,18}[.][0-9]{1,16}$' OR parts[1] <> history THEN
         RETURN true;
     END IF;
     claimed := parts[2]::bigint;
@@ -345,7 +345,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION marea.is_lost_history(TEXT) IS 'Whether a cursor''s epoch is of another history than the server has now.';
+COMMENT ON FUNCTION marea.is_lost_history(TEXT, TEXT) IS 'Whether a cursor''s epoch is of another history than the server has now.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Fold: sessions and events into daily_activity and user_progress
@@ -1787,6 +1787,7 @@ LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
 -- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
 DECLARE
     me      CONSTANT UUID := auth.uid();
+    history CONSTANT TEXT := marea.epoch();
     known   BIGINT;
     results JSONB := '[]';
     found_  JSONB;
@@ -1797,7 +1798,7 @@ BEGIN
     PERFORM marea.check_request(request);
     -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
     -- must be told.
-    IF NOT marea.is_lost_history(request -> 'cursor' ->> 'epoch') THEN
+    IF NOT marea.is_lost_history(request -> 'cursor' ->> 'epoch', history) THEN
         known := (request -> 'cursor' ->> 'version')::bigint;
     END IF;
 
@@ -1833,7 +1834,7 @@ BEGIN
         'rows', found_ -> 'rows',
         'deleted', found_ -> 'deleted',
         'cursor', jsonb_build_object('version', found_ -> 'version', 'epoch',
-            concat_ws('.', marea.epoch(), found_ ->> 'clock', floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
+            concat_ws('.', history, found_ ->> 'clock', floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
         'has_more', found_ -> 'has_more');
 END
 $function$
@@ -2135,7 +2136,7 @@ GRANT USAGE ON SCHEMA marea TO authenticated;
 GRANT SELECT ON marea.clocks, marea.rows, marea.daily_activity, marea.progress_events TO authenticated;
 GRANT INSERT ON marea.progress_events TO authenticated;
 GRANT EXECUTE ON FUNCTION
-    marea.wire_time(TIMESTAMPTZ), marea.is_day(TEXT), marea.user_exists(), marea.epoch(), marea.is_lost_history(TEXT), marea.refuse(TEXT, TEXT, TEXT),
+    marea.wire_time(TIMESTAMPTZ), marea.is_day(TEXT), marea.user_exists(), marea.epoch(), marea.is_lost_history(TEXT, TEXT), marea.refuse(TEXT, TEXT, TEXT),
     marea.check_request(JSONB), marea.not_a(TEXT, JSONB), marea.mutation_problem(TEXT, TEXT, TEXT, TEXT, JSONB),
     marea.session_problem(JSONB), marea.event_problem(JSONB), marea.register_problem(TEXT, JSONB),
     marea.session_is_sound(JSONB), marea.event_is_sound(JSONB),

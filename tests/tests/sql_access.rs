@@ -181,6 +181,7 @@ async fn only_what_is_granted_can_be_executed() {
         [
             "marea.delete_export(uuid)",
             "marea.epoch()",
+            "marea.is_lost_history(text,text)",
             "marea.note_client(uuid,integer,bigint)",
             "marea.record_registers(text,text,jsonb)",
             "marea.user_exists()",
