@@ -14,6 +14,7 @@ mod run;
 mod say;
 mod service;
 mod setup;
+mod simulate;
 mod sizes;
 mod stop;
 mod test;
@@ -72,6 +73,15 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Live through seeded worlds around the engine, or tell the story of one
+    Simulate {
+        /// How many worlds
+        #[arg(long, default_value_t = 20_000)]
+        seeds: u64,
+        /// Only this one, with its story
+        #[arg(long, conflicts_with = "seeds")]
+        seed: Option<u64>,
+    },
     /// Measure, each figure against a baseline of the same run
     Bench {
         #[arg(value_enum)]
@@ -102,6 +112,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Wasm { dev } => wasm::build(&setup::ensure()?, wasm::Effort::of_dev_flag(dev))?,
         Task::Package => sizes::package()?,
         Task::Sizes => sizes::run()?,
+        Task::Simulate { seeds, seed } => simulate::run(seeds, seed)?,
         Task::Types { check } => types::run(check)?,
         Task::Bench { what, json } => bench::run(what, json)?,
     }
