@@ -14,6 +14,9 @@ pub const MIRROR_VERSION: u32 = MIGRATIONS.len() as u32;
 /// "MARE" in the file's header, so that `file` and people can tell what it is.
 const APPLICATION_ID: i32 = 0x4d41_5245;
 
+/// More than the engine has statements. The default of 16 would have it parse nearly every one anew.
+const CACHED_STATEMENTS: usize = 128;
+
 /// How long a write waits for another process to finish its own.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
 
@@ -23,6 +26,7 @@ pub(super) fn open(location: &Location) -> Result<Connection, Error> {
         Location::Vfs(name) => Connection::open(name)?,
         Location::Memory => Connection::open_in_memory()?,
     };
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
     // Before anything is written: a newer file or a stranger's must be left as it is.
     let found = {
