@@ -12,6 +12,7 @@ mod entropy;
 mod error;
 mod merge;
 mod model;
+mod planted;
 mod queue;
 mod store;
 mod sync;
@@ -32,6 +33,8 @@ pub use model::{
     Progress, Provider, Refusal, Session, SessionInput, Status, StatusError, Table, Timestamp, UnixMillis,
     UserId,
 };
+#[cfg(feature = "planted-faults")]
+pub use planted::{Fault, cut_off_after, plant};
 pub use store::{Location, MIRROR_VERSION};
 pub use sync::{Failure, Next, Signal};
 pub use wire::{

@@ -11,6 +11,7 @@ use crate::engine::registers::Dirty;
 use crate::engine::{Engine, refill, registers, visible};
 use crate::error::Error;
 use crate::model::{MutationId, MutationState, Now, Table, TableKind, UnixMillis, UserId};
+use crate::planted::{self, Fault};
 use crate::queue::{self, BatchLimits};
 use crate::store::{JournalEntry, MIRROR_VERSION, Meta, Rows};
 use crate::sync::{Due, Failure, Next};
@@ -117,7 +118,9 @@ impl Engine {
         now: Now,
     ) -> Result<Applied, Error> {
         let in_flight = match self.in_flight.take() {
-            Some(in_flight) if in_flight.ticket == ticket => in_flight,
+            Some(in_flight) if in_flight.ticket == ticket || planted::is(Fault::StaleTicketTaken) => {
+                in_flight
+            }
             other => {
                 self.in_flight = other;
                 return Err(Error::StaleTicket);
@@ -148,6 +151,9 @@ impl Engine {
         now: Now,
     ) -> Result<Applied, Error> {
         let context = Context { user_id: self.user_id, client: self.client_id.to_string(), now: now.unix_ms };
+        if planted::is(Fault::CursorBeforeRows) {
+            self.store.write(|rows| set_cursor(rows, &answer.cursor))?;
+        }
         let (mut applied, pending) = self.store.write(|rows| {
             let applied = apply(rows, &context, in_flight, answer, page)?;
             let pending = rows.count_pending()?;
@@ -240,7 +246,7 @@ fn apply(
     page: &Page<'_>,
 ) -> Result<Applied, Error> {
     let mut moved = Moved::default();
-    if answer.reset {
+    if answer.reset && !planted::is(Fault::EpochUnheeded) {
         // The results do not count: what was sent may build on what is only now to be sent once more, before it.
         refill::begin(rows)?;
     } else {
@@ -250,7 +256,8 @@ fn apply(
     registers::observe(rows, page.greatest_clock, answer.server_time.as_millis())?;
     set_cursor(rows, &answer.cursor)?;
     // Waiting for the sent ones would do, were there not copies of this file, which may have sent what this one has not.
-    if !answer.has_more && rows.count_pending()? == 0 {
+    let complete = !answer.has_more || planted::is(Fault::MoreUnheeded);
+    if complete && (rows.count_pending()? == 0 || planted::is(Fault::InDoubtRuleSkipped)) {
         promote(rows, &mut moved)?;
     }
     if moved.folds {
@@ -260,7 +267,10 @@ fn apply(
     if !answer.has_more {
         rows.set_meta(Meta::LastSyncedMs, &context.now.0.to_string())?;
         // By the server's clock, as they were settled: the device's own may jump by years.
-        rows.prune_reflected(UnixMillis(answer.server_time.as_millis().0.saturating_sub(KEEP_MS)))?;
+        let clock =
+            if planted::is(Fault::PrunedByOwnClock) { context.now } else { answer.server_time.as_millis() };
+        let keep_ms = if planted::is(Fault::PrunedAtOnce) { 0 } else { KEEP_MS };
+        rows.prune_reflected(UnixMillis(clock.0.saturating_sub(keep_ms)))?;
     }
     let changed = changed_tables(page, &moved);
     Ok(Applied {
@@ -305,18 +315,24 @@ fn apply_results(
             if sent.table.kind() == TableKind::Registers {
                 moved.registers.insert((sent.table, sent.key));
             } else {
-                moved.folds = true;
+                moved.folds |= !planted::is(Fault::RefusedStillCounts);
             }
-        } else {
+        } else if result.status == ResultStatus::Applied || !planted::is(Fault::DuplicatesUnheeded) {
             rows.settle(result.id, queue::after_acceptance(sent.state, sent.table.kind()), settled)?;
             moved.pushed += 1;
         }
+    }
+    if planted::is(Fault::AcknowledgeWholeQueue) {
+        rows.move_all(MutationState::Pending, MutationState::Acknowledged)?;
     }
     Ok(())
 }
 
 fn keep(rows: Rows<'_>, page: &Page<'_>, moved: &mut Moved) -> Result<(), Error> {
     let refilling = rows.meta(Meta::Refilling)?.is_some();
+    if planted::is(Fault::ArrivedRowsDropped) {
+        rows.clear_arrived()?;
+    }
     for row in &page.folds {
         rows.put_arrived(row.table, &row.key, Some(row.json))?;
     }
@@ -326,7 +342,7 @@ fn keep(rows: Rows<'_>, page: &Page<'_>, moved: &mut Moved) -> Result<(), Error>
             rows.mark_refilled(*table, key)?;
         }
     }
-    for (table, key) in &page.deleted {
+    for (table, key) in page.deleted.iter().filter(|_| !planted::is(Fault::DeletionsUnheeded)) {
         match table.kind() {
             TableKind::Registers => registers::arrive(rows, *table, key, None, &mut moved.registers)?,
             _ => rows.put_arrived(*table, key, None)?,
@@ -338,7 +354,7 @@ fn keep(rows: Rows<'_>, page: &Page<'_>, moved: &mut Moved) -> Result<(), Error>
 /// Lets the arrived rows count, and with them every acknowledged mutation.
 fn promote(rows: Rows<'_>, moved: &mut Moved) -> Result<(), Error> {
     let refilled = rows.meta(Meta::Refilling)?.is_some();
-    if refilled {
+    if refilled && !planted::is(Fault::RefillNotSwept) {
         rows.clear_confirmed()?;
         moved.registers.extend(rows.sweep_registers()?);
         rows.clear_refilled()?;

@@ -10,6 +10,7 @@ use crate::model::{
     EventInput, ExportChange, ExportInput, ExportStatus, Hlc, KeyEnvelope, Mutation, MutationId, Now, Op,
     Provider, SessionInput, Table, TableKind, Timestamp, UnixMillis, UserId,
 };
+use crate::planted::{self, Fault};
 use crate::store::{Meta, NewMutation, Rows};
 
 /// A local write.
@@ -143,6 +144,9 @@ impl Engine {
         let table = plan.table;
         let (recorded, is_new) = self.store.write(|rows| {
             let is_new = rows.sent_mutation(id)?.is_none();
+            if let (false, Some(fact), true) = (is_new, &plan.fact, planted::is(Fault::RepeatedCallCounts)) {
+                visible::count(rows, user_id, fact)?;
+            }
             if is_new {
                 carry_out(rows, user_id, &client, id, plan, now.unix_ms)?;
             }

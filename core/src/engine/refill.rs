@@ -5,6 +5,7 @@ use serde_json::value::to_raw_value;
 use crate::engine::registers;
 use crate::error::Error;
 use crate::model::{Hlc, Mutation, MutationState, Op, RegisterRow, Table};
+use crate::planted::{self, Fault};
 use crate::queue;
 use crate::store::{Meta, Rows};
 
@@ -17,7 +18,8 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<(), Error> {
             None => rows.forget_writes(table, &key)?,
         }
     }
-    for state in [MutationState::Acknowledged, MutationState::Reflected] {
+    let states = [MutationState::Acknowledged, MutationState::Reflected];
+    for state in states.into_iter().filter(|_| !planted::is(Fault::ResetForgetsKept)) {
         rows.move_all(state, queue::after_reset(state))?;
     }
     bring_back_exports(rows)?;
@@ -30,7 +32,11 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<(), Error> {
 /// server have lost the export. So it is inserted again, before all else, as it is seen here; where the server has it,
 /// this changes nothing.
 fn bring_back_exports(rows: Rows<'_>) -> Result<(), Error> {
-    for key in rows.exports_changed_but_not_made()? {
+    for key in rows
+        .exports_changed_but_not_made()?
+        .into_iter()
+        .filter(|_| !planted::is(Fault::ExportsNotBroughtBack))
+    {
         let Some(row) = rows.register(Table::ExportHistory, &key)? else {
             rows.forget_writes(Table::ExportHistory, &key)?;
             continue;

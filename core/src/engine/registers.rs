@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use crate::error::Error;
 use crate::merge::overlay;
 use crate::model::{Hlc, RegisterRow, Table, UnixMillis};
+use crate::planted::{self, Fault};
 use crate::store::{Meta, Rows};
 
 /// Register rows whose visible form has to be worked out again.
@@ -45,7 +46,7 @@ pub(super) fn arrive(
     row: Option<&RegisterRow>,
     dirty: &mut Dirty,
 ) -> Result<(), Error> {
-    if rows.shadow(table, key)?.is_some() {
+    if rows.shadow(table, key)?.is_some() && !planted::is(Fault::ShadowLost) {
         rows.put_shadow(table, key, row)?;
         dirty.insert((table, key.to_owned()));
         return Ok(());
@@ -66,5 +67,9 @@ pub(super) fn observe(rows: Rows<'_>, seen: Option<Hlc>, server_time: UnixMillis
     let limit = Hlc::ZERO.tick(server_time.plus_ms(MAX_AHEAD_MS));
     let Some(seen) = seen.filter(|seen| *seen <= limit) else { return Ok(()) };
     let own = rows.meta(Meta::Hlc)?.and_then(|text| text.parse().ok()).unwrap_or(Hlc::ZERO);
-    if seen > own { rows.set_meta(Meta::Hlc, &seen.to_string()) } else { Ok(()) }
+    if seen > own && !planted::is(Fault::RemoteClocksUnheeded) {
+        rows.set_meta(Meta::Hlc, &seen.to_string())
+    } else {
+        Ok(())
+    }
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::merge::{Fact, Fold, Streaks, count_fact};
 use crate::model::{ActivityDay, Event, Mutation, Progress, Session, Table, UserId};
+use crate::planted::{self, Fault};
 use crate::store::{Rows, ServerColumns};
 
 /// Adds one new fact to the visible rows: a constant number of rows, however long the queue is.
@@ -48,7 +49,8 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId) -> Result<(), Error> {
         .iter()
         .map(|queued| fact_of(&queued.mutation))
         .collect::<Result<Vec<_>, _>>()?;
-    if !facts.is_empty() {
+    let counted = server_columns.is_none() || !planted::is(Fault::LastWriterWinsOnCounters);
+    if counted && !facts.is_empty() {
         fold.add(&facts);
     }
     rows.clear_activity()?;

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::error::Error;
+use crate::planted::{self, Fault};
 
 pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
@@ -60,8 +61,15 @@ impl Store {
 
     /// Runs `work` in one transaction that is durable when this returns, or changes nothing.
     pub(crate) fn write<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        if planted::is(Fault::WriteNotAtomic) {
+            let value = work(Rows { connection: &self.connection })?;
+            return if planted::is_cut_off() { Err(Error::StorageFailed { code: 0 }) } else { Ok(value) };
+        }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = work(Rows { connection: &transaction })?;
+        if planted::is_cut_off() {
+            return Err(Error::StorageFailed { code: 0 });
+        }
         transaction.commit()?;
         Ok(value)
     }

@@ -1,0 +1,364 @@
+//! What people, machines and fate do to a world.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use marea_core::{
+    Change, Error, EventInput, ExportChange, ExportInput, ExportQuery, ExportStatus, Fact, FactKind,
+    KeyEnvelope, MutationId, Now, Provider, SessionInput, Timestamp, UnixMillis, cut_off_after,
+};
+use serde_json::{Map, Value, json};
+
+use super::device::Device;
+use super::registers::Write;
+use super::world::{Checked, MINUTE_MS, World};
+
+const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+
+impl World<'_> {
+    /// Somebody uses the app.
+    pub(super) fn change_something(&mut self) -> Checked {
+        let chosen = self.some_device();
+        for _ in 0..self.random.within(1..=self.plan.burst) {
+            match self.random.within(0..=99) {
+                0..=44 => self.record_session(chosen)?,
+                45..=59 => self.record_award(chosen)?,
+                60..=71 => self.create_export(chosen)?,
+                72..=86 => self.update_export(chosen)?,
+                87..=94 => self.put_key(chosen)?,
+                _ => self.decide_about_refused(chosen)?,
+            }
+        }
+        self.check(chosen)
+    }
+
+    /// Makes a change; `None` when the device died before it was told that the change is safe.
+    fn mutate(&mut self, chosen: usize, change: Change) -> Result<Option<MutationId>, String> {
+        let now = self.devices[chosen].now(self.now_ms);
+        let Some(recorded) = self.dare(chosen, |device| device.engine.mutate(change, now))? else {
+            return Ok(None);
+        };
+        if self.random.chance(self.plan.poison) {
+            let taken = if self.random.chance(70) { &mut self.server.poison } else { &mut self.server.huge };
+            taken.insert(recorded.id);
+        }
+        let name = self.devices[chosen].name.clone();
+        self.tell(&name, |world| {
+            let refused =
+                world.server.poison.contains(&recorded.id) || world.server.huge.contains(&recorded.id);
+            let fate = if refused { ", which the server will refuse" } else { "" };
+            format!("records {}{fate}", recorded.id)
+        });
+        Ok(Some(recorded.id))
+    }
+
+    /// Around the device's present, sometimes days off.
+    fn some_moment(&mut self, now: Now) -> Timestamp {
+        let days = if self.random.chance(40) { self.random.within(-4..=1) } else { 0 };
+        let minutes = self.random.within(-90..=0);
+        Timestamp::from_millis(UnixMillis(now.unix_ms.0 + days * DAY_MS + minutes * MINUTE_MS))
+    }
+
+    fn record_session(&mut self, chosen: usize) -> Checked {
+        let now = self.devices[chosen].now(self.now_ms);
+        let ended_at = self.some_moment(now);
+        let answered = self.random.within(0..=9);
+        let fact = Fact {
+            minutes: self.random.within(0..=90),
+            questions_answered: answered,
+            questions_correct: self.random.within(0..=answered),
+            descriptions: self.random.within(0..=2),
+            vocabulary_learned: self.random.within(0..=3),
+            ..Fact::empty(FactKind::Session, ended_at, ended_at.local_date(60))
+        };
+        let small = |count: i64| i32::try_from(count).ok();
+        let input = SessionInput {
+            ended_at: Some(ended_at),
+            duration_minutes: small(fact.minutes),
+            qa_attempts: small(fact.questions_answered),
+            qa_correct: small(fact.questions_correct),
+            descriptions_generated: small(fact.descriptions),
+            vocabulary_learned: small(fact.vocabulary_learned),
+            ..SessionInput::new("practice")
+        };
+        self.recorded_fact(chosen, input.clone().into(), fact)?;
+        Ok(())
+    }
+
+    fn record_award(&mut self, chosen: usize) -> Checked {
+        let now = self.devices[chosen].now(self.now_ms);
+        let occurred_at = self.some_moment(now);
+        let achievements = if self.random.chance(50) {
+            vec![format!("achievement{}", self.random.within(0..=3))]
+        } else {
+            Vec::new()
+        };
+        let fact = Fact {
+            points: self.random.within(1..=50),
+            learning_words: self.random.within(-2..=2),
+            achievements: achievements.iter().map(|name| (name.clone(), occurred_at)).collect(),
+            ..Fact::empty(FactKind::Award, occurred_at, occurred_at.local_date(60))
+        };
+        let input = EventInput {
+            occurred_at: Some(occurred_at),
+            points: i32::try_from(fact.points).unwrap_or(0),
+            learning_words: i32::try_from(fact.learning_words).unwrap_or(0),
+            achievements,
+            ..EventInput::default()
+        };
+        self.recorded_fact(chosen, input.into(), fact)
+    }
+
+    fn recorded_fact(&mut self, chosen: usize, change: Change, fact: Fact) -> Checked {
+        let again = self.random.chance(15).then(|| change.clone());
+        let Some(id) = self.mutate(chosen, change)? else { return Ok(()) };
+        let device = &mut self.devices[chosen];
+        let now = device.now(self.now_ms);
+        device.oracle.tick(id, now);
+        device.oracle.recorded_fact(id);
+        self.facts.insert(id, Rc::new(fact));
+        match again {
+            Some(Change::RecordSession(input)) => {
+                self.call_again(chosen, SessionInput { id: Some(id), ..input })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Somebody taps twice, or a tab repeats a call whose answer it missed.
+    fn call_again(&mut self, chosen: usize, input: SessionInput) -> Checked {
+        let name = self.devices[chosen].name.clone();
+        self.tell(&name, |_| "is called again with the same id".to_owned());
+        let now = self.devices[chosen].now(self.now_ms);
+        self.dare(chosen, |device| device.engine.mutate(input.into(), now)).map(|_| ())
+    }
+
+    fn create_export(&mut self, chosen: usize) -> Checked {
+        let now = self.devices[chosen].now(self.now_ms);
+        let filters = self.random.chance(50).then(|| Map::from_iter([("level".to_owned(), json!(2))]));
+        let input = ExportInput {
+            export_type: "words".to_owned(),
+            export_format: "csv".to_owned(),
+            filters: filters.clone(),
+            ..ExportInput::default()
+        };
+        let Some(id) = self.mutate(chosen, Change::CreateExport(input))? else { return Ok(()) };
+        let values = json!({
+            "id": id, "export_type": "words", "export_format": "csv", "filters": filters.unwrap_or_default(),
+            "status": "pending", "created_at": now.timestamp(),
+        });
+        self.recorded_write(chosen, id, "export_history", &id.to_string(), true, &values);
+        Ok(())
+    }
+
+    fn update_export(&mut self, chosen: usize) -> Checked {
+        use ExportStatus::{Completed, Expired, Failed, Processing};
+        let query = ExportQuery { limit: Some(500), ..ExportQuery::default() };
+        let shown = self.devices[chosen].engine.exports(&query).map_err(|error| error.to_string())?.exports;
+        if shown.is_empty() {
+            return Ok(());
+        }
+        let export = self.random.one_of(&shown).id;
+        let (change, values) = if self.random.chance(60) {
+            let status = *self.random.one_of(&[Processing, Completed, Failed, Expired]);
+            let change = ExportChange { status: Some(status), ..ExportChange::default() };
+            (change, json!({ "status": status }))
+        } else {
+            let count = self.random.within(0..=1000);
+            let records_count = i32::try_from(count).ok();
+            (ExportChange { records_count, ..ExportChange::default() }, json!({ "records_count": count }))
+        };
+        let change = Change::UpdateExport { id: export, change };
+        let Some(id) = self.mutate(chosen, change)? else { return Ok(()) };
+        self.recorded_write(chosen, id, "export_history", &export.to_string(), false, &values);
+        Ok(())
+    }
+
+    fn put_key(&mut self, chosen: usize) -> Checked {
+        let user = self.devices[chosen].user.to_string();
+        let (provider, column) = *self
+            .random
+            .one_of(&[(Provider::Openai, "openai_api_key"), (Provider::Anthropic, "anthropic_api_key")]);
+        let (change, value) = if self.random.chance(25) {
+            (Change::DeleteKey { provider }, Value::Null)
+        } else {
+            let text = format!("marea1.{}.sealed", self.random.within(0..=999));
+            let envelope: KeyEnvelope = text.parse().expect("an envelope");
+            (Change::PutKey { provider, envelope }, json!(text))
+        };
+        let Some(id) = self.mutate(chosen, change)? else { return Ok(()) };
+        self.recorded_write(chosen, id, "user_api_keys", &user, true, &json!({ column: value }));
+        Ok(())
+    }
+
+    fn recorded_write(
+        &mut self,
+        chosen: usize,
+        id: MutationId,
+        table: &str,
+        key: &str,
+        begins: bool,
+        values: &Value,
+    ) {
+        let device = &mut self.devices[chosen];
+        let now = device.now(self.now_ms);
+        let client = device.engine.status(now).expect("a readable mirror").client_id.to_string();
+        let stamp = (device.oracle.tick(id, now), client);
+        let values = values.as_object().cloned().unwrap_or_default();
+        let write = Write { table: table.to_owned(), key: key.to_owned(), begins, stamp, values };
+        device.oracle.recorded_write(id, Rc::new(write));
+    }
+
+    /// A person looks at what was refused: has it mended and tries again, or throws it away.
+    fn decide_about_refused(&mut self, chosen: usize) -> Checked {
+        let refused = self.devices[chosen].engine.rejected().map_err(|error| error.to_string())?;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let id = self.random.one_of(&refused).id;
+        let device = &mut self.devices[chosen];
+        let kept = self.server.poison.contains(&id) || self.server.huge.contains(&id);
+        if kept && self.random.chance(30) {
+            device.engine.discard(id).map_err(|error| error.to_string())?;
+            self.discarded.insert(id);
+        } else {
+            if !self.discarded.contains(&id) && self.random.chance(60) {
+                self.server.poison.remove(&id);
+                self.server.huge.remove(&id);
+            }
+            device.engine.retry(id).map_err(|error| error.to_string())?;
+            device.oracle.retried(id);
+        }
+        let name = self.devices[chosen].name.clone();
+        self.tell(&name, |world| {
+            let what = if world.discarded.contains(&id) { "discards" } else { "tries again" };
+            format!("{what} {id}")
+        });
+        Ok(())
+    }
+
+    /// What nobody asked for, as often as the plan says.
+    pub(super) fn strike(&mut self) -> Checked {
+        let mut comes = BTreeMap::new();
+        for (name, per_mille) in [
+            ("crash", self.plan.crashes),
+            ("copy", self.plan.copies),
+            ("set back", self.plan.set_backs),
+            ("save", self.plan.set_backs * 3),
+            ("clock", self.plan.clock_steps),
+            ("worker", self.plan.server_writes),
+            ("pause", self.plan.long_pauses),
+            ("token", self.plan.troubled * 2),
+        ] {
+            comes.insert(name, self.random.within(0..=999) < per_mille);
+        }
+        let chosen = self.some_device();
+        if comes["crash"] {
+            self.crash(chosen)?;
+        }
+        if comes["copy"] && self.devices.len() < 6 {
+            self.copy(chosen)?;
+        }
+        if comes["save"] {
+            self.server.save(self.now_ms);
+            self.tell("server", |_| "is saved".to_owned());
+        }
+        if comes["set back"] {
+            let choice = usize::try_from(self.random.within(0..=99)).expect("small");
+            if self.server.set_back(choice, self.oldest_set_back()) {
+                self.tell("server", |_| "is set back to an earlier state".to_owned());
+            }
+        }
+        if comes["clock"] {
+            let skew = self.some_skew();
+            self.devices[chosen].skew_ms = skew;
+            let name = self.devices[chosen].name.clone();
+            self.tell(&name, |_| format!("has its clock {} minutes ahead", skew / MINUTE_MS));
+        }
+        if comes["worker"] {
+            self.work(chosen);
+        }
+        if comes["pause"] {
+            let days = *self.random.one_of(&[1, 3, 35]);
+            self.now_ms += days * DAY_MS;
+            self.tell("world", |_| format!("sleeps for {days} days"));
+        }
+        self.devices[chosen].good_token &= !comes["token"];
+        Ok(())
+    }
+
+    /// Calls a device's engine, which may be cut off right before a commit: then the device dies, and the caller is told
+    /// nothing.
+    pub(super) fn dare<T>(
+        &mut self,
+        chosen: usize,
+        call: impl FnOnce(&mut Device) -> Result<T, Error>,
+    ) -> Result<Option<T>, String> {
+        if self.random.within(0..=999) < self.plan.crashes {
+            cut_off_after(Some(u32::from(self.random.chance(30))));
+        }
+        let called = call(&mut self.devices[chosen]);
+        cut_off_after(None);
+        match called {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::StorageFailed { .. }) => self.crash(chosen).map(|()| None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn crash(&mut self, chosen: usize) -> Checked {
+        let life = self.new_life();
+        self.devices[chosen].crash(life, &mut self.random);
+        let refused = self.devices[chosen].engine.rejected().map_err(|error| error.to_string())?;
+        self.devices[chosen].oracle.refused.extend(refused.iter().map(|mutation| mutation.id));
+        let name = self.devices[chosen].name.clone();
+        self.tell(&name, |_| "crashes and starts again".to_owned());
+        self.check(chosen)
+    }
+
+    fn copy(&mut self, chosen: usize) -> Checked {
+        let life = self.new_life();
+        let name = format!("device{}", self.devices.len());
+        let copy = self.devices[chosen].copy(name.clone(), life, &mut self.random);
+        self.tell(&name, |world| format!("is made as a copy of {}", world.devices[chosen].name));
+        self.devices.push(copy);
+        self.check(self.devices.len() - 1)
+    }
+
+    /// The backend's own jobs write to one user's exports, and delete things.
+    fn work(&mut self, chosen: usize) {
+        let user = self.devices[chosen].user;
+        let Some(books) = self.server.books.get(&user) else { return };
+        let exports: Vec<String> = books
+            .rows
+            .keys()
+            .filter(|(table, _)| table == "export_history")
+            .map(|(_, key)| key.clone())
+            .collect();
+        let sessions: Vec<MutationId> = books
+            .facts
+            .iter()
+            .filter(|(_, fact)| fact.kind == FactKind::Session)
+            .map(|(id, _)| *id)
+            .collect();
+        match self.random.within(0..=5) {
+            0 if !sessions.is_empty() => {
+                let id = *self.random.one_of(&sessions);
+                self.server.delete_fact(user, id);
+                self.tell("server", |_| format!("deletes session {id}"));
+            }
+            1 if !exports.is_empty() => {
+                let key = self.random.one_of(&exports).clone();
+                self.server.delete_export(user, &key);
+                self.tell("server", |_| format!("deletes export {key}"));
+            }
+            _ if !exports.is_empty() => {
+                let key = self.random.one_of(&exports).clone();
+                let status = *self.random.one_of(&["processing", "completed", "failed"]);
+                self.server.work_on_export(user, &key, status, self.now_ms);
+                self.tell("server", |_| format!("sets export {key} to {status}"));
+            }
+            _ => {}
+        }
+    }
+}

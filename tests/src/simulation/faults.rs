@@ -1,0 +1,52 @@
+//! Faults that are planted into the engine, to see that the worlds catch them.
+
+use marea_core::{Fault, plant};
+
+use super::{Violation, first_violation};
+
+/// All that can be planted.
+pub const FAULTS: &[Fault] = &[
+    Fault::AcknowledgeWholeQueue,
+    Fault::ArrivedRowsDropped,
+    Fault::CursorBeforeRows,
+    Fault::DeletionsUnheeded,
+    Fault::DuplicatesUnheeded,
+    Fault::EpochUnheeded,
+    Fault::ExportsNotBroughtBack,
+    Fault::InDoubtRuleSkipped,
+    Fault::LastWriterWinsOnCounters,
+    Fault::MoreUnheeded,
+    Fault::PrunedAtOnce,
+    Fault::PrunedByOwnClock,
+    Fault::RefillNotSwept,
+    Fault::RefusedStillCounts,
+    Fault::RemoteClocksUnheeded,
+    Fault::RepeatedCallCounts,
+    Fault::ResetForgetsKept,
+    Fault::ShadowLost,
+    Fault::StaleTicketTaken,
+    Fault::TicketsBeginAnew,
+    Fault::WriteNotAtomic,
+];
+
+/// Lives through worlds with a fault until one of them shows it; `None` when none of so many does.
+pub fn find(fault: Fault, seeds: impl IntoIterator<Item = u64>) -> Option<Violation> {
+    let _planted = Planted::new(fault);
+    first_violation(seeds)
+}
+
+/// A fault that goes away again, whatever happens.
+struct Planted;
+
+impl Planted {
+    fn new(fault: Fault) -> Planted {
+        plant(Some(fault));
+        Planted
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        plant(None);
+    }
+}

@@ -1,0 +1,67 @@
+//! What kind of world a seed makes: each has a few troubles, none has all of them all the time.
+
+use crate::random::Random;
+
+/// The shape of one world.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// Devices of the first user, and of a second one.
+    pub(super) devices: [usize; 2],
+    pub(super) steps: u32,
+    /// Rows of one page at most.
+    pub(super) page_rows: usize,
+    /// Mutations that some proxy lets through at most.
+    pub(super) most_mutations: usize,
+    /// Changes that are made in one go at most.
+    pub(super) burst: i64,
+    /// Clocks may be ahead by years.
+    pub(super) fast_clocks: bool,
+    /// In percent of messages: lost, sent twice, answered with trouble.
+    pub(super) lost: i64,
+    pub(super) doubled: i64,
+    pub(super) troubled: i64,
+    /// In percent of mutations: refused for good.
+    pub(super) poison: i64,
+    /// In per mille of steps.
+    pub(super) crashes: i64,
+    pub(super) copies: i64,
+    pub(super) set_backs: i64,
+    pub(super) clock_steps: i64,
+    pub(super) server_writes: i64,
+    pub(super) long_pauses: i64,
+}
+
+impl Plan {
+    pub(super) fn of(random: &mut Random) -> Plan {
+        let mut sometimes =
+            |percent: i64, most: i64| if random.chance(percent) { random.within(1..=most) } else { 0 };
+        let (lost, doubled, troubled) = (sometimes(70, 40), sometimes(50, 30), sometimes(50, 20));
+        let (poison, crashes, copies) = (sometimes(30, 15), sometimes(60, 60), sometimes(25, 20));
+        let (mut set_backs, mut clock_steps) = (sometimes(40, 30), sometimes(40, 60));
+        let (server_writes, long_pauses) = (sometimes(40, 60), sometimes(50, 20));
+        let fast_clocks = random.chance(25);
+        if fast_clocks {
+            // Wrong clocks are dangerous where time decides what is kept for a server that loses its past.
+            (set_backs, clock_steps) = (set_backs + 20, clock_steps + 40);
+        }
+        let devices = usize::try_from(random.within(2..=4)).expect("few");
+        Plan {
+            devices: [devices, usize::from(random.chance(25))],
+            steps: u32::try_from(random.within(20..=100)).expect("few"),
+            page_rows: *random.one_of(&[1, 2, 3, 5, 8, 500, 500, 500]),
+            most_mutations: *random.one_of(&[1, 2, 3, 5, 500, 500, 500, 500]),
+            burst: *random.one_of(&[1, 1, 2, 4, 8]),
+            fast_clocks,
+            lost,
+            doubled,
+            troubled,
+            poison,
+            crashes,
+            copies,
+            set_backs,
+            clock_steps,
+            server_writes,
+            long_pauses,
+        }
+    }
+}

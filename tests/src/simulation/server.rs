@@ -1,0 +1,345 @@
+//! A model of the server: what `marea_sync` promises, in memory. Rows are numbered as they change, pushed mutations are
+//! idempotent by nature, and a page never holds more than it may.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use marea_core::{
+    Cursor, Failure, Fold, MutationId, MutationResult, ResultStatus, SyncAnswer, SyncRequest, Timestamp,
+    UnixMillis, UserId, WireMutation, WireRow,
+};
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value, json};
+
+use super::facts::fact_of;
+use super::registers::{Row, Stamp, Write, is_once, pulled_back, server_clock};
+use marea_core::Fact;
+
+/// Which facts an answer's rows are made of: what no real server says, and what makes the devices' sums checkable.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) facts: BTreeSet<MutationId>,
+    pub(super) gone: BTreeSet<MutationId>,
+}
+
+/// Everything of one user.
+#[derive(Clone)]
+pub(super) struct Books {
+    pub(super) facts: BTreeMap<MutationId, Rc<Fact>>,
+    pub(super) gone: BTreeSet<MutationId>,
+    pub(super) rows: BTreeMap<(String, String), Row>,
+    /// What the export worker wrote.
+    pub(super) own_writes: Vec<Write>,
+    pub(super) fold: Fold,
+    lines: BTreeMap<(String, String), Line>,
+    version: i64,
+}
+
+#[derive(Clone, Copy)]
+struct Line {
+    version: i64,
+    deleted: bool,
+}
+
+/// The server, with its earlier states.
+pub(super) struct Server {
+    pub(super) books: BTreeMap<UserId, Books>,
+    epoch: u32,
+    saved: Vec<(i64, BTreeMap<UserId, Books>)>,
+    /// Rows of one page at most.
+    pub(super) page_rows: usize,
+    /// Mutations that some proxy in front lets through at most.
+    pub(super) most_mutations: usize,
+    /// Mutations that are refused.
+    pub(super) poison: BTreeSet<MutationId>,
+    /// Mutations that make a request too large.
+    pub(super) huge: BTreeSet<MutationId>,
+    /// Exports that were deleted in any of its histories.
+    pub(super) deleted: BTreeSet<String>,
+}
+
+impl Books {
+    fn new(user: UserId) -> Books {
+        let mut books = Books {
+            facts: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            rows: BTreeMap::new(),
+            own_writes: Vec::new(),
+            fold: Fold::empty(user),
+            lines: BTreeMap::new(),
+            version: 0,
+        };
+        books.touch("user_progress", &user.to_string(), false);
+        books
+    }
+
+    fn touch(&mut self, table: &str, key: &str, deleted: bool) {
+        self.version += 1;
+        self.lines.insert((table.to_owned(), key.to_owned()), Line { version: self.version, deleted });
+    }
+
+    pub(super) fn is_tombstone(&self, table: &str, key: &str) -> bool {
+        self.lines.get(&(table.to_owned(), key.to_owned())).is_some_and(|line| line.deleted)
+    }
+
+    pub(super) fn known(&self) -> Rc<Known> {
+        Rc::new(Known { facts: self.facts.keys().copied().collect(), gone: self.gone.clone() })
+    }
+}
+
+impl Server {
+    pub(super) fn new(users: &[UserId], page_rows: usize, most_mutations: usize) -> Server {
+        let books: BTreeMap<_, _> = users.iter().map(|user| (*user, Books::new(*user))).collect();
+        Server {
+            saved: vec![(i64::MIN, books.clone())],
+            books,
+            epoch: 0,
+            page_rows,
+            most_mutations,
+            poison: BTreeSet::new(),
+            huge: BTreeSet::new(),
+            deleted: BTreeSet::new(),
+        }
+    }
+
+    /// Keeps the present state for a later [`Server::set_back`].
+    pub(super) fn save(&mut self, now_ms: i64) {
+        self.saved.push((now_ms, self.books.clone()));
+    }
+
+    /// Goes back to an earlier state, not older than `oldest_ms`, and begins another history.
+    pub(super) fn set_back(&mut self, choice: usize, oldest_ms: i64) -> bool {
+        let young: Vec<_> = self.saved.iter().filter(|(at, _)| *at >= oldest_ms).collect();
+        let Some((_, books)) = young.get(choice % young.len().max(1)) else { return false };
+        let books = books.clone();
+        self.books = books;
+        self.epoch += 1;
+        true
+    }
+
+    /// Answers a request as its user.
+    pub(super) fn answer(
+        &mut self,
+        user: UserId,
+        request: &SyncRequest,
+        now_ms: i64,
+    ) -> Result<(SyncAnswer, Rc<Known>), Failure> {
+        let huge = request.mutations.iter().any(|mutation| self.huge.contains(&mutation.id));
+        if request.mutations.len() > self.most_mutations || huge {
+            return Err(Failure::TooLarge);
+        }
+        let results = self.push(user, request, now_ms);
+        let most = self.page_rows.min(request.limit as usize);
+        let epoch = self.epoch.to_string();
+        let books = self.books.get(&user).ok_or(Failure::Refused { status: 409, code: "PT409".into() })?;
+        let asked = request.cursor.as_ref();
+        let known = asked.filter(|cursor| cursor.epoch == epoch && cursor.version <= books.version);
+        let start = known.map_or(0, |cursor| cursor.version);
+        let mut answer = SyncAnswer {
+            protocol: 1,
+            server_time: Timestamp::from_millis(UnixMillis(now_ms)),
+            reset: asked.is_some() && known.is_none(),
+            results,
+            rows: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            cursor: Cursor { version: books.version, epoch },
+            has_more: false,
+        };
+        page(books, user, start, known.is_none(), most, &mut answer);
+        Ok((answer, books.known()))
+    }
+
+    fn push(&mut self, user: UserId, request: &SyncRequest, now_ms: i64) -> Vec<MutationResult> {
+        let client = request.client_id.to_string();
+        let Some(books) = self.books.get_mut(&user) else { return Vec::new() };
+        let mut touched = BTreeSet::new();
+        let mut results = Vec::new();
+        for mutation in &request.mutations {
+            let taken = if self.poison.contains(&mutation.id) {
+                Err("refused")
+            } else {
+                take(books, user, mutation, &client, now_ms, &mut touched)
+            };
+            results.push(match taken {
+                Ok(status) => MutationResult { id: mutation.id, status, code: None, message: None },
+                Err(why) => MutationResult {
+                    id: mutation.id,
+                    status: ResultStatus::Rejected,
+                    code: Some("22023".to_owned()),
+                    message: Some(why.to_owned()),
+                },
+            });
+        }
+        for (table, key) in touched {
+            books.touch(&table, &key, false);
+        }
+        results
+    }
+
+    /// The export worker sets an export's status, in plain SQL.
+    pub(super) fn work_on_export(&mut self, user: UserId, key: &str, status: &str, now_ms: i64) -> bool {
+        let Some(books) = self.books.get_mut(&user) else { return false };
+        let place = ("export_history".to_owned(), key.to_owned());
+        let Some(row) = books.rows.get_mut(&place) else { return false };
+        let stamp = (server_clock(row.stamps.get("status"), now_ms), "server".to_owned());
+        let values = Map::from_iter([("status".to_owned(), json!(status))]);
+        row.merge(&values, &stamp);
+        let (table, key) = place;
+        books.touch(&table, &key, false);
+        books.own_writes.push(Write { table, key, begins: false, stamp, values });
+        true
+    }
+
+    /// An export is deleted in plain SQL.
+    pub(super) fn delete_export(&mut self, user: UserId, key: &str) -> bool {
+        let Some(books) = self.books.get_mut(&user) else { return false };
+        let there = books.rows.remove(&("export_history".to_owned(), key.to_owned())).is_some();
+        if there {
+            books.touch("export_history", key, true);
+            self.deleted.insert(key.to_owned());
+        }
+        there
+    }
+
+    /// A session is deleted in plain SQL: its id stays taken, and the sums are made anew.
+    pub(super) fn delete_fact(&mut self, user: UserId, id: MutationId) -> bool {
+        let Some(books) = self.books.get_mut(&user) else { return false };
+        let Some(fact) = books.facts.remove(&id) else { return false };
+        books.gone.insert(id);
+        let mut fold = Fold::empty(user);
+        fold.add(books.facts.values().map(Rc::as_ref));
+        // Achievements are never taken out.
+        for (name, at) in &books.fold.progress.achievements {
+            fold.progress.achievements.entry(name.clone()).or_insert(*at);
+        }
+        books.fold = fold;
+        let deleted = !books.fold.days.contains_key(&fact.day);
+        books.touch("daily_activity", &fact.day.to_string(), deleted);
+        books.touch("user_progress", &user.to_string(), false);
+        true
+    }
+}
+
+type Touched = BTreeSet<(String, String)>;
+
+fn take(
+    books: &mut Books,
+    user: UserId,
+    mutation: &WireMutation,
+    client: &str,
+    now_ms: i64,
+    touched: &mut Touched,
+) -> Result<ResultStatus, &'static str> {
+    let values: Map<String, Value> = serde_json::from_str(mutation.values.get()).map_err(|_| "values")?;
+    if let Some(fact) = fact_of(&mutation.table, &values) {
+        return Ok(take_fact(books, user, mutation.id, fact, touched));
+    }
+    let stamp = (pulled_back(&mutation.hlc.to_string(), now_ms), client.to_owned());
+    take_register(books, user, mutation, &values, &stamp, now_ms, touched)
+}
+
+fn take_fact(
+    books: &mut Books,
+    user: UserId,
+    id: MutationId,
+    fact: Fact,
+    touched: &mut Touched,
+) -> ResultStatus {
+    if books.facts.contains_key(&id) || books.gone.contains(&id) {
+        return ResultStatus::Duplicate;
+    }
+    books.fold.add([&fact]);
+    touched.insert(("daily_activity".to_owned(), fact.day.to_string()));
+    touched.insert(("user_progress".to_owned(), user.to_string()));
+    books.facts.insert(id, Rc::new(fact));
+    ResultStatus::Applied
+}
+
+fn take_register(
+    books: &mut Books,
+    user: UserId,
+    mutation: &WireMutation,
+    values: &Map<String, Value>,
+    stamp: &Stamp,
+    now_ms: i64,
+    touched: &mut Touched,
+) -> Result<ResultStatus, &'static str> {
+    let place = (mutation.table.clone(), mutation.key.clone());
+    let now = Timestamp::from_millis(UnixMillis(now_ms)).to_string();
+    match (mutation.table.as_str(), mutation.op.as_str()) {
+        ("export_history", "insert") => {
+            if values.get("filters").is_some_and(Value::is_null) {
+                return Err("null value in column \"filters\"");
+            }
+            if books.is_tombstone(&place.0, &place.1) || books.rows.contains_key(&place) {
+                return Ok(ResultStatus::Duplicate);
+            }
+            books.rows.insert(place.clone(), Row::new_export(values, stamp, &now));
+        }
+        (table @ ("export_history" | "user_api_keys"), "merge") => {
+            if values.keys().any(|column| is_once(column) || column == "user_id") {
+                return Err("is set once and never changes");
+            }
+            if !books.rows.contains_key(&place) {
+                if books.is_tombstone(table, &place.1) {
+                    return Ok(ResultStatus::Applied);
+                }
+                if table == "export_history" {
+                    return Err("key: no such row");
+                }
+                books.rows.insert(place.clone(), Row::new_keys(&user.to_string(), &now));
+            }
+            let row = books.rows.get_mut(&place).ok_or("no row")?;
+            let repeats = values.keys().any(|column| row.stamps.get(column) == Some(stamp));
+            if !row.merge(values, stamp) {
+                return Ok(if repeats { ResultStatus::Duplicate } else { ResultStatus::Applied });
+            }
+        }
+        _ => return Err("table, op: no device may do this"),
+    }
+    touched.insert(place);
+    Ok(ResultStatus::Applied)
+}
+
+/// Fills an answer with what changed after `start`.
+fn page(books: &Books, user: UserId, start: i64, anew: bool, most: usize, answer: &mut SyncAnswer) {
+    let mut found: Vec<_> = books
+        .lines
+        .iter()
+        .filter(|(_, line)| line.version > start && !(line.deleted && anew))
+        .map(|((table, key), line)| (line.version, line.deleted, table, key))
+        .collect();
+    found.sort();
+    answer.has_more = found.len() > most;
+    found.truncate(most);
+    if let (true, Some((last, ..))) = (answer.has_more, found.last()) {
+        answer.cursor.version = *last;
+    }
+    for (version, deleted, table, key) in found {
+        if deleted {
+            answer.deleted.entry(table.clone()).or_default().push(key.clone());
+        } else {
+            let (values, hlc) = row_of(books, user, table, key);
+            let values = to_raw_value(&values).expect("JSON");
+            answer.rows.entry(table.clone()).or_default().push(WireRow { values, hlc, version });
+        }
+    }
+}
+
+fn row_of(books: &Books, user: UserId, table: &str, key: &str) -> (Value, Value) {
+    let with_user = |mut values: Value| {
+        values["user_id"] = json!(user);
+        values
+    };
+    match table {
+        "user_progress" => (json!(books.fold.progress), json!({})),
+        "daily_activity" => {
+            let day = key.parse().ok().and_then(|day| books.fold.days.get(&day)).expect("a tracked day");
+            (with_user(json!(day)), json!({}))
+        }
+        _ => {
+            let row = &books.rows[&(table.to_owned(), key.to_owned())];
+            (with_user(Value::from(row.values.clone())), json!(row.stamps))
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! One seeded world: devices, a network, a server, and the dice that decide what happens next.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use marea_core::{Error, Failure, MutationId, Next, Signal, SyncAnswer, UserId};
+
+use super::device::Device;
+use super::network::{Message, Network, Outcome, Sender};
+use super::oracle::Facts;
+use super::plan::Plan;
+use super::server::{Known, Server};
+use super::story::Story;
+use crate::random::Random;
+
+/// 2026-11-23T12:00:00Z.
+const START_MS: i64 = 1_795_435_200_000;
+/// How far the server may be set back: well within the 30 days for which devices keep what they sent.
+const SET_BACK_MS: i64 = 20 * 24 * 60 * 60 * 1000;
+pub(super) const MINUTE_MS: i64 = 60_000;
+
+pub(super) struct World<'s> {
+    pub(super) random: Random,
+    pub(super) plan: Plan,
+    pub(super) server: Server,
+    pub(super) devices: Vec<Device>,
+    pub(super) facts: Facts,
+    /// What a person threw away after it was refused.
+    pub(super) discarded: BTreeSet<MutationId>,
+    pub(super) now_ms: i64,
+    pub(super) step: u32,
+    pub(super) story: &'s mut Story,
+    network: Network,
+    folder: PathBuf,
+    lives: u32,
+}
+
+/// What does not hold.
+pub(super) type Checked = Result<(), String>;
+
+impl<'s> World<'s> {
+    pub(super) fn new(seed: u64, folder: &Path, story: &'s mut Story) -> World<'s> {
+        let mut random = Random::of_seed(seed);
+        let plan = Plan::of(&mut random);
+        let users = [UserId::from(random.uuid()), UserId::from(random.uuid())];
+        let mut server = Server::new(&users, plan.page_rows, plan.most_mutations);
+        server.save(START_MS);
+        let mut world = World {
+            random,
+            server,
+            devices: Vec::new(),
+            facts: Facts::new(),
+            discarded: BTreeSet::new(),
+            now_ms: START_MS,
+            step: 0,
+            story,
+            network: Network::default(),
+            folder: folder.to_owned(),
+            lives: 0,
+            plan,
+        };
+        for (user, count) in users.into_iter().zip(world.plan.devices) {
+            for _ in 0..count {
+                world.add_device(user);
+            }
+        }
+        world.tell("world", |world| format!("seed {seed}: {:?}", world.plan));
+        world
+    }
+
+    pub(super) fn step(&self) -> u32 {
+        self.step
+    }
+
+    pub(super) fn tell(&mut self, who: &str, what: impl FnOnce(&Self) -> String) {
+        if self.story.is_told() {
+            let line = what(self);
+            self.story.tell(self.step, who, || line);
+        }
+    }
+
+    pub(super) fn new_life(&mut self) -> u32 {
+        self.lives += 1;
+        self.lives
+    }
+
+    fn add_device(&mut self, user: UserId) {
+        let life = self.new_life();
+        let name = format!("device{}", self.devices.len());
+        let mut device = Device::new(name, user, life, &self.folder, &mut self.random);
+        device.skew_ms = self.some_skew();
+        self.devices.push(device);
+    }
+
+    /// How wrong a clock is: mostly a little, sometimes by years, ahead only where the world allows it.
+    pub(super) fn some_skew(&mut self) -> i64 {
+        let minutes = match self.random.within(0..=9) {
+            0 => -3 * 365 * 24 * 60,
+            1 => -self.random.within(1..=600),
+            2 if self.plan.fast_clocks => 4 * 365 * 24 * 60,
+            3 if self.plan.fast_clocks => self.random.within(6..=600),
+            _ => self.random.within(-3..=3),
+        };
+        minutes * MINUTE_MS
+    }
+
+    /// Everything happens that the plan has in store.
+    pub(super) fn live(&mut self) -> Checked {
+        while self.step < self.plan.steps {
+            self.step += 1;
+            self.now_ms += self.random.within(0..=90_000);
+            self.strike()?;
+            match self.random.within(0..=99) {
+                0..=34 => self.change_something()?,
+                35..=59 => self.send()?,
+                60..=94 => self.deliver()?,
+                _ => self.give_up()?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn some_device(&mut self) -> usize {
+        let last = i64::try_from(self.devices.len()).expect("few") - 1;
+        usize::try_from(self.random.within(0..=last)).expect("at least one")
+    }
+
+    fn send(&mut self) -> Checked {
+        let chosen = self.some_device();
+        if self.random.chance(80) {
+            let signal = if self.devices[chosen].good_token { Signal::SyncNow } else { Signal::NewToken };
+            let device = &mut self.devices[chosen];
+            device.good_token = true;
+            device.engine.signal(signal, device.now(self.now_ms));
+        }
+        self.send_from(chosen)
+    }
+
+    /// Lets a device send what is due.
+    fn send_from(&mut self, chosen: usize) -> Checked {
+        let now = self.devices[chosen].now(self.now_ms);
+        let asked = self.dare(chosen, |device| device.engine.next_request(now))?;
+        let Some(outgoing) = asked.flatten() else { return Ok(()) };
+        let device = &mut self.devices[chosen];
+        device.oracle.check_sent(&outgoing.request)?;
+        device.waiting = Some(outgoing.ticket);
+        let from = Sender { device: chosen, life: device.life, ticket: outgoing.ticket };
+        let (request, good_token) = (Rc::new(outgoing.request), device.good_token || outgoing.fresh_token);
+        let name = device.name.clone();
+        let (sent, cursor) = (request.mutations.len(), request.cursor.clone());
+        let twice = self.random.chance(self.plan.doubled);
+        self.tell(&name, |_| {
+            let at = cursor.map_or("the beginning".to_owned(), |c| format!("{} of {}", c.version, c.epoch));
+            let twice = if twice { ", twice" } else { "" };
+            format!("sends {sent} mutations, asks for what came after {at}{twice}")
+        });
+        self.network.carry(Message::Request { from, request, good_token }, twice);
+        Ok(())
+    }
+
+    fn deliver(&mut self) -> Checked {
+        let Some(message) = self.network.pick(&mut self.random) else { return Ok(()) };
+        if self.random.chance(self.plan.lost) {
+            self.tell("network", |_| "loses a message".to_owned());
+            return Ok(());
+        }
+        match message {
+            Message::Request { from, request, good_token } => {
+                let user = self.devices[from.device].user;
+                let outcome: Outcome = if !good_token {
+                    Err(Failure::Unauthorized { code: "PGRST303".to_owned() })
+                } else if self.random.chance(self.plan.troubled) {
+                    Err(self.some_trouble())
+                } else {
+                    let answered = self.server.answer(user, &request, self.now_ms);
+                    answered.map(|(answer, known)| (Rc::new(answer), known))
+                };
+                self.tell("server", |world| {
+                    format!("answers {}: {}", world.devices[from.device].name, in_words(&outcome))
+                });
+                let twice = self.random.chance(self.plan.doubled);
+                self.network.carry(Message::Answer { to: from, outcome }, twice);
+                Ok(())
+            }
+            Message::Answer { to, outcome } => self.hand_over(to, outcome),
+        }
+    }
+
+    fn some_trouble(&mut self) -> Failure {
+        match self.random.within(0..=5) {
+            0 => Failure::Server { status: 429, retry_after_ms: Some(20_000) },
+            1 => Failure::Unintelligible,
+            2 => Failure::Unauthorized { code: "PGRST301".to_owned() },
+            3 => Failure::Refused { status: 409, code: "PT409".to_owned() },
+            4 => Failure::TooLarge,
+            _ => Failure::Server { status: 503, retry_after_ms: None },
+        }
+    }
+
+    /// Hands an answer to the engine that asked, or, when nobody waits for it any more, to the one in its place.
+    fn hand_over(&mut self, to: Sender, outcome: Outcome) -> Checked {
+        let device = &self.devices[to.device];
+        let expected = device.life == to.life && device.waiting == Some(to.ticket);
+        if expected {
+            return self.apply(to.device, outcome);
+        }
+        let name = device.name.clone();
+        self.tell(&name, |_| "is handed an answer that it does not wait for".to_owned());
+        let device = &mut self.devices[to.device];
+        let answer = outcome.map(|(answer, _)| SyncAnswer::clone(&answer));
+        match device.engine.apply_response(to.ticket, answer, device.now(self.now_ms)) {
+            Err(Error::StaleTicket) => self.check(to.device),
+            Err(error) => Err(error.to_string()),
+            Ok(_) => Err(format!("{name} took an answer to a request that it had given up")),
+        }
+    }
+
+    /// A device takes what came back, and does what the engine then asks its host to do.
+    pub(super) fn apply(&mut self, chosen: usize, outcome: Outcome) -> Checked {
+        let next = self.take_quietly(chosen, outcome)?;
+        if matches!(next, Next::Continue | Next::RefreshToken) && self.random.chance(70) {
+            return self.send_from(chosen);
+        }
+        Ok(())
+    }
+
+    /// A device takes what came back.
+    pub(super) fn take_quietly(&mut self, chosen: usize, outcome: Outcome) -> Result<Next, String> {
+        let device = &mut self.devices[chosen];
+        let now = device.now(self.now_ms);
+        let Some(ticket) = device.waiting.take() else { return Ok(Next::Wait) };
+        let heard = outcome.clone();
+        let answer = outcome.map(|(answer, _)| SyncAnswer::clone(&answer));
+        let applied = self.dare(chosen, |device| device.engine.apply_response(ticket, answer, now))?;
+        let Some(applied) = applied else { return Ok(Next::Continue) };
+        let device = &mut self.devices[chosen];
+        let waiting = device.engine.status(now).map_err(|error| error.to_string())?.pending;
+        match &heard {
+            Ok((answer, known)) => device.oracle.heard(answer, known, waiting),
+            Err(Failure::TooLarge) if applied.rejected > 0 => {
+                let refused = device.engine.rejected().map_err(|error| error.to_string())?;
+                device.oracle.refused.extend(refused.iter().map(|mutation| mutation.id));
+            }
+            Err(_) => {}
+        }
+        if matches!(applied.next, Next::RefreshToken) {
+            device.good_token = true;
+        }
+        let name = device.name.clone();
+        self.tell(&name, |world| {
+            let shown = world.devices[chosen].engine.progress(now).map_or(-1, |shown| shown.total_sessions);
+            format!("takes {}; {waiting} wait, shows {shown} sessions", in_words(&heard))
+        });
+        self.check(chosen)?;
+        Ok(applied.next)
+    }
+
+    /// A host stops waiting: its time limit is over, or the network is gone. The messages stay under way.
+    fn give_up(&mut self) -> Checked {
+        let chosen = self.some_device();
+        let failure = if self.random.chance(50) { Failure::Timeout } else { Failure::Offline };
+        self.apply(chosen, Err(failure))
+    }
+
+    /// What must hold for a device at every moment.
+    pub(super) fn check(&mut self, chosen: usize) -> Checked {
+        let device = &mut self.devices[chosen];
+        let now = device.now(self.now_ms);
+        let folds = device.oracle.check_folds(&device.engine, &self.facts, now);
+        let registers =
+            if self.plan.fast_clocks { Ok(()) } else { device.oracle.check_registers(&device.engine) };
+        folds.and(registers).map_err(|what| format!("{} {what}", device.name))
+    }
+
+    pub(super) fn oldest_set_back(&self) -> i64 {
+        self.now_ms - SET_BACK_MS
+    }
+}
+
+fn in_words(outcome: &Outcome) -> String {
+    match outcome {
+        Err(failure) => failure.code().to_owned(),
+        Ok((answer, known)) => {
+            let rows: usize = answer.rows.values().map(Vec::len).sum();
+            let more = if answer.has_more { ", more to come" } else { "" };
+            let reset = if answer.reset { "a new history, " } else { "" };
+            let known: &Known = known;
+            format!(
+                "{reset}{} results, {rows} rows up to {} of {}{more}, made of {} facts",
+                answer.results.len(),
+                answer.cursor.version,
+                answer.cursor.epoch,
+                known.facts.len()
+            )
+        }
+    }
+}
