@@ -54,7 +54,8 @@ async fn a_killed_postgres_loses_nothing_that_it_acknowledged_and_counts_nothing
         crashed += usize::from(killed);
         cut += usize::from(report.pending > 0);
         let acknowledged = recorded - i64::from(report.pending);
-        wait::until("Postgres has recovered", || async { connected(&ready.database_url).await.is_some() }).await;
+        wait::until("Postgres has recovered", || async { connected(&ready.database_url).await.is_some() })
+            .await;
         let client = connected(&ready.database_url).await.expect("recovered");
         let query = "SELECT count(*) FROM public.sessions WHERE user_id = $1";
         let kept: i64 = client.query_one(query, &[&world.learner(1)]).await.expect("a count").get(0);
