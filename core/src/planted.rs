@@ -33,7 +33,7 @@ pub enum Fault {
 }
 
 #[cfg(feature = "planted-faults")]
-mod planted {
+mod switch {
     use std::cell::Cell;
 
     use super::Fault;
@@ -65,9 +65,9 @@ mod planted {
 }
 
 #[cfg(feature = "planted-faults")]
-pub use planted::{cut_off_after, plant};
+pub use switch::{cut_off_after, plant};
 #[cfg(feature = "planted-faults")]
-pub(crate) use planted::{is, is_cut_off};
+pub(crate) use switch::{is, is_cut_off};
 
 #[cfg(not(feature = "planted-faults"))]
 pub(crate) const fn is(_: Fault) -> bool {

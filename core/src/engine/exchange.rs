@@ -86,6 +86,7 @@ impl Engine {
         let limits = BatchLimits { mutations: self.batch_limit, bytes: BATCH_BYTES };
         let client_id = self.client_id;
         let request = self.store.write(|rows| {
+            refill::bring_back_exports(rows)?;
             let batch = queue::take_prefix(rows.open_mutations(limits.mutations)?, limits);
             for queued in batch.mutations.iter().filter(|queued| queued.state == MutationState::Pending) {
                 rows.set_mutation_state(queued.mutation.id, MutationState::InDoubt)?;

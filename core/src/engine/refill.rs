@@ -22,7 +22,11 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<(), Error> {
     for state in states.into_iter().filter(|_| !planted::is(Fault::ResetForgetsKept)) {
         rows.move_all(state, queue::after_reset(state))?;
     }
-    bring_back_exports(rows)?;
+    for key in rows.exports_changed_but_not_made()? {
+        if rows.register(Table::ExportHistory, &key)?.is_none() {
+            rows.forget_writes(Table::ExportHistory, &key)?;
+        }
+    }
     rows.clear_arrived()?;
     rows.clear_refilled()?;
     rows.set_meta(Meta::Refilling, "1")
@@ -30,17 +34,13 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<(), Error> {
 
 /// Changes to an export that another device made, or that was made too long ago to be kept, would be refused should the
 /// server have lost the export. So it is inserted again, before all else, as it is seen here; where the server has it,
-/// this changes nothing.
-fn bring_back_exports(rows: Rows<'_>) -> Result<(), Error> {
-    for key in rows
-        .exports_changed_but_not_made()?
-        .into_iter()
-        .filter(|_| !planted::is(Fault::ExportsNotBroughtBack))
-    {
-        let Some(row) = rows.register(Table::ExportHistory, &key)? else {
-            rows.forget_writes(Table::ExportHistory, &key)?;
-            continue;
-        };
+/// this changes nothing. Before each request, because until everything has come an export that is lost can be changed.
+pub(super) fn bring_back_exports(rows: Rows<'_>) -> Result<(), Error> {
+    if rows.meta(Meta::Refilling)?.is_none() || planted::is(Fault::ExportsNotBroughtBack) {
+        return Ok(());
+    }
+    for key in rows.exports_changed_but_not_made()? {
+        let Some(row) = rows.register(Table::ExportHistory, &key)? else { continue };
         let Ok(id) = key.parse() else { continue };
         let mutation = Mutation {
             id,

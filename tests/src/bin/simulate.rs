@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "says how long the worlds took; no world depends on it")]
 fn live_through(count: u64) -> ExitCode {
     let begun = Instant::now();
     let violation = simulation::first_violation_on_all_cores(count);

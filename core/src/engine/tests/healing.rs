@@ -100,6 +100,16 @@ fn forgetful(request: &SyncRequest) -> SyncAnswer {
 /// An engine that has seen another device's export, and what it sends after the server has lost it.
 fn sent_after_a_set_back(prepare: impl FnOnce(&mut Engine, MutationId)) -> Vec<WireMutation> {
     let mut engine = engine();
+    let id = see_an_export(&mut engine);
+    prepare(&mut engine, id);
+    engine.signal(Signal::SyncNow, at(0));
+    let lost = send(&mut engine);
+    engine.apply_response(lost.ticket, Ok(forgetful(&lost.request)), at(0)).unwrap();
+    engine.next_request(at(0)).unwrap().map(|outgoing| outgoing.request.mutations).unwrap_or_default()
+}
+
+/// Another device's export comes to this one.
+fn see_an_export(engine: &mut Engine) -> MutationId {
     let id = MutationId::from(Uuid::from_u128(7));
     let row = WireRow {
         values: to_raw_value(&json!({
@@ -110,18 +120,14 @@ fn sent_after_a_set_back(prepare: impl FnOnce(&mut Engine, MutationId)) -> Vec<W
         hlc: json!({}),
         version: 1,
     };
-    let told = send(&mut engine);
+    let told = send(engine);
     let answer = SyncAnswer {
         reset: false,
         rows: BTreeMap::from([("export_history".to_owned(), vec![row])]),
         ..forgetful(&told.request)
     };
     engine.apply_response(told.ticket, Ok(answer), at(0)).unwrap();
-    prepare(&mut engine, id);
-    engine.signal(Signal::SyncNow, at(0));
-    let lost = send(&mut engine);
-    engine.apply_response(lost.ticket, Ok(forgetful(&lost.request)), at(0)).unwrap();
-    engine.next_request(at(0)).unwrap().map(|outgoing| outgoing.request.mutations).unwrap_or_default()
+    id
 }
 
 fn complete(engine: &mut Engine, id: MutationId) {
@@ -141,6 +147,20 @@ fn a_changed_export_of_another_device_is_brought_back_before_the_change() {
     );
     let values: serde_json::Value = serde_json::from_str(sent[0].values.get()).unwrap();
     assert_eq!((&values["export_type"], values.get("updated_at")), (&json!("words"), None));
+}
+
+/// Everything is being pulled anew: what the server has lost can still be seen, and changed.
+#[test]
+fn an_export_that_is_changed_before_all_has_come_is_brought_back() {
+    let mut engine = engine();
+    let id = see_an_export(&mut engine);
+    engine.signal(Signal::SyncNow, at(0));
+    let lost = send(&mut engine);
+    let answer = SyncAnswer { has_more: true, ..forgetful(&lost.request) };
+    engine.apply_response(lost.ticket, Ok(answer), at(0)).unwrap();
+    complete(&mut engine, id);
+    let ops: Vec<String> = send(&mut engine).request.mutations.into_iter().map(|mutation| mutation.op).collect();
+    assert_eq!(ops, ["insert", "merge"]);
 }
 
 #[test]
