@@ -159,7 +159,8 @@ fn an_export_that_is_changed_before_all_has_come_is_brought_back() {
     let answer = SyncAnswer { has_more: true, ..forgetful(&lost.request) };
     engine.apply_response(lost.ticket, Ok(answer), at(0)).unwrap();
     complete(&mut engine, id);
-    let ops: Vec<String> = send(&mut engine).request.mutations.into_iter().map(|mutation| mutation.op).collect();
+    let ops: Vec<String> =
+        send(&mut engine).request.mutations.into_iter().map(|mutation| mutation.op).collect();
     assert_eq!(ops, ["insert", "merge"]);
 }
 
