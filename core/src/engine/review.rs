@@ -36,7 +36,8 @@ impl Engine {
         self.store.read().refused(MAX_LISTED)
     }
 
-    /// Queues a refused mutation again; says whether there was one with this id.
+    /// Queues a refused mutation again; says whether there was one with this id. A session or award counts again once
+    /// the server has taken it.
     ///
     /// # Errors
     /// The storage errors.

@@ -109,7 +109,8 @@ pub(crate) enum MutationState {
     Acknowledged,
     /// The confirmed rows contain it. Kept for a while, to heal a server set back to an older state.
     Reflected,
-    /// The confirmed rows contain it, but the server's past was replaced: to be sent once more.
+    /// To be sent once more, and perhaps contained in the confirmed rows: the server's past was replaced, or it refused the
+    /// mutation at least once. An event in this state is not added to them.
     Resend,
     /// The server refused it for a reason that a retry cannot change.
     Rejected,

@@ -10,7 +10,7 @@ use crate::model::{MutationState, TableKind};
 pub(crate) fn after_acceptance(state: MutationState, kind: TableKind) -> MutationState {
     match (state, kind) {
         (MutationState::Pending | MutationState::InDoubt, _) => MutationState::Acknowledged,
-        // Its effect never left the confirmed fold rows: they still are the ones from before the server was set back.
+        // Its effect is in the confirmed fold rows, from before the server was set back, or in those that come now.
         (MutationState::Resend, TableKind::Events | TableKind::Fold) => MutationState::Reflected,
         (MutationState::Resend, TableKind::Registers) => MutationState::Acknowledged,
         // A late repetition; rejected ones keep their place until the app decides.

@@ -35,9 +35,9 @@ impl Rows<'_> {
         Ok(views)
     }
 
-    /// Puts a refused mutation back where it was in the queue; says whether there was one.
+    /// Puts a refused mutation back where it was in the queue, to be sent again; says whether there was one.
     pub(crate) fn requeue(self, id: MutationId) -> Result<bool, Error> {
-        let sql = "UPDATE mutations SET state = 'pending', settled_ms = NULL, reject_code = NULL, reject_message = NULL
+        let sql = "UPDATE mutations SET state = 'resend', settled_ms = NULL, reject_code = NULL, reject_message = NULL
                    WHERE id = ?1 AND state = 'rejected'";
         Ok(self.connection.prepare_cached(sql)?.execute([id.to_string()])? > 0)
     }

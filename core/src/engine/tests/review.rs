@@ -41,7 +41,7 @@ fn a_refused_mutation_can_be_seen_retried_and_discarded() {
     assert_eq!(totals(&engine), (0, 0));
 
     assert!(engine.retry(id).unwrap());
-    assert_eq!(totals(&engine), (1, 42));
+    assert_eq!(totals(&engine), (0, 0), "it counts once the server has taken it");
     assert_eq!(engine.pending().unwrap()[0].id, id);
     engine.signal(Signal::SyncNow, at(0));
     refuse(&mut engine, id);
@@ -51,6 +51,24 @@ fn a_refused_mutation_can_be_seen_retried_and_discarded() {
         engine.rejected().unwrap().is_empty() && !engine.discard(id).unwrap() && !engine.retry(id).unwrap()
     );
     assert_eq!(totals(&engine), (0, 0));
+}
+
+/// A repeated request was done once and refused once, and only the refusal arrived. The rows already count the session.
+#[test]
+fn what_was_refused_and_yet_taken_counts_once() {
+    let (mut engine, mut server) = (engine(), Server::default());
+    let id = record(&mut engine, 42);
+    let twice = send(&mut engine);
+    server.take(&twice.request);
+    engine.apply_response(twice.ticket, Err(Failure::TooLarge), at(0)).unwrap();
+    let pull = send(&mut engine);
+    engine.apply_response(pull.ticket, Ok(server.take(&pull.request)), at(0)).unwrap();
+    assert_eq!(totals(&engine), (1, 42));
+    assert!(engine.retry(id).unwrap());
+    assert_eq!(totals(&engine), (1, 42));
+    let again = send(&mut engine);
+    engine.apply_response(again.ticket, Ok(server.take(&again.request)), at(0)).unwrap();
+    assert_eq!((totals(&engine), engine.status(at(0)).unwrap().pending), ((1, 42), 0));
 }
 
 #[test]
