@@ -1371,7 +1371,9 @@ COMMENT ON FUNCTION marea.insert_events(JSONB) IS 'Inserts progress events from 
 CREATE OR REPLACE FUNCTION marea.pulled_back(hlc TEXT) RETURNS TEXT LANGUAGE sql VOLATILE
 RETURN CASE
     WHEN substr(hlc, 1, 13)::bigint > floor(extract(epoch FROM clock_timestamp()) * 1000) + 300000
-        THEN lpad(floor(extract(epoch FROM clock_timestamp()) * 1000)::text, 13, '0') || '-0000'
+        -- The microseconds as counter: a device's writes of one request keep their order.
+        THEN (SELECT lpad((micros / 1000)::text, 13, '0') || '-' || lpad(to_hex(micros % 1000), 4, '0')
+              FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros) AS at)
     ELSE hlc
 END;
 

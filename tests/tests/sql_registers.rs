@@ -161,6 +161,26 @@ async fn a_clock_from_the_future_is_pulled_back() {
     assert_eq!(stored(&caller, "user_api_keys").await["values"]["openai_api_key"], SEALED[1]);
 }
 
+/// Many a millisecond: pulled back to the same one, the first of them would win over all that were made after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_from_the_future_keep_their_order() {
+    let backend = TestBackend::shared().await;
+    let caller = Caller::new(&backend).await;
+    for round in 0..10 {
+        let sealed: Vec<String> = (0..40).map(|n| format!("marea1.aaaa.{round}x{n}")).collect();
+        let writes: Vec<Value> = sealed
+            .iter()
+            .enumerate()
+            .map(|(n, key)| {
+                let clock = format!("9999999999{:03}-{n:04x}", 100 + round);
+                keys_merge(&caller, &clock, json!({ "openai_api_key": key }))
+            })
+            .collect();
+        caller.push(&writes).await;
+        assert_eq!(stored(&caller, "user_api_keys").await["values"]["openai_api_key"], sealed[39]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_set_once_never_changes() {
     let backend = TestBackend::shared().await;
