@@ -17,6 +17,7 @@ mod story;
 mod world;
 
 pub use faults::{FAULTS, find};
+pub use server::Beside;
 pub use story::Story;
 
 use std::path::{Path, PathBuf};
@@ -43,12 +44,20 @@ impl std::fmt::Display for Violation {
 /// # Errors
 /// The first thing that does not hold.
 pub fn run(seed: u64, story: &mut Story) -> Result<(), Violation> {
+    run_beside(seed, story, None)
+}
+
+/// The same, with another server that is sent the same requests. It is expected to panic when it disagrees.
+///
+/// # Errors
+/// The first thing that does not hold.
+pub fn run_beside(seed: u64, story: &mut Story, beside: Option<Beside>) -> Result<(), Violation> {
     let folder = tempfile::Builder::new()
         .prefix("marea-simulation-")
         .tempdir_in(scratch())
         .expect("a folder for the mirrors");
     let _announced = Announced(seed);
-    let mut world = world::World::new(seed, folder.path(), story);
+    let mut world = world::World::new(seed, folder.path(), story, beside);
     let lived = world.live().and_then(|()| world.come_to_rest());
     lived.map_err(|what| Violation { seed, step: world.step(), what })
 }

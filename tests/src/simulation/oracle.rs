@@ -73,9 +73,11 @@ impl Oracle {
         self.own.iter().copied()
     }
 
-    /// The mutation is no longer refused: queued again.
+    /// A refused mutation is queued again. A fact counts once the server has taken it: it may have done so before.
     pub(super) fn retried(&mut self, id: MutationId) {
-        self.refused.remove(&id);
+        if !self.own.contains(&id) {
+            self.refused.remove(&id);
+        }
     }
 
     /// A mutation of this device may only be sent with the clock that it was recorded with.

@@ -32,6 +32,19 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// The same without what only a made-up server can do, and without clocks that depend on when the test runs.
+    pub(super) fn beside_a_real_server(self) -> Plan {
+        Plan {
+            page_rows: 500,
+            most_mutations: 500,
+            fast_clocks: false,
+            poison: 0,
+            set_backs: 0,
+            server_writes: 0,
+            ..self
+        }
+    }
+
     pub(super) fn of(random: &mut Random) -> Plan {
         let mut sometimes =
             |percent: i64, most: i64| if random.chance(percent) { random.within(1..=most) } else { 0 };

@@ -35,10 +35,10 @@ pub(super) fn is_once(column: &str) -> bool {
     ONCE.contains(&column)
 }
 
-/// A clock as the server takes it.
-pub(super) fn pulled_back(hlc: &str, now_ms: i64) -> String {
+/// A clock as the server takes it; `place` keeps the order within a request, as the passing microseconds do.
+pub(super) fn pulled_back(hlc: &str, now_ms: i64, place: usize) -> String {
     let millis: i64 = hlc[..13].parse().expect("the engine sends clocks");
-    if millis > now_ms + MAX_AHEAD_MS { format!("{now_ms:013}-0000") } else { hlc.to_owned() }
+    if millis > now_ms + MAX_AHEAD_MS { format!("{now_ms:013}-{place:04x}") } else { hlc.to_owned() }
 }
 
 /// A clock of the server, later than the given one.

@@ -41,8 +41,12 @@ struct Line {
     deleted: bool,
 }
 
+/// Another server that is sent the same requests, and shown how this one answered.
+pub type Beside = Box<dyn FnMut(UserId, &SyncRequest, &SyncAnswer)>;
+
 /// The server, with its earlier states.
 pub(super) struct Server {
+    pub(super) beside: Option<Beside>,
     pub(super) books: BTreeMap<UserId, Books>,
     epoch: u32,
     saved: Vec<(i64, BTreeMap<UserId, Books>)>,
@@ -91,6 +95,7 @@ impl Server {
     pub(super) fn new(users: &[UserId], page_rows: usize, most_mutations: usize) -> Server {
         let books: BTreeMap<_, _> = users.iter().map(|user| (*user, Books::new(*user))).collect();
         Server {
+            beside: None,
             saved: vec![(i64::MIN, books.clone())],
             books,
             epoch: 0,
@@ -146,7 +151,11 @@ impl Server {
             has_more: false,
         };
         page(books, user, start, known.is_none(), most, &mut answer);
-        Ok((answer, books.known()))
+        let known = books.known();
+        if let Some(beside) = &mut self.beside {
+            beside(user, request, &answer);
+        }
+        Ok((answer, known))
     }
 
     fn push(&mut self, user: UserId, request: &SyncRequest, now_ms: i64) -> Vec<MutationResult> {
@@ -154,11 +163,12 @@ impl Server {
         let Some(books) = self.books.get_mut(&user) else { return Vec::new() };
         let mut touched = BTreeSet::new();
         let mut results = Vec::new();
-        for mutation in &request.mutations {
+        for (place, mutation) in request.mutations.iter().enumerate() {
             let taken = if self.poison.contains(&mutation.id) {
                 Err("refused")
             } else {
-                take(books, user, mutation, &client, now_ms, &mut touched)
+                let stamp = (pulled_back(&mutation.hlc.to_string(), now_ms, place), client.clone());
+                take(books, user, mutation, &stamp, now_ms, &mut touched)
             };
             results.push(match taken {
                 Ok(status) => MutationResult { id: mutation.id, status, code: None, message: None },
@@ -226,7 +236,7 @@ fn take(
     books: &mut Books,
     user: UserId,
     mutation: &WireMutation,
-    client: &str,
+    stamp: &Stamp,
     now_ms: i64,
     touched: &mut Touched,
 ) -> Result<ResultStatus, &'static str> {
@@ -234,8 +244,7 @@ fn take(
     if let Some(fact) = fact_of(&mutation.table, &values) {
         return Ok(take_fact(books, user, mutation.id, fact, touched));
     }
-    let stamp = (pulled_back(&mutation.hlc.to_string(), now_ms), client.to_owned());
-    take_register(books, user, mutation, &values, &stamp, now_ms, touched)
+    take_register(books, user, mutation, &values, stamp, now_ms, touched)
 }
 
 fn take_fact(

@@ -10,12 +10,14 @@ use super::device::Device;
 use super::network::{Message, Network, Outcome, Sender};
 use super::oracle::Facts;
 use super::plan::Plan;
-use super::server::{Known, Server};
+use super::server::{Beside, Known, Server};
 use super::story::Story;
 use crate::random::Random;
 
 /// 2026-11-23T12:00:00Z.
 const START_MS: i64 = 1_795_435_200_000;
+/// 2025-11-23T12:00:00Z: in the past of every real server that is run beside a world.
+const EARLY_START_MS: i64 = 1_763_899_200_000;
 /// How far the server may be set back: well within the 30 days for which devices keep what they sent.
 const SET_BACK_MS: i64 = 20 * 24 * 60 * 60 * 1000;
 pub(super) const MINUTE_MS: i64 = 60_000;
@@ -40,19 +42,24 @@ pub(super) struct World<'s> {
 pub(super) type Checked = Result<(), String>;
 
 impl<'s> World<'s> {
-    pub(super) fn new(seed: u64, folder: &Path, story: &'s mut Story) -> World<'s> {
+    pub(super) fn new(seed: u64, folder: &Path, story: &'s mut Story, beside: Option<Beside>) -> World<'s> {
         let mut random = Random::of_seed(seed);
         let plan = Plan::of(&mut random);
+        let (plan, now_ms) = match beside {
+            Some(_) => (plan.beside_a_real_server(), EARLY_START_MS),
+            None => (plan, START_MS),
+        };
         let users = [UserId::from(random.uuid()), UserId::from(random.uuid())];
         let mut server = Server::new(&users, plan.page_rows, plan.most_mutations);
-        server.save(START_MS);
+        server.save(now_ms);
+        server.beside = beside;
         let mut world = World {
             random,
             server,
             devices: Vec::new(),
             facts: Facts::new(),
             discarded: BTreeSet::new(),
-            now_ms: START_MS,
+            now_ms,
             step: 0,
             story,
             network: Network::default(),
