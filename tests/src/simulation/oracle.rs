@@ -32,6 +32,8 @@ pub(super) struct Oracle {
     refill: Option<BTreeMap<(String, String), Row>>,
     /// Rows that were there and then not: whether an own insert shows them again depends on what is still queued.
     vanished: BTreeSet<(String, String)>,
+    /// Rows that were ever deleted: what was written to them had no effect, and is not brought back with them.
+    deleted: BTreeSet<(String, String)>,
     /// The device's own writes to registers.
     pub(super) writes: Vec<(MutationId, Rc<Write>)>,
     clock: Hlc,
@@ -48,6 +50,7 @@ impl Oracle {
             rows: BTreeMap::new(),
             refill: None,
             vanished: BTreeSet::new(),
+            deleted: BTreeSet::new(),
             writes: Vec::new(),
             clock: Hlc::ZERO,
             stamped: BTreeMap::new(),
@@ -147,6 +150,7 @@ impl Oracle {
                     refill.remove(&place);
                 }
                 self.rows.remove(&place);
+                self.deleted.insert(place.clone());
                 self.vanished.insert(place);
             }
         }
@@ -226,7 +230,8 @@ impl Oracle {
                 continue;
             }
             let there = shown.remove(&place.1);
-            if !self.vanished.contains(&place) && there != row.as_ref().map(read::<Export>) {
+            let is_certain = !self.vanished.contains(&place) && !self.deleted.contains(&place);
+            if is_certain && there != row.as_ref().map(read::<Export>) {
                 let status =
                     |export: Option<Export>| export.map_or("none".to_owned(), |export| export.status);
                 let expected = status(row.as_ref().map(read));
@@ -248,6 +253,7 @@ impl Oracle {
                 continue;
             }
             match row {
+                Some(row) if write.begins && row.is_brought_back() => {}
                 Some(row) => {
                     let registers =
                         write.values.iter().filter(|(column, _)| !super::registers::is_once(column));

@@ -165,7 +165,12 @@ impl World<'_> {
         let made = |id: &MutationId| self.server.poison.contains(id) || self.server.huge.contains(id);
         let counted = writes.iter().filter(|(id, _)| !made(id)).map(|(_, write)| write.as_ref());
         let mut latest: BTreeMap<(&String, &String, &String), (&Stamp, Vec<&Value>)> = BTreeMap::new();
-        for write in counted.chain(&books.own_writes) {
+        let unclear = |write: &&Write| {
+            let row = books.rows.get(&(write.table.clone(), write.key.clone()));
+            let late_insert = write.begins && row.is_some_and(Row::is_brought_back);
+            late_insert || self.server.deleted.contains(&write.key)
+        };
+        for write in counted.chain(&books.own_writes).filter(|write| !unclear(write)) {
             for (column, value) in write.values.iter().filter(|(column, _)| !is_once(column)) {
                 let place = (&write.table, &write.key, column);
                 let entry = latest.entry(place).or_insert((&write.stamp, Vec::new()));

@@ -30,6 +30,9 @@ const ONCE: [&str; 5] = ["id", "export_type", "export_format", "filters", "creat
 /// Further ahead of the server's clock than this is not believed.
 pub(super) const MAX_AHEAD_MS: i64 = 5 * 60 * 1000;
 
+/// The clock of what only heals.
+const BEFORE_ALL: &str = "0000000000000-0000";
+
 /// Whether a column is set at insert and never again.
 pub(super) fn is_once(column: &str) -> bool {
     ONCE.contains(&column)
@@ -78,6 +81,12 @@ impl Row {
             "last_validated_at": null, "created_at": now, "updated_at": now,
         });
         Row { values: values.as_object().cloned().unwrap_or_default(), stamps: BTreeMap::new() }
+    }
+
+    /// Whether a device brought the row back, as it was seen there, to a server that had lost it. An insert that comes
+    /// after it changes nothing, whatever its clock.
+    pub(super) fn is_brought_back(&self) -> bool {
+        self.stamps.values().any(|(clock, _)| clock == BEFORE_ALL)
     }
 
     /// Takes the columns that no later writer has written; says whether there was one.
