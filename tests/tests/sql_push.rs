@@ -118,7 +118,9 @@ async fn another_users_id_is_rejected_and_never_revealed() {
 
 /// All that a user can pull, without the time of asking.
 async fn snapshot(caller: &Caller) -> Value {
-    with(caller.pull().await, "server_time", json!(null))
+    let pulled = with(caller.pull().await, "server_time", json!(null));
+    let version = pulled["cursor"]["version"].clone();
+    with(pulled, "cursor", version) // its epoch tells when it was given out
 }
 
 #[tokio::test(flavor = "multi_thread")]
