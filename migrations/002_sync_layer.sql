@@ -1413,7 +1413,7 @@ DECLARE
     fields  CONSTANT JSONB := mutation -> 'values';
     export  CONSTANT UUID := mutation ->> 'id';
     clock   CONSTANT TEXT := marea.pulled_back(mutation ->> 'hlc');
-    once    CONSTANT JSONB := fields - '{id,export_type,export_format,filters,created_at}'::text[];
+    written CONSTANT JSONB := fields - '{id,export_type,export_format,filters,created_at}'::text[];
     problem TEXT;
     found_  UUID;
 BEGIN
@@ -1422,7 +1422,7 @@ BEGIN
         WHEN marea.not_a('string', fields -> 'export_format') THEN 'values.export_format: must be a text'
         WHEN marea.not_a('object', fields -> 'filters') THEN 'values.filters: must be an object'
         WHEN marea.not_a('time', fields -> 'created_at') THEN 'values.created_at: must be a time'
-        ELSE marea.register_problem('export_history', once)
+        ELSE marea.register_problem('export_history', written)
     END;
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
@@ -1451,7 +1451,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
     END IF;
     PERFORM marea.record_registers('export_history', export::text, coalesce(
-        (SELECT jsonb_object_agg(k, jsonb_build_array(clock, client)) FROM jsonb_object_keys(once) AS k), '{}'));
+        (SELECT jsonb_object_agg(k, jsonb_build_array(clock, client)) FROM jsonb_object_keys(written) AS k), '{}'));
     RETURN 'applied';
 END
 $$;
