@@ -3,7 +3,7 @@
 //! One build for the whole workspace, because cargo would compile a dependency anew for each selection of packages
 //! that uses other features of it.
 
-use std::path::Path;
+use std::{path::Path, sync::Mutex, thread};
 
 use anyhow::{Result, bail};
 
@@ -18,21 +18,38 @@ use crate::{
 /// The crates that are built natively and tested: all but the browser's, and the generator, which is a build tool.
 pub(crate) const NATIVE: [&str; 5] = ["--workspace", "--exclude", "marea-wasm", "--exclude", "marea-bindgen"];
 
+/// Programs that run at the same time. One often waits: for a server to start, a disk, a single long test.
+const LANES: usize = 2;
+
 /// Builds every test and every binary.
 pub(crate) fn build_all() -> Result<Vec<Program>> {
     build::cargo(&[&NATIVE[..], &["--all-targets"]].concat())
 }
 
 /// Runs the test programs of some packages, which are named by their folders.
-pub(crate) fn run_tests(programs: &[Program], folders: &[&str], equip: impl Fn(Run) -> Run) -> Result<Tally> {
+pub(crate) fn run_tests(
+    programs: &[Program],
+    folders: &[&str],
+    equip: impl Fn(Run) -> Run + Sync,
+) -> Result<Tally> {
     let root = paths::root();
     let chosen = |program: &&Program| {
         program.is_test && folders.iter().any(|folder| program.package == root.join(folder))
     };
-    let mut total = Tally::default();
-    for program in programs.iter().filter(chosen) {
-        total = total + run_program(program, &equip)?;
-    }
+    let waiting = Mutex::new(programs.iter().filter(chosen));
+    let lane = || {
+        let mut total = Tally::default();
+        loop {
+            // In a statement of its own: the lock must not be held while a program runs.
+            let next = waiting.lock().expect("no lane panics while it takes a program").next();
+            let Some(program) = next else { break Ok(total) };
+            total = total + run_program(program, &equip)?;
+        }
+    };
+    let total: Tally = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().map(|lane| lane.join().expect("a panic was told above")).sum::<Result<Tally>>()
+    })?;
     if total == Tally::default() {
         bail!("there is no test in {}", folders.join(" and "));
     }
@@ -46,7 +63,7 @@ fn run_program(program: &Program, equip: impl Fn(Run) -> Run) -> Result<Tally> {
     let ended = equip(run).observe(|_, line| {
         // What passes is only counted; everything else is shown as it comes.
         if is_worth_showing(line) {
-            eprintln!("    {line}");
+            eprintln!("    {}: {line}", program.name);
         }
     })?;
     let tally = Tally::of_program(ended.success, Tally::of_rust(&ended.stdout));

@@ -1,6 +1,6 @@
 //! Counting tests: what Rust's and Node's test programs say at the end of their output.
 
-use std::ops::Add;
+use std::{iter::Sum, ops::Add};
 
 /// How many tests, or checks that are no tests, went well and how many did not.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -63,6 +63,12 @@ impl Add for Tally {
 
     fn add(self, other: Self) -> Self {
         Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
+    }
+}
+
+impl Sum for Tally {
+    fn sum<I: Iterator<Item = Self>>(tallies: I) -> Self {
+        tallies.fold(Self::default(), Add::add)
     }
 }
 
