@@ -35,7 +35,7 @@ pub use model::{
 };
 #[cfg(feature = "planted-faults")]
 pub use planted::{Fault, cut_off_after, plant};
-pub use store::{Location, MIRROR_VERSION};
+pub use store::{ImageKeeper, Location, MIRROR_VERSION};
 pub use sync::{Failure, Next, Signal};
 pub use wire::{
     Cursor, MutationResult, PROTOCOL, ResultStatus, SyncAnswer, SyncRequest, WireMutation, WireRow,

@@ -23,7 +23,7 @@ use crate::model::{
     MutationId, Now, Progress, Status, StatusError, Table, Timestamp, UnixMillis, UserId,
 };
 use crate::planted::{self, Fault};
-use crate::store::{Location, MIRROR_VERSION, Meta, Rows, Store};
+use crate::store::{ImageKeeper, Location, MIRROR_VERSION, Meta, Rows, Store};
 use crate::sync::{Due, Schedule, Signal};
 
 pub use exchange::{Applied, Outgoing, Ticket};
@@ -69,10 +69,31 @@ impl Engine {
     pub fn open(
         location: &Location,
         user_id: UserId,
-        mut entropy: Box<dyn Entropy + Send>,
+        entropy: Box<dyn Entropy + Send>,
         _now: Now,
     ) -> Result<Engine, Error> {
-        let mut store = Store::open(location)?;
+        Engine::over(Store::open(location)?, user_id, entropy)
+    }
+
+    /// Opens a mirror that lives in memory and whose image is kept elsewhere, or makes it. For surroundings without
+    /// files. Each write hands the whole image to the keeper before it is committed.
+    ///
+    /// # Errors
+    /// Those of [`Engine::open`], and the keeper's own.
+    pub fn open_image(
+        keeper: Box<dyn ImageKeeper>,
+        user_id: UserId,
+        entropy: Box<dyn Entropy + Send>,
+        _now: Now,
+    ) -> Result<Engine, Error> {
+        Engine::over(Store::open_image(keeper)?, user_id, entropy)
+    }
+
+    fn over(
+        mut store: Store,
+        user_id: UserId,
+        mut entropy: Box<dyn Entropy + Send>,
+    ) -> Result<Engine, Error> {
         let client_id = store.write(|rows| claim(rows, user_id, entropy.as_mut()))?;
         let mut schedule = Schedule::new();
         // Another process, or an earlier one, may have been the last to try.

@@ -3,6 +3,7 @@
 //! It keeps rows and takes no decision: what a state becomes is in `queue`, what a row becomes in `merge`.
 
 mod confirmed;
+mod image;
 mod journal;
 mod meta;
 mod mutations;
@@ -18,6 +19,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use crate::error::Error;
 use crate::planted::{self, Fault};
 
+pub use image::ImageKeeper;
 pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
 pub(crate) use mutations::NewMutation;
@@ -37,9 +39,10 @@ pub enum Location {
 }
 
 /// An open mirror.
-#[derive(Debug)]
 pub(crate) struct Store {
     connection: Connection,
+    /// Of a mirror in memory: who keeps its image.
+    keeper: Option<Box<dyn ImageKeeper>>,
 }
 
 /// The mirror's rows, inside or outside of a transaction.
@@ -51,7 +54,13 @@ pub(crate) struct Rows<'c> {
 impl Store {
     /// Opens the mirror, makes it or brings it to [`MIRROR_VERSION`].
     pub(crate) fn open(location: &Location) -> Result<Store, Error> {
-        Ok(Store { connection: open::open(location)? })
+        Ok(Store { connection: open::open(location)?, keeper: None })
+    }
+
+    /// Opens a mirror in memory from the image that was kept of it, or makes it.
+    pub(crate) fn open_image(mut keeper: Box<dyn ImageKeeper>) -> Result<Store, Error> {
+        let connection = open::open_image(keeper.load()?.as_deref())?;
+        Ok(Store { connection, keeper: Some(keeper) })
     }
 
     /// Reads; each statement sees the newest committed state.
@@ -65,6 +74,9 @@ impl Store {
             let value = work(Rows { connection: &self.connection })?;
             return if planted::is_cut_off() { Err(Error::StorageFailed { code: 0 }) } else { Ok(value) };
         }
+        if self.keeper.is_some() {
+            return self.write_kept(work);
+        }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = work(Rows { connection: &transaction })?;
         if planted::is_cut_off() {
@@ -72,6 +84,20 @@ impl Store {
         }
         transaction.commit()?;
         Ok(value)
+    }
+
+    /// The same for a mirror in memory: it is kept first and committed afterwards, which cannot fail in memory.
+    fn write_kept<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let worked = work(Rows { connection: &self.connection }).and_then(|value| {
+            let image = image::image(&mut self.connection)?;
+            if let Some(keeper) = &mut self.keeper {
+                keeper.keep(&image)?;
+            }
+            Ok(value)
+        });
+        self.connection.execute_batch(if worked.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        worked
     }
 
     /// How many rows a table has, for tests.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Error;
-use crate::store::Location;
+use crate::store::{Location, image};
 
 /// The embedded migrations, in order: number `n` brings a file from version `n - 1` to `n`.
 const MIGRATIONS: &[&str] = &[include_str!("schema/001_mirror.sql")];
@@ -21,11 +21,29 @@ const CACHED_STATEMENTS: usize = 128;
 const BUSY_TIMEOUT_MS: u64 = 5_000;
 
 pub(super) fn open(location: &Location) -> Result<Connection, Error> {
-    let mut connection = match location {
+    let connection = match location {
         Location::File(path) => Connection::open(path)?,
         Location::Vfs(name) => Connection::open(name)?,
         Location::Memory => Connection::open_in_memory()?,
     };
+    if let Location::Vfs(_) = location {
+        // Before the file is looked at: the pool of the browser has no shared memory, and without it only the sole owner
+        // of a file may use a write-ahead log.
+        connection.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+    }
+    prepare(connection, location)
+}
+
+/// A mirror in memory, from the image that was kept of it.
+pub(super) fn open_image(kept: Option<&[u8]>) -> Result<Connection, Error> {
+    let mut connection = Connection::open_in_memory()?;
+    if let Some(kept) = kept {
+        image::restore(kept, &mut connection)?;
+    }
+    prepare(connection, &Location::Memory)
+}
+
+fn prepare(mut connection: Connection, location: &Location) -> Result<Connection, Error> {
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
     // Before anything is written: a newer file or a stranger's must be left as it is.
@@ -57,9 +75,10 @@ fn check_owner(connection: &Connection) -> Result<u32, Error> {
 }
 
 fn configure(connection: &Connection, location: &Location) -> Result<(), Error> {
-    // The pool of the browser has no shared memory, which WAL needs.
-    let journal = if matches!(location, Location::File(_)) { "WAL" } else { "DELETE" };
-    connection.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
+    // With a log a commit costs one flush. A rollback journal costs four, and six where files come from a pool.
+    if !matches!(location, Location::Memory) {
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    }
     // NORMAL may lose the last commits, and the caller was told that they are safe.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;

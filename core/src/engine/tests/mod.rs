@@ -5,6 +5,7 @@
 mod conversation;
 mod durability;
 mod healing;
+mod image;
 mod registers;
 mod review;
 
