@@ -50,9 +50,70 @@ pub enum Error {
     /// An answer for a request that is not under way (late, or repeated). It was dropped.
     #[error("this answer belongs to no request that is under way; it was dropped")]
     StaleTicket,
+    /// The sealed keys: what the learner has to do.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// A rule that Marea itself must keep does not hold. A bug.
     #[error("internal: {0}; please report this")]
     Internal(&'static str),
+}
+
+/// Why the vault did not do what was asked. None says more than the learner needs to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ThisError)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// There is no vault yet.
+    #[error("no passphrase has been chosen yet; set up the vault first")]
+    NotSetUp,
+    /// There is a vault already, of this device or of another.
+    #[error(
+        "a passphrase has been chosen already; unlock with it, or reset the vault, which gives up the keys in it"
+    )]
+    AlreadySetUp,
+    /// The passphrase is needed.
+    #[error("the vault is locked; unlock it with the passphrase")]
+    Locked,
+    /// The passphrase (or the recovery code) opens nothing here.
+    #[error("the passphrase does not open the vault; check it, then try again")]
+    WrongPassphrase,
+    /// This key was sealed under another passphrase, on a device that did not know of this one.
+    #[error(
+        "this key was sealed under another passphrase; unlock once more with that one, then both are one vault"
+    )]
+    OtherPassphrase,
+    /// The sealed key is not what some device sealed for this place.
+    #[error(
+        "the sealed key is damaged, in the wrong place or of a newer version of the app; put the key in anew"
+    )]
+    Damaged,
+    /// There is no key of this provider.
+    #[error("there is no key for this provider; put one in first")]
+    NoKey,
+    /// What the device remembered opens nothing any more: the vault's key was changed since.
+    #[error("what this device remembered no longer opens the vault; unlock with the passphrase")]
+    Forgotten,
+    /// Too many wrong passphrases in a row.
+    #[error("too many wrong passphrases; try again in {} s", retry_after_ms.div_ceil(1000))]
+    TooManyGuesses {
+        /// How long to wait, in milliseconds.
+        retry_after_ms: u64,
+    },
+}
+
+impl VaultError {
+    fn code(self) -> &'static str {
+        match self {
+            VaultError::NotSetUp => "vault_not_set_up",
+            VaultError::AlreadySetUp => "vault_set_up",
+            VaultError::Locked => "vault_locked",
+            VaultError::WrongPassphrase => "wrong_passphrase",
+            VaultError::OtherPassphrase => "other_passphrase",
+            VaultError::Damaged => "key_damaged",
+            VaultError::NoKey => "no_key",
+            VaultError::Forgotten => "vault_forgotten",
+            VaultError::TooManyGuesses { .. } => "too_many_guesses",
+        }
+    }
 }
 
 impl Error {
@@ -68,6 +129,7 @@ impl Error {
             Error::StorageFailed { .. } => "storage_failed",
             Error::NoEntropy => "no_entropy",
             Error::StaleTicket => "stale_ticket",
+            Error::Vault(error) => error.code(),
             Error::Internal(_) => "internal",
         }
     }
@@ -76,7 +138,11 @@ impl Error {
     pub fn may_retry(&self) -> bool {
         matches!(
             self,
-            Error::MirrorLocked | Error::StorageFull | Error::StorageFailed { .. } | Error::NoEntropy
+            Error::MirrorLocked
+                | Error::StorageFull
+                | Error::StorageFailed { .. }
+                | Error::NoEntropy
+                | Error::Vault(VaultError::TooManyGuesses { .. })
         )
     }
 

@@ -16,6 +16,7 @@ mod planted;
 mod queue;
 mod store;
 mod sync;
+mod vault;
 mod wire;
 
 #[cfg(feature = "http")]
@@ -25,7 +26,7 @@ mod transport;
 
 pub use engine::{Applied, Change, Engine, Outgoing, Recorded, Subscription, Ticket};
 pub use entropy::{Entropy, SystemEntropy};
-pub use error::Error;
+pub use error::{Error, VaultError};
 pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
 pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
@@ -37,6 +38,10 @@ pub use model::{
 pub use planted::{Fault, cut_off_after, plant};
 pub use store::{ImageKeeper, Location, MIRROR_VERSION};
 pub use sync::{Failure, Next, Signal};
+pub use vault::{
+    ApiKey, DataKey, KeyState, KeyView, Passphrase, RecoveryCode, VaultOutcome, VaultRequest, VaultState,
+    VaultStatus, VaultWork, WhichPassphrase, WorkStep,
+};
 pub use wire::{
     Cursor, MutationResult, PROTOCOL, ResultStatus, SyncAnswer, SyncRequest, WireMutation, WireRow,
 };

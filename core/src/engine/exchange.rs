@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::engine::page::Page;
 use crate::engine::registers::Dirty;
-use crate::engine::{Engine, refill, registers, visible};
+use crate::engine::{Engine, refill, registers, vault, visible};
 use crate::error::Error;
 use crate::model::{MutationId, MutationState, Now, Table, TableKind, UnixMillis, UserId};
 use crate::planted::{self, Fault};
@@ -157,6 +157,9 @@ impl Engine {
         }
         let (mut applied, pending) = self.store.write(|rows| {
             let applied = apply(rows, &context, in_flight, answer, page)?;
+            if applied.changed.contains(&Table::UserApiKeys) {
+                vault::tend_arrived(rows, (context.user_id, &context.client), self.entropy.as_mut(), now)?;
+            }
             let pending = rows.count_pending()?;
             rows.add_to_journal(&entry(None, &applied, pending, now.unix_ms))?;
             Ok((applied, pending))

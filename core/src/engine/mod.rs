@@ -11,6 +11,7 @@ mod registers;
 mod review;
 #[cfg(test)]
 mod tests;
+mod vault;
 mod visible;
 mod watch;
 
@@ -25,6 +26,7 @@ use crate::model::{
 use crate::planted::{self, Fault};
 use crate::store::{ImageKeeper, Location, MIRROR_VERSION, Meta, Rows, Store};
 use crate::sync::{Due, Schedule, Signal};
+use crate::vault::Vault;
 
 pub use exchange::{Applied, Outgoing, Ticket};
 pub use record::Change;
@@ -52,6 +54,7 @@ pub struct Engine {
     batch_limit: usize,
     next_ticket: u64,
     watchers: watch::Watchers,
+    vault: Vault,
 }
 
 impl std::fmt::Debug for Engine {
@@ -112,6 +115,7 @@ impl Engine {
             batch_limit: exchange::MAX_BATCH,
             next_ticket,
             watchers: watch::Watchers::default(),
+            vault: Vault::default(),
         })
     }
 

@@ -62,7 +62,7 @@ impl From<EventInput> for Change {
 }
 
 /// What is to be queued, and what it adds to progress.
-struct Plan {
+pub(super) struct Plan {
     table: Table,
     op: Op,
     key: String,
@@ -105,9 +105,9 @@ impl Change {
                 change.check()?;
                 merge(Table::ExportHistory, id.to_string(), &change)
             }
-            Change::PutKey { provider, envelope } => keys(user_id, provider.column(), json!(envelope)),
-            Change::DeleteKey { provider } => keys(user_id, provider.column(), Value::Null),
-            Change::KeysValidated { at } => keys(user_id, "last_validated_at", json!(at)),
+            Change::PutKey { provider, envelope } => keys(user_id, provider, json!(envelope)),
+            Change::DeleteKey { provider } => keys(user_id, provider, Value::Null),
+            Change::KeysValidated { at } => keys_column(user_id, "last_validated_at", json!(at)),
         }
     }
 }
@@ -120,7 +120,11 @@ fn merge(table: Table, key: String, values: &impl serde::Serialize) -> Result<Pl
     Ok(Plan { table, op: Op::Merge, key, values: raw(values)?, fact: None })
 }
 
-fn keys(user_id: UserId, column: &str, value: Value) -> Result<Plan, Error> {
+pub(super) fn keys(user_id: UserId, provider: Provider, value: Value) -> Result<Plan, Error> {
+    keys_column(user_id, provider.column(), value)
+}
+
+fn keys_column(user_id: UserId, column: &str, value: Value) -> Result<Plan, Error> {
     let values: Map<String, Value> = [(column.to_owned(), value)].into_iter().collect();
     merge(Table::UserApiKeys, user_id.to_string(), &values)
 }
@@ -148,7 +152,8 @@ impl Engine {
                 visible::count(rows, user_id, fact)?;
             }
             if is_new {
-                carry_out(rows, user_id, &client, id, plan, now.unix_ms)?;
+                let hlc = tick(rows, now.unix_ms, Hlc::tick)?;
+                carry_out(rows, (user_id, &client), id, plan, hlc, now.unix_ms)?;
             }
             Ok((Recorded { id, pending: rows.count_pending()? }, is_new))
         })?;
@@ -162,12 +167,12 @@ impl Engine {
     }
 }
 
-fn carry_out(
+pub(super) fn carry_out(
     rows: Rows<'_>,
-    user_id: UserId,
-    client: &str,
+    (user_id, client): (UserId, &str),
     id: MutationId,
     plan: Plan,
+    hlc: Hlc,
     now: UnixMillis,
 ) -> Result<(), Error> {
     let Plan { table, op, key, values, fact } = plan;
@@ -178,7 +183,7 @@ fn carry_out(
         }
         registers::keep_shadow(rows, table, &key)?;
     }
-    let mutation = Mutation { id, hlc: tick(rows, now)?, table, op, key, values };
+    let mutation = Mutation { id, hlc, table, op, key, values };
     rows.insert_mutation(&NewMutation { mutation: &mutation, recorded: now })?;
     if let Some(fact) = fact {
         visible::count(rows, user_id, &fact)?;
@@ -190,9 +195,13 @@ fn carry_out(
 }
 
 /// The next hybrid logical clock, kept in the same transaction as the mutation that carries it.
-fn tick(rows: Rows<'_>, now: UnixMillis) -> Result<Hlc, Error> {
+pub(super) fn tick(
+    rows: Rows<'_>,
+    now: UnixMillis,
+    next: impl Fn(Hlc, UnixMillis) -> Hlc,
+) -> Result<Hlc, Error> {
     let last = rows.meta(Meta::Hlc)?.and_then(|text| text.parse().ok()).unwrap_or(Hlc::ZERO);
-    let next = last.tick(now);
+    let next = next(last, now);
     rows.set_meta(Meta::Hlc, &next.to_string())?;
     Ok(next)
 }

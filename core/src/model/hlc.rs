@@ -36,6 +36,26 @@ impl Hlc {
     }
 }
 
+/// Counters of one value that is written and then rewritten.
+const ROOM: u16 = 256;
+
+impl Hlc {
+    /// As [`Hlc::tick`], but so that rewrites of everything before it ([`Hlc::after`]) stay before it: the counter of
+    /// what is new is a multiple of 256.
+    pub(crate) fn tick_with_room(self, now: UnixMillis) -> Hlc {
+        let next = self.tick(now);
+        match next.counter.checked_next_multiple_of(ROOM) {
+            Some(counter) => Hlc { millis: next.millis, counter },
+            None => Hlc { millis: (next.millis + 1).min(MAX_MILLIS), counter: 0 },
+        }
+    }
+
+    /// The clock of the same value in another form: after it, and before whatever is written by who has seen it.
+    pub(crate) fn after(self) -> Hlc {
+        self.tick(UnixMillis(0))
+    }
+}
+
 impl FromStr for Hlc {
     type Err = Error;
 
@@ -93,6 +113,18 @@ mod tests {
     fn a_full_counter_borrows_from_the_next_millisecond() {
         let full: Hlc = "1700000000000-ffff".parse().unwrap();
         assert_eq!(full.tick(UnixMillis(0)).to_string(), "1700000000001-0000");
+    }
+
+    #[test]
+    fn what_is_new_comes_after_every_rewrite_of_what_it_replaces() {
+        let put = Hlc::ZERO.tick_with_room(UnixMillis(1_700_000_000_000));
+        let rewritten = (0..200).fold(put, |hlc, _| hlc.after());
+        // A device whose clock is behind has seen the first form only.
+        let newer = put.tick_with_room(UnixMillis(0));
+        assert!(put < rewritten && rewritten < newer);
+        assert_eq!(newer.to_string(), "1700000000000-0100");
+        let full: Hlc = "1700000000000-ff01".parse().unwrap();
+        assert_eq!(full.tick_with_room(UnixMillis(0)).to_string(), "1700000000001-0000");
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(crate) enum Meta {
     LastSyncedMs,
     /// Present while everything is pulled anew: the arrived rows will replace all confirmed ones.
     Refilling,
+    /// The header of the vault that this device knows to be good: wraps, no key.
+    VaultHeader,
 }
 
 impl Meta {
@@ -34,6 +36,7 @@ impl Meta {
             Meta::CursorEpoch => "cursor_epoch",
             Meta::LastSyncedMs => "last_synced_ms",
             Meta::Refilling => "refilling",
+            Meta::VaultHeader => "vault_header",
         }
     }
 }

@@ -8,6 +8,8 @@ mod healing;
 mod image;
 mod registers;
 mod review;
+mod vault;
+mod vault_model;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};

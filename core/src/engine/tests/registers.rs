@@ -11,15 +11,15 @@ use crate::model::{
 
 /// A server of registers: merges by clock, numbers changes, answers with everything after the cursor.
 #[derive(Default)]
-struct Registers {
-    rows: BTreeMap<(Table, String), (i64, Option<RegisterRow>)>,
+pub(super) struct Registers {
+    pub(super) rows: BTreeMap<(Table, String), (i64, Option<RegisterRow>)>,
     seen: std::collections::BTreeSet<MutationId>,
     version: i64,
     epoch: u32,
 }
 
 impl Registers {
-    fn take(&mut self, request: &SyncRequest) -> SyncAnswer {
+    pub(super) fn take(&mut self, request: &SyncRequest) -> SyncAnswer {
         let results = request.mutations.iter().map(|mutation| self.take_one(request, mutation)).collect();
         let current = request.cursor.as_ref().filter(|cursor| cursor.epoch == self.epoch.to_string());
         let since = current.map_or(0, |cursor| cursor.version);
@@ -74,7 +74,7 @@ impl Registers {
     }
 }
 
-fn sync(engine: &mut Engine, server: &mut Registers) {
+pub(super) fn sync(engine: &mut Engine, server: &mut Registers) {
     engine.signal(Signal::SyncNow, at(0));
     while let Some(outgoing) = engine.next_request(at(0)).unwrap() {
         let answer = server.take(&outgoing.request);

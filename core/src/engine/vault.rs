@@ -1,0 +1,208 @@
+//! The vault at the engine's side: what is sealed is read from the mirror, and what the vault wants written is queued, in
+//! one transaction, before the vault itself changes.
+
+use serde_json::{Value, json};
+
+use crate::engine::record::{Plan, carry_out, keys, tick};
+use crate::engine::{Engine, Recorded};
+use crate::entropy::Entropy;
+use crate::error::{Error, VaultError};
+use crate::model::{Hlc, KeyEnvelope, MutationId, Now, Provider, Table, UserId};
+use crate::store::{Meta, Rows};
+use crate::vault::{
+    ApiKey, DataKey, RecoveryCode, Rewrite, Sealed, SealedKey, VaultOutcome, VaultPlan, VaultRequest,
+    VaultStatus, VaultWork, overtake, read_kept,
+};
+
+/// The clock of a write to a key's column.
+enum Clock {
+    /// A newer key: after everything this device has seen, with room before it for rewrites of what it replaces.
+    Newer,
+    /// The same key in another wrapping.
+    Exactly(Hlc),
+}
+
+impl Engine {
+    /// How the vault is, and which keys there are. Hints only while it is open.
+    ///
+    /// # Errors
+    /// The storage errors.
+    pub fn vault_status(&mut self, now: Now) -> Result<VaultStatus, Error> {
+        let sealed = sealed(self.store.read(), self.user_id)?;
+        Ok(self.vault.status(&sealed, now.unix_ms))
+    }
+
+    /// Begins what needs a passphrase. The slow part is [`VaultWork`]'s, away from the engine.
+    ///
+    /// # Errors
+    /// [`Error::Vault`] when there is no vault, or there is one already, or after too many wrong passphrases; the storage
+    /// errors.
+    pub fn begin_vault_work(&mut self, request: VaultRequest, now: Now) -> Result<VaultWork, Error> {
+        let sealed = sealed(self.store.read(), self.user_id)?;
+        self.vault.begin(request, &sealed, now.unix_ms, self.entropy.as_mut())
+    }
+
+    /// Ends it: what changed is durable and queued, and the vault is open.
+    ///
+    /// # Errors
+    /// [`Error::Vault`] when the passphrase opened nothing; then nothing has changed. The storage errors.
+    pub fn finish_vault_work(&mut self, work: VaultWork, now: Now) -> Result<VaultOutcome, Error> {
+        let sealed = sealed(self.store.read(), self.user_id)?;
+        let plan = self.vault.plan(work, &sealed, now.unix_ms, self.entropy.as_mut())?;
+        self.carry_out_vault(plan, now)
+    }
+
+    /// Seals a key, in place of the provider's last one. Durable when this returns; the clear key is not in the mirror.
+    ///
+    /// # Errors
+    /// [`Error::Vault`] when the vault is locked; the storage errors.
+    pub fn put_key(&mut self, provider: Provider, key: &ApiKey, now: Now) -> Result<Recorded, Error> {
+        let sealed = sealed(self.store.read(), self.user_id)?;
+        let (envelope, kept) =
+            self.vault.seal(&sealed, (provider, key), now.unix_ms, self.entropy.as_mut())?;
+        self.write_keys(Some(&kept.to_string()), vec![(provider, json!(envelope), Clock::Newer)], now)
+    }
+
+    /// A key in the clear.
+    ///
+    /// # Errors
+    /// [`Error::Vault`]: locked, no such key, sealed under another passphrase, or damaged. The storage errors.
+    pub fn open_key(&mut self, provider: Provider, now: Now) -> Result<ApiKey, Error> {
+        let sealed = sealed(self.store.read(), self.user_id)?;
+        self.vault.get(&sealed, provider, now.unix_ms)
+    }
+
+    /// Takes a provider's key away, everywhere. Needs no passphrase.
+    ///
+    /// # Errors
+    /// [`Error::Vault`] when there is none; the storage errors.
+    pub fn remove_key(&mut self, provider: Provider, now: Now) -> Result<Recorded, Error> {
+        let sealed = sealed(self.store.read(), self.user_id)?;
+        if !sealed.keys.iter().any(|key| key.provider == provider) {
+            return Err(VaultError::NoKey.into());
+        }
+        self.write_keys(None, vec![(provider, Value::Null, Clock::Newer)], now)
+    }
+
+    /// Makes a recovery code, in place of the one before. It can be shown now and never again.
+    ///
+    /// # Errors
+    /// [`Error::Vault`] when the vault is locked; the storage errors.
+    pub fn make_recovery_code(&mut self, now: Now) -> Result<RecoveryCode, Error> {
+        let sealed = sealed(self.store.read(), self.user_id)?;
+        let plan = self.vault.plan_recovery_code(&sealed, now.unix_ms, self.entropy.as_mut())?;
+        let outcome = self.carry_out_vault(plan, now)?;
+        outcome.recovery_code.ok_or(Error::Internal("no recovery code was made"))
+    }
+
+    /// Forgets the data keys.
+    pub fn lock_vault(&mut self) {
+        self.vault.lock();
+        self.announce(&[Table::UserApiKeys]);
+    }
+
+    /// Locks the vault by itself when nothing was asked of it for so many milliseconds; `None`: never. The host calls
+    /// [`Engine::vault_status`] when that time has come; every use of the vault checks it too.
+    pub fn lock_vault_after(&mut self, millis: Option<u64>) {
+        self.vault.set_lock_after(millis);
+    }
+
+    /// The data key, for a key store of the device to wrap ("remember this device"). The host keeps the wrapped form, and
+    /// gives the bytes back to [`Engine::unlock_with_data_key`].
+    ///
+    /// # Errors
+    /// [`Error::Vault`] when the vault is locked.
+    pub fn data_key_to_remember(&mut self, now: Now) -> Result<DataKey, Error> {
+        self.vault.to_remember(now.unix_ms)
+    }
+
+    /// Opens the vault with what the device remembered.
+    ///
+    /// # Errors
+    /// [`Error::Vault`] when it opens nothing any more (the vault was rotated or reset since): ask for the passphrase. The
+    /// storage errors.
+    pub fn unlock_with_data_key(&mut self, key: DataKey, now: Now) -> Result<VaultOutcome, Error> {
+        let sealed = sealed(self.store.read(), self.user_id)?;
+        let plan = self.vault.plan_remembered(key, &sealed, now.unix_ms, self.entropy.as_mut())?;
+        self.carry_out_vault(plan, now)
+    }
+
+    /// Gives up all keys and the passphrase with them, everywhere: for a learner who has forgotten it and has no recovery
+    /// code.
+    ///
+    /// # Errors
+    /// The storage errors.
+    pub fn reset_vault(&mut self, now: Now) -> Result<(), Error> {
+        let sealed = sealed(self.store.read(), self.user_id)?;
+        let gone = sealed.keys.iter().map(|key| (key.provider, Value::Null, Clock::Newer)).collect();
+        self.write_keys(Some(""), gone, now)?;
+        self.vault.lock();
+        Ok(())
+    }
+
+    fn carry_out_vault(&mut self, mut plan: VaultPlan, now: Now) -> Result<VaultOutcome, Error> {
+        let rewrites = std::mem::take(&mut plan.rewrites);
+        let writes = rewrites.into_iter().map(|r| (r.provider, json!(r.envelope), Clock::Exactly(r.hlc)));
+        self.write_keys(Some(&plan.kept.to_string()), writes.collect(), now)?;
+        Ok(self.vault.carried_out(plan))
+    }
+
+    /// Queues writes of keys and keeps the vault's header (empty: forgets it), in one transaction.
+    fn write_keys(
+        &mut self,
+        kept: Option<&str>,
+        writes: Vec<(Provider, Value, Clock)>,
+        now: Now,
+    ) -> Result<Recorded, Error> {
+        let (user, client) = (self.user_id, self.client_id.to_string());
+        let entropy = self.entropy.as_mut();
+        let recorded = self.store.write(|rows| {
+            match kept {
+                Some("") => rows.clear_meta(Meta::VaultHeader)?,
+                Some(header) => rows.set_meta(Meta::VaultHeader, header)?,
+                None => {}
+            }
+            let mut id = MutationId::make(now.unix_ms, entropy)?;
+            for (provider, value, clock) in writes {
+                id = MutationId::make(now.unix_ms, entropy)?;
+                let hlc = match clock {
+                    Clock::Newer => tick(rows, now.unix_ms, Hlc::tick_with_room)?,
+                    Clock::Exactly(hlc) => hlc,
+                };
+                let plan = keys(user, provider, value)?;
+                carry_out(rows, (user, &client), id, plan, hlc, now.unix_ms)?;
+            }
+            Ok(Recorded { id, pending: rows.count_pending()? })
+        })?;
+        self.announce(&[Table::UserApiKeys]);
+        Ok(recorded)
+    }
+}
+
+/// Brings envelopes that have just arrived up to date with what this device knows, while the vault may be locked.
+pub(super) fn tend_arrived(
+    rows: Rows<'_>,
+    (user, client): (UserId, &str),
+    entropy: &mut dyn Entropy,
+    now: Now,
+) -> Result<(), Error> {
+    let Some(kept) = rows.meta(Meta::VaultHeader)? else { return Ok(()) };
+    for Rewrite { provider, envelope, hlc } in overtake(user, &sealed(rows, user)?.keys, &kept) {
+        let id = MutationId::make(now.unix_ms, entropy)?;
+        let plan: Plan = keys(user, provider, json!(envelope))?;
+        carry_out(rows, (user, client), id, plan, hlc, now.unix_ms)?;
+    }
+    Ok(())
+}
+
+/// What is sealed, as this device shows it.
+pub(super) fn sealed(rows: Rows<'_>, user: UserId) -> Result<Sealed, Error> {
+    let row = rows.register(Table::UserApiKeys, &user.to_string())?.unwrap_or_default();
+    let key = |provider: Provider| {
+        let text: KeyEnvelope = row.values.get(provider.column())?.as_str()?.parse().ok()?;
+        let hlc = row.clocks.get(provider.column()).map_or(Hlc::ZERO, |stamp| stamp.0);
+        Some(SealedKey { provider, text, hlc })
+    };
+    let kept = rows.meta(Meta::VaultHeader)?.as_deref().and_then(read_kept);
+    Ok(Sealed { user, keys: Provider::ALL.into_iter().filter_map(key).collect(), kept })
+}
