@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{Applied, Engine, Outgoing, Ticket};
 use crate::error::Error;
 use crate::model::{Now, StatusError, Table};
-use crate::sync::{Failure, Next};
+use crate::sync::{Failure, Next, OFFLINE_CODES};
 use crate::transport::Transport;
 use crate::wire::SyncAnswer;
 
@@ -142,7 +142,7 @@ fn outcome(next: Next, failure: Option<&Failure>) -> Outcome {
 
 fn held_back_by(code: &str) -> Outcome {
     match code {
-        "offline" | "timeout" | "unintelligible_answer" => Outcome::Offline,
+        code if OFFLINE_CODES.contains(&code) => Outcome::Offline,
         "unauthorized" | "other_user" => Outcome::NeedToken,
         "refused" | "upgrade_required" => Outcome::Refused,
         _ => Outcome::RetryLater,

@@ -37,7 +37,7 @@ pub use model::{
 #[cfg(feature = "planted-faults")]
 pub use planted::{Fault, cut_off_after, plant};
 pub use store::{ImageKeeper, Location, MIRROR_VERSION};
-pub use sync::{Failure, Next, Signal};
+pub use sync::{Failure, Next, Signal, TlsProblem};
 pub use vault::{
     ApiKey, DataKey, KeyState, KeyView, Passphrase, RecoveryCode, VaultOutcome, VaultRequest, VaultState,
     VaultStatus, VaultWork, WhichPassphrase, WorkStep,
@@ -50,3 +50,5 @@ pub use wire::{
 pub use driver::{Host, Outcome, SyncReport, sync_until_idle};
 #[cfg(feature = "http")]
 pub use transport::Transport;
+#[cfg(all(feature = "http", not(target_family = "wasm")))]
+pub use transport::{http_client_builder, why_unreached};

@@ -58,7 +58,7 @@ impl Running {
     }
 
     async fn sign_in(&self) -> StatusCode {
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let http = marea_core::http_client_builder().no_proxy().build().expect("a client");
         let call = http.post(format!("{}/auth/v1/token?grant_type=password", self.text("url")));
         let body = json!({ "email": LEARNER1.email, "password": LEARNER1.password });
         call.header("apikey", self.text("anon_key")).json(&body).send().await.expect("an answer").status()

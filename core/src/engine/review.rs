@@ -80,6 +80,14 @@ impl Engine {
         Ok(!changed.is_empty())
     }
 
+    /// Reads the whole mirror and says whether its file is in order.
+    ///
+    /// # Errors
+    /// [`Error::MirrorCorrupt`] when it is not, and the other storage errors.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.store.read().is_sound()? { Ok(()) } else { Err(Error::MirrorCorrupt) }
+    }
+
     /// State and last syncs as one JSON document for support: no learner's data, no secret.
     ///
     /// # Errors

@@ -6,7 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::model::Table;
+
+/// The tables whose rows an app reads.
+const VISIBLE: [Table; 4] =
+    [Table::UserProgress, Table::DailyActivity, Table::ExportHistory, Table::UserApiKeys];
 
 /// Names one subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +21,8 @@ pub struct Subscription(u64);
 pub(super) struct Watchers {
     next: u64,
     changed: BTreeMap<Subscription, BTreeSet<Table>>,
+    /// SQLite's `data_version` when it was last looked at.
+    others: Option<i64>,
 }
 
 impl Watchers {
@@ -49,6 +56,20 @@ impl Engine {
     /// Forgets a subscriber.
     pub fn unsubscribe(&mut self, subscription: Subscription) {
         self.watchers.changed.remove(&subscription);
+    }
+
+    /// Whether another program has written to this mirror since the last call; the first call only begins to look. If one
+    /// has, every visible table is announced: which of them it was, SQLite does not say.
+    ///
+    /// # Errors
+    /// The storage errors.
+    pub fn look_for_other_writers(&mut self) -> Result<bool, Error> {
+        let version = self.store.read().data_version()?;
+        let wrote = self.watchers.others.replace(version).is_some_and(|seen| seen != version);
+        if wrote {
+            self.announce(&VISIBLE);
+        }
+        Ok(wrote)
     }
 
     /// To be called after the commit.

@@ -57,4 +57,15 @@ impl Rows<'_> {
         self.connection.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key.name()])?;
         Ok(())
     }
+
+    /// A number that changes when another connection commits, and only then.
+    pub(crate) fn data_version(self) -> Result<i64, Error> {
+        Ok(self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
+    }
+
+    /// SQLite's own look at the whole file: whether every page is where it belongs. Takes as long as reading it.
+    pub(crate) fn is_sound(self) -> Result<bool, Error> {
+        let verdict: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok(verdict == "ok")
+    }
 }

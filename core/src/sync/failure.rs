@@ -11,6 +11,24 @@ pub enum Failure {
     /// The server could not be reached. A state, not an error.
     #[error("the server could not be reached; work goes on offline")]
     Offline,
+    /// The server's name was not found, or no name server could be asked.
+    #[error("the server's name was not found: there is no network, or the address has a typing error")]
+    NameNotFound,
+    /// The machine is there and nobody listens at the port.
+    #[error("the server's machine refuses connections: the server is down, or the port is wrong")]
+    ConnectionRefused,
+    /// The connection was cut after the request had begun. The server may have done the work.
+    #[error("the connection was cut in the middle; it will be tried again")]
+    ConnectionLost,
+    /// No trusted connection: nothing was sent.
+    #[error("no secure connection ({problem}); nothing was sent, it will be tried again")]
+    Tls {
+        /// What was wrong.
+        problem: TlsProblem,
+    },
+    /// A page for people came instead of an answer, or a redirect to one.
+    #[error("this network answered with a page of its own: sign in to it in a browser, then it goes on")]
+    CaptivePortal,
     /// No answer within the request's time limit. The server may have done the work.
     #[error("the server did not answer in time; it will be tried again")]
     Timeout,
@@ -47,18 +65,51 @@ pub enum Failure {
         /// How long the server asks to wait, in milliseconds.
         retry_after_ms: Option<u64>,
     },
-    /// Something answered, but not in this protocol: a captive portal, a proxy, half a body.
-    #[error(
-        "the answer was not one of Marea's (a captive portal, or a cut connection); it will be tried again"
-    )]
+    /// Something answered, but not in this protocol: a proxy, another server, half a body.
+    #[error("the answer was not one of Marea's (a proxy, or another server); it will be tried again")]
     Unintelligible,
 }
+
+/// Why there was no secure connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TlsProblem {
+    /// Expired, or not valid yet. As often a wrong clock as a forgotten certificate.
+    #[error("the certificate is not valid at this device's time; check the clock")]
+    NotInItsTime,
+    /// A certificate of another server.
+    #[error("the certificate belongs to another name")]
+    OtherName,
+    /// Nobody whom this device trusts has signed it.
+    #[error("the certificate is not trusted on this device")]
+    Untrusted,
+    /// The two did not agree on how to speak, or the other side does not speak TLS.
+    #[error("the other side does not complete the TLS handshake")]
+    Handshake,
+}
+
+/// The codes of the failures that the network, not the server, is to blame for.
+pub(crate) const OFFLINE_CODES: [&str; 8] = [
+    "offline",
+    "dns_failed",
+    "connection_refused",
+    "connection_lost",
+    "tls_failed",
+    "captive_portal",
+    "timeout",
+    "unintelligible_answer",
+];
 
 impl Failure {
     /// The stable code, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Failure::Offline => "offline",
+            Failure::NameNotFound => "dns_failed",
+            Failure::ConnectionRefused => "connection_refused",
+            Failure::ConnectionLost => "connection_lost",
+            Failure::Tls { .. } => "tls_failed",
+            Failure::CaptivePortal => "captive_portal",
             Failure::Timeout => "timeout",
             Failure::Unauthorized { .. } => "unauthorized",
             Failure::OtherUser => "other_user",
@@ -86,6 +137,30 @@ impl Failure {
 
     /// Whether the network, not the server, stood in the way.
     pub fn is_offline(&self) -> bool {
-        matches!(self, Failure::Offline | Failure::Timeout | Failure::Unintelligible)
+        OFFLINE_CODES.contains(&self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_is_to_blame_for_what_never_met_the_server() {
+        let network = [
+            Failure::Offline,
+            Failure::NameNotFound,
+            Failure::ConnectionRefused,
+            Failure::ConnectionLost,
+            Failure::Tls { problem: TlsProblem::Untrusted },
+            Failure::CaptivePortal,
+            Failure::Timeout,
+            Failure::Unintelligible,
+        ];
+        let codes: Vec<&str> = network.iter().map(Failure::code).collect();
+        assert_eq!(codes, OFFLINE_CODES, "each has a code of its own");
+        assert!(network.iter().all(|failure| failure.is_offline() && !failure.met_the_server()));
+        let server = [Failure::TooLarge, Failure::OtherUser, Failure::UpgradeRequired, Failure::no_token()];
+        assert!(server.iter().all(|failure| !failure.is_offline()));
     }
 }

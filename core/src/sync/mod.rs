@@ -4,6 +4,8 @@ mod backoff;
 mod failure;
 mod schedule;
 
-pub use failure::Failure;
+#[cfg(feature = "http")]
+pub(crate) use failure::OFFLINE_CODES;
+pub use failure::{Failure, TlsProblem};
 pub(crate) use schedule::{Due, Schedule};
 pub use schedule::{Next, Signal};

@@ -168,7 +168,15 @@ impl Schedule {
             }
             // The engine has halved the batch already.
             Failure::TooLarge => Next::Continue,
-            Failure::Offline | Failure::Timeout | Failure::Unintelligible | Failure::Server { .. } => {
+            Failure::Offline
+            | Failure::NameNotFound
+            | Failure::ConnectionRefused
+            | Failure::ConnectionLost
+            | Failure::Tls { .. }
+            | Failure::CaptivePortal
+            | Failure::Timeout
+            | Failure::Unintelligible
+            | Failure::Server { .. } => {
                 let asked = match failure {
                     Failure::Server { retry_after_ms, .. } => retry_after_ms.unwrap_or(0),
                     _ => 0,

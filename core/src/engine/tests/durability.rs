@@ -39,6 +39,23 @@ fn a_new_process_knows_why_the_last_sync_failed() {
 }
 
 #[test]
+fn another_programs_write_is_noticed_and_ones_own_is_not() {
+    let (_folder, location) = file();
+    let (mut app, mut command) = (open(&location).unwrap(), open(&location).unwrap());
+    let subscription = app.subscribe();
+    assert!(!app.look_for_other_writers().unwrap(), "the first look only begins");
+    record(&mut app, 10);
+    assert!(!app.look_for_other_writers().unwrap(), "its own");
+    app.take_changes(subscription);
+    record(&mut command, 10);
+    assert!(app.look_for_other_writers().unwrap());
+    assert!(app.take_changes(subscription).contains(&Table::UserProgress));
+    assert_eq!(totals(&app), (2, 20));
+    assert!(!app.look_for_other_writers().unwrap(), "once");
+    app.check().unwrap();
+}
+
+#[test]
 fn an_abandoned_request_is_sent_again() {
     let mut engine = engine();
     record(&mut engine, 10);

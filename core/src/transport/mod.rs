@@ -1,5 +1,10 @@
 //! Carries one request to PostgREST and says what came back. Takes no decision: that is `sync`.
 
+#[cfg(not(target_family = "wasm"))]
+mod native;
+#[cfg(not(target_family = "wasm"))]
+mod unreached;
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,6 +16,11 @@ use crate::error::Error;
 use crate::model::UserId;
 use crate::sync::Failure;
 use crate::wire::{SyncAnswer, SyncRequest};
+
+#[cfg(not(target_family = "wasm"))]
+pub use native::http_client_builder;
+#[cfg(not(target_family = "wasm"))]
+pub use unreached::why_unreached;
 
 /// The only function that the client calls.
 const PATH: &str = "rest/v1/rpc/marea_sync";
@@ -73,9 +83,12 @@ impl Transport {
             .body(body)
             .send()
             .await
-            .map_err(|error| unreached(&error))?;
+            .map_err(|error| why_unreached(&error))?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
+        }
+        if is_page(&response) {
+            return Err(Failure::CaptivePortal);
         }
         let body = read(response).await?;
         serde_json::from_slice(&body).map_err(|_| Failure::Unintelligible)
@@ -93,10 +106,7 @@ impl Transport {
 }
 
 #[cfg(not(target_family = "wasm"))]
-fn client_builder() -> reqwest::ClientBuilder {
-    // A redirect is a captive portal's answer, not PostgREST's; following it would hand a token to a stranger.
-    Client::builder().redirect(reqwest::redirect::Policy::none())
-}
+use native::http_client_builder as client_builder;
 
 #[cfg(target_family = "wasm")]
 fn client_builder() -> reqwest::ClientBuilder {
@@ -126,15 +136,23 @@ fn subject_of(token: &str) -> Option<UserId> {
     serde_json::from_slice::<Claims>(&bytes).ok().map(|claims| claims.sub)
 }
 
-fn unreached(error: &reqwest::Error) -> Failure {
+/// `fetch` says of a failure only that there was one.
+#[cfg(target_family = "wasm")]
+fn why_unreached(error: &reqwest::Error) -> Failure {
     if error.is_timeout() { Failure::Timeout } else { Failure::Offline }
+}
+
+/// A page for people where PostgREST would have written JSON: somebody between here and the server has answered.
+fn is_page(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.trim_start().to_ascii_lowercase().starts_with("text/html")
 }
 
 /// Reads a body up to the bound. A connection cut in the middle leaves the server's work in doubt, like a timeout.
 #[cfg(not(target_family = "wasm"))]
 async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreached(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| why_unreached(&error))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
             return Err(Failure::Unintelligible);
         }
@@ -146,7 +164,7 @@ async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
 /// Reads a body. `fetch` hands it over whole, so the bound can only be checked afterwards.
 #[cfg(target_family = "wasm")]
 async fn read(response: Response) -> Result<Vec<u8>, Failure> {
-    let body = response.bytes().await.map_err(|error| unreached(&error))?;
+    let body = response.bytes().await.map_err(|error| why_unreached(&error))?;
     if body.len() > MAX_ANSWER_BYTES { Err(Failure::Unintelligible) } else { Ok(body.into()) }
 }
 
@@ -168,6 +186,8 @@ async fn refusal(response: Response) -> Failure {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
             Failure::Server { status: status.as_u16(), retry_after_ms }
         }
+        StatusCode::NETWORK_AUTHENTICATION_REQUIRED => Failure::CaptivePortal,
+        _ if status.is_redirection() => Failure::CaptivePortal,
         _ if status.is_server_error() => Failure::Server { status: status.as_u16(), retry_after_ms },
         _ if status.is_client_error() => Failure::Refused { status: status.as_u16(), code: code().await },
         _ => Failure::Unintelligible,
