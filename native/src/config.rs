@@ -17,6 +17,7 @@ pub struct Config {
     pub(crate) user_id: UserId,
     pub(crate) server: Option<Server>,
     pub(crate) tokens: Option<Arc<dyn TokenSource>>,
+    pub(crate) background_sync: bool,
 }
 
 /// The address of PostgREST's gateway and the key that it asks of every caller. The key is public.
@@ -29,7 +30,7 @@ pub(crate) struct Server {
 impl Config {
     /// A mirror for `user_id` at `dir/<user_id>.sqlite3`. The folder is made when it is missing, for this account only.
     pub fn new(dir: impl Into<PathBuf>, user_id: UserId) -> Config {
-        Config { dir: dir.into(), user_id, server: None, tokens: None }
+        Config { dir: dir.into(), user_id, server: None, tokens: None, background_sync: true }
     }
 
     /// The server to sync with: the address before `/rest/v1`, and the project's anon key.
@@ -44,6 +45,14 @@ impl Config {
     #[must_use]
     pub fn tokens(mut self, source: impl TokenSource + 'static) -> Config {
         self.tokens = Some(Arc::new(source));
+        self
+    }
+
+    /// Whether the client syncs by itself: after a write, when the network returns, every few minutes for what other devices
+    /// wrote. On unless it is switched off, and of no effect without a server and tokens.
+    #[must_use]
+    pub fn background_sync(mut self, on: bool) -> Config {
+        self.background_sync = on;
         self
     }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use marea_core::Failure;
+
 /// Why a call failed. [`Error::code`] is stable and meant for programs; the text says what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,13 +54,23 @@ pub enum Error {
         what: &'static str,
     },
 
-    /// The runtime that the sync ran on was shut down. The next start goes on where it stopped.
-    #[error("the program was ending while it synced; nothing is lost, the next start goes on")]
-    ShuttingDown,
+    /// The client was shut down, or its engine has failed. What was acknowledged is safe.
+    #[error("this client is closed; open it anew, nothing that was recorded is lost")]
+    Closed,
+
+    /// The system gave no thread, or none of what a thread needs.
+    #[error("the system gave no thread to work on: {source}")]
+    NoResources {
+        /// What the system said.
+        source: io::Error,
+    },
 
     /// The sign-in service could not be reached in time. Recorded work is safe; try again with a network.
-    #[error("the server cannot be reached, and signing in needs it; try again when it can")]
-    Offline,
+    #[error("signing in needs the server, and it cannot be reached: {reason}")]
+    Offline {
+        /// What stood in the way.
+        reason: Failure,
+    },
 
     /// The sign-in service does not accept this email and password.
     #[error("the server does not accept this email and password; check both")]
@@ -88,8 +100,9 @@ impl Error {
             Error::NotConfigured { .. } | Error::NotAToken { .. } | Error::InvalidServer { .. } => {
                 "invalid_input"
             }
-            Error::ShuttingDown => "shutting_down",
-            Error::Offline => "offline",
+            Error::Closed => "closed",
+            Error::NoResources { .. } => "no_resources",
+            Error::Offline { .. } => "offline",
             Error::SignInRefused | Error::SignInEnded => "unauthorized",
             Error::SignInFailed { .. } => "server_failed",
         }
@@ -99,7 +112,7 @@ impl Error {
     pub fn may_retry(&self) -> bool {
         match self {
             Error::Engine(error) => error.may_retry(),
-            Error::ShuttingDown | Error::Offline | Error::SignInFailed { .. } => true,
+            Error::NoResources { .. } | Error::Offline { .. } | Error::SignInFailed { .. } => true,
             _ => false,
         }
     }

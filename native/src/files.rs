@@ -2,7 +2,7 @@
 //!
 //! It knows no file's content.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,10 +41,23 @@ pub(crate) struct FileLock {
 impl FileLock {
     /// Waits until no other process holds the lock of this file. Blocks the thread.
     pub(crate) fn wait_for(path: &Path) -> Result<FileLock, Error> {
-        let locked =
-            private().create(true).open(path).and_then(|file| file.lock().map(|()| FileLock { _file: file }));
+        let locked = open_lock(path).and_then(|file| file.lock().map(|()| FileLock { _file: file }));
         locked.map_err(|source| Error::Files { action: "lock", path: PathBuf::from(path), source })
     }
+
+    /// The lock if it is free now.
+    pub(crate) fn try_for(path: &Path) -> Result<Option<FileLock>, Error> {
+        let tried = open_lock(path).and_then(|file| match file.try_lock() {
+            Ok(()) => Ok(Some(FileLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        });
+        tried.map_err(|source| Error::Files { action: "lock", path: PathBuf::from(path), source })
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    private().create(true).open(path)
 }
 
 fn private() -> OpenOptions {

@@ -2,42 +2,46 @@
 //! exactly once.
 //!
 //! A [`Client`] is one learner's mirror, open. What it records is durable when the call returns, with or without a network;
-//! what it reads includes everything that was recorded, sent or not; [`Client::sync`] talks to the server until nothing
-//! is left to say.
+//! what it reads includes everything that was recorded, sent or not. With a server and tokens it syncs by itself in the
+//! background: after a write, when the network returns, when other devices have written; in between it sleeps.
 //!
 //! ```
 //! use marea_native::{Client, Config, SessionInput};
 //!
-//! # fn main() -> Result<(), marea_native::Error> {
+//! # async fn example() -> Result<(), marea_native::Error> {
 //! # let folder = tempfile::tempdir().expect("a temporary folder");
 //! # let data_dir = folder.path();
 //! // The id of the signed-in user, as the server knows it: the `sub` of the access token.
 //! let user = "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d".parse()?;
-//! let client = Client::open(Config::new(data_dir, user))?;
+//! let client = Client::open(Config::new(data_dir, user)).await?;
 //!
 //! // No network is needed, and none is tried.
-//! let recorded = client.record_session(SessionInput {
-//!     session_type: "practice".into(),
-//!     duration_minutes: Some(12),
-//!     qa_attempts: Some(10),
-//!     qa_correct: Some(8),
-//!     ..SessionInput::default()
-//! })?;
+//! let recorded = client
+//!     .record_session(SessionInput {
+//!         duration_minutes: Some(12),
+//!         qa_attempts: Some(10),
+//!         qa_correct: Some(8),
+//!         ..SessionInput::new("practice")
+//!     })
+//!     .await?;
 //! assert_eq!(recorded.pending, 1);
 //!
 //! // It counts at once.
-//! let progress = client.progress()?;
+//! let progress = client.progress().await?;
 //! assert_eq!(progress.total_sessions, 1);
 //! assert_eq!(progress.current_streak_days, 1);
 //! assert_eq!(progress.average_accuracy, 80.0);
 //! # Ok(())
 //! # }
+//! # marea_native::block_on(example()).unwrap();
 //! ```
 //!
-//! To send it, say which server, and where access tokens come from:
+//! To sync, say which server, and where access tokens come from. To show, watch:
 //!
 //! ```no_run
-//! use marea_native::{Client, Config, Outcome};
+//! use std::time::Duration;
+//!
+//! use marea_native::{Client, Config};
 //!
 //! # async fn current_token(refused: bool) -> Option<String> { None }
 //! # async fn example(user: marea_native::UserId) -> Result<(), marea_native::Error> {
@@ -45,19 +49,24 @@
 //!     Config::new("/home/ada/.local/share/app", user)
 //!         .server("https://project.supabase.co", "the project's anon key")
 //!         .tokens(|refused| async move { current_token(refused).await }),
-//! )?;
+//! )
+//! .await?;
 //!
-//! let report = client.sync().await?;
-//! match report.outcome {
-//!     Outcome::Done => println!("{} sent, {} rows received", report.pushed, report.pulled),
-//!     // A state, not an error: the work is kept, and the next call goes on where this one stopped.
-//!     _ => println!("{} still waiting", report.pending),
+//! let mut progress = client.watch_progress().await?;
+//! while let Some(progress) = progress.next().await {
+//!     println!("{} days in a row", progress.current_streak_days);
+//! #   break;
 //! }
+//!
+//! // At the end of the program: two seconds for what still waits. What does not get through is sent after the next start.
+//! let waiting = client.shutdown(Duration::from_secs(2)).await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! An app that has no session of its own can sign in with [`auth`], which is what the `marea` command does.
+//! The client brings its own thread and runtime: its futures may be awaited in any executor, and on a plain thread with
+//! [`block_on`]. An app that has no session of its own can sign in with [`auth`], which is what the `marea` command does.
+//! It tells `tracing` what it does, in codes and counts: no token, no id, nothing that a learner wrote.
 //!
 //! Deliberately not here: SQL, merge rules, and any decision about what to send or when to try again. Those are the engine's
 //! (`marea-core`); this crate gives it a file, a clock, a network and a face.
@@ -69,12 +78,23 @@ mod config;
 mod error;
 mod files;
 mod tokens;
+mod watch;
+mod worker;
 
-pub use client::Client;
+pub use client::{Client, QueueExport};
 pub use config::Config;
 pub use error::Error;
 pub use marea_core::{
-    ActivityDay, ClientId, Connection, LocalDate, MutationId, Outcome, Progress, Recorded, SessionInput,
-    Status, StatusError, SyncReport, Timestamp, UserId,
+    ActivityDay, ApiKeys, Change, ClientId, Connection, EventInput, Export, ExportChange, ExportInput,
+    ExportKey, ExportPage, ExportQuery, ExportStatus, KeyEnvelope, LocalDate, MutationId, MutationView, Op,
+    Outcome, Progress, Provider, Recorded, Refusal, SessionInput, Signal, Status, StatusError, SyncReport,
+    Table, Timestamp, UserId,
 };
 pub use tokens::{StaticToken, TokenFuture, TokenSource};
+pub use watch::Watch;
+
+/// Waits for a call on a thread that has no runtime: `block_on(client.progress())`. It blocks the thread; inside of async code,
+/// await the call instead.
+pub fn block_on<F: Future>(call: F) -> F::Output {
+    pollster::block_on(call)
+}

@@ -1,6 +1,6 @@
 //! Where access tokens come from: the app's own sign-in, or [`crate::auth`].
 //!
-//! The client asks for a token for each request and never keeps one.
+//! The client asks for a token for each request and never keeps one. It asks on its own thread, in a tokio runtime.
 
 use std::fmt;
 use std::future::Future;
@@ -19,6 +19,12 @@ pub trait TokenSource: Send + Sync {
     /// token again is of no use. `None` leaves the queue as it is and ends the sync with
     /// [`Outcome::NeedToken`](crate::Outcome::NeedToken).
     fn access_token(&self, refused: bool) -> TokenFuture<'_>;
+
+    /// Whether another program has got a token since the last one was handed out, so that a sync that waits for a sign-in may go
+    /// on. A source that cannot tell says no; its app tells [`Signal::NewToken`](crate::Signal::NewToken).
+    fn has_newer(&self) -> bool {
+        false
+    }
 }
 
 impl<F, R> TokenSource for F

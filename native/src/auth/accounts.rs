@@ -13,7 +13,8 @@ use super::Secret;
 use crate::Error;
 use crate::files::{FileLock, make_dir, make_private};
 
-const FILE_NAME: &str = "session.json";
+/// The file's name in the data folder.
+pub(crate) const FILE_NAME: &str = "session.json";
 const NEW_FILE_NAME: &str = "session.json.new";
 const LOCK_NAME: &str = "session.lock";
 /// The shape of the file. A greater one was written by a newer program and is left alone.

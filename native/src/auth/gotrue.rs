@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use marea_core::UserId;
+use marea_core::{Failure, UserId, http_client_builder, why_unreached};
 use reqwest::header::HeaderValue;
-use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -90,10 +89,9 @@ async fn request(
 ) -> Result<Session, Error> {
     let mut key = HeaderValue::from_str(anon_key).map_err(|_| Error::InvalidServer { what: "anon key" })?;
     key.set_sensitive(true);
-    let client = reqwest::Client::builder()
+    // It follows no redirect: a password must not.
+    let client = http_client_builder()
         .timeout(Duration::from_millis(TIMEOUT_MS))
-        // A password does not follow a redirect.
-        .redirect(Policy::none())
         .build()
         .map_err(|_| Error::InvalidServer { what: "address" })?;
     let address = format!("{}/auth/v1/token?grant_type={grant_type}", normal_url(url));
@@ -116,7 +114,10 @@ async fn request(
         | StatusCode::UNPROCESSABLE_ENTITY => Err(refused()),
         // What a proxy says when the server behind it is away.
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            Err(Error::Offline)
+            Err(Error::Offline { reason: Failure::Server { status: status.as_u16(), retry_after_ms: None } })
+        }
+        _ if status.is_redirection() || status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED => {
+            Err(Error::Offline { reason: Failure::CaptivePortal })
         }
         _ => Err(Error::SignInFailed { status: status.as_u16() }),
     }
@@ -125,7 +126,7 @@ async fn request(
 /// Reads the body up to the bound. A connection that breaks in the middle is no network, whatever was promised before.
 async fn read(mut answer: Response) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = answer.chunk().await.map_err(|_| Error::Offline)? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| failure(&error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
             return Err(Error::SignInFailed { status: 200 });
         }
@@ -135,5 +136,9 @@ async fn read(mut answer: Response) -> Result<Zeroizing<Vec<u8>>, Error> {
 }
 
 fn failure(error: &reqwest::Error) -> Error {
-    if error.is_builder() { Error::InvalidServer { what: "address" } } else { Error::Offline }
+    if error.is_builder() {
+        Error::InvalidServer { what: "address" }
+    } else {
+        Error::Offline { reason: why_unreached(error) }
+    }
 }

@@ -21,7 +21,7 @@
 //! // At every later start, with or without one.
 //! let account = Accounts::load(dir)?.find(Some(url), None).cloned().ok_or(Error::SignInEnded)?;
 //! let config = Config::new(dir, account.user_id).server(url, anon_key);
-//! Client::open(config.tokens(RememberedAccount::new(dir, account, None)))
+//! Client::open(config.tokens(RememberedAccount::new(dir, account, None))).await
 //! # }
 //! ```
 //!
@@ -33,6 +33,7 @@ mod gotrue;
 mod remembered;
 mod secret;
 
+pub(crate) use accounts::FILE_NAME as ACCOUNTS_FILE;
 pub use accounts::{Account, Accounts};
 pub use claims::user_of_token;
 pub use gotrue::sign_in;

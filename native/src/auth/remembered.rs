@@ -84,7 +84,7 @@ impl RememberedAccount {
         }
         let dir = self.shared.dir.clone();
         let lock =
-            tokio::task::spawn_blocking(move || accounts::lock(&dir)).await.map_err(|_| Error::Offline)??;
+            tokio::task::spawn_blocking(move || accounts::lock(&dir)).await.map_err(|_| Error::Closed)??;
         // Another process may have refreshed while this one waited.
         let stored = self.stored()?;
         if self.is_usable(&stored, refused) {
@@ -92,7 +92,7 @@ impl RememberedAccount {
         }
         match self.renew(&stored, &lock).await {
             // The sync itself will find out that there is no network, and say so better than a missing token could.
-            Err(Error::Offline) if !refused => Ok(stored.access_token),
+            Err(Error::Offline { .. }) if !refused => Ok(stored.access_token),
             renewed => Ok(renewed?.access_token),
         }
     }
@@ -128,6 +128,11 @@ impl RememberedAccount {
 impl TokenSource for RememberedAccount {
     fn access_token(&self, refused: bool) -> TokenFuture<'_> {
         Box::pin(async move { Some(self.token(refused).await?.expose().to_owned()) })
+    }
+
+    fn has_newer(&self) -> bool {
+        let Some(handed_out) = self.state().handed_out.clone() else { return false };
+        self.stored().is_ok_and(|stored| stored.access_token != handed_out)
     }
 }
 

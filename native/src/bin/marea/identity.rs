@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use marea_native::auth::{self, Account, Accounts, RememberedAccount};
-use marea_native::{Client, Config, Error, StaticToken, UserId};
+use marea_native::{Client, Config, Error, StaticToken, UserId, block_on};
 
 use crate::cli::Globals;
 use crate::failure::Failure;
@@ -55,14 +55,17 @@ fn sign_in(globals: &Globals, dir: &std::path::Path) -> Result<Account, Failure>
             "signing in needs the server: give --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)",
         ));
     };
-    let account = runtime()?.block_on(auth::sign_in(url, anon_key, email, password)).map_err(|error| match error {
-        Error::Offline => Failure::new(
-            "offline",
-            "the server cannot be reached, and nobody has signed in on this folder with that email and server before; \
-             sign in once with a network, then everything but `sync` works without one",
-        ),
-        error => error.into(),
-    })?;
+    let account =
+        runtime()?.block_on(auth::sign_in(url, anon_key, email, password)).map_err(|error| match error {
+            Error::Offline { reason } => Failure::new(
+                "offline",
+                format!(
+                    "nobody has signed in on this folder with that email and server before, and {reason}; \
+                 sign in once with a network, then everything but `sync` works without one"
+                ),
+            ),
+            error => error.into(),
+        })?;
     Accounts::remember(dir, account.clone())?;
     Ok(account)
 }
@@ -70,7 +73,7 @@ fn sign_in(globals: &Globals, dir: &std::path::Path) -> Result<Account, Failure>
 impl Identity {
     /// Opens the user's mirror to read and record. Uses no network.
     pub(crate) fn open(&self) -> Result<Client, Failure> {
-        Ok(Client::open(Config::new(&self.dir, self.user_id))?)
+        Ok(block_on(Client::open(Config::new(&self.dir, self.user_id)))?)
     }
 
     /// Opens the user's mirror to sync.
@@ -79,10 +82,11 @@ impl Identity {
             Failure::usage("say which server: --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)")
         })?;
         let config = Config::new(&self.dir, self.user_id).server(url, anon_key);
-        Ok(Client::open(match &self.tokens {
+        let config = config.background_sync(false);
+        Ok(block_on(Client::open(match &self.tokens {
             Tokens::Given(token) => config.tokens(StaticToken::new(token.as_str())),
             Tokens::Remembered(account) => config.tokens(account.clone()),
-        })?)
+        }))?)
     }
 
     /// Why there was no access token, when signing in or refreshing is what failed.

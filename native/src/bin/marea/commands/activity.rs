@@ -1,6 +1,6 @@
 //! `marea activity`: what was done on each local day, from the mirror alone.
 
-use marea_native::{ActivityDay, LocalDate};
+use marea_native::{ActivityDay, LocalDate, block_on};
 use serde::Serialize;
 
 use crate::cli::{ActivityArgs, Globals};
@@ -26,7 +26,7 @@ pub(crate) fn run(globals: &Globals, args: &ActivityArgs, output: &Output) -> Re
     if from > to {
         return Err(Failure::usage(format!("the first day, {from}, is after the last, {to}")));
     }
-    let days = client.activity(from, to)?;
+    let days = block_on(client.activity(from, to))?;
     output.result(&Report { from, to, days }, for_people)
 }
 

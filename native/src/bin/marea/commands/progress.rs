@@ -1,6 +1,6 @@
 //! `marea progress`: the visible totals, averages and streaks, from the mirror alone.
 
-use marea_native::Progress;
+use marea_native::{Progress, block_on};
 
 use crate::cli::Globals;
 use crate::failure::Failure;
@@ -8,7 +8,7 @@ use crate::identity::identify;
 use crate::output::{Output, aligned, count};
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
-    let progress = identify(globals)?.open()?.progress()?;
+    let progress = block_on(identify(globals)?.open()?.progress())?;
     output.result(&progress, for_people)
 }
 

@@ -1,6 +1,6 @@
 //! `marea session record`: one completed session, durable when its id is printed.
 
-use marea_native::{Error, SessionInput};
+use marea_native::{Error, SessionInput, block_on};
 use serde_json::{Map, Value};
 
 use crate::cli::{Globals, RecordArgs};
@@ -11,7 +11,7 @@ use crate::output::Output;
 pub(crate) fn run(globals: &Globals, args: &RecordArgs, output: &Output) -> Result<(), Failure> {
     let input = input(args)?;
     let client = identify(globals)?.open()?;
-    let recorded = client.record_session(input).map_err(in_words_of_the_command_line)?;
+    let recorded = block_on(client.record_session(input)).map_err(in_words_of_the_command_line)?;
     output.result(&recorded, |recorded| {
         format!("Recorded session {} ({} waiting to be sent)\n", recorded.id, recorded.pending)
     })

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
-use marea_native::{Status, Timestamp};
+use marea_native::{Status, Timestamp, block_on};
 use serde::Serialize;
 
 use crate::cli::Globals;
@@ -22,8 +22,11 @@ struct Report {
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     let client = identify(globals)?.open()?;
-    let report =
-        Report { status: client.status()?, storage: "file", mirror: client.mirror_path().to_owned() };
+    let report = Report {
+        status: block_on(client.status())?,
+        storage: "file",
+        mirror: client.mirror_path().to_owned(),
+    };
     output.result(&report, for_people)
 }
 

@@ -1,6 +1,8 @@
 //! `marea sync`: one conversation with the server, until nothing is left to say.
 
-use marea_native::{Outcome, SyncReport};
+use std::time::Duration;
+
+use marea_native::{Outcome, SyncReport, block_on};
 use serde::Serialize;
 
 use crate::cli::Globals;
@@ -24,8 +26,8 @@ struct Report {
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     let identity = identity::identify(globals)?;
     let client = identity.open_to_sync()?;
-    let found = identity::runtime()?.block_on(client.sync())?;
-    client.close()?;
+    let found = block_on(client.sync())?;
+    block_on(client.shutdown(Duration::ZERO))?;
     let report = Report {
         outcome: found.outcome,
         pushed: found.pushed,
@@ -62,7 +64,11 @@ fn failure(report: &SyncReport, identity: &Identity) -> Option<Failure> {
     };
     match report.outcome {
         Outcome::Done => None,
-        Outcome::Offline => Some(Failure::new("offline", format!("the server cannot be reached ({kept})"))),
+        Outcome::Offline => {
+            let reason =
+                report.last_error.as_ref().map_or("the server cannot be reached", |error| &error.message);
+            Some(Failure::new("offline", format!("{reason} ({kept})")))
+        }
         Outcome::NeedToken => Some(match identity.token_problem() {
             Some(problem) => Failure::new(problem.code(), format!("{problem} ({kept})")),
             None => Failure::new(

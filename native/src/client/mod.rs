@@ -1,0 +1,206 @@
+//! [`Client`]: one learner's mirror, open, shared by everybody in the program who holds a clone.
+//!
+//! A call is a message to the thread that owns the engine, and its answer. What to send and when to try again is the engine's
+//! decision. Writing is in `record`, the queue in `review`, watching in `follow`.
+
+mod follow;
+mod record;
+mod review;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use marea_core::{
+    ActivityDay, ApiKeys, Engine, Export, ExportPage, ExportQuery, LocalDate, MutationId, Progress, Signal,
+    Status, SyncReport, UserId,
+};
+use tokio::sync::{mpsc, oneshot};
+
+pub use review::QueueExport;
+
+use crate::config::Config;
+use crate::worker::{self, Message, Reply};
+use crate::{Error, clock};
+
+/// A learner's mirror, open. `Send + Sync`; a clone is the same client and costs nothing.
+///
+/// Every call is answered by one thread that owns the engine: it waits for the disk (milliseconds), never for a network, not even
+/// while a sync is under way, and it blocks no thread of the caller's runtime. Any executor will do, and none:
+/// [`block_on`](crate::block_on) waits for a call on a plain thread.
+///
+/// Dropping the last clone ends the thread and closes the mirror; [`Client::shutdown`] does the same, waits for it, and may send
+/// what is waiting first. Nothing that was acknowledged depends on either.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    inbox: mpsc::Sender<Message>,
+    user_id: UserId,
+    mirror_path: PathBuf,
+}
+
+impl Client {
+    /// Opens the mirror of `config`'s user, making folder and file when they are missing. With a server and tokens, the client
+    /// then syncs by itself in the background, unless [`Config::background_sync`] says otherwise. Waits for no network.
+    ///
+    /// # Errors
+    ///
+    /// `storage_failed` when the folder or the file cannot be used, `mirror_locked` while another program holds it,
+    /// `mirror_newer` for one that a newer program wrote, `mirror_corrupt` for a damaged one, `wrong_user` for another
+    /// user's. The file is left as it is in all these cases.
+    pub async fn open(config: Config) -> Result<Client, Error> {
+        let (user_id, mirror_path) = (config.user_id, config.mirror_path());
+        let inbox = worker::start(config).await?;
+        Ok(Client { shared: Arc::new(Shared { inbox, user_id, mirror_path }) })
+    }
+
+    /// Totals, averages and streaks, with everything recorded on this device in them. The streak is as of today.
+    ///
+    /// # Errors
+    ///
+    /// When the mirror cannot be read.
+    pub async fn progress(&self) -> Result<Progress, Error> {
+        self.call(|engine| engine.progress(clock::now())).await
+    }
+
+    /// The days from `from` to `to`, both included, oldest first; days without activity are left out.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` when `from` is after `to`; when the mirror cannot be read.
+    pub async fn activity(&self, from: LocalDate, to: LocalDate) -> Result<Vec<ActivityDay>, Error> {
+        self.call(move |engine| engine.activity(from, to)).await
+    }
+
+    /// A page of exports, newest first.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for a page size outside 1 to 500; when the mirror cannot be read.
+    pub async fn exports(&self, query: ExportQuery) -> Result<ExportPage, Error> {
+        self.call(move |engine| engine.exports(&query)).await
+    }
+
+    /// One export; `None` when this mirror has none with this id.
+    ///
+    /// # Errors
+    ///
+    /// When the mirror cannot be read.
+    pub async fn export(&self, id: MutationId) -> Result<Option<Export>, Error> {
+        self.call(move |engine| engine.export(id)).await
+    }
+
+    /// The sealed API keys.
+    ///
+    /// # Errors
+    ///
+    /// When the mirror cannot be read.
+    pub async fn api_keys(&self) -> Result<ApiKeys, Error> {
+        self.call(|engine| engine.api_keys()).await
+    }
+
+    /// What is waiting, what was refused, and how the last sync went.
+    ///
+    /// # Errors
+    ///
+    /// When the mirror cannot be read.
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.call(|engine| engine.status(clock::now())).await
+    }
+
+    /// Sends what is waiting and fetches what is new, now, until nothing is left to say or the server cannot be spoken to.
+    /// Being offline is an outcome, not an error: what was recorded stays queued.
+    ///
+    /// No request waits longer than its timeout. Whoever drops the future stops waiting, not the conversation: it goes on in
+    /// the background to its end.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` without a usable server or tokens; the mirror's errors when an answer cannot be written.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marea_native::Client) -> Result<(), marea_native::Error> {
+    /// let report = client.sync().await?;
+    /// println!("{:?}: {} sent, {} waiting", report.outcome, report.pushed, report.pending);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn sync(&self) -> Result<SyncReport, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Sync(reply)).await?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Tells the engine what the app has noticed: that the network came back, that it became visible, that there is a new token.
+    /// On Linux the client hears of the network by itself.
+    ///
+    /// # Errors
+    ///
+    /// `closed`.
+    pub async fn signal(&self, signal: Signal) -> Result<(), Error> {
+        self.send(Message::Signal(signal)).await
+    }
+
+    /// Closes the client for everybody who holds a clone: later calls fail with `closed`. What is waiting is sent first when that
+    /// takes no longer than `flush` (zero: nothing is sent); what was not is kept, and sent after the next start. Gives the
+    /// number of mutations that still wait.
+    ///
+    /// # Errors
+    ///
+    /// `closed` when somebody else was faster; `storage_failed` when the file could not be closed in order, which the next open
+    /// puts right.
+    pub async fn shutdown(&self, flush: Duration) -> Result<u32, Error> {
+        let (done, answer) = oneshot::channel();
+        self.send(Message::Close { flush, done }).await?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// The learner's local day, by this machine's clock and time zone.
+    pub fn today(&self) -> LocalDate {
+        clock::now().local_date()
+    }
+
+    /// Whose mirror it is.
+    pub fn user_id(&self) -> UserId {
+        self.shared.user_id
+    }
+
+    /// The mirror's file.
+    pub fn mirror_path(&self) -> &Path {
+        &self.shared.mirror_path
+    }
+
+    /// One call of the engine, on its thread.
+    async fn call<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Engine) -> Result<R, marea_core::Error> + Send + 'static,
+    ) -> Result<R, Error> {
+        let (reply, answer) = oneshot::channel();
+        let job = move |engine: &mut Engine| {
+            let result = call(engine);
+            // Whoever has stopped waiting does not want to know.
+            let tell: Reply = Box::new(move || drop(reply.send(result)));
+            tell
+        };
+        self.send(Message::Call(Box::new(job))).await?;
+        Ok(answer.await.map_err(|_| Error::Closed)??)
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Error> {
+        self.shared.inbox.send(message).await.map_err(|_| Error::Closed)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Client").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! The client without a server: calls from anywhere, watching, two clients on one file, and the end.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::*;
+use crate::{EventInput, SessionInput, block_on};
+
+fn user() -> UserId {
+    "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d".parse().unwrap()
+}
+
+fn session(minutes: i32) -> SessionInput {
+    SessionInput { duration_minutes: Some(minutes), ..SessionInput::new("practice") }
+}
+
+fn open(dir: &Path) -> Client {
+    block_on(Client::open(Config::new(dir, user()))).unwrap()
+}
+
+fn shared_by_threads<T: Send + Sync + Clone + 'static>() {}
+fn sent<T: Send>(_: &T) {}
+
+#[test]
+fn a_client_can_be_shared_by_threads_and_its_calls_spawned() {
+    shared_by_threads::<Client>();
+    let _checked_by_the_compiler = |client: Client| {
+        sent(&client.sync());
+        sent(&client.progress());
+        sent(&client.watch_progress());
+    };
+}
+
+#[test]
+fn what_was_recorded_is_there_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(&dir.path().join("made"));
+    let recorded = block_on(first.record_session(session(5))).unwrap();
+    assert_eq!(block_on(first.clone().shutdown(Duration::ZERO)).unwrap(), 1);
+    assert_eq!(block_on(first.progress()).unwrap_err().code(), "closed");
+    assert_eq!(block_on(first.shutdown(Duration::ZERO)).unwrap_err().code(), "closed");
+
+    let second = open(&dir.path().join("made"));
+    let again =
+        block_on(second.record_session(SessionInput { id: Some(recorded.id), ..session(5) })).unwrap();
+    assert_eq!((again.id, again.pending), (recorded.id, 1));
+    assert_eq!(block_on(second.progress()).unwrap().total_sessions, 1);
+    assert_eq!(block_on(second.activity(second.today(), second.today())).unwrap().len(), 1);
+    assert_eq!(block_on(second.status()).unwrap().pending, 1);
+}
+
+#[test]
+fn syncing_without_a_server_says_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path());
+    assert!(matches!(block_on(client.sync()), Err(Error::NotConfigured { missing: "server" })));
+    // Nothing waits for it at the end either.
+    block_on(client.record_session(session(1))).unwrap();
+    assert_eq!(block_on(client.shutdown(Duration::from_secs(60))).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn many_tasks_write_at_once_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = Client::open(Config::new(dir.path(), user())).await.unwrap();
+    let calls: Vec<_> = (0..50)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.record_session(session(2)).await })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let progress = client.progress().await.unwrap();
+    assert_eq!((progress.total_sessions, progress.total_time_spent_minutes), (50, 100));
+}
+
+#[test]
+fn who_watches_sees_what_is_now_and_the_last_of_what_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path());
+    let mut progress = block_on(client.watch_progress()).unwrap();
+    let mut status = block_on(client.watch_status()).unwrap();
+    assert_eq!(block_on(progress.next()).unwrap().total_sessions, 0);
+    assert_eq!(block_on(status.next()).unwrap().pending, 0);
+    for _ in 0..10 {
+        block_on(client.record_event(EventInput { points: 3, ..EventInput::default() })).unwrap();
+    }
+    // Nobody read in between: only the last value is left, and the writer waited for nobody.
+    assert_eq!(block_on(progress.next()).unwrap().total_points, 30);
+    assert_eq!(block_on(status.next()).unwrap().pending, 10);
+    block_on(client.shutdown(Duration::ZERO)).unwrap();
+    assert_eq!(block_on(progress.next()), None, "it ends with the client");
+}
+
+#[test]
+fn another_programs_write_is_seen_by_who_watches() {
+    let dir = tempfile::tempdir().unwrap();
+    let (app, command) = (open(dir.path()), open(dir.path()));
+    let mut progress = block_on(app.watch_progress()).unwrap();
+    assert_eq!(block_on(progress.next()).unwrap().total_sessions, 0);
+    block_on(command.record_session(session(4))).unwrap();
+    assert_eq!(block_on(progress.next()).unwrap().total_sessions, 1);
+    block_on(command.record_session(session(4))).unwrap();
+    assert_eq!(block_on(progress.next()).unwrap().total_sessions, 2);
+}
+
+#[test]
+fn the_last_handle_closes_the_mirror() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path());
+    let mut progress = block_on(client.watch_progress()).unwrap();
+    block_on(progress.next()).unwrap();
+    drop(client);
+    assert_eq!(block_on(progress.next()), None);
+}
+
+#[test]
+fn a_mirror_that_cannot_be_opened_is_an_error_of_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = |dir| block_on(Client::open(Config::new(dir, user()))).unwrap_err();
+    std::fs::write(dir.path().join("file"), "not a folder").unwrap();
+    assert_eq!(opened(dir.path().join("file")).code(), "storage_failed");
+    std::fs::write(dir.path().join(format!("{}.sqlite3", user())), [7u8; 5000]).unwrap();
+    assert_eq!(opened(dir.path().to_owned()).code(), "mirror_corrupt");
+}
+
+/// A place for all that is traced.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_traced_says_what_happened_and_nothing_of_the_learners() {
+    let log = Log::default();
+    let to = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || to.clone())
+        .finish();
+    // For the whole test program: the engine has a thread of its own.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::new(dir.path(), user()).server("http://127.0.0.1:1", "anon-secret");
+    let client = block_on(Client::open(config.tokens(crate::StaticToken::new("token-secret")))).unwrap();
+    let mut secret = session(1);
+    secret.session_data = Some(serde_json::Map::from_iter([("note".to_owned(), "diary-secret".into())]));
+    block_on(client.record_session(secret)).unwrap();
+    block_on(client.sync()).unwrap();
+    block_on(client.shutdown(Duration::ZERO)).unwrap();
+
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("marea_sync") && text.contains("synced"), "{text}");
+    for secret in ["diary-secret", "token-secret", "anon-secret", &user().to_string()] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+}

@@ -1,0 +1,136 @@
+//! The one thread that owns an engine: it takes calls, talks to the server, and tells those who watch.
+//!
+//! It has a small runtime of its own, so that the client works from any executor and from none, and an engine call never blocks
+//! a thread that is not its own. What to send and when to try again is the engine's decision.
+
+mod state;
+mod surroundings;
+mod syncing;
+mod watchers;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use marea_core::{Engine, Location, Signal, SyncReport, SystemEntropy};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet, LocalSet};
+
+use crate::config::Config;
+use crate::files::{FileLock, ensure_private, make_dir};
+use crate::{Error, clock};
+
+use state::State;
+pub(crate) use watchers::{Follow, Of, Watcher};
+
+/// Calls that may wait for the thread. Whoever comes later waits for room first: the memory stays bounded.
+const INBOX: usize = 256;
+
+/// Tells the caller.
+pub(crate) type Reply = Box<dyn FnOnce()>;
+
+/// What the thread is asked to do, in order.
+pub(crate) enum Message {
+    /// One engine call. It gives back how to tell the caller, who is told last: who watches knows by then.
+    Call(Box<dyn FnOnce(&mut Engine) -> Reply + Send>),
+    /// Somebody wants to be told.
+    Watch(Box<dyn Watcher>),
+    /// A sync, now.
+    Sync(oneshot::Sender<Result<SyncReport, Error>>),
+    /// Something happened outside.
+    Signal(Signal),
+    /// The end: at most `flush` for what still waits. Answers how much that was in the end.
+    Close { flush: Duration, done: oneshot::Sender<Result<u32, Error>> },
+}
+
+/// Starts the thread and waits until the mirror is open.
+pub(crate) async fn start(config: Config) -> Result<mpsc::Sender<Message>, Error> {
+    let (sender, inbox) = mpsc::channel(INBOX);
+    let (opened, answer) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("marea".into());
+    thread.spawn(move || run(config, inbox, opened)).map_err(|source| Error::NoResources { source })?;
+    answer.await.map_err(|_| Error::Closed)??;
+    Ok(sender)
+}
+
+fn run(config: Config, inbox: mpsc::Receiver<Message>, opened: oneshot::Sender<Result<(), Error>>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => return drop(opened.send(Err(Error::NoResources { source }))),
+    };
+    let engine = match open(&config) {
+        Ok(engine) => engine,
+        Err(error) => return drop(opened.send(Err(error))),
+    };
+    if opened.send(Ok(())).is_err() {
+        return;
+    }
+    LocalSet::new().block_on(&runtime, serve(Rc::new(State::new(engine, config)), inbox));
+    // A thread that waits for another program's lock must not keep this one.
+    runtime.shutdown_background();
+}
+
+fn open(config: &Config) -> Result<Engine, Error> {
+    make_dir(&config.dir)?;
+    let mirror_path = config.mirror_path();
+    // SQLite would make it readable for whom the umask allows, and its journal like it.
+    ensure_private(&mirror_path)?;
+    // SQLite does not wait its turn for the switch to WAL of a new file: one program makes it, the others find it made.
+    let _opening = FileLock::wait_for(&mirror_path.with_extension("open-lock"))?;
+    let location = Location::File(mirror_path);
+    let engine = Engine::open(&location, config.user_id, Box::new(SystemEntropy::new()), clock::now())?;
+    tracing::debug!("the mirror is open");
+    Ok(engine)
+}
+
+async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
+    let mut tasks = JoinSet::new();
+    let mut looks_around = false;
+    if state.syncs_by_itself() {
+        tasks.spawn_local(syncing::in_the_background(Rc::clone(&state)));
+    }
+    let (flush, done) = loop {
+        if !looks_around && (state.syncs_by_itself() || state.is_watched()) {
+            looks_around = true;
+            tasks.spawn_local(surroundings::watch(Rc::clone(&state)));
+        }
+        let message = tokio::select! {
+            message = inbox.recv() => message,
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => { pass_on(ended); continue }
+        };
+        match message {
+            None => break (Duration::ZERO, None),
+            Some(Message::Close { flush, done }) => break (flush, Some(done)),
+            Some(Message::Call(call)) => state.with_engine(call)(),
+            Some(Message::Watch(watcher)) => state.add_watcher(watcher),
+            Some(Message::Signal(signal)) => state.signal(signal),
+            Some(Message::Sync(reply)) => {
+                let state = Rc::clone(&state);
+                tasks.spawn_local(async move {
+                    let _ = reply.send(syncing::converse(&state, syncing::Why::Asked).await);
+                });
+            }
+        }
+    };
+    // From here on nobody is heard; who waits in the inbox is told that the client is closed.
+    drop(inbox);
+    if !flush.is_zero() && state.can_sync() && state.pending() > 0 {
+        let last = syncing::converse(&state, syncing::Why::Asked);
+        if tokio::time::timeout(flush, last).await.is_err() {
+            tracing::info!("there was no time to send everything; it is kept for the next start");
+        }
+    }
+    tasks.shutdown().await;
+    let closed = state.close();
+    if let Some(done) = done {
+        let _ = done.send(closed);
+    }
+}
+
+/// A panic in a task is this thread's panic: memory and file may disagree, and only opening anew puts that right.
+fn pass_on(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}

@@ -1,0 +1,136 @@
+//! What the thread's tasks share: the engine, lent for one call at a time, and those who want to be told.
+
+use std::cell::{OnceCell, RefCell};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use marea_core::{Connection, Engine, Signal, Subscription, Transport};
+use tokio::sync::Notify;
+
+use super::watchers::{Watcher, Watchers};
+use crate::config::{Config, Server};
+use crate::tokens::TokenSource;
+use crate::{Error, clock};
+
+pub(super) struct State {
+    /// `None` once it is closed, which happens after every task has ended.
+    engine: RefCell<Option<Engine>>,
+    subscription: Subscription,
+    watchers: RefCell<Watchers>,
+    /// Something may have become due.
+    pub(super) nudge: Notify,
+    /// One conversation with the server at a time: a second caller waits, then has its own.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    mirror_path: PathBuf,
+    server: Option<Server>,
+    tokens: Option<Arc<dyn TokenSource>>,
+    background_sync: bool,
+    /// Made by the first sync: a program that only records never pays for it.
+    transport: OnceCell<Transport>,
+}
+
+impl State {
+    pub(super) fn new(mut engine: Engine, config: Config) -> State {
+        State {
+            subscription: engine.subscribe(),
+            engine: RefCell::new(Some(engine)),
+            watchers: RefCell::default(),
+            nudge: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+            mirror_path: config.mirror_path(),
+            background_sync: config.background_sync,
+            server: config.server,
+            tokens: config.tokens,
+            transport: OnceCell::new(),
+        }
+    }
+
+    /// Lends the engine for one call, then tells everybody what has changed.
+    pub(super) fn with_engine<R>(&self, call: impl FnOnce(&mut Engine) -> R) -> R {
+        let mut engine = self.engine.borrow_mut();
+        let engine = engine.as_mut().expect("the engine is taken away after the last task");
+        let result = call(engine);
+        let changed = engine.take_changes(self.subscription);
+        if !changed.is_empty() {
+            self.nudge.notify_one();
+        }
+        self.watchers.borrow_mut().tell(engine, &changed);
+        result
+    }
+
+    pub(super) fn add_watcher(&self, watcher: Box<dyn Watcher>) {
+        self.with_engine(|engine| self.watchers.borrow_mut().add(watcher, engine));
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        !self.watchers.borrow().is_empty()
+    }
+
+    /// Reads everything that is watched anew: the day may have changed.
+    pub(super) fn refresh_watchers(&self) {
+        self.with_engine(|engine| self.watchers.borrow_mut().refresh(engine));
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        self.with_engine(|engine| engine.signal(signal, clock::now()));
+        self.nudge.notify_one();
+    }
+
+    /// Whether the last attempt found no network.
+    pub(super) fn is_offline(&self) -> bool {
+        let status = self.with_engine(|engine| engine.status(clock::now()));
+        status.is_ok_and(|status| status.connection == Connection::Offline)
+    }
+
+    /// Looks whether another program has written, and tells those who watch.
+    pub(super) fn look_for_other_writers(&self) {
+        if let Err(error) = self.with_engine(Engine::look_for_other_writers) {
+            tracing::warn!(code = error.code(), "the mirror could not be looked at");
+        }
+    }
+
+    pub(super) fn pending(&self) -> u32 {
+        self.with_engine(|engine| engine.status(clock::now())).map_or(0, |status| status.pending)
+    }
+
+    /// Whether somebody has signed in anew since the last token was handed out.
+    pub(super) fn has_newer_token(&self) -> bool {
+        self.tokens.as_deref().is_some_and(TokenSource::has_newer)
+    }
+
+    pub(super) fn can_sync(&self) -> bool {
+        self.server.is_some() && self.tokens.is_some()
+    }
+
+    pub(super) fn syncs_by_itself(&self) -> bool {
+        self.background_sync && self.can_sync()
+    }
+
+    pub(super) fn mirror_path(&self) -> &Path {
+        &self.mirror_path
+    }
+
+    pub(super) fn transport(&self) -> Result<&Transport, Error> {
+        if let Some(transport) = self.transport.get() {
+            return Ok(transport);
+        }
+        let server = self.server.as_ref().ok_or(Error::NotConfigured { missing: "server" })?;
+        let made = Transport::new(&server.url, &server.anon_key)?;
+        Ok(self.transport.get_or_init(|| made))
+    }
+
+    pub(super) fn tokens(&self) -> Result<&dyn TokenSource, Error> {
+        self.tokens.as_deref().ok_or(Error::NotConfigured { missing: "tokens" })
+    }
+
+    /// Closes the mirror and says how many mutations still wait.
+    pub(super) fn close(&self) -> Result<u32, Error> {
+        let pending = self.pending();
+        match self.engine.borrow_mut().take() {
+            Some(engine) => engine.close()?,
+            None => return Err(Error::Closed),
+        }
+        tracing::debug!(pending, "the mirror is closed");
+        Ok(pending)
+    }
+}

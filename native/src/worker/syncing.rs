@@ -1,0 +1,113 @@
+//! Conversations with the server: one that somebody asked for, and the loop that holds them when they are due.
+//!
+//! It sleeps without a timer when only a signal can change anything, and until the engine's next wake-up otherwise.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use marea_core::{Engine, Host, Now, Signal, SyncReport, Table, sync_until_idle};
+use tracing::Instrument as _;
+
+use super::state::State;
+use crate::files::FileLock;
+use crate::tokens::TokenSource;
+use crate::{Error, clock};
+
+/// How long the loop rests when the mirror itself fails: a full disk is not emptied by asking again at once.
+const TROUBLE: Duration = Duration::from_secs(30);
+
+/// Why a conversation is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Somebody wants it now, however long a backoff the last failure has set.
+    Asked,
+    /// The engine says that it is time.
+    Due,
+}
+
+/// Holds the conversations that the engine wants, for as long as the client lives.
+pub(super) async fn in_the_background(state: Rc<State>) {
+    loop {
+        let now = clock::now();
+        match state.with_engine(|engine| engine.next_wake(now)) {
+            Ok(Some(at)) if at <= now.unix_ms => {
+                state.refresh_watchers();
+                if converse(&state, Why::Due).await.is_err() {
+                    tokio::time::sleep(TROUBLE).await;
+                }
+            }
+            Ok(Some(at)) => {
+                let wait = Duration::from_millis(at.0.saturating_sub(now.unix_ms.0).unsigned_abs());
+                // Out of time or out of sleep: either way the engine is asked again.
+                let _ = tokio::time::timeout(wait, state.nudge.notified()).await;
+            }
+            Ok(None) => state.nudge.notified().await,
+            Err(error) => {
+                tracing::warn!(code = error.code(), "the mirror cannot say when to sync");
+                tokio::time::sleep(TROUBLE).await;
+            }
+        }
+    }
+}
+
+/// Talks to the server until nothing is left to say or it cannot be spoken to.
+pub(super) async fn converse(state: &Rc<State>, why: Why) -> Result<SyncReport, Error> {
+    let told = async {
+        let result = converse_in_turn(state, why).await;
+        match &result {
+            Ok(report) => tracing::debug!(
+                outcome = ?report.outcome, pushed = report.pushed, rejected = report.rejected,
+                pulled = report.pulled, pending = report.pending, "synced"
+            ),
+            Err(error) => tracing::warn!(code = error.code(), "a sync failed"),
+        }
+        result
+    };
+    told.instrument(tracing::info_span!("marea_sync", ?why)).await
+}
+
+async fn converse_in_turn(state: &Rc<State>, why: Why) -> Result<SyncReport, Error> {
+    let (transport, tokens) = (state.transport()?, state.tokens()?);
+    let _turn = state.turn.lock().await;
+    let _turn_of_this_process = turn_between_processes(state).await?;
+    if why == Why::Asked {
+        state.with_engine(|engine| engine.signal(Signal::SyncNow, clock::now()));
+    }
+    Ok(sync_until_idle(&Conversation { state, tokens }, transport).await?)
+}
+
+/// Of two conversations at once, the later answer could be the older one: between processes, a lock decides.
+async fn turn_between_processes(state: &State) -> Result<FileLock, Error> {
+    let path = state.mirror_path().with_extension("sync-lock");
+    if let Some(lock) = FileLock::try_for(&path)? {
+        return Ok(lock);
+    }
+    let waiting = tokio::task::spawn_blocking(move || FileLock::wait_for(&path));
+    let lock = waiting.await.map_err(|_| Error::Closed)??;
+    // The other one has probably said everything that this one was about to say.
+    state.look_for_other_writers();
+    Ok(lock)
+}
+
+/// What the engine's loop sees of this thread.
+struct Conversation<'a> {
+    state: &'a State,
+    tokens: &'a dyn TokenSource,
+}
+
+impl Host for Conversation<'_> {
+    fn with_engine<R>(&self, call: impl FnOnce(&mut Engine) -> R) -> R {
+        self.state.with_engine(call)
+    }
+
+    fn now(&self) -> Now {
+        clock::now()
+    }
+
+    async fn access_token(&self, fresh: bool) -> Option<String> {
+        self.tokens.access_token(fresh).await
+    }
+
+    /// Lending the engine has told those who watch already.
+    fn changed(&self, _tables: &[Table]) {}
+}
