@@ -55,9 +55,10 @@ export function makeProfile() {
 
 /**
  * Starts the browser on a profile. With `ownGroup`, its many processes can be killed in one moment; without, they belong
- * to this program's group and end with it.
+ * to this program's group and end with it. With `plain`, tabs are as they are for a person: one that is not in front is
+ * hidden, and can be frozen.
  */
-export async function startChromium(profile, { ownGroup = false, flags = [] } = {}) {
+export async function startChromium(profile, { ownGroup = false, flags = [], plain = false } = {}) {
   const child = spawn(findChromium(), [...FLAGS, ...flags, `--user-data-dir=${profile.folder}`, 'about:blank'], {
     detached: ownGroup,
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -70,7 +71,7 @@ export async function startChromium(profile, { ownGroup = false, flags = [] } = 
     await ended
   }
   try {
-    const browser = await chromium.connectOverCDP(await endpoint(child), { timeout: START_LIMIT_MS })
+    const browser = await chromium.connectOverCDP(await endpoint(child), { timeout: START_LIMIT_MS, noDefaults: plain })
     const context = browser.contexts()[0]
     const stop = async () => {
       const session = await browser.newBrowserCDPSession().catch(() => null)

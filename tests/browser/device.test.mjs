@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { before, test } from 'node:test'
-import { INSECURE_HOST, load, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
+import { load, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
 
 // Nothing listens there: these tests need no backend, only the address of one.
 const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
@@ -83,21 +83,6 @@ test('two users of one device do not mix', async (t) => {
   await benPage.evaluate(() => window.marea.close())
   await openMarea(benPage, stage, ada)
   assert.equal((await progress(benPage)).total_time_spent_minutes, 7)
-})
-
-test('a second tab of the same user is told, and gets the mirror when the first one closes it', async (t) => {
-  const learner = newLearner()
-  const [first, second] = [await browser.newPage(t), await browser.newPage(t)]
-  await openMarea(first, stage, learner)
-  await record(first)
-
-  const failure = await failureOfOpening(second, learner)
-  assert.deepEqual([failure.isError, failure.name, failure.code, failure.retry], [true, 'MareaError', 'mirror_locked', true])
-  assert.match(failure.message, /another tab/i)
-
-  await first.evaluate(() => window.marea.close())
-  await openMarea(second, stage, learner)
-  assert.equal((await progress(second)).total_sessions, 1)
 })
 
 test('a tab that is closed without a word leaves the mirror free', async (t) => {
@@ -214,14 +199,6 @@ test('a full disk refuses a write whole, keeps what was there, and is over when 
   await devtools.send('Storage.overrideQuotaForOrigin', { origin })
   await record(page)
   assert.equal((await progress(page)).total_sessions, kept + 1)
-})
-
-test('where nothing can be kept, opening says so', async (t) => {
-  const page = await browser.newPage(t)
-  await page.goto(stage.pageUrl.replace('127.0.0.1', INSECURE_HOST))
-  await page.waitForFunction(() => window.ready === true)
-  const failure = await failureOfOpening(page, newLearner())
-  assert.deepEqual([failure.code, failure.retry], ['storage_unavailable', false])
 })
 
 test('a part of the package that is not served is named', async (t) => {

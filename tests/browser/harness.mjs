@@ -121,7 +121,7 @@ async function countFired(backend) {
 }
 
 /** A browser with a profile of its own; `kill` and `start` again on the same profile. Ends with the file's tests. */
-export async function startBrowser(stage) {
+export async function startBrowser(stage, { plain = false } = {}) {
   const profile = makeProfile()
   let running = null
   undo.push(async () => {
@@ -130,7 +130,7 @@ export async function startBrowser(stage) {
   })
   const browser = {
     async start() {
-      running = await startChromium(profile, { ownGroup: true, flags: FLAGS })
+      running = await startChromium(profile, { ownGroup: true, flags: FLAGS, plain })
     },
     /** Ends it as a person would. */
     async stop() {

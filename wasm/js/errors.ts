@@ -16,6 +16,7 @@ export type MareaErrorCode =
   | 'storage_failed'
   | 'wrong_user'
   | 'no_entropy'
+  | 'app_outdated'
   | 'worker_failed'
   | 'too_many_calls'
   | 'closed'

@@ -1,7 +1,9 @@
 // The package's front door. Nothing happens on import.
 
-export { open, Marea } from './marea.js'
-export type { OpenOptions } from './marea.js'
+export { open } from './open.js'
+export type { OpenOptions } from './open.js'
+export { Marea } from './marea.js'
+export type { Queue } from './marea.js'
 export { MareaError } from './errors.js'
 export type { MareaErrorCode } from './errors.js'
 export type { ErrorListener, Listener } from './watch.js'
@@ -9,12 +11,26 @@ export type {
   ActivityDay,
   ClientStatus,
   Connection,
+  EventInput,
+  Export,
+  ExportChange,
+  ExportInput,
+  ExportKey,
+  ExportPage,
+  ExportQuery,
+  ExportStatus,
+  MutationView,
+  Op,
   Outcome,
   Progress,
   Recorded,
+  Recovery,
+  Refusal,
   SessionInput,
   Status,
   StatusError,
   Storage,
+  Surroundings,
   SyncReport,
+  Table,
 } from './types.js'

@@ -14,6 +14,7 @@ const SHORTEST_REST_MS = 100
 export class SyncLoop {
   readonly #engine: MareaEngine
   readonly #statusChanged: () => void
+  readonly #failed: (error: unknown) => void
   #online: boolean
   #stopped = false
   #asked = false
@@ -22,10 +23,12 @@ export class SyncLoop {
   #running: Promise<unknown> = Promise.resolve()
   #queued: Promise<SyncReport> | null = null
 
-  constructor(engine: MareaEngine, online: boolean, statusChanged: () => void) {
+  /** `failed` is told of what the engine itself met, which is nothing that the network or the server does. */
+  constructor(engine: MareaEngine, online: boolean, statusChanged: () => void, failed: (error: unknown) => void) {
     this.#engine = engine
     this.#online = online
     this.#statusChanged = statusChanged
+    this.#failed = failed
   }
 
   /** Runs until {@link stop}. */
@@ -35,7 +38,10 @@ export class SyncLoop {
       let failed = false
       if (this.#online) {
         // The engine keeps why in its status; the loop's only duty is to go on.
-        await this.#round().catch(() => (failed = true))
+        await this.#round().catch((error: unknown) => {
+          failed = true
+          this.#failed(error)
+        })
       }
       if (this.#stopped) return
       if (this.#pokes === pokesBefore) await this.#rest(failed)

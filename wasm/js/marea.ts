@@ -1,157 +1,184 @@
-// What an app holds: one open mirror, behind promises.
-//
-// Every operation is a call to the worker. What the page adds is what only a page knows: its network events, whether
-// it is looked at, and the app's access token.
+// What an app holds: one open mirror, behind promises. The same in a tab that leads and in one that follows.
 
-import { Caller } from './caller.js'
-import { MareaError } from './errors.js'
-import type { ActivityDay, ClientStatus, Progress, Recorded, SessionInput, SyncReport } from './types.js'
-import type { SignalName, Topic } from './protocol.js'
-import { Watch } from './watch.js'
+import { makeWriteId } from './ids.js'
+import type { Topic } from './protocol.js'
+import type { Tab } from './tab.js'
+import type {
+  ActivityDay,
+  ClientStatus,
+  EventInput,
+  Export,
+  ExportChange,
+  ExportInput,
+  ExportPage,
+  ExportQuery,
+  MutationView,
+  Progress,
+  Recorded,
+  SessionInput,
+  SyncReport,
+} from './types.js'
+import { Watches } from './watches.js'
 import type { ErrorListener, Listener } from './watch.js'
 
-export interface OpenOptions {
-  /** Where Supabase or PostgREST is served, without `/rest/v1`. */
-  url: string
-  /** The project's public (anon) key. */
-  anonKey: string
-  /** The signed-in user's UUID, as in the token's `sub`. Each user has a mirror of their own on this device. */
-  userId: string
-  /**
-   * The user's access token, or null when there is none now. Asked for before each request and never kept. `fresh` is
-   * true when the server refused the last one: answer with a new one.
-   */
-  getAccessToken(fresh: boolean): string | null | Promise<string | null>
-  /** False to open without using the network until `setOnline(true)`. */
-  online?: boolean
-  /** False to leave out asking the browser not to evict the mirror when the disk is nearly full. */
-  persist?: boolean
+/** How the package tells an open mirror that something can be read anew. Not for apps. */
+export const refresh = Symbol('refresh')
+
+/** What waits for the server, and what it refused. */
+export interface Queue {
+  /** Not acknowledged yet, oldest first, at most 10,000. */
+  pending: MutationView[]
+  /** Refused, oldest first, at most 10,000, each with the reason. */
+  rejected: MutationView[]
 }
 
-/**
- * Opens the user's mirror, making it if it is not there yet, and starts to sync in the background. Needs no network.
- *
- * Rejects with a {@link MareaError}: `mirror_locked` when another tab has this mirror open (after waiting up to 5 s for
- * a page that is being left), `storage_unavailable` where the browser gives no durable storage.
- */
-export async function open(options: OpenOptions): Promise<Marea> {
-  if (typeof Worker === 'undefined' || typeof navigator === 'undefined' || !isSecureContext) {
-    const message = 'Marea needs a browser with workers, in a secure context (https or localhost).'
-    throw new MareaError('storage_unavailable', message, false)
-  }
-  if (options.persist !== false) {
-    // A wish: the mirror works without, and the browser may ask the user first.
-    void navigator.storage?.persist?.().catch(() => false)
-  }
-  let marea: Marea | null = null
-  // Written out in one expression, because that is the form that bundlers look for.
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'marea' })
-  const caller = new Caller(worker, {
-    tokenWanted: async (fresh) => options.getAccessToken(fresh),
-    changed: (topics) => marea?.[refresh](topics),
-  })
-  const online = options.online !== false
-  try {
-    await caller.call('open', { url: options.url, anonKey: options.anonKey, userId: options.userId, online })
-  } catch (error) {
-    const reason = error instanceof MareaError ? error : new MareaError('internal', 'Marea could not be opened.', false)
-    caller.end(reason)
-    throw reason
-  }
-  marea = new Marea(caller)
-  return marea
-}
-
-const refresh = Symbol('refresh')
-
-/** One user's progress on this device. Made by {@link open}. */
+/** One user's progress on this device. Made by `open`. */
 export class Marea {
-  readonly #caller: Caller
-  readonly #progress: Watch<Progress>
-  readonly #status: Watch<ClientStatus>
-  readonly #stopListening: AbortController = new AbortController()
+  readonly #tab: Tab
+  readonly #watches = new Watches()
 
   /** @internal */
-  constructor(caller: Caller) {
-    this.#caller = caller
-    this.#progress = new Watch(() => this.progress())
-    this.#status = new Watch(() => this.status())
-    const { signal } = this.#stopListening
-    window.addEventListener('online', () => this.#signal('online'), { signal })
-    window.addEventListener('offline', () => this.#signal('offline'), { signal })
-    document.addEventListener('visibilitychange', () => this.#visibilityChanged(), { signal })
-    if (navigator.onLine === false) this.#signal('offline')
+  constructor(tab: Tab) {
+    this.#tab = tab
   }
 
-  /** Writes a session down. Resolves when it is durable on this device; it reaches the server later, exactly once. */
+  /**
+   * Writes a session down. Resolves when it is durable on this device; it reaches the server later, exactly once.
+   * Sessions that are recorded without waiting for each other share one disk write.
+   */
   recordSession(input: SessionInput): Promise<Recorded> {
-    return this.#caller.call('recordSession', input)
+    return this.#tab.call('write', { kind: 'record_session', id: idOf(input), input })
+  }
+
+  /** Writes an award down that belongs to no session. Resolves when it is durable on this device. */
+  recordEvent(input: EventInput): Promise<Recorded> {
+    return this.#tab.call('write', { kind: 'record_event', id: idOf(input), input: input as never })
   }
 
   /** The learner's progress: what the server confirmed, with this device's unsent work on top. */
   progress(): Promise<Progress> {
-    return this.#caller.call('progress')
+    return this.#tab.call('progress')
+  }
+
+  /** Calls `listener` with the progress as it is, and after every change in any tab. Returns how to stop. */
+  watchProgress(listener: Listener<Progress>, onError?: ErrorListener): () => void {
+    return this.#watches.shared('progress', ['progress'], () => this.progress(), listener, onError)
   }
 
   /** The days with activity from `from` to `to` (`YYYY-MM-DD`, both included), oldest first. */
   activity(from: string, to: string): Promise<ActivityDay[]> {
-    return this.#caller.call('activity', from, to)
+    return this.#tab.call('activity', from, to)
   }
 
-  /** Calls `listener` with the progress as it is, and after every change. Returns how to stop. */
-  watchProgress(listener: Listener<Progress>, onError?: ErrorListener): () => void {
-    return this.#progress.subscribe(listener, onError)
+  /** Calls `listener` with these days as they are, and after every change in any tab. Returns how to stop. */
+  watchActivity(from: string, to: string, listener: Listener<ActivityDay[]>, onError?: ErrorListener): () => void {
+    return this.#watches.own(['activity'], () => this.activity(from, to), listener, onError)
+  }
+
+  /** Asks for an export. Resolves with its id when that is durable on this device. */
+  createExport(input: ExportInput): Promise<Recorded> {
+    return this.#tab.call('write', { kind: 'create_export', id: idOf(input), input })
+  }
+
+  /** Says what became of an export. Only the columns that are set change; for each the last writer wins. */
+  updateExport(id: string, change: ExportChange): Promise<Recorded> {
+    return this.#tab.call('write', { kind: 'update_export', id: makeWriteId(), export: id, change })
+  }
+
+  /** A page of exports, newest first. Hand its `next` to the next query as `after`. */
+  exports(query: ExportQuery = {}): Promise<ExportPage> {
+    return this.#tab.call('exports', query)
+  }
+
+  /** One export; null when this device has none with this id. */
+  export(id: string): Promise<Export | null> {
+    return this.#tab.call('export', id)
+  }
+
+  /** Calls `listener` with this page of exports as it is, and after every change in any tab. Returns how to stop. */
+  watchExports(query: ExportQuery, listener: Listener<ExportPage>, onError?: ErrorListener): () => void {
+    return this.#watches.own(['exports'], () => this.exports(query), listener, onError)
+  }
+
+  /** What the server has not acknowledged yet, oldest first, at most 10,000. */
+  pending(): Promise<MutationView[]> {
+    return this.#tab.call('pending')
+  }
+
+  /**
+   * What the server refused for a reason that a retry alone does not change, oldest first, at most 10,000, each with the
+   * reason and with all that it would have changed: nothing that a learner did is dropped without a trace.
+   */
+  rejected(): Promise<MutationView[]> {
+    return this.#tab.call('rejected')
+  }
+
+  /** Queues a refused mutation again; says whether there was one with this id. */
+  retry(id: string): Promise<boolean> {
+    return this.#tab.call('retry', id)
+  }
+
+  /** Forgets a refused mutation for good; says whether there was one with this id. */
+  discard(id: string): Promise<boolean> {
+    return this.#tab.call('discard', id)
+  }
+
+  /** Calls `listener` with what waits and what was refused, and after every change in any tab. Returns how to stop. */
+  watchQueue(listener: Listener<Queue>, onError?: ErrorListener): () => void {
+    const read = async (): Promise<Queue> => {
+      const [pending, rejected] = await Promise.all([this.pending(), this.rejected()])
+      return { pending, rejected }
+    }
+    return this.#watches.shared('queue', ['queue'], read, listener, onError)
   }
 
   /** How much waits, whether the server can be reached, what went wrong last. Offline is a state, not an error. */
   status(): Promise<ClientStatus> {
-    return this.#caller.call('status')
+    return this.#tab.call('status')
   }
 
   /** Calls `listener` with the status as it is, and after every change. Returns how to stop. */
   watchStatus(listener: Listener<ClientStatus>, onError?: ErrorListener): () => void {
-    return this.#status.subscribe(listener, onError)
+    return this.#watches.shared('status', ['status'], () => this.status(), listener, onError)
+  }
+
+  /** State and last syncs as one JSON document for support: no learner's data, no secret. */
+  diagnostics(): Promise<string> {
+    return this.#tab.call('diagnostics')
   }
 
   /** Sends and pulls now instead of when it is due. Resolves with what was done, also when that was nothing. */
   sync(): Promise<SyncReport> {
-    return this.#caller.call('sync')
+    return this.#tab.call('sync')
   }
 
-  /** Airplane mode of the app's own: with false, no request is started until it is true again. */
+  /** Airplane mode of the app's own, in all tabs: with false, no request is started until it is true again. */
   setOnline(online: boolean): Promise<void> {
-    return this.#caller.call('setOnline', online)
+    return this.#tab.call('setOnline', online)
   }
 
   /** Tells Marea that `getAccessToken` has something new to give, so that it need not wait to ask. */
   tokenChanged(): Promise<void> {
-    return this.#caller.call('signal', 'new_token')
+    return this.#tab.call('signal', 'new_token')
   }
 
-  /** Closes the mirror and lets another tab have it. Unsent work stays on the device and is sent after the next open. */
-  async close(): Promise<void> {
-    this.#stopListening.abort()
-    const closed = new MareaError('closed', 'Marea was closed; open it again.', false)
-    // Ending the worker alone would be safe too; the orderly way gives the files back a little sooner.
-    await this.#caller.call('close').catch(() => undefined)
-    this.#caller.end(closed)
+  /** Whether this tab has the mirror open and serves the others. For diagnostics: to an app it makes no difference. */
+  get leads(): boolean {
+    return this.#tab.leads
+  }
+
+  /** Closes the mirror in this tab. Unsent work stays on the device and is sent by another tab, or after the next open. */
+  close(): Promise<void> {
+    return this.#tab.leave()
   }
 
   /** @internal */
   [refresh](topics: Topic[]): void {
-    if (topics.includes('progress')) this.#progress.refresh()
-    if (topics.includes('status')) this.#status.refresh()
+    this.#watches.refresh(topics)
   }
+}
 
-  #signal(name: SignalName): void {
-    // A worker that has ended needs no news.
-    void this.#caller.call('signal', name).catch(() => undefined)
-  }
-
-  #visibilityChanged(): void {
-    if (document.visibilityState !== 'visible') return
-    this.#signal('visible')
-    // A streak depends on today's date, which may have changed since the page was last looked at.
-    this[refresh](['progress', 'status'])
-  }
+/** The id that the caller gave, for calls that may come twice, or a new one. */
+function idOf(input: { id?: string | null } | null | undefined): string {
+  return input?.id ?? makeWriteId()
 }

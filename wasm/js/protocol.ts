@@ -1,47 +1,168 @@
-// What page and worker say to each other. Types only: nothing here runs.
+// What tabs say to each other, and a page to its own worker. Types and names only.
 //
-// The channel is not tied to one page and one worker: every call carries an id, and nothing refers to who sent it.
+// One tab leads: it has the mirror open. All others send it their calls. The same messages go through `postMessage` to
+// a worker of one's own and through BroadcastChannels to another tab, so whoever answers need not know who asks.
 
 import type { WireError } from './errors.js'
-import type { ActivityDay, ClientStatus, Progress, Recorded, SessionInput, SyncReport } from './types.js'
+import type {
+  ActivityDay,
+  ClientStatus,
+  Export,
+  ExportPage,
+  ExportQuery,
+  MutationView,
+  Progress,
+  Recorded,
+  SyncReport,
+  Write,
+} from './types.js'
 
-/** What the worker needs to open a mirror. The access token is asked for when it is needed, never kept. */
-export interface WorkerOptions {
-  url: string
-  anonKey: string
-  userId: string
-  online: boolean
+/**
+ * The version of these messages. Two tabs with different ones cannot work together: the older one says so and asks to be
+ * reloaded. What must never change: the names of the lock and of the channels, and the form of {@link Leading} and
+ * {@link Candidate}, by which different versions recognise each other.
+ */
+export const TAB_PROTOCOL = 1
+
+/** What a build of the package is able to read. */
+export interface Version {
+  /** {@link TAB_PROTOCOL} */
+  protocol: number
+  /** The newest mirror schema that it knows. */
+  mirror: number
 }
 
-/** News from the page's surroundings that the engine reconsiders its next attempt for. */
+/** Whether `one` is of a newer build than `other`. */
+export function isNewer(one: Version, other: Version): boolean {
+  return one.protocol > other.protocol || (one.protocol === other.protocol && one.mirror > other.mirror)
+}
+
+/** Of all tabs of a site, those with the same user meet under this name. It is also the Web Lock's. */
+export const meetingName = (userId: string): string => `marea:${userId.toLowerCase()}`
+/** Where a leader listens. */
+export const leaderChannel = (meeting: string): string => `${meeting}:leader`
+/** Where all tabs listen. */
+export const newsChannel = (meeting: string): string => `${meeting}:news`
+/** Where one tab listens. */
+export const tabChannel = (meeting: string, tab: string): string => `${meeting}:tab:${tab}`
+
+/** News of a tab's surroundings, for which the engine reconsiders when to try next. */
 export type SignalName = 'online' | 'offline' | 'visible' | 'new_token'
 
 /** What can be read anew after something changed. */
-export type Topic = 'progress' | 'status'
+export type Topic = 'progress' | 'activity' | 'exports' | 'keys' | 'queue' | 'status'
+export const ALL_TOPICS: Topic[] = ['progress', 'activity', 'exports', 'keys', 'queue', 'status']
 
 /** The calls, each with its arguments and its answer. */
 export interface Methods {
-  open(options: WorkerOptions): void
-  recordSession(input: SessionInput): Recorded
+  write(write: Write): Recorded
   progress(): Progress
   activity(from: string, to: string): ActivityDay[]
+  exports(query: ExportQuery): ExportPage
+  export(id: string): Export | null
+  pending(): MutationView[]
+  rejected(): MutationView[]
+  retry(id: string): boolean
+  discard(id: string): boolean
   status(): ClientStatus
+  diagnostics(): string
   sync(): SyncReport
   signal(name: SignalName): void
   setOnline(online: boolean): void
-  close(): void
 }
 
 export type Method = keyof Methods
 export type Args<M extends Method> = Parameters<Methods[M]>
 export type Answer<M extends Method> = ReturnType<Methods[M]>
 
-export type ToWorker =
-  | { kind: 'call'; id: number; method: Method; args: unknown[] }
-  | { kind: 'token'; id: number; token: string | null }
+/** One call. `id` is the calling tab's own number for it. */
+export interface Call {
+  id: number
+  method: Method
+  args: unknown[]
+}
 
-export type ToPage =
-  | { kind: 'answer'; id: number; value: unknown }
-  | { kind: 'failure'; id: number; error: WireError }
-  | { kind: 'token-wanted'; id: number; fresh: boolean }
-  | { kind: 'changed'; topics: Topic[] }
+export type Result = { id: number; value: unknown } | { id: number; error: WireError }
+
+/** A tab says that it is there; the leader answers with {@link Leading}. */
+export interface Hello {
+  kind: 'hello'
+  tab: string
+}
+
+export interface Calls {
+  kind: 'calls'
+  tab: string
+  /** Whom the tab takes for the leader. Another one leaves the calls alone: the tab will hear of it and send them again. */
+  term: string
+  calls: Call[]
+}
+
+/** An answer to {@link TokenWanted}. */
+export interface Token {
+  kind: 'token'
+  id: number
+  token: string | null
+}
+
+/** A tab that could lead. A leader of an older version makes room for it. */
+export interface Candidate {
+  kind: 'candidate'
+  version: Version
+}
+
+export type ToLeader = Hello | Calls | Token | Candidate
+
+/** Somebody leads. `term` is new each time. */
+export interface Leading {
+  kind: 'leading'
+  term: string
+  version: Version
+  /** Whether the app allows the network now. */
+  online: boolean
+}
+
+export interface Results {
+  kind: 'results'
+  results: Result[]
+}
+
+/** The leader needs an access token; `fresh` when the last one was refused. */
+export interface TokenWanted {
+  kind: 'token-wanted'
+  id: number
+  fresh: boolean
+}
+
+export type News = Leading | TokenWanted | { kind: 'changed'; topics: Topic[] } | { kind: 'online'; online: boolean }
+
+/** What a tab needs to be able to lead. No access token: it is asked for when it is needed, and never kept. */
+export interface Candidacy {
+  userId: string
+  url: string
+  anonKey: string
+  /** Whether the app allows the network. */
+  online: boolean
+  storage: 'opfs' | 'local-storage' | 'memory'
+  /** Whether this device has had a mirror of this user before: then none is an eviction, and no beginning. */
+  known: boolean
+}
+
+/** From a page to the worker (or the part of itself) that may lead for it. */
+export type ToSeat =
+  | Hello
+  | Calls
+  | Token
+  | { kind: 'apply'; candidacy: Candidacy }
+  | { kind: 'online'; online: boolean }
+  | { kind: 'leave' }
+
+/** And back. */
+export type FromSeat =
+  | Leading
+  | Results
+  | TokenWanted
+  /** The mirror could not be opened, or can no longer be used. */
+  | { kind: 'failed'; error: WireError; final: boolean }
+  /** A newer version wants the mirror, or this one has closed it as asked. */
+  | { kind: 'left' }

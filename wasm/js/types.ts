@@ -6,15 +6,31 @@
 import type * as generated from './marea_wasm.js'
 
 export type SessionInput = generated.SessionInput & Required<Pick<generated.SessionInput, 'session_type'>>
+export type EventInput = Partial<generated.EventInput>
+export type ExportInput = generated.ExportInput &
+  Required<Pick<generated.ExportInput, 'export_type' | 'export_format'>>
 export type Progress = Required<generated.Progress>
 export type ActivityDay = Required<generated.ActivityDay>
+export type Export = Required<generated.Export>
+export type ExportPage = Omit<generated.ExportPage, 'exports'> & { exports: Export[] }
 export type {
   ClientStatus,
   Connection,
+  ExportChange,
+  ExportKey,
+  ExportQuery,
+  ExportStatus,
+  MutationView,
+  Op,
   Outcome,
   Recorded,
+  Recovery,
+  Refusal,
   Status,
   StatusError,
   Storage,
+  Surroundings,
   SyncReport,
+  Table,
+  Write,
 } from './marea_wasm.js'

@@ -1,43 +1,44 @@
-//! `MareaEngine`: the class that the worker drives, one for each open mirror.
-//!
-//! Values come in as plain objects and are read by way of JSON, because only then does serde refuse a misspelt field
-//! instead of dropping what the caller wanted to record. Values go out with the types that TypeScript is shown.
+//! `MareaEngine`: the class that the leader drives, one for each open mirror.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{Function, JSON};
+use js_sys::Function;
 use marea_core::{
-    ActivityDay, Engine, LocalDate, Location, Progress, Recorded, SessionInput, Signal, SyncReport,
-    SystemEntropy, Transport, UserId, sync_until_idle,
+    ActivityDay, Export, ExportPage, ExportQuery, MIRROR_VERSION, MutationView, Progress, Recorded, Signal,
+    SyncReport, Transport, UserId, sync_until_idle,
 };
-use serde::de::DeserializeOwned;
-use sqlite_wasm_vfs::sahpool::OpfsSAHPoolUtil;
-use tsify::{Ts, Tsify};
+use tsify::Ts;
 use wasm_bindgen::prelude::*;
 
+use crate::convert::{list_to_js, parse, parse_day, parse_id, to_js};
 use crate::error::{from_core, invalid_input};
 use crate::host::{BrowserHost, now};
-use crate::opfs::{MIRROR_FILE, open_pool};
-use crate::types::{ClientStatus, Storage};
+use crate::storage::{self, Opened, Place};
+use crate::types::{ClientStatus, Surroundings};
+use crate::write::Write;
 
-/// One user's mirror, open on OPFS. Lives in a dedicated worker.
+/// One user's mirror, open. On OPFS it lives in a dedicated worker, elsewhere in the page.
 #[wasm_bindgen]
 pub struct MareaEngine {
     host: Rc<BrowserHost>,
     transport: Transport,
-    pool: OpfsSAHPoolUtil,
+    place: Place,
+    surroundings: RefCell<Surroundings>,
     syncing: Cell<bool>,
 }
 
 #[wasm_bindgen]
 impl MareaEngine {
-    /// Opens (or makes) the mirror of `user_id`. `get_access_token(fresh)` answers with a token or null, at once or as
-    /// a promise; `on_changed(tables)` is told after an answer of the server changed what the app reads.
+    /// Opens (or makes) the mirror of `user_id` on `storage` (`opfs`, `local-storage` or `memory`). `known` says that
+    /// this device has had one before. `get_access_token(fresh)` answers with a token or null, at once or as a promise;
+    /// `on_changed(tables)` is told after an answer of the server changed what the app reads.
     pub async fn open(
         url: String,
         anon_key: String,
         user_id: String,
+        storage: String,
+        known: bool,
         get_access_token: Function,
         on_changed: Function,
     ) -> Result<MareaEngine, JsValue> {
@@ -45,20 +46,33 @@ impl MareaEngine {
             .parse()
             .map_err(|_| invalid_input("userId must be the user's UUID, as in the token's `sub`"))?;
         let transport = Transport::new(&url, &anon_key).map_err(|error| from_core(&error))?;
-        let pool = open_pool(&user).await?;
-        let location = Location::Vfs(MIRROR_FILE.to_owned());
-        let engine = Engine::open(&location, user, Box::new(SystemEntropy::new()), now())
-            .map_err(|error| from_core(&error))?;
+        let Opened { engine, place, recovery } = storage::open(&storage, user, known).await?;
         let host = Rc::new(BrowserHost::new(engine, get_access_token, on_changed));
-        Ok(Self { host, transport, pool, syncing: Cell::new(false) })
+        let surroundings = RefCell::new(Surroundings { recovery, ..Surroundings::of(&place) });
+        Ok(Self { host, transport, place, surroundings, syncing: Cell::new(false) })
     }
 
-    /// Writes a session down. When this returns, it is durable on the device.
-    #[wasm_bindgen(js_name = recordSession)]
-    pub fn record_session(&self, input: Ts<SessionInput>) -> Result<Ts<Recorded>, JsValue> {
-        let input: SessionInput = parse(&input)?;
-        let recorded = self.host.call(|engine| engine.mutate(input.into(), now()))?;
-        to_js(&recorded)
+    /// The newest mirror schema that this build can read.
+    #[wasm_bindgen(js_name = mirrorVersion)]
+    pub fn mirror_version() -> u32 {
+        MIRROR_VERSION
+    }
+
+    /// Carries out writes, in one transaction. When this returns, they are durable on the device. The answer holds for
+    /// each what became of it: a `Recorded`, or the error that it was refused with.
+    pub fn write(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "Write[]")] writes: Vec<JsValue>,
+    ) -> Result<Vec<JsValue>, JsValue> {
+        self.host.call(|_| Ok(()))?;
+        let outcomes = writes.iter().map(|write| self.write_one(write).unwrap_or_else(|error| error));
+        Ok(outcomes.collect())
+    }
+
+    fn write_one(&self, write: &JsValue) -> Result<JsValue, JsValue> {
+        let (_, change) = parse::<Write>(write)?.into_change();
+        let recorded: Recorded = self.host.call(|engine| engine.mutate(change, now()))?;
+        Ok(to_js(&recorded)?.js_value())
     }
 
     /// The learner's progress: what the server confirmed with this device's unsent work on top.
@@ -70,14 +84,64 @@ impl MareaEngine {
     pub fn activity(&self, from: &str, to: &str) -> Result<Vec<Ts<ActivityDay>>, JsValue> {
         let from = parse_day("from", from)?;
         let to = parse_day("to", to)?;
-        let days = self.host.call(|engine| engine.activity(from, to))?;
-        days.iter().map(to_js).collect()
+        list_to_js(&self.host.call(|engine| engine.activity(from, to))?)
     }
 
-    /// What waits, what failed, and when the next attempt is due.
+    /// A page of exports, newest first.
+    pub fn exports(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "ExportQuery")] query: JsValue,
+    ) -> Result<Ts<ExportPage>, JsValue> {
+        let query: ExportQuery = parse(&query)?;
+        to_js(&self.host.call(|engine| engine.exports(&query))?)
+    }
+
+    /// One export; undefined when this mirror has none with this id.
+    pub fn export(&self, id: &str) -> Result<Option<Ts<Export>>, JsValue> {
+        let id = parse_id(id)?;
+        self.host.call(|engine| engine.export(id))?.as_ref().map(to_js).transpose()
+    }
+
+    /// What waits for the server, oldest first.
+    pub fn pending(&self) -> Result<Vec<Ts<MutationView>>, JsValue> {
+        list_to_js(&self.host.call(|engine| engine.pending())?)
+    }
+
+    /// What the server refused, oldest first.
+    pub fn rejected(&self) -> Result<Vec<Ts<MutationView>>, JsValue> {
+        list_to_js(&self.host.call(|engine| engine.rejected())?)
+    }
+
+    /// Queues a refused mutation again; says whether there was one with this id.
+    pub fn retry(&self, id: &str) -> Result<bool, JsValue> {
+        let id = parse_id(id)?;
+        self.host.call(|engine| engine.retry(id))
+    }
+
+    /// Forgets a refused mutation for good; says whether there was one with this id.
+    pub fn discard(&self, id: &str) -> Result<bool, JsValue> {
+        let id = parse_id(id)?;
+        self.host.call(|engine| engine.discard(id))
+    }
+
+    /// What waits, what failed, when the next attempt is due, and where all this is kept.
     pub fn status(&self) -> Result<Ts<ClientStatus>, JsValue> {
         let status = self.host.call(|engine| engine.status(now()))?;
-        to_js(&ClientStatus { status, storage: Storage::Opfs })
+        to_js(&ClientStatus { status, surroundings: self.surroundings.borrow().clone() })
+    }
+
+    /// Notes what the browser says about its storage, for the status.
+    #[wasm_bindgen(js_name = noteStorage)]
+    pub fn note_storage(&self, persisted: Option<bool>, usage_bytes: Option<f64>, quota_bytes: Option<f64>) {
+        let mut surroundings = self.surroundings.borrow_mut();
+        surroundings.persisted = persisted;
+        surroundings.usage_bytes = usage_bytes;
+        surroundings.quota_bytes = quota_bytes;
+    }
+
+    /// State and last syncs as one JSON document for support: no learner's data, no secret.
+    pub fn diagnostics(&self) -> Result<String, JsValue> {
+        self.host.call(|engine| engine.diagnostics(now()))
     }
 
     /// Sends and pulls until nothing is due. Call it again only after it has resolved.
@@ -121,28 +185,6 @@ impl MareaEngine {
         if let Some(engine) = self.host.take() {
             engine.close().map_err(|error| from_core(&error))?;
         }
-        Ok(self.pool.pause().is_ok())
+        Ok(self.place.release())
     }
-}
-
-fn parse<T: Tsify + DeserializeOwned>(value: &Ts<T>) -> Result<T, JsValue> {
-    let text = JSON::stringify(&value.js_value())
-        .ok()
-        .and_then(|text| text.as_string())
-        .ok_or_else(|| invalid_input("the input is not plain data"))?;
-    serde_json::from_str(&text).map_err(|error| invalid_input(&without_position(&error)))
-}
-
-/// Serde's words without the place in a text that the caller never saw.
-fn without_position(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.as_str(), |(words, _)| words).to_owned()
-}
-
-fn parse_day(name: &str, text: &str) -> Result<LocalDate, JsValue> {
-    text.parse().map_err(|_| invalid_input(&format!("`{name}` must be a day written YYYY-MM-DD")))
-}
-
-fn to_js<T: Tsify + serde::Serialize>(value: &T) -> Result<Ts<T>, JsValue> {
-    value.into_ts().map_err(|error| invalid_input(&error.to_string()))
 }

@@ -6,14 +6,18 @@
 //! Off wasm32 this crate is empty, so that checks of the whole workspace pass on any machine.
 
 #[cfg(target_family = "wasm")]
+mod convert;
+#[cfg(target_family = "wasm")]
 mod engine;
 #[cfg(target_family = "wasm")]
 mod error;
 #[cfg(target_family = "wasm")]
 mod host;
 #[cfg(target_family = "wasm")]
-mod opfs;
-#[cfg(target_family = "wasm")]
 mod panic;
 #[cfg(target_family = "wasm")]
+mod storage;
+#[cfg(target_family = "wasm")]
 pub mod types;
+#[cfg(target_family = "wasm")]
+pub mod write;

@@ -4,21 +4,65 @@ use marea_core::Status;
 use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
+use crate::storage::Place;
+
 /// Where the mirror lives on this device.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "kebab-case")]
 pub enum Storage {
     /// The origin private file system: durable, private to this site.
     Opfs,
+    /// The site's `localStorage`, where the browser gives no file system: small, and durable as far as that is.
+    LocalStorage,
+    /// Nowhere: what is not sent yet is gone with the last tab.
+    Memory,
 }
 
-/// The engine's status, and where the mirror is kept.
+/// Why this mirror did not begin with what this device had before.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, Tsify)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recovery {
+    /// The browser had deleted it (the disk was nearly full, or the site's data was cleared). Everything that the server
+    /// has is pulled anew; what had not been sent is lost.
+    Evicted,
+    /// It was damaged. It is kept aside, because unsent work may be inside, and everything that the server has is pulled
+    /// anew.
+    SetAside,
+}
+
+/// What the browser says about the place in which the mirror is kept.
+#[derive(Debug, Clone, Serialize, Tsify)]
+pub struct Surroundings {
+    /// Where the mirror lives on this device.
+    pub(crate) storage: Storage,
+    /// Whether the browser has promised not to delete it when the disk is nearly full; null when it did not say.
+    pub(crate) persisted: Option<bool>,
+    /// What this site has on the device, in bytes, as far as the browser tells.
+    pub(crate) usage_bytes: Option<f64>,
+    /// What this site may have on the device, in bytes, as far as the browser tells.
+    pub(crate) quota_bytes: Option<f64>,
+    /// Set when the mirror of this device had to be begun anew at this opening.
+    pub(crate) recovery: Option<Recovery>,
+}
+
+impl Surroundings {
+    pub(crate) fn of(place: &Place) -> Self {
+        let storage = match place {
+            Place::Opfs(_) => Storage::Opfs,
+            Place::LocalStorage => Storage::LocalStorage,
+            Place::Memory => Storage::Memory,
+        };
+        Self { storage, persisted: None, usage_bytes: None, quota_bytes: None, recovery: None }
+    }
+}
+
+/// The engine's status, and the place in which the mirror is kept.
 #[derive(Debug, Serialize, Tsify)]
 // A flattened struct reaches JavaScript as a map, which must be an object there too.
 #[tsify(hashmap_as_object)]
 pub struct ClientStatus {
     #[serde(flatten)]
     pub(crate) status: Status,
-    /// Where the mirror lives on this device.
-    pub(crate) storage: Storage,
+    #[serde(flatten)]
+    pub(crate) surroundings: Surroundings,
 }

@@ -1,0 +1,139 @@
+// Where the browser gives no file system: the mirror in the page, its image in localStorage, and the same promises.
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { before, test } from 'node:test'
+import { INSECURE_HOST, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
+import { leadingPage, takeOver } from './tabs.mjs'
+
+const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
+
+let stage, browser
+before(async () => {
+  stage = { backend: NOWHERE, ...(await servePage()) }
+  browser = await startBrowser(stage, { plain: true })
+})
+
+const newLearner = () => ({ id: randomUUID(), token: null })
+const totalOf = async (page) => (await progress(page)).total_sessions
+
+// An address that is no secure context: neither a file system nor Web Locks are to be had there.
+const insecure = () => ({ ...stage, pageUrl: stage.pageUrl.replace('127.0.0.1', INSECURE_HOST) })
+
+async function newInsecurePage(t) {
+  const page = await browser.newPage(t)
+  await goInsecure(page)
+  return page
+}
+
+async function goInsecure(page) {
+  await page.goto(insecure().pageUrl)
+  await page.waitForFunction(() => window.ready === true)
+  assert.equal(await page.evaluate(() => isSecureContext || navigator.locks !== undefined), false)
+}
+
+test('without a file system the mirror is kept in localStorage, and is there again after a reload', async (t) => {
+  const learner = newLearner()
+  const page = await newInsecurePage(t)
+  await openMarea(page, stage, learner)
+  assert.equal((await status(page)).storage, 'local-storage')
+  const { id } = await record(page)
+  assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/)
+  await goInsecure(page)
+  await openMarea(page, stage, learner)
+  assert.equal(await totalOf(page), 1)
+  assert.equal((await status(page)).pending, 1)
+  assert.deepEqual(page.problems, [])
+})
+
+test('two tabs without a file system share one mirror, and the second goes on when the first is gone', async (t) => {
+  const learner = newLearner()
+  const tabs = [await newInsecurePage(t), await newInsecurePage(t)]
+  await Promise.all(tabs.map((page) => openMarea(page, stage, learner)))
+  await Promise.all(tabs.map((page) => record(page)))
+  assert.deepEqual(await Promise.all(tabs.map(totalOf)), [2, 2])
+  const leader = await leadingPage(tabs)
+  const other = tabs.find((page) => page !== leader)
+  await takeOver.frozen(browser, leader)
+  const { pending } = await record(other)
+  assert.equal(pending, 3)
+  assert.equal(await totalOf(other), 3)
+})
+
+test('a write for which localStorage has no room is refused whole', async (t) => {
+  const learner = newLearner()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { storage: 'local-storage', online: false })
+  await record(page)
+  const { failure, kept } = await page.evaluate(async () => {
+    // The app's own data takes nearly all of it.
+    let size = 4_000_000
+    for (let part = 0; size > 1_000; ) {
+      try {
+        localStorage.setItem(`app-${part}`, 'x'.repeat(size))
+        part++
+      } catch {
+        size = Math.floor(size / 2)
+      }
+    }
+    let failure = null
+    let kept = 1
+    while (!failure && kept < 200) {
+      const note = { note: 'x'.repeat(20_000) }
+      failure = await window.failureOf(() => window.marea.recordSession({ session_type: 'qa', session_data: note }))
+      if (!failure) kept++
+    }
+    return { failure, kept }
+  })
+  assert.deepEqual([failure?.name, failure?.code, failure?.retry], ['MareaError', 'storage_full', true])
+  assert.equal(await totalOf(page), kept)
+  await page.evaluate(() => {
+    for (const key of Object.keys(localStorage)) if (key.startsWith('app-')) localStorage.removeItem(key)
+  })
+  await record(page)
+  assert.equal(await totalOf(page), kept + 1)
+})
+
+test('where nothing at all can be kept, the status says so', async (t) => {
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, newLearner(), { storage: 'memory' })
+  assert.equal((await status(page)).storage, 'memory')
+  await record(page)
+  assert.equal(await totalOf(page), 1)
+})
+
+test('a device that has a mirror on the file system is never given an empty one elsewhere', async (t) => {
+  const learner = newLearner()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  await record(page)
+  await page.evaluate(() => window.marea.close())
+  const refused = await page.evaluate(
+    (options) => {
+      const { getDirectory } = StorageManager.prototype
+      delete StorageManager.prototype.getDirectory
+      return window.failureOf(() => window.openMarea(options)).finally(() => {
+        StorageManager.prototype.getDirectory = getDirectory
+      })
+    },
+    { url: NOWHERE.url, anonKey: NOWHERE.anon_key, userId: learner.id },
+  )
+  assert.deepEqual([refused?.code, refused?.retry], ['storage_unavailable', true])
+  await openMarea(page, stage, learner)
+  assert.equal(await totalOf(page), 1)
+})
+
+test('a damaged image is set aside, and told', async (t) => {
+  const learner = newLearner()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { storage: 'local-storage' })
+  await record(page)
+  await page.evaluate(() => window.marea.close())
+  const key = `marea:${learner.id}:image`
+  await page.evaluate((key) => localStorage.setItem(key, `"${btoa('x'.repeat(4096))}"`), key)
+  await openMarea(page, stage, learner, { storage: 'local-storage' })
+  assert.equal((await status(page)).recovery, 'set-aside')
+  const kept = await page.evaluate(() => Object.keys(localStorage).filter((key) => key.includes(':damaged-')).length)
+  assert.equal(kept, 1)
+  await waitFor('the new image', () => page.evaluate((key) => localStorage.getItem(key)?.length ?? 0, key), (size) => size > 0)
+})

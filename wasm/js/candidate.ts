@@ -1,0 +1,142 @@
+// From a seat to the lead: wait for one's turn, open the mirror, serve, and make room.
+//
+// The same in a worker and in a page. How one's turn comes (`elect`) and what has to be there (`prepare`) is theirs.
+
+import { MareaError, toWire } from './errors.js'
+import type { WireError } from './errors.js'
+import { Leader } from './leader.js'
+import { MareaEngine } from './marea_wasm.js'
+import { isNewer, leaderChannel, meetingName, newsChannel, TAB_PROTOCOL } from './protocol.js'
+import type { Candidacy, FromSeat, News, ToLeader, ToSeat, Version } from './protocol.js'
+
+// The lock says that the last leader is gone; its file handles may take a moment longer, most of all a killed one's.
+const HANDLES_WAIT_MS = 5_000
+const HANDLES_RETRY_MS = 20
+// After a failure that may pass, another tab is given its turn first.
+const AGAIN_AFTER_MS = 500
+
+export interface Ground {
+  /** Makes the engine's module ready. Throws where this ground cannot carry a mirror. */
+  prepare(): Promise<void>
+  /** Resolves when it is this candidate's turn, with how to end it. */
+  elect(meeting: string, signal: AbortSignal): Promise<() => void>
+  toOwnPage(message: FromSeat): void
+}
+
+export class CandidateSeat {
+  readonly #ground: Ground
+  readonly #stopped = new AbortController()
+  #candidacy: Candidacy | null = null
+  #leader: Leader | null = null
+  #release: () => void = () => {}
+
+  constructor(ground: Ground) {
+    this.#ground = ground
+  }
+
+  receive(message: ToSeat): void {
+    if (message.kind === 'apply') void this.#apply((this.#candidacy = message.candidacy))
+    else if (message.kind === 'online') this.#noteOnline(message.online)
+    else if (message.kind === 'leave') this.leave()
+    else this.#leader?.receive(message, true)
+  }
+
+  /** Ends it, now, and lets others have the mirror. */
+  leave(): void {
+    this.#stopped.abort()
+    const closed = this.#leader?.stop() ?? true
+    this.#leader = null
+    // A request that is under way still holds the engine: the lock goes only with the worker then.
+    if (closed) this.#release()
+    this.#ground.toOwnPage({ kind: 'left' })
+  }
+
+  #noteOnline(online: boolean): void {
+    if (this.#candidacy) this.#candidacy.online = online
+  }
+
+  async #apply(candidacy: Candidacy): Promise<void> {
+    try {
+      await this.#ground.prepare()
+    } catch (error) {
+      return this.#fail(toWire(error), true)
+    }
+    const meeting = meetingName(candidacy.userId)
+    const version: Version = { protocol: TAB_PROTOCOL, mirror: MareaEngine.mirrorVersion() }
+    const introduction = introduce(meeting, version, this.#stopped.signal)
+    while (!this.#stopped.signal.aborted) {
+      try {
+        this.#release = await this.#ground.elect(meeting, this.#stopped.signal)
+        if (this.#stopped.signal.aborted) return this.#release()
+        introduction.stop()
+        await this.#lead(meeting, version, candidacy)
+        return
+      } catch (error) {
+        if (this.#stopped.signal.aborted) return
+        this.#leader?.stop()
+        this.#leader = null
+        this.#release()
+        const failure = toWire(error)
+        this.#fail(failure, !failure.retry)
+        if (!failure.retry) return
+        await pause(AGAIN_AFTER_MS)
+      }
+    }
+  }
+
+  async #lead(meeting: string, version: Version, candidacy: Candidacy): Promise<void> {
+    const leader = new Leader(meeting, version, candidacy.online, {
+      toOwnPage: (message) => this.#ground.toOwnPage(message),
+      superseded: () => this.leave(),
+      trapped: (error) => this.#fail(error, true),
+    })
+    this.#leader = leader
+    const engine = await openEngine(candidacy, leader)
+    if (this.#stopped.signal.aborted) {
+      engine.close()
+      return this.#release()
+    }
+    leader.lead(engine)
+  }
+
+  #fail(error: WireError, final: boolean): void {
+    this.#ground.toOwnPage({ kind: 'failed', error, final })
+  }
+}
+
+async function openEngine(candidacy: Candidacy, leader: Leader): Promise<MareaEngine> {
+  const { url, anonKey, userId, storage, known } = candidacy
+  const deadline = Date.now() + HANDLES_WAIT_MS
+  for (;;) {
+    try {
+      return await MareaEngine.open(url, anonKey, userId, storage, known, leader.wantToken, leader.tablesChanged)
+    } catch (error) {
+      if (toWire(error).code !== 'mirror_locked' || Date.now() >= deadline) throw error
+      await pause(HANDLES_RETRY_MS)
+    }
+  }
+}
+
+/** Tells each leader what this build is: one of an older version makes room. */
+function introduce(meeting: string, version: Version, signal: AbortSignal): { stop(): void } {
+  const toLeader = new BroadcastChannel(leaderChannel(meeting))
+  const news = new BroadcastChannel(newsChannel(meeting))
+  const candidate: ToLeader = { kind: 'candidate', version }
+  const stop = (): void => {
+    toLeader.close()
+    news.close()
+  }
+  news.addEventListener('message', ({ data }: MessageEvent<News>) => {
+    if (data.kind === 'leading' && isNewer(version, data.version)) toLeader.postMessage(candidate)
+  })
+  signal.addEventListener('abort', stop)
+  toLeader.postMessage(candidate)
+  return { stop }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Why a module could not be had, in words that say what to look at. */
+export function moduleError(): MareaError {
+  return new MareaError('worker_failed', 'marea_wasm_bg.wasm could not be loaded. Check that it is served.', true)
+}

@@ -1,0 +1,120 @@
+// Where the leader works off its calls: writes that wait together share one transaction, and each caller hears of its
+// own only when that is durable.
+//
+// Does not know who asks, nor how answers travel.
+
+import { MareaError, toWire } from './errors.js'
+import type { WireError } from './errors.js'
+import { carryOut } from './handlers.js'
+import type { Desk } from './handlers.js'
+import type { Call, Result } from './protocol.js'
+import type { Write } from './types.js'
+
+/** Takes what was answered, all that is ready at once. */
+export type Reply = (results: Result[]) => void
+
+interface Open {
+  call: Call
+  reply: Reply
+}
+
+export class WorkOff {
+  readonly #desk: Desk
+  readonly #trapped: (error: WireError) => void
+  #queue: Open[] = []
+  readonly #turn = new MessageChannel()
+  #broken: MareaError | null = null
+
+  /** `trapped` is told once, when the engine's memory can no longer be trusted. */
+  constructor(desk: Desk, trapped: (error: WireError) => void) {
+    this.#desk = desk
+    this.#trapped = trapped
+    this.#turn.port1.onmessage = () => this.#workOff()
+  }
+
+  take(calls: Call[], reply: Reply): void {
+    if (this.#queue.length === 0 && calls.every((call) => call.method !== 'write')) {
+      this.#read(calls, reply)
+      return
+    }
+    // Messages that have arrived already are taken first: their writes go into the same transaction.
+    if (this.#queue.length === 0) this.#turn.port2.postMessage(null)
+    for (const call of calls) this.#queue.push({ call, reply })
+  }
+
+  stop(): void {
+    this.#turn.port1.close()
+  }
+
+  #workOff(): void {
+    const queue = this.#queue
+    this.#queue = []
+    const answers = new Map<Reply, Result[]>()
+    const answer = (reply: Reply, result: Result): void => {
+      const list = answers.get(reply)
+      if (list) list.push(result)
+      else answers.set(reply, [result])
+    }
+    const writes = queue.filter((open) => open.call.method === 'write')
+    const outcomes = this.#write(writes.map((open) => open.call.args[0] as Write))
+    writes.forEach((open, index) => answer(open.reply, resultOf(open.call.id, outcomes[index])))
+    for (const [reply, results] of answers) reply(results)
+    for (const { call, reply } of queue) if (call.method !== 'write') this.#read([call], reply)
+  }
+
+  /** For each write what it gave, or the error that it was refused with. */
+  #write(writes: Write[]): unknown[] {
+    try {
+      if (this.#broken) throw this.#broken
+      const outcomes: unknown[] = this.#desk.engine.write(writes)
+      this.#desk.changed('progress', 'activity', 'exports', 'keys', 'queue', 'status')
+      this.#desk.loop.poke()
+      return outcomes
+    } catch (error) {
+      this.noteTrap(error)
+      const refused = error instanceof Error ? error : new Error()
+      return writes.map(() => refused)
+    }
+  }
+
+  /** Answers of one message travel in one, but for those that take their time. */
+  #read(calls: Call[], reply: Reply): void {
+    const results: Result[] = []
+    for (const { id, method, args } of calls) {
+      try {
+        if (this.#broken) throw this.#broken
+        const value = carryOut(this.#desk, method as Exclude<typeof method, 'write'>, args)
+        if (value instanceof Promise) this.#replyLater(id, value, reply)
+        else results.push({ id, value })
+      } catch (error) {
+        results.push(this.#failure(id, error))
+      }
+    }
+    if (results.length > 0) reply(results)
+  }
+
+  #replyLater(id: number, value: Promise<unknown>, reply: Reply): void {
+    value.then(
+      (value) => reply([{ id, value }]),
+      (error: unknown) => reply([this.#failure(id, error)]),
+    )
+  }
+
+  #failure(id: number, error: unknown): Result {
+    this.noteTrap(error)
+    return { id, error: toWire(error) }
+  }
+
+  /** After a trap nothing more is read from the engine's memory or written with it. */
+  noteTrap(error: unknown): void {
+    if (this.#broken || !(error instanceof WebAssembly.RuntimeError)) return
+    const wire = toWire(error)
+    this.#broken = new MareaError('internal', wire.message, false)
+    // After the answers, so that a call that makes the engine trap is not sent to the next leader as well.
+    queueMicrotask(() => this.#trapped(wire))
+  }
+}
+
+function resultOf(id: number, outcome: unknown): Result {
+  return outcome instanceof Error ? { id, error: toWire(outcome) } : { id, value: outcome }
+}

@@ -1,0 +1,63 @@
+// The calls, each as one call of the engine. Writes are not here: they are collected and carried out together.
+
+import { noteStorage } from './surroundings.js'
+import type { SyncLoop } from './loop.js'
+import type { MareaEngine } from './marea_wasm.js'
+import type { Answer, Args, Method, Topic } from './protocol.js'
+import type { ActivityDay, Export, ExportPage, Progress, SyncReport } from './types.js'
+
+/** What a handler works with. */
+export interface Desk {
+  engine: MareaEngine
+  loop: SyncLoop
+  /** Something can be read anew. */
+  changed(...topics: Topic[]): void
+  /** The app allows the network, or not. */
+  setOnline(online: boolean): void
+}
+
+type Handlers = {
+  [M in Exclude<Method, 'write'>]: (desk: Desk, ...args: Args<M>) => Answer<M> | Promise<Answer<M>>
+}
+
+const handlers: Handlers = {
+  progress: ({ engine }) => engine.progress() as Progress,
+  activity: ({ engine }, from, to) => engine.activity(from, to) as ActivityDay[],
+  exports: ({ engine }, query) => engine.exports(query) as ExportPage,
+  export: ({ engine }, id) => (engine.export(id) as Export | undefined) ?? null,
+  pending: ({ engine }) => engine.pending(),
+  rejected: ({ engine }) => engine.rejected(),
+  retry: (desk, id) => settled(desk, desk.engine.retry(id)),
+  discard: (desk, id) => settled(desk, desk.engine.discard(id)),
+  status: ({ engine }) => engine.status(),
+  diagnostics: ({ engine }) => engine.diagnostics(),
+  sync: ({ engine, loop }) => (loop.online ? loop.syncNow() : offlineReport(engine)),
+  signal({ engine, loop, changed }, name) {
+    engine.signal(name)
+    changed('status')
+    loop.poke()
+    if (name === 'visible') void noteStorage(engine, () => changed('status'))
+  },
+  setOnline: ({ setOnline }, online) => setOnline(online),
+}
+
+/** Carries out a call that is no write. */
+export function carryOut(desk: Desk, method: Exclude<Method, 'write'>, args: unknown[]): unknown {
+  const handler = Object.hasOwn(handlers, method) ? handlers[method] : null
+  if (!handler) throw new TypeError('unknown method')
+  return (handler as (desk: Desk, ...args: unknown[]) => unknown)(desk, ...args)
+}
+
+/** A refused mutation was queued again, or forgotten: what is shown may be another. */
+function settled({ changed, loop }: Desk, found: boolean): boolean {
+  if (!found) return false
+  changed('progress', 'activity', 'exports', 'keys', 'queue', 'status')
+  loop.poke()
+  return true
+}
+
+/** Not a failure: the answer of a sync that the app itself has forbidden. */
+function offlineReport(engine: MareaEngine): SyncReport {
+  const { pending } = engine.status()
+  return { outcome: 'offline', pushed: 0, rejected: 0, pulled: 0, pending, last_error: undefined }
+}

@@ -1,0 +1,167 @@
+// The leader: has the engine, and serves all tabs. Runs in a worker, or in the page where there is no durable storage.
+//
+// Takes no decision about data. What it adds to the engine is who is served, and who is told of changes.
+
+import { WorkOff } from './desk.js'
+import type { Reply } from './desk.js'
+import type { WireError } from './errors.js'
+import type { Desk } from './handlers.js'
+import { makeName } from './ids.js'
+import { SyncLoop } from './loop.js'
+import type { MareaEngine } from './marea_wasm.js'
+import { isNewer, leaderChannel, newsChannel, tabChannel } from './protocol.js'
+import type { Calls, FromSeat, Leading, News, Result, ToLeader, Topic, Version } from './protocol.js'
+import { noteStorage } from './surroundings.js'
+import { Tokens } from './tokens.js'
+
+// Of tabs that were closed without a word, some channels stay open; a site with this many tabs is rare.
+const MAX_TAB_CHANNELS = 64
+
+export interface LeaderEvents {
+  toOwnPage(message: FromSeat): void
+  /** A newer version of the app asks for the mirror. */
+  superseded(): void
+  /** The engine met a fault that it cannot go on after. */
+  trapped(error: WireError): void
+}
+
+export class Leader {
+  readonly #meeting: string
+  readonly #version: Version
+  readonly #events: LeaderEvents
+  readonly #term = makeName()
+  readonly #tokens: Tokens
+  readonly #inbox: BroadcastChannel
+  readonly #news: BroadcastChannel
+  readonly #tabs = new Map<string, { channel: BroadcastChannel; reply: Reply }>()
+  readonly #replyToOwn: Reply
+  #hasFollowers = false
+  #told = new Set<Topic>()
+  #online: boolean
+  #work: WorkOff | null = null
+  #desk: Desk | null = null
+
+  constructor(meeting: string, version: Version, online: boolean, events: LeaderEvents) {
+    this.#meeting = meeting
+    this.#version = version
+    this.#online = online
+    this.#events = events
+    this.#inbox = new BroadcastChannel(leaderChannel(meeting))
+    this.#news = new BroadcastChannel(newsChannel(meeting))
+    this.#tokens = new Tokens(
+      (question) => events.toOwnPage(question),
+      (question) => {
+        this.#tell(question)
+        return this.#hasFollowers
+      },
+    )
+    this.#replyToOwn = (results) => events.toOwnPage({ kind: 'results', results })
+  }
+
+  /** For the engine, which asks before each request. */
+  readonly wantToken = (fresh: boolean): Promise<string | null> => this.#tokens.get(fresh)
+
+  /** For the engine: the server's answer changed what the app reads. */
+  readonly tablesChanged = (tables: string[]): void => {
+    this.#changed(...tables.flatMap((table) => TOPICS[table] ?? []), 'queue', 'status')
+  }
+
+  /** Begins to serve. */
+  lead(engine: MareaEngine): void {
+    const loop = new SyncLoop(
+      engine,
+      this.#online,
+      () => this.#changed('queue', 'status'),
+      (error) => this.#work?.noteTrap(error),
+    )
+    const setOnline = (online: boolean): void => {
+      this.#online = online
+      engine.signal(online ? 'online' : 'offline')
+      loop.setOnline(online)
+      this.#tell({ kind: 'online', online })
+      this.#changed('status')
+    }
+    this.#desk = { engine, loop, changed: (...topics) => this.#changed(...topics), setOnline }
+    this.#work = new WorkOff(this.#desk, (error) => this.#events.trapped(error))
+    if (!this.#online) engine.signal('offline')
+    this.#inbox.addEventListener('message', ({ data }: MessageEvent<ToLeader>) => this.receive(data, false))
+    this.#events.toOwnPage(this.#leading())
+    this.#tell(this.#leading())
+    void loop.run()
+    void noteStorage(engine, () => this.#changed('status'))
+  }
+
+  /** A message of its own page, or of another tab. */
+  receive(message: ToLeader, own: boolean): void {
+    switch (message.kind) {
+      case 'hello':
+        if (own) this.#events.toOwnPage(this.#leading())
+        else this.#tell(this.#leading())
+        this.#hasFollowers ||= !own
+        return
+      case 'calls':
+        if (message.term === this.#term) this.#work?.take(message.calls, this.#replyTo(message, own))
+        return
+      case 'token':
+        return this.#tokens.answered(message.id, message.token)
+      case 'candidate':
+        if (isNewer(message.version, this.#version)) this.#events.superseded()
+    }
+  }
+
+  /** Serves nobody any more, and closes the mirror. False when a request is under way: ending the worker then does it. */
+  stop(): boolean {
+    this.#desk?.loop.stop()
+    this.#work?.stop()
+    this.#inbox.close()
+    this.#news.close()
+    for (const { channel } of this.#tabs.values()) channel.close()
+    const closed = this.#desk?.engine.close() ?? true
+    this.#desk = null
+    return closed
+  }
+
+  #leading(): Leading {
+    return { kind: 'leading', term: this.#term, version: this.#version, online: this.#online }
+  }
+
+  #replyTo({ tab }: Calls, own: boolean): Reply {
+    if (own) return this.#replyToOwn
+    const known = this.#tabs.get(tab)
+    if (known) return known.reply
+    const channel = new BroadcastChannel(tabChannel(this.#meeting, tab))
+    const reply = (results: Result[]): void => channel.postMessage({ kind: 'results', results })
+    this.#tabs.set(tab, { channel, reply })
+    for (const [oldest, { channel }] of this.#tabs) {
+      if (this.#tabs.size <= MAX_TAB_CHANNELS) break
+      channel.close()
+      this.#tabs.delete(oldest)
+    }
+    return reply
+  }
+
+  /** Tells all tabs, once for all that changes in one go. */
+  #changed(...topics: Topic[]): void {
+    if (this.#told.size === 0) queueMicrotask(() => this.#tellChanges())
+    for (const topic of topics) this.#told.add(topic)
+  }
+
+  #tellChanges(): void {
+    const topics = [...this.#told]
+    this.#told = new Set()
+    this.#tell({ kind: 'changed', topics })
+  }
+
+  #tell(news: News): void {
+    // Closed with the leader: what is still under way then has nobody to tell.
+    if (this.#desk) this.#news.postMessage(news)
+  }
+}
+
+/** What a table's rows are read through. */
+const TOPICS: Record<string, Topic[]> = {
+  user_progress: ['progress'],
+  daily_activity: ['activity', 'progress'],
+  export_history: ['exports'],
+  user_api_keys: ['keys'],
+}

@@ -1,0 +1,25 @@
+// What happens to a page, as the browser tells it: looked at, frozen, put into the back/forward cache, and back again.
+//
+// A frozen page's worker is frozen too, with the lock and the mirror's files in its hands. The browser says `freeze`
+// before it does so, and that moment is the only one in which they can be let go of.
+
+export interface LifecycleEvents {
+  /** Nothing of this page will run until `awake`. What it holds must be let go of before this returns. */
+  asleep(): void
+  awake(): void
+  visible(): void
+  network(online: boolean): void
+}
+
+/** Listens until `signal` is aborted. */
+export function listenToPage(events: LifecycleEvents, signal: AbortSignal): void {
+  const options = { signal }
+  document.addEventListener('freeze', () => events.asleep(), options)
+  document.addEventListener('resume', () => events.awake(), options)
+  // Safari and Firefox have no `freeze`, but keep left pages in a cache for going back.
+  window.addEventListener('pagehide', (event) => event.persisted && events.asleep(), options)
+  window.addEventListener('pageshow', (event) => event.persisted && events.awake(), options)
+  document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && events.visible(), options)
+  window.addEventListener('online', () => events.network(true), options)
+  window.addEventListener('offline', () => events.network(false), options)
+}

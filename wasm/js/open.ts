@@ -1,0 +1,126 @@
+// Opens a mirror: finds out where it can be kept on this device, and joins the tabs that have it open.
+
+import { MareaError } from './errors.js'
+import { knownStorage, noteMirror } from './memory.js'
+import type { Kept } from './memory.js'
+import { Marea, refresh } from './marea.js'
+import type { Candidacy } from './protocol.js'
+import { takeWorkerSeat } from './seat.js'
+import type { Seat, SeatEvents } from './seat.js'
+import { Tab } from './tab.js'
+import type { TabEvents } from './tab.js'
+
+export interface OpenOptions {
+  /** Where Supabase or PostgREST is served, without `/rest/v1`. */
+  url: string
+  /** The project's public (anon) key. */
+  anonKey: string
+  /** The signed-in user's UUID, as in the token's `sub`. Each user has a mirror of their own on this device. */
+  userId: string
+  /**
+   * The user's access token, or null when there is none now. Asked for before each request and never kept. `fresh` is
+   * true when the server refused the last one: answer with a new one.
+   */
+  getAccessToken(fresh: boolean): string | null | Promise<string | null>
+  /** False to open without using the network until `setOnline(true)`. Holds for all tabs of this user. */
+  online?: boolean
+  /** False to leave out asking the browser not to evict the mirror when the disk is nearly full. */
+  persist?: boolean
+  /**
+   * Where the mirror is kept. By default the best that the browser gives: its file system, else `localStorage`, else
+   * memory; `status().storage` says which.
+   */
+  storage?: 'opfs' | 'local-storage' | 'memory'
+}
+
+/**
+ * Opens the user's mirror, making it if it is not there yet, and starts to sync in the background. Needs no network.
+ * Other tabs may have it open too: all see the same, and any may be closed at any time.
+ *
+ * Rejects with a {@link MareaError}: `storage_unavailable` when this device has a mirror of the user that the browser
+ * does not give access to now, `mirror_newer` and `app_outdated` when a newer version of the app has been here.
+ */
+export async function open(options: OpenOptions): Promise<Marea> {
+  if (typeof BroadcastChannel === 'undefined' || typeof document === 'undefined') {
+    throw new MareaError('storage_unavailable', 'Marea needs a browser: it is opened in a page.', false)
+  }
+  const known = knownStorage(options.userId)
+  let marea: Marea | null = null
+  const events: TabEvents = {
+    tokenWanted: async (fresh) => options.getAccessToken(fresh),
+    changed: (topics) => marea?.[refresh](topics),
+  }
+  let refused: MareaError | null = null
+  for (const storage of placesFor(options.storage, known)) {
+    const candidacy: Candidacy = {
+      userId: options.userId,
+      url: options.url,
+      anonKey: options.anonKey,
+      online: options.online !== false,
+      storage,
+      known: known === storage,
+    }
+    const tab = new Tab(candidacy, await seatFor(storage), events)
+    try {
+      await tab.join()
+    } catch (error) {
+      if (!(error instanceof MareaError) || error.code !== 'storage_unavailable') throw error
+      refused = error
+      continue
+    }
+    noteMirror(options.userId, storage)
+    // The app's wish counts also where another tab leads that was opened otherwise.
+    if (options.online !== undefined) await tab.call('setOnline', options.online)
+    marea = new Marea(tab)
+    if (storage === 'opfs' && options.persist !== false) void askToPersist(tab)
+    return marea
+  }
+  throw refused ?? new MareaError('storage_unavailable', goneMessage(known), true)
+}
+
+/** Where to look, best first. A device that has a mirror in one place must not begin an empty one in another. */
+function placesFor(wish: OpenOptions['storage'], known: Kept | null): Candidacy['storage'][] {
+  if (wish) return [wish]
+  if (known === 'opfs') return opfsIsOffered() ? ['opfs'] : []
+  if (known === 'local-storage') return ['local-storage']
+  return [...(opfsIsOffered() ? (['opfs'] as const) : []), localStorageWorks() ? 'local-storage' : 'memory']
+}
+
+function opfsIsOffered(): boolean {
+  return (
+    isSecureContext &&
+    typeof Worker !== 'undefined' &&
+    typeof navigator.storage?.getDirectory === 'function' &&
+    typeof FileSystemFileHandle !== 'undefined' &&
+    navigator.locks !== undefined
+  )
+}
+
+function localStorageWorks(): boolean {
+  try {
+    localStorage.setItem('marea:probe', '1')
+    localStorage.removeItem('marea:probe')
+    return true
+  } catch {
+    // Blocked by the user, or by a policy.
+    return false
+  }
+}
+
+/** The engine comes into the page only where it has to run there. */
+async function seatFor(storage: Candidacy['storage']): Promise<(events: SeatEvents) => Seat> {
+  if (storage === 'opfs') return takeWorkerSeat
+  return (await import('./page-seat.js')).takePageSeat
+}
+
+/** A wish: the mirror works without, and the browser may ask the user first. */
+async function askToPersist(tab: Tab): Promise<void> {
+  await navigator.storage.persist?.().catch(() => false)
+  // The leader looks at what came of it.
+  await tab.call('signal', 'visible').catch(() => undefined)
+}
+
+function goneMessage(known: Kept | null): string {
+  return `This browser has a mirror of this user (${known ?? 'none'}) but gives no access to it now. Use the window or \
+the settings that it was made with: a new, empty one is not begun in its place.`
+}

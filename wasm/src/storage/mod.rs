@@ -1,0 +1,102 @@
+//! Where a mirror is kept in a browser, and what is done when it is gone or damaged.
+
+mod local;
+mod opfs;
+
+use marea_core::{Engine, Error, ImageKeeper, Location, SystemEntropy, UserId};
+use sqlite_wasm_vfs::sahpool::OpfsSAHPoolUtil;
+use wasm_bindgen::JsValue;
+
+use crate::error::{from_core, invalid_input};
+use crate::host::now;
+use crate::types::Recovery;
+
+/// What has to be let go of with the engine.
+pub(crate) enum Place {
+    Opfs(OpfsSAHPoolUtil),
+    LocalStorage,
+    Memory,
+}
+
+impl Place {
+    /// Gives it back, for others to take; says whether that was possible.
+    pub(crate) fn release(&self) -> bool {
+        match self {
+            Place::Opfs(pool) => pool.pause().is_ok(),
+            Place::LocalStorage | Place::Memory => true,
+        }
+    }
+}
+
+/// An open mirror.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) place: Place,
+    pub(crate) recovery: Option<Recovery>,
+}
+
+/// Opens the user's mirror on a kind of storage, or makes it. `known`: this device has had one.
+pub(crate) async fn open(storage: &str, user: UserId, known: bool) -> Result<Opened, JsValue> {
+    match storage {
+        "opfs" => on_opfs(user, known).await,
+        "local-storage" => {
+            let (engine, set_aside, fresh) = local::open(user).map_err(|error| from_core(&error))?;
+            Ok(Opened { engine, place: Place::LocalStorage, recovery: recovery(set_aside, fresh && known) })
+        }
+        "memory" => {
+            let engine = Engine::open(&Location::Memory, user, entropy(), now());
+            let engine = engine.map_err(|error| from_core(&error))?;
+            Ok(Opened { engine, place: Place::Memory, recovery: None })
+        }
+        _ => Err(invalid_input("`storage` must be opfs, local-storage or memory")),
+    }
+}
+
+async fn on_opfs(user: UserId, known: bool) -> Result<Opened, JsValue> {
+    let mut generation = opfs::newest_generation(&user).await?;
+    let mut set_aside = false;
+    loop {
+        let opened = match opfs::open_pool(&user, generation).await {
+            Ok(pool) => {
+                let fresh = !opfs::has_mirror(&pool);
+                let location = Location::Vfs(opfs::MIRROR_FILE.to_owned());
+                match Engine::open(&location, user, entropy(), now()) {
+                    Ok(engine) => Ok((engine, pool, fresh)),
+                    Err(error) => {
+                        let _ = pool.pause();
+                        Err((matches!(error, Error::MirrorCorrupt), from_core(&error)))
+                    }
+                }
+            }
+            Err(failure) => Err((failure.is_damage, failure.error)),
+        };
+        match opened {
+            Ok((engine, pool, fresh)) => {
+                let recovery = recovery(set_aside, fresh && known);
+                return Ok(Opened { engine, place: Place::Opfs(pool), recovery });
+            }
+            // Left as it is, beside the new one. A second damaged one in a row is no accident of the first.
+            Err((true, _)) if !set_aside => {
+                set_aside = true;
+                generation += 1;
+            }
+            Err((_, error)) => return Err(error),
+        }
+    }
+}
+
+fn recovery(set_aside: bool, evicted: bool) -> Option<Recovery> {
+    match (set_aside, evicted) {
+        (true, _) => Some(Recovery::SetAside),
+        (false, true) => Some(Recovery::Evicted),
+        (false, false) => None,
+    }
+}
+
+fn entropy() -> Box<SystemEntropy> {
+    Box::new(SystemEntropy::new())
+}
+
+fn open_kept(keeper: Box<dyn ImageKeeper>, user: UserId) -> Result<Engine, Error> {
+    Engine::open_image(keeper, user, entropy(), now())
+}
