@@ -1,0 +1,36 @@
+// A hook for each thing that an app shows. Each gives `{ data, error }`, and renders again when the value changes,
+// whoever changed it: this component, another tab, or the server.
+
+import { useSyncExternalStore } from 'react'
+import type { ActivityDay, ClientStatus, Progress } from '../types.js'
+import { daysOf, followActivity, nameOf } from './activity.js'
+import type { ActivityRange } from './activity.js'
+import { useMareaState, useSource } from './context.js'
+import { EMPTY, NOT_READ, storeOf } from './live.js'
+import type { Follow, Live, Store } from './live.js'
+
+function useLive<T>(key: string, follow: Follow<T>): Live<T> {
+  const { marea } = useMareaState(useSource())
+  const store: Store<T> = marea ? storeOf(marea, key, follow) : EMPTY
+  return useSyncExternalStore(store.subscribe, store.getSnapshot, () => NOT_READ)
+}
+
+/** The learner's progress: what the server confirmed, with this device's unsent work on top. */
+export function useProgress(): Live<Progress> {
+  return useLive('progress', (marea, listener, onError) => marea.watchProgress(listener, onError))
+}
+
+/**
+ * The learner's days with activity, oldest first: of the last so many days (`{ days: 7 }`, today included, and moving on
+ * at midnight), or of a range (`{ from: '2026-11-01', to: '2026-11-30' }`, both included).
+ */
+export function useActivity(range: ActivityRange): Live<ActivityDay[]> {
+  return useLive(nameOf(range), (marea, listener, onError) =>
+    followActivity(marea, () => daysOf(range, new Date()), listener, onError),
+  )
+}
+
+/** How much waits, whether the server can be reached, what went wrong last. Offline is a state, not an error. */
+export function useSyncStatus(): Live<ClientStatus> {
+  return useLive('status', (marea, listener, onError) => marea.watchStatus(listener, onError))
+}

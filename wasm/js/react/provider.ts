@@ -1,0 +1,72 @@
+// The component that opens a user's mirror for the tree below it, and closes it when the tree is gone.
+//
+// React may run an effect, its clean-up and the effect again within one moment (StrictMode, fast refresh). So leaving
+// is only carried out when nobody has come back by the end of that moment.
+
+import { createElement, useEffect, useRef, useState } from 'react'
+import type { ReactElement, ReactNode } from 'react'
+import { Connection } from '../connection.js'
+import type { MareaSource } from '../connection.js'
+import type { OpenOptions } from '../marea.js'
+import { SourceContext } from './context.js'
+
+export type MareaProviderProps = { children?: ReactNode } & (
+  | {
+      /** Whose mirror to open, as for `open`; null while nobody is signed in. */
+      options: OpenOptions | null
+      source?: never
+    }
+  | {
+      /** What has the mirror open, and keeps it: what `openWithSupabase` gave. The provider closes nothing of it. */
+      source: MareaSource
+      options?: never
+    }
+)
+
+/**
+ * Gives the components below it one user's mirror. The mirror is opened after the first render in a browser, and again
+ * when `url`, `anonKey` or `userId` change; on a server nothing is opened. `getAccessToken` may be a new function with
+ * each render: the latest one is asked.
+ */
+export function MareaProvider(props: MareaProviderProps): ReactElement {
+  if (props.source) return createElement(SourceContext.Provider, { value: props.source }, props.children)
+  return createElement(OpeningProvider, { options: props.options ?? null }, props.children)
+}
+
+function OpeningProvider({ options, children }: { options: OpenOptions | null; children?: ReactNode }): ReactElement {
+  const [lease] = useState(() => new Lease())
+  const latest = useRef(options)
+  useEffect(() => {
+    latest.current = options
+  })
+
+  const { url, anonKey, userId } = options ?? {}
+  useEffect(() => {
+    const now = latest.current
+    lease.take(now && { ...now, getAccessToken: async (fresh) => (await latest.current?.getAccessToken(fresh)) ?? null })
+    return () => lease.leave()
+    // Whatever else is in the options does not make another mirror.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [lease, url, anonKey, userId])
+
+  return createElement(SourceContext.Provider, { value: lease.source }, children)
+}
+
+/** A connection that outlives a clean-up which is at once followed by the same effect again. */
+class Lease {
+  readonly #connection = new Connection()
+  #leaving: ReturnType<typeof setTimeout> | undefined
+
+  get source(): MareaSource {
+    return this.#connection
+  }
+
+  take(options: OpenOptions | null): void {
+    clearTimeout(this.#leaving)
+    this.#connection.want(options)
+  }
+
+  leave(): void {
+    this.#leaving = setTimeout(() => void this.#connection.close(), 0)
+  }
+}
