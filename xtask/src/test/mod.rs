@@ -40,6 +40,8 @@ pub(crate) enum Part {
     System,
     /// Tests in real Chromium
     Browser,
+    /// The packed npm package in fresh apps: Vite and React, Next, esbuild and supabase-js
+    Apps,
 }
 
 impl Part {

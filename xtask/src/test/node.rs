@@ -1,4 +1,4 @@
-//! The browser's tests: Node's test runner over `tests/browser/*.test.mjs`, which drive a real Chromium.
+//! The browser's tests: Node's test runner over the `*.test.mjs` of a folder, which drive a real Chromium.
 
 use std::{fs, path::PathBuf};
 
@@ -8,8 +8,8 @@ use super::Tally;
 use crate::{build::Binaries, paths, run::Run, setup::Tools};
 
 /// Runs them one file after the other: each starts a browser, which is as much as two cores can do at once.
-pub(crate) fn run_tests(tools: &Tools, binaries: &Binaries) -> Result<Tally> {
-    let files = files()?;
+pub(crate) fn run_tests(folder: &str, tools: &Tools, binaries: &Binaries) -> Result<Tally> {
+    let files = files(folder)?;
     let run = Run::new(&tools.node)
         .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
         .args(files)
@@ -20,8 +20,8 @@ pub(crate) fn run_tests(tools: &Tools, binaries: &Binaries) -> Result<Tally> {
     Ok(Tally::of_program(ended.success, Tally::of_node(&ended.stdout)))
 }
 
-fn files() -> Result<Vec<PathBuf>> {
-    let folder = paths::root().join("tests").join("browser");
+fn files(folder: &str) -> Result<Vec<PathBuf>> {
+    let folder = paths::root().join("tests").join(folder);
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|path| path.to_string_lossy().ends_with(".test.mjs"));

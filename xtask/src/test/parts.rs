@@ -78,11 +78,14 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
                     .env("MAREA_BIN", &binaries.marea)
             })
         }
-        Part::Browser => {
-            workshop.package()?;
-            node::run_tests(workshop.tools()?, &Binaries::among(workshop.programs()?)?)
-        }
+        Part::Browser => in_chromium("browser", workshop),
+        Part::Apps => in_chromium("apps", workshop),
     }
+}
+
+fn in_chromium(folder: &str, workshop: &Workshop) -> Result<Tally> {
+    workshop.package()?;
+    node::run_tests(folder, workshop.tools()?, &Binaries::among(workshop.programs()?)?)
 }
 
 fn clippy() -> Result<Tally> {

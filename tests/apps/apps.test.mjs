@@ -1,0 +1,247 @@
+// The packed package in fresh apps of the kinds that people make: types checked, built, served, and used in Chromium.
+//
+// Each app is steered by its address: which server, and whose mirror.
+
+import assert from 'node:assert/strict'
+import { execFile, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { after, before, test } from 'node:test'
+import { promisify } from 'node:util'
+import { serve } from '../../demo/serve.mjs'
+import { assertArrived, inPostgres, startBrowser, startStage, waitFor } from '../browser/harness.mjs'
+import { installApps } from './install.mjs'
+
+const run = promisify(execFile)
+const bin = (name) => `${apps}/node_modules/.bin/${name}`
+
+let stage, browser, apps
+before(async () => {
+  apps = installApps()
+  stage = await startStage()
+  browser = await startBrowser(stage)
+})
+
+const undo = []
+after(async () => {
+  for (const stop of undo.reverse()) await stop()
+})
+
+async function serveFolder(folder) {
+  const server = await serve({ mounts: { '/': folder } })
+  undo.push(server.stop)
+  return server.url
+}
+
+/** Fails with what the program said, which `execFile` keeps apart. */
+async function build(program, args, app, env = {}) {
+  const options = { cwd: `${apps}/${app}`, env: { ...process.env, ...env } }
+  const { stdout } = await run(program, args, options).catch((error) => {
+    throw new Error(`${app}: ${program} failed\n${error.stdout}${error.stderr}`)
+  })
+  return stdout
+}
+
+const checkTypes = (app) => build(bin('tsc'), ['-p', '.'], app)
+
+/** The app's address for a learner. */
+function address(url, learner, { token = learner?.token } = {}) {
+  const query = new URLSearchParams({ url: stage.backend.url, anonKey: stage.backend.anon_key })
+  if (learner) query.set('userId', learner.id)
+  if (token) query.set('token', token)
+  return `${url}/?${query}`
+}
+
+async function openPage(t, url) {
+  const page = await browser.context.newPage()
+  t.after(() => page.close().catch(() => undefined))
+  page.problems = []
+  page.on('pageerror', (error) => page.problems.push(error.message))
+  page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()))
+  page.workersSeen = 0
+  page.on('worker', () => page.workersSeen++)
+  await page.goto(url)
+  return page
+}
+
+const text = (page, id) => page.locator(`#${id}`).textContent()
+const waitForText = (page, id, expected) =>
+  waitFor(`#${id} to be ${expected}`, () => text(page, id), (seen) => seen === String(expected))
+
+/** What every app must do: write without a network, keep it over a reload, and send it once. */
+async function recordsAndSyncs(page, learner) {
+  await waitForText(page, 'state', 'open')
+  await waitForText(page, 'sessions', 0)
+  await stage.fault({ kind: 'offline' })
+  await page.click('#record')
+  await waitForText(page, 'sessions', 1)
+  await waitForText(page, 'pending', 1)
+  assert.deepEqual((await inPostgres(stage, learner)).ids, [])
+  await page.reload()
+  await waitForText(page, 'sessions', 1)
+  await waitForText(page, 'pending', 1)
+  await stage.clearFaults()
+  // The network is back; a browser says so, and nobody has to touch anything.
+  await page.evaluate(() => window.dispatchEvent(new Event('online')))
+  await waitForText(page, 'pending', 0)
+  const { ids } = await inPostgres(stage, learner)
+  assert.equal(ids.length, 1)
+  await assertArrived(stage, learner, ids)
+}
+
+/** What the browser itself reports of a server that is away is no fault of the app. */
+const ownProblems = (page) => page.problems.filter((problem) => !problem.includes('Failed to load resource'))
+
+test('Vite and React: hooks in StrictMode', async (t) => {
+  await checkTypes('vite-react')
+  await build(bin('vite'), ['build', '--logLevel', 'warn'], 'vite-react')
+  const url = await serveFolder(`${apps}/vite-react/dist`)
+  const learner = await stage.signUp()
+
+  await t.test('a session is written without a network, survives a reload and arrives once', async (t) => {
+    const page = await openPage(t, address(url, learner))
+    await recordsAndSyncs(page, learner)
+    assert.equal(await text(page, 'today'), '1')
+    assert.equal(await text(page, 'sessions-copy'), '1')
+    assert.deepEqual(ownProblems(page), [])
+  })
+
+  await t.test('the double mount of StrictMode opens once', async (t) => {
+    const page = await openPage(t, address(url, learner))
+    await waitForText(page, 'sessions', 1)
+    assert.equal(page.workersSeen, 1)
+  })
+
+  await t.test('a tree that is taken away and put back goes on, and hidden components stop following', async (t) => {
+    const page = await openPage(t, address(url, learner))
+    await waitForText(page, 'sessions', 1)
+    await page.evaluate(() => window.remount())
+    await waitForText(page, 'sessions', 1)
+    await page.click('#record')
+    await waitForText(page, 'sessions', 2)
+    await page.evaluate(() => window.setShown(false))
+    const before = await page.evaluate(() => window.renders)
+    await page.click('#record')
+    await waitFor('the third session to arrive', () => inPostgres(stage, learner), ({ ids }) => ids.length === 3)
+    assert.equal(await page.evaluate(() => window.renders), before)
+    await page.evaluate(() => window.setShown(true))
+    await waitForText(page, 'sessions', 3)
+    assert.deepEqual(ownProblems(page), [])
+  })
+
+  await t.test('another user is another mirror; nobody is none', async (t) => {
+    const other = await stage.signUp()
+    const page = await openPage(t, address(url, learner))
+    await waitForText(page, 'sessions', 3)
+    await page.evaluate((who) => window.setLearner(who), { userId: other.id, token: other.token })
+    await waitForText(page, 'sessions', 0)
+    await page.evaluate(() => window.setLearner(null))
+    await waitForText(page, 'state', 'signed-out')
+    await waitForText(page, 'sessions', '')
+    await waitFor('the worker to be gone', () => page.workers().length, (count) => count === 0)
+    await page.evaluate((who) => window.setLearner(who), { userId: learner.id, token: learner.token })
+    await waitForText(page, 'sessions', 3)
+  })
+
+  await t.test('a mirror that cannot be opened says why', async (t) => {
+    const page = await openPage(t, address(url, { id: 'nobody', token: 'x' }))
+    await waitForText(page, 'state', 'failed')
+    assert.equal(await text(page, 'error'), 'invalid_input')
+  })
+
+  await t.test('on a server the hooks give nothing, and need nothing', async () => {
+    const html = await build(process.execPath, ['server.mjs'], 'vite-react')
+    assert.equal(html.trim(), '<p>opening null null null</p>')
+  })
+})
+
+test('esbuild and supabase-js: whoever is signed in has their mirror', async (t) => {
+  await checkTypes('esbuild-plain')
+  await build(process.execPath, ['build.mjs'], 'esbuild-plain')
+  const url = await serveFolder(`${apps}/esbuild-plain/dist`)
+  const [learner, other] = [await stage.signUp(), await stage.signUp()]
+  const page = await openPage(t, address(url, null))
+  const signIn = ({ email, password }) =>
+    page.evaluate(
+      async (account) => (await window.supabase.auth.signInWithPassword(account)).error?.message ?? null,
+      { email, password },
+    )
+
+  await waitForText(page, 'state', 'signed-out')
+  assert.equal(await signIn(learner), null)
+  await recordsAndSyncs(page, learner)
+
+  // Signed out with something unsent: it waits on the device, and nobody else sees it.
+  await stage.fault({ kind: 'offline', path: '/rest/v1/rpc/marea_sync' })
+  await page.click('#record')
+  await waitForText(page, 'pending', 1)
+  await page.evaluate(() => window.supabase.auth.signOut({ scope: 'local' }))
+  await waitForText(page, 'state', 'signed-out')
+  await stage.clearFaults()
+  assert.equal(await signIn(other), null)
+  await waitForText(page, 'state', 'open')
+  await waitForText(page, 'sessions', 0)
+  await waitForText(page, 'pending', 0)
+  assert.equal((await inPostgres(stage, learner)).ids.length, 1)
+  assert.deepEqual((await inPostgres(stage, other)).ids, [])
+  assert.equal(await signIn(learner), null)
+  await waitForText(page, 'sessions', 2)
+  await waitForText(page, 'pending', 0)
+  assert.equal((await inPostgres(stage, learner)).ids.length, 2)
+
+  // The server refuses the token that the client holds for good: the client renews it, and the session arrives.
+  await stage.fault({ kind: 'status', path: '/rest/v1/rpc/marea_sync', status: 401, times: 1 })
+  await page.click('#record')
+  await waitForText(page, 'sessions', 3)
+  await waitForText(page, 'pending', 0)
+  assert.equal((await inPostgres(stage, learner)).ids.length, 3)
+
+  // The token has expired and nothing can renew it: supabase-js knows of no session, and the mirror opens all the same.
+  await page.evaluate(() => {
+    const key = Object.keys(localStorage).find((name) => name.endsWith('-auth-token'))
+    const kept = JSON.parse(localStorage.getItem(key))
+    localStorage.setItem(key, JSON.stringify({ ...kept, expires_at: 1, expires_in: 0 }))
+  })
+  await stage.fault({ kind: 'offline' })
+  await page.reload()
+  await waitForText(page, 'state', 'open')
+  await waitForText(page, 'sessions', 3)
+  await page.click('#record')
+  await waitForText(page, 'sessions', 4)
+  await stage.clearFaults()
+  await waitFor('the fourth session to arrive', () => inPostgres(stage, learner), ({ ids }) => ids.length === 4)
+  assert.deepEqual(ownProblems(page), [])
+})
+
+test('Next, app router: a server component around the provider', async (t) => {
+  await checkTypes('next-app-router')
+  const env = { NEXT_TELEMETRY_DISABLED: '1', CI: '1' }
+  await build(bin('next'), ['build'], 'next-app-router', env)
+  const url = await startNext(env)
+  const learner = await stage.signUp()
+  const html = await (await fetch(address(url, learner))).text()
+  assert.match(html, /<output id="state">opening<\/output><output id="sessions"><\/output>/)
+  const page = await openPage(t, address(url, learner))
+  await recordsAndSyncs(page, learner)
+  assert.deepEqual(ownProblems(page), [])
+})
+
+/** Serves what Next has built, until the file's tests are over. */
+function startNext(env) {
+  const args = [`${apps}/node_modules/next/dist/bin/next`, 'start', '--port', '0', '--hostname', '127.0.0.1']
+  const options = { cwd: `${apps}/next-app-router`, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] }
+  const child = spawn(process.execPath, args, options)
+  const ended = new Promise((resolve) => child.once('close', resolve))
+  undo.push(async () => {
+    child.kill('SIGTERM')
+    await ended
+  })
+  return new Promise((resolve, reject) => {
+    let said = ''
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      said += `${line}\n`
+      const local = /Local:\s+(http:\/\/\S+)/.exec(line)?.[1]
+      if (local) resolve(local)
+    })
+    child.once('close', () => reject(new Error(`Next did not start:\n${said}`)))
+  })
+}

@@ -1,0 +1,52 @@
+// The packed npm package in a folder of apps, as its author would have it: everything from the registry but Marea, and
+// Marea from its tarball. The folder is target/apps; what was installed there stays as long as the lock file does.
+
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const root = join(here, '..', '..')
+const PACKED = ['package.json', 'package-lock.json', '.npmrc']
+
+/** Installs, and says where. */
+export function installApps() {
+  const apps = join(root, 'target', 'apps')
+  mkdirSync(apps, { recursive: true })
+  // Sources anew, and nothing that an earlier run built from older ones.
+  for (const name of readdirSync(apps)) {
+    if (name !== 'node_modules' && name !== '.installed') rmSync(join(apps, name), { recursive: true })
+  }
+  const others = (path) => !['node_modules', 'dist', '.next'].includes(basename(path))
+  cpSync(here, apps, { recursive: true, filter: others })
+  installPackages(apps)
+  installMarea(apps)
+  return apps
+}
+
+function installPackages(apps) {
+  const hash = createHash('sha256')
+  for (const name of PACKED) hash.update(readFileSync(join(apps, name)))
+  const wanted = hash.digest('hex')
+  const note = join(apps, '.installed')
+  if (existsSync(note) && readFileSync(note, 'utf8') === wanted) return
+  rmSync(note, { force: true })
+  // Scripts are left out: esbuild's only makes its start a little faster.
+  npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund'], apps)
+  writeFileSync(note, wanted)
+}
+
+function installMarea(apps) {
+  const tarball = npm(['pack', '--workspace', '@marea/client', '--silent', '--pack-destination', apps], root).trim()
+  const place = join(apps, 'node_modules', '@marea', 'client')
+  rmSync(place, { recursive: true, force: true })
+  mkdirSync(place, { recursive: true })
+  // What `npm install TARBALL` does, without asking the registry about all others again.
+  execFileSync('tar', ['-xzf', join(apps, tarball.split('\n').at(-1)), '-C', place, '--strip-components=1'])
+}
+
+function npm(args, cwd) {
+  return execFileSync('npm', args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+}

@@ -1,0 +1,18 @@
+// A server component. What the address says is handed to the provider, which is a client component by itself.
+
+import { MareaProvider } from '@marea/client/react'
+import { Signed } from './signed'
+
+export const dynamic = 'force-dynamic'
+
+export default async function Page({ searchParams }: { searchParams: Promise<Record<string, string>> }) {
+  const { url, anonKey, userId, token } = await searchParams
+  if (!url || !anonKey || !userId || !token) {
+    return (
+      <MareaProvider options={null}>
+        <p>Nobody is signed in.</p>
+      </MareaProvider>
+    )
+  }
+  return <Signed url={url} anonKey={anonKey} userId={userId} token={token} />
+}
