@@ -4,8 +4,9 @@
 // never opened while another one is still being closed. Decides nothing about who the user is.
 
 import { MareaError } from './errors.js'
-import { open } from './marea.js'
-import type { Marea, OpenOptions } from './marea.js'
+import type { Marea } from './marea.js'
+import { open } from './open.js'
+import type { OpenOptions } from './open.js'
 
 /** Nobody is signed in; the mirror is being opened; it is open; or it could not be opened. */
 export type MareaState =

@@ -9,7 +9,8 @@
 import { Connection, OPENING } from './connection.js'
 import type { MareaSource, MareaState } from './connection.js'
 import { MareaError } from './errors.js'
-import type { Marea, OpenOptions } from './marea.js'
+import type { Marea } from './marea.js'
+import type { OpenOptions } from './open.js'
 
 /** As much of a session of supabase-js as is used here. */
 export interface SupabaseSession {

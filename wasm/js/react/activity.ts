@@ -2,7 +2,6 @@
 
 import type { Marea } from '../marea.js'
 import type { ActivityDay } from '../types.js'
-import { Watch } from '../watch.js'
 import type { ErrorListener, Listener } from '../watch.js'
 
 /** The last so many days, today included; or a range of days written `YYYY-MM-DD`, both included. */
@@ -29,21 +28,30 @@ function dayText(date: Date): string {
   return `${String(date.getFullYear()).padStart(4, '0')}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
 }
 
-/** Days change with the progress, and when a new day has begun since the page was last looked at. */
+/** Follows the days; those of a range that ends today are others as soon as a new day is noticed to have begun. */
 export function followActivity(
   marea: Marea,
-  days: () => [from: string, to: string],
+  range: ActivityRange,
   listener: Listener<ActivityDay[]>,
   onError: ErrorListener,
 ): () => void {
-  const watch = new Watch(() => marea.activity(...days()))
-  const stopWatching = watch.subscribe(listener, onError)
-  const stopFollowing = marea.watchProgress(() => watch.refresh())
-  const again = (): void => watch.refresh()
-  document.addEventListener('visibilitychange', again)
+  let followed = ''
+  let stop = (): void => undefined
+  const follow = (): void => {
+    const [from, to] = daysOf(range, new Date())
+    if (followed === from + to) return
+    followed = from + to
+    stop()
+    const tell: Listener<ActivityDay[]> = (days) => {
+      listener(days)
+      follow()
+    }
+    stop = marea.watchActivity(from, to, tell, onError)
+  }
+  follow()
+  document.addEventListener('visibilitychange', follow)
   return () => {
-    document.removeEventListener('visibilitychange', again)
-    stopFollowing()
-    stopWatching()
+    document.removeEventListener('visibilitychange', follow)
+    stop()
   }
 }

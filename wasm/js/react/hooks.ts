@@ -2,8 +2,9 @@
 // whoever changed it: this component, another tab, or the server.
 
 import { useSyncExternalStore } from 'react'
-import type { ActivityDay, ClientStatus, Progress } from '../types.js'
-import { daysOf, followActivity, nameOf } from './activity.js'
+import type { Queue } from '../marea.js'
+import type { ActivityDay, ClientStatus, ExportPage, ExportQuery, Progress } from '../types.js'
+import { followActivity, nameOf } from './activity.js'
 import type { ActivityRange } from './activity.js'
 import { useMareaState, useSource } from './context.js'
 import { EMPTY, NOT_READ, storeOf } from './live.js'
@@ -25,12 +26,22 @@ export function useProgress(): Live<Progress> {
  * at midnight), or of a range (`{ from: '2026-11-01', to: '2026-11-30' }`, both included).
  */
 export function useActivity(range: ActivityRange): Live<ActivityDay[]> {
-  return useLive(nameOf(range), (marea, listener, onError) =>
-    followActivity(marea, () => daysOf(range, new Date()), listener, onError),
-  )
+  return useLive(nameOf(range), (marea, listener, onError) => followActivity(marea, range, listener, onError))
 }
 
 /** How much waits, whether the server can be reached, what went wrong last. Offline is a state, not an error. */
 export function useSyncStatus(): Live<ClientStatus> {
   return useLive('status', (marea, listener, onError) => marea.watchStatus(listener, onError))
+}
+
+/** A page of the learner's exports, newest first. Hand its `next` to another query as `after`. */
+export function useExports(query: ExportQuery = {}): Live<ExportPage> {
+  // The same text for the same query, in whichever order it was written.
+  const key = JSON.stringify(Object.entries(query).sort(([one], [other]) => (one < other ? -1 : 1)))
+  return useLive(`exports:${key}`, (marea, listener, onError) => marea.watchExports(query, listener, onError))
+}
+
+/** What waits for the server, and what it refused, with the reasons. */
+export function useQueue(): Live<Queue> {
+  return useLive('queue', (marea, listener, onError) => marea.watchQueue(listener, onError))
 }

@@ -7,7 +7,7 @@ import { createElement, useEffect, useRef, useState } from 'react'
 import type { ReactElement, ReactNode } from 'react'
 import { Connection } from '../connection.js'
 import type { MareaSource } from '../connection.js'
-import type { OpenOptions } from '../marea.js'
+import type { OpenOptions } from '../open.js'
 import { SourceContext } from './context.js'
 
 export type MareaProviderProps = { children?: ReactNode } & (
