@@ -34,6 +34,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     handed_out: Option<Secret>,
+    /// The stored token when it was last looked at, handed out or not.
+    looked_at: Option<Secret>,
     problem: Option<Error>,
 }
 
@@ -56,22 +58,25 @@ impl RememberedAccount {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // Both fields are replaced whole, so that a panic elsewhere cannot have left them half changed.
+        // Each field is replaced whole, so that a panic elsewhere cannot have left them half changed.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn token(&self, refused: bool) -> Option<Secret> {
         let _turn = self.shared.turn.lock().await;
         let found = self.stored_or_new(refused).await;
+        let stored = if found.is_err() { self.stored().ok() } else { None };
         let mut state = self.state();
         match found {
             Ok(token) => {
                 state.problem = None;
                 state.handed_out = Some(token.clone());
+                state.looked_at = Some(token.clone());
                 Some(token)
             }
             Err(error) => {
                 state.problem = Some(error);
+                state.looked_at = stored.map(|account| account.access_token);
                 None
             }
         }
@@ -131,8 +136,8 @@ impl TokenSource for RememberedAccount {
     }
 
     fn has_newer(&self) -> bool {
-        let Some(handed_out) = self.state().handed_out.clone() else { return false };
-        self.stored().is_ok_and(|stored| stored.access_token != handed_out)
+        let Some(looked_at) = self.state().looked_at.clone() else { return false };
+        self.stored().is_ok_and(|stored| stored.access_token != looked_at)
     }
 }
 

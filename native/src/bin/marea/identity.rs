@@ -2,10 +2,12 @@
 //!
 //! It uses the network only to sign in an account that the folder does not know yet.
 
+use std::ops::Deref;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use marea_native::auth::{self, Account, Accounts, RememberedAccount};
-use marea_native::{Client, Config, Error, StaticToken, UserId, block_on};
+use marea_native::{Client, Config, Error, StaticToken, TokenSource as _, UserId, block_on};
 
 use crate::cli::Globals;
 use crate::failure::Failure;
@@ -72,21 +74,40 @@ fn sign_in(globals: &Globals, dir: &std::path::Path) -> Result<Account, Failure>
 
 impl Identity {
     /// Opens the user's mirror to read and record. Uses no network.
-    pub(crate) fn open(&self) -> Result<Client, Failure> {
-        Ok(block_on(Client::open(Config::new(&self.dir, self.user_id)))?)
+    pub(crate) fn open(&self) -> Result<Opened, Failure> {
+        Ok(Opened(block_on(Client::open(Config::new(&self.dir, self.user_id)))?))
     }
 
-    /// Opens the user's mirror to sync.
-    pub(crate) fn open_to_sync(&self) -> Result<Client, Failure> {
+    /// Opens the user's mirror to sync once, or by itself for as long as it is open.
+    pub(crate) fn open_to_sync(&self, by_itself: bool) -> Result<Opened, Failure> {
         let (url, anon_key) = self.server.as_ref().ok_or_else(|| {
             Failure::usage("say which server: --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)")
         })?;
         let config = Config::new(&self.dir, self.user_id).server(url, anon_key);
-        let config = config.background_sync(false);
-        Ok(block_on(Client::open(match &self.tokens {
+        let config = config.background_sync(by_itself);
+        let config = match &self.tokens {
             Tokens::Given(token) => config.tokens(StaticToken::new(token.as_str())),
             Tokens::Remembered(account) => config.tokens(account.clone()),
-        }))?)
+        };
+        Ok(Opened(block_on(Client::open(config))?))
+    }
+
+    /// The server's address and key, once somebody has said them.
+    pub(crate) fn server(&self) -> Option<(&str, &str)> {
+        self.server.as_ref().map(|(url, key)| (url.as_str(), key.as_str()))
+    }
+
+    /// Whose mirror it is.
+    pub(crate) fn user_id(&self) -> UserId {
+        self.user_id
+    }
+
+    /// The access token that a request would carry now.
+    pub(crate) async fn access_token(&self) -> Option<String> {
+        match &self.tokens {
+            Tokens::Given(token) => Some(token.clone()),
+            Tokens::Remembered(account) => account.access_token(false).await,
+        }
     }
 
     /// Why there was no access token, when signing in or refreshing is what failed.
@@ -95,6 +116,25 @@ impl Identity {
             Tokens::Given(_) => None,
             Tokens::Remembered(account) => account.take_problem(),
         }
+    }
+}
+
+/// A client that is closed in order before the command ends: else its thread would be cut off, and leave the next command the
+/// write-ahead log to go through.
+pub(crate) struct Opened(Client);
+
+impl Deref for Opened {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.0
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // Everything acknowledged is durable already, and who has shut it down before has been told.
+        let _ = block_on(self.0.shutdown(Duration::ZERO));
     }
 }
 

@@ -7,17 +7,16 @@ mod commands;
 mod failure;
 mod identity;
 mod output;
+mod style;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::cli::{Cli, Command, SessionCommand};
+use crate::cli::{Cli, Command, EventCommand, SessionCommand};
 use crate::failure::Failure;
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let parsed = Cli::try_parse();
+    let parsed = Cli::read(std::env::args_os());
     let output = Output::new(match &parsed {
         Ok(cli) => cli.globals.json,
         Err(_) => cli::asks_for_json(std::env::args_os()),
@@ -36,13 +35,23 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
+    let globals = &cli.globals;
     match &cli.command {
         Command::Session { command: SessionCommand::Record(args) } => {
-            commands::record::run(&cli.globals, args, output)
+            commands::record::session(globals, args, output)
         }
-        Command::Progress => commands::progress::run(&cli.globals, output),
-        Command::Activity(args) => commands::activity::run(&cli.globals, args, output),
-        Command::Sync => commands::sync::run(&cli.globals, output),
-        Command::Status => commands::status::run(&cli.globals, output),
+        Command::Event { command: EventCommand::Record(args) } => {
+            commands::record::event(globals, args, output)
+        }
+        Command::Progress => commands::progress::run(globals, output),
+        Command::Activity(args) => commands::activity::run(globals, args, output),
+        Command::Export { command } => commands::export::run(globals, command, output),
+        Command::Sync(args) if args.watch => commands::follow::run(globals, output),
+        Command::Sync(_) => commands::sync::run(globals, output),
+        Command::Status => commands::status::run(globals, output),
+        Command::Queue { command } => commands::queue::run(globals, command, output),
+        Command::Doctor => commands::doctor::run(globals, output),
+        Command::Completions { shell } => commands::teach::completions(*shell, output),
+        Command::Man { output: folder } => commands::teach::man(folder.as_deref(), output),
     }
 }

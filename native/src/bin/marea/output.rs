@@ -2,23 +2,31 @@
 
 use std::io::{self, Write as _};
 
+use jiff::tz::TimeZone;
+use marea_native::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::style::Style;
 
 /// Where results and failures go, and in which form.
 pub(crate) struct Output {
     json: bool,
+    style: Style,
 }
 
 impl Output {
     pub(crate) fn new(json: bool) -> Output {
-        Output { json }
+        Output { json, style: Style::of_stdout(json) }
     }
 
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    pub(crate) fn style(&self) -> Style {
+        self.style
     }
 
     /// The result of the command: `value` as JSON, or what `for_people` makes of it.
@@ -90,6 +98,19 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         text += &line(&mut row.iter().map(String::as_str));
     }
     text
+}
+
+/// The time on the wall here, to the minute.
+pub(crate) fn local(instant: Timestamp) -> String {
+    wall(instant, "%Y-%m-%d %H:%M")
+}
+
+/// A time as `strftime` writes it, in this machine's time zone.
+pub(crate) fn wall(instant: Timestamp, form: &str) -> String {
+    match instant.to_string().parse::<jiff::Timestamp>() {
+        Ok(parsed) => parsed.to_zoned_datetime(TimeZone::system()).strftime(form).to_string(),
+        Err(_) => instant.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,14 @@
 //! One file for each command: open, one call, and how the result reads.
 
 pub(crate) mod activity;
+mod calendar;
+pub(crate) mod doctor;
+pub(crate) mod export;
+pub(crate) mod follow;
 pub(crate) mod progress;
+pub(crate) mod queue;
 pub(crate) mod record;
 pub(crate) mod status;
 pub(crate) mod sync;
+pub(crate) mod teach;
+mod words;

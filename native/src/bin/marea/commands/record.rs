@@ -1,19 +1,43 @@
-//! `marea session record`: one completed session, durable when its id is printed.
+//! `marea session record` and `marea event record`: one fact, durable when its id is printed.
 
-use marea_native::{Error, SessionInput, block_on};
+use marea_native::{Error, EventInput, SessionInput, block_on};
 use serde_json::{Map, Value};
 
-use crate::cli::{Globals, RecordArgs};
+use crate::cli::{EventArgs, Globals, RecordArgs};
 use crate::failure::Failure;
 use crate::identity::identify;
 use crate::output::Output;
 
-pub(crate) fn run(globals: &Globals, args: &RecordArgs, output: &Output) -> Result<(), Failure> {
+pub(crate) fn session(globals: &Globals, args: &RecordArgs, output: &Output) -> Result<(), Failure> {
     let input = input(args)?;
     let client = identify(globals)?.open()?;
     let recorded = block_on(client.record_session(input)).map_err(in_words_of_the_command_line)?;
     output.result(&recorded, |recorded| {
         format!("Recorded session {} ({} waiting to be sent)\n", recorded.id, recorded.pending)
+    })
+}
+
+pub(crate) fn event(globals: &Globals, args: &EventArgs, output: &Output) -> Result<(), Failure> {
+    let input = EventInput {
+        id: args.id,
+        occurred_at: args.occurred_at,
+        local_date: args.local_date,
+        descriptions: args.descriptions,
+        images: args.images,
+        questions_answered: args.questions,
+        questions_correct: args.correct,
+        vocabulary_learned: args.words,
+        minutes: args.minutes,
+        points: args.points,
+        mastered_words: args.mastered,
+        learning_words: args.learning,
+        new_words: args.new,
+        achievements: args.achievements.clone(),
+    };
+    let client = identify(globals)?.open()?;
+    let recorded = block_on(client.record_event(input)).map_err(in_words_of_the_command_line)?;
+    output.result(&recorded, |recorded| {
+        format!("Recorded award {} ({} waiting to be sent)\n", recorded.id, recorded.pending)
     })
 }
 
@@ -31,12 +55,12 @@ fn input(args: &RecordArgs) -> Result<SessionInput, Failure> {
         qa_correct: args.correct,
         vocabulary_learned: args.words,
         phrases_saved: args.phrases,
-        session_data: args.data.as_deref().map(object).transpose()?,
+        session_data: args.data.as_deref().map(|text| object("--data", text)).transpose()?,
     })
 }
 
 /// The engine names the field that it refuses; a person has typed an option.
-fn in_words_of_the_command_line(error: Error) -> Failure {
+pub(super) fn in_words_of_the_command_line(error: Error) -> Failure {
     let Error::Engine(marea_core::Error::InvalidInput { field, problem }) = &error else {
         return error.into();
     };
@@ -52,21 +76,48 @@ fn in_words_of_the_command_line(error: Error) -> Failure {
         "started_at" => "--started-at",
         "ended_at" => "--ended-at",
         "local_date" => "--local-date",
-        "session_data" => "--data",
+        "session_data" | "data" => "--data",
+        "occurred_at" => "--occurred-at",
+        "questions_answered" => "--questions",
+        "questions_correct" => "--correct",
+        "points" => "--points",
+        "minutes" => "--minutes",
+        "images" => "--images",
+        "descriptions" => "--descriptions",
+        "mastered_words" => "--mastered",
+        "learning_words" => "--learning",
+        "new_words" => "--new",
+        "achievements" => "--achievement",
+        "export_type" => "--type",
+        "export_format" => "--format",
+        "filters" => "--filters",
+        "records_count" => "--records",
+        "file_size_bytes" => "--size",
+        "file_url" => "--file-url",
+        "error_message" => "--error",
+        "retry_count" => "--retries",
+        "processing_time_seconds" => "--took",
+        "limit" => "--limit",
+        "id" => "ID",
         other => other,
     };
     Failure::new(error.code(), format!("{option}: {problem}"))
 }
 
-/// Reads `--data`. The parser's own message would repeat what the learner wrote, so only the place is told.
-fn object(text: &str) -> Result<Map<String, Value>, Failure> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(Failure::usage("the value of --data is JSON, but not an object in braces")),
-        Err(error) => Err(Failure::usage(format!(
-            "the value of --data is not JSON: the mistake is at line {}, column {}",
-            error.line(),
-            error.column()
-        ))),
+/// Reads an option's JSON. The parser's own message would repeat what the learner wrote, so only the place is told.
+pub(super) fn json(option: &str, text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Failure::usage(format!(
+            "the value of {option} is not JSON: the mistake is at line {line}, column {column}"
+        ))
+    })
+}
+
+/// Reads an option's JSON object.
+pub(super) fn object(option: &str, text: &str) -> Result<Map<String, Value>, Failure> {
+    match json(option, text)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(Failure::usage(format!("the value of {option} is JSON, but not an object in braces"))),
     }
 }

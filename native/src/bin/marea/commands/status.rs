@@ -1,15 +1,19 @@
-//! `marea status`: what is waiting, what was refused, when the server was last reached, and what to do about it.
+//! `marea status`: what is waiting, what was refused and why, when the server was last reached, and what to do about it.
 
 use std::path::PathBuf;
 
-use jiff::tz::TimeZone;
-use marea_native::{Status, Timestamp, block_on};
+use marea_native::{MutationView, Status, block_on};
 use serde::Serialize;
 
+use super::words::{about, summary};
 use crate::cli::Globals;
 use crate::failure::Failure;
 use crate::identity::identify;
-use crate::output::{Output, aligned};
+use crate::output::{Output, aligned, local};
+use crate::style::{Ink, Style};
+
+/// So many of the refused are told; `marea queue rejected` has all.
+const REFUSED_SHOWN: usize = 5;
 
 #[derive(Serialize)]
 struct Report {
@@ -18,53 +22,94 @@ struct Report {
     /// Where the mirror lives; the web client says "opfs" and others here.
     storage: &'static str,
     mirror: PathBuf,
+    /// What to do, for people.
+    advice: String,
+    #[serde(skip)]
+    waiting: Vec<MutationView>,
+    #[serde(skip)]
+    refused: Vec<MutationView>,
 }
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     let client = identify(globals)?.open()?;
-    let report = Report {
-        status: block_on(client.status())?,
-        storage: "file",
-        mirror: client.mirror_path().to_owned(),
+    let status = block_on(client.status())?;
+    let (waiting, refused) = match output.is_json() {
+        true => Default::default(),
+        false => (block_on(client.pending())?, block_on(client.rejected())?),
     };
-    output.result(&report, for_people)
+    let mirror = client.mirror_path().to_owned();
+    let report = Report { advice: advice(&status), status, storage: "file", mirror, waiting, refused };
+    let style = output.style();
+    output.result(&report, |report| for_people(report, style))
 }
 
-fn for_people(report: &Report) -> String {
+fn for_people(report: &Report, style: Style) -> String {
     let status = &report.status;
     let waiting = match status.pending {
         0 => "nothing".into(),
-        number => format!("{number} to be sent"),
+        number => format!("{number} to be sent{}", of_what(&report.waiting)),
+    };
+    let refused = match status.rejected {
+        0 => "nothing".into(),
+        number => style.paint(Ink::Bad, &number.to_string()),
     };
     let mut lines = vec![
         ("User", status.user_id.to_string()),
         ("Mirror", format!("{} (schema {})", report.mirror.display(), status.mirror_version)),
         ("Waiting", waiting),
-        ("Refused", if status.rejected == 0 { "nothing".into() } else { status.rejected.to_string() }),
+        ("Refused", refused),
         ("Last sync", status.last_synced_at.map_or("never".into(), local)),
     ];
     if let Some(error) = &status.last_error {
-        lines.push(("Last error", format!("{} ({})", error.message, error.code)));
+        lines.push(("Last error", style.paint(Ink::Warning, &format!("{} ({})", error.message, error.code))));
     }
-    format!("{}\n{}\n", aligned(&lines), advice(status))
+    let refusals: String = report.refused.iter().take(REFUSED_SHOWN).map(refusal).collect();
+    let heading = if refusals.is_empty() { "" } else { "\nRefused by the server, and kept:\n" };
+    let ink = if status.rejected > 0 || status.last_error.is_some() { Ink::Warning } else { Ink::Good };
+    format!("{}{heading}{refusals}\n{}\n", aligned(&lines), style.paint(ink, &report.advice))
 }
 
-fn advice(status: &Status) -> &'static str {
-    let unauthorized = status.last_error.as_ref().is_some_and(|error| error.code == "unauthorized");
-    match (status.pending, status.rejected) {
-        (1.., _) if unauthorized => {
-            "Sign in again (--email and --password, or a new --token) with `marea sync`."
+fn of_what(waiting: &[MutationView]) -> String {
+    match waiting.first() {
+        None => String::new(),
+        Some(oldest) => format!(" ({}; the oldest of {})", summary(waiting), local(oldest.recorded_at)),
+    }
+}
+
+fn refusal(view: &MutationView) -> String {
+    let why = view.refusal.as_ref().map(|refusal| format!("\n    {}: {}", refusal.code, refusal.message));
+    format!("  {}{}\n", about(view), why.unwrap_or_default())
+}
+
+fn advice(status: &Status) -> String {
+    let waits = if status.pending > 0 { " What is waiting is safe until then." } else { "" };
+    let by_error = status.last_error.as_ref().and_then(|error| {
+        Some(match error.code.as_str() {
+            "unauthorized" => "Sign in again (--email and --password, or a new --token) with `marea sync`.",
+            "other_user" => "Give the token of this mirror's user.",
+            "captive_portal" => "Sign in to this network in a browser, then run `marea sync`.",
+            "dns_failed" => {
+                "Look at the network and at the spelling of the server's address, then run `marea sync`."
+            }
+            "tls_failed" => {
+                "Look at this machine's clock and at the server's address; `marea doctor` says more."
+            }
+            "upgrade_required" => "Update marea, then run `marea sync`.",
+            "refused" => "Run `marea doctor`: the server does not take this client's requests.",
+            _ => return None,
+        })
+    });
+    match (by_error, status.pending, status.rejected) {
+        (Some(advice), ..) => format!("{advice}{waits}"),
+        (None, 1.., _) => format!("Run `marea sync` when there is a network.{waits}"),
+        (None, 0, 1..) => {
+            "What the server refused is kept but does not count: mend the reason and run `marea queue retry \
+                           --all`, or forget it with `marea queue discard`."
+                .into()
         }
-        (1.., _) => "Run `marea sync` when there is a network. What is waiting is safe until then.",
-        (0, 1..) => "What the server refused is kept in the mirror, but does not count.",
-        (0, 0) => "Everything is on the server.",
-    }
-}
-
-/// The time on the wall here, to the minute.
-fn local(instant: Timestamp) -> String {
-    match instant.to_string().parse::<jiff::Timestamp>() {
-        Ok(parsed) => parsed.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
-        Err(_) => instant.to_string(),
+        (None, 0, 0) => match status.last_synced_at {
+            Some(_) => "Everything is on the server.".into(),
+            None => "Nothing was recorded here yet, and nothing fetched: run `marea sync`.".into(),
+        },
     }
 }

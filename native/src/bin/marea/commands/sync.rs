@@ -1,8 +1,12 @@
 //! `marea sync`: one conversation with the server, until nothing is left to say.
 
+use std::io::IsTerminal as _;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use marea_native::{Outcome, SyncReport, block_on};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use marea_native::{Client, Outcome, SyncReport, block_on};
 use serde::Serialize;
 
 use crate::cli::Globals;
@@ -25,8 +29,8 @@ struct Report {
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     let identity = identity::identify(globals)?;
-    let client = identity.open_to_sync()?;
-    let found = block_on(client.sync())?;
+    let client = identity.open_to_sync(false)?;
+    let found = block_on(with_progress(&client, output))?;
     block_on(client.shutdown(Duration::ZERO))?;
     let report = Report {
         outcome: found.outcome,
@@ -37,6 +41,36 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     };
     output.result(&report, for_people)?;
     failure(&found, &identity).map_or(Ok(()), Err)
+}
+
+/// Syncs, and shows on a terminal how far it is: a first sync, or a queue of weeks, takes a while.
+async fn with_progress(client: &Client, output: &Output) -> Result<SyncReport, Failure> {
+    if output.is_json() || !std::io::stderr().is_terminal() {
+        return Ok(client.sync().await?);
+    }
+    let mut status = client.watch_status().await?;
+    let waiting = status.next().await.map_or(0, |status| status.pending);
+    let bar = ProgressBar::new(waiting.into()).with_finish(ProgressFinish::AndClear);
+    let form = if waiting > 0 { "{spinner} sending {bar:30} {pos} of {len}" } else { "{spinner} {msg}" };
+    if let Ok(style) = ProgressStyle::with_template(form) {
+        bar.set_style(style);
+    }
+    bar.set_message("fetching what is new");
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let mut sync = pin!(client.sync());
+    let report = loop {
+        let mut change = pin!(status.next());
+        let step = std::future::poll_fn(|context| match sync.as_mut().poll(context) {
+            Poll::Ready(report) => Poll::Ready(Err(report)),
+            Poll::Pending => change.as_mut().poll(context).map(Ok),
+        });
+        match step.await {
+            Err(report) => break report,
+            Ok(Some(status)) => bar.set_position(waiting.saturating_sub(status.pending).into()),
+            Ok(None) => break sync.as_mut().await,
+        }
+    };
+    Ok(report?)
 }
 
 fn for_people(report: &Report) -> String {
@@ -78,5 +112,13 @@ fn failure(report: &SyncReport, identity: &Identity) -> Option<Failure> {
         }),
         Outcome::Refused => Some(said("refused", "the server refused the request")),
         _ => Some(said("server_failed", "the server failed; try again later")),
+    }
+}
+
+/// How many wait, in words.
+pub(super) fn waiting_words(pending: u32) -> String {
+    match pending {
+        0 => "nothing is waiting".into(),
+        number => format!("{number} waiting to be sent"),
     }
 }

@@ -1,11 +1,21 @@
 //! The words of the command line: options, commands, and the help that teaches them. Runs nothing.
 
+mod export;
+mod queue;
+mod session;
+mod variables;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap_complete::Shell;
+use marea_native::LocalDate;
 use marea_native::auth::Secret;
-use marea_native::{LocalDate, MutationId, Timestamp};
+
+pub(crate) use export::{CreateArgs, ExportCommand, ListArgs, UpdateArgs};
+pub(crate) use queue::{ChosenArgs, QueueCommand};
+pub(crate) use session::{EventArgs, EventCommand, RecordArgs, SessionCommand};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,8 +27,14 @@ Examples:
     marea session record --minutes 12 --questions 10 --correct 8 --words 5
     marea progress
     marea activity --days 30
-    marea sync
-    marea status --json
+    marea sync                       or `marea sync --watch`, which goes on until Ctrl-C
+    marea status                     what waits, what was refused and why, and what to do
+    marea doctor                     checks mirror, server, token, clock and versions
+
+Every value can also come from the environment. The variables of the options above are beside them; those of a command
+are MAREA, the command and the option, as in MAREA_SESSION_RECORD_MINUTES=12 or MAREA_ACTIVITY_DAYS=30.
+
+Colours and charts are for terminals: NO_COLOR=1 leaves the colours away, CLICOLOR_FORCE=1 has both in a pipe too.
 
 Exit codes:
   0  done
@@ -67,7 +83,7 @@ pub(crate) struct Globals {
     password: Option<Secret>,
 
     /// Print exactly one JSON document on stdout, and errors as one JSON object on stderr
-    #[arg(long, global = true)]
+    #[arg(long, global = true, env = "MAREA_JSON", hide_env_values = true)]
     pub(crate) json: bool,
 }
 
@@ -105,83 +121,88 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: SessionCommand,
     },
+    /// Record awards that belong to no session: points, achievements, words by state
+    Event {
+        #[command(subcommand)]
+        command: EventCommand,
+    },
     /// Show totals, averages and streaks, with everything recorded on this machine in them
     Progress,
-    /// Show what was done on each day
+    /// Show what was done: the weeks as a calendar, and totals as small charts
     Activity(ActivityArgs),
+    /// Ask for exports, say what became of them, list them
+    Export {
+        #[command(subcommand)]
+        command: ExportCommand,
+    },
     /// Send what is waiting and fetch what is new, until nothing is left to say
-    Sync,
-    /// Show what is waiting, what was refused, and what to do
+    Sync(SyncArgs),
+    /// Show what is waiting, what was refused and why, and what to do
     Status,
+    /// Look into the queue: what waits for the server, what it refused
+    Queue {
+        #[command(subcommand)]
+        command: QueueCommand,
+    },
+    /// Check mirror, server, token, clock and versions, and say how to mend each
+    Doctor,
+    /// Print the completions for a shell
+    #[command(after_help = "\
+Examples:
+  marea completions bash > ~/.local/share/bash-completion/completions/marea
+  marea completions zsh  > ~/.zfunc/_marea
+  marea completions fish > ~/.config/fish/completions/marea.fish")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for each command into a folder
+    #[command(after_help = "\
+Examples:
+  marea man | man -l -
+  marea man --output ~/.local/share/man/man1")]
+    Man {
+        /// The folder, made when it is missing
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
 }
 
-#[derive(Subcommand)]
-pub(crate) enum SessionCommand {
-    /// Record a completed session, durably, without using the network
-    Record(RecordArgs),
+#[derive(Args)]
+pub(crate) struct SyncArgs {
+    /// Go on until Ctrl-C: sync whenever there is something, and print what changes
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Args)]
 #[command(after_help = "\
-Examples:
-  marea session record --minutes 12 --questions 10 --correct 8
-  marea session record --type reading --started-at 2026-11-22T23:50:00+01:00 --ended-at 2026-11-23T00:10:00+01:00
-
-A script that may run the same line twice gives the session an id of its own (a UUID); the second time changes nothing:
-  marea session record --id 019ab0d2-7c00-7000-8000-000000000001 --minutes 5")]
-pub(crate) struct RecordArgs {
-    /// What kind of session, 1 to 50 characters
-    #[arg(long = "type", value_name = "TYPE", default_value = "practice")]
-    pub(crate) session_type: String,
-    /// Minutes practised [default: from --started-at to --ended-at]
-    #[arg(long, value_name = "N")]
-    pub(crate) minutes: Option<i32>,
-    /// Images worked with
-    #[arg(long, value_name = "N")]
-    pub(crate) images: Option<i32>,
-    /// Descriptions written
-    #[arg(long, value_name = "N")]
-    pub(crate) descriptions: Option<i32>,
-    /// Questions answered
-    #[arg(long, value_name = "N")]
-    pub(crate) questions: Option<i32>,
-    /// Questions answered correctly
-    #[arg(long, value_name = "N")]
-    pub(crate) correct: Option<i32>,
-    /// Words learned
-    #[arg(long, value_name = "N")]
-    pub(crate) words: Option<i32>,
-    /// Phrases saved
-    #[arg(long, value_name = "N")]
-    pub(crate) phrases: Option<i32>,
-    /// When it began, as in 2026-11-23T14:00:00+01:00 [default: the end less the minutes]
-    #[arg(long, value_name = "TIME")]
-    pub(crate) started_at: Option<Timestamp>,
-    /// When it ended [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub(crate) ended_at: Option<Timestamp>,
-    /// The learner's own day that it counts for [default: the local day of its end]
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    pub(crate) local_date: Option<LocalDate>,
-    /// An id of your own, so that the same line run twice records one session
-    #[arg(long, value_name = "UUID")]
-    pub(crate) id: Option<MutationId>,
-    /// More about the session, as a JSON object
-    #[arg(long, value_name = "JSON")]
-    pub(crate) data: Option<String>,
-}
-
-#[derive(Args)]
+On a terminal the days are drawn as a calendar, a column for each week. In a pipe they are a table of the days with
+activity; with --json, a document.")]
 pub(crate) struct ActivityArgs {
-    /// The first day to show
+    /// The first day to show [default: the Monday 17 weeks ago]
     #[arg(long, value_name = "YYYY-MM-DD", conflicts_with = "days")]
     pub(crate) from: Option<LocalDate>,
     /// The last day to show [default: today]
     #[arg(long, value_name = "YYYY-MM-DD", conflicts_with = "days")]
     pub(crate) to: Option<LocalDate>,
-    /// The last N days, today included [default: 14]
+    /// The last N days, today included
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_600))]
     pub(crate) days: Option<u32>,
+}
+
+/// The whole definition: what is derived here, and an environment variable for every value.
+pub(crate) fn definition() -> clap::Command {
+    variables::with_variables(Cli::command())
+}
+
+impl Cli {
+    /// Reads a command line.
+    pub(crate) fn read<T: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = T>,
+    ) -> Result<Cli, clap::Error> {
+        Cli::from_arg_matches(&definition().try_get_matches_from(words)?)
+    }
 }
 
 /// Whether `--json` was among the words of a command line that could not be parsed.
@@ -191,20 +212,39 @@ pub(crate) fn asks_for_json(words: impl Iterator<Item = OsString>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_definition_holds_together() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]
     fn global_options_stand_before_and_after_the_command() {
         for line in ["marea --dir D --json progress", "marea progress --dir D --json"] {
-            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let cli = Cli::read(line.split(' ')).unwrap();
             assert_eq!((cli.globals.dir(), cli.globals.json), (Some(PathBuf::from("D")), true), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_value_has_a_variable() {
+        fn check(command: &clap::Command, checked: &mut Vec<String>) {
+            for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
+                let named = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+                checked.push(named.unwrap_or_else(|| {
+                    let (command, option) = (command.get_name(), argument.get_id());
+                    panic!("{command} {option} has no variable")
+                }));
+            }
+            command.get_subcommands().for_each(|command| check(command, checked));
+        }
+        let mut variables = Vec::new();
+        for command in definition().get_subcommands() {
+            check(command, &mut variables);
+        }
+        for expected in ["MAREA_SESSION_RECORD_MINUTES", "MAREA_EXPORT_SHOW_ID", "MAREA_SYNC_WATCH"] {
+            assert!(variables.iter().any(|variable| variable == expected), "{expected} of {variables:?}");
         }
     }
 

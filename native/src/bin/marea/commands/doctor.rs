@@ -1,0 +1,256 @@
+//! `marea doctor`: looks at mirror, sign-in, server, clock and versions, and says of each how to mend it. Changes nothing.
+
+use jiff::Timestamp;
+use marea_core::{Failure as Trouble, PROTOCOL, SyncAnswer, SyncRequest, Transport};
+use marea_native::{Client, Status, block_on};
+use serde::Serialize;
+
+use crate::cli::Globals;
+use crate::failure::Failure;
+use crate::identity::{self, Identity, identify};
+use crate::output::{Output, count};
+use crate::style::{Ink, Style};
+
+/// As long as a request of a sync may take.
+const TIMEOUT_MS: u64 = 15_000;
+/// A clock further off than this is pulled back by the server: the learner's days may then be other days.
+const CLOCK_SECONDS_MAX: i64 = 300;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Ok,
+    Warning,
+    Failed,
+    /// It could not be looked at, because of another.
+    Skipped,
+}
+
+#[derive(Serialize)]
+struct Check {
+    name: &'static str,
+    verdict: Verdict,
+    found: String,
+    /// How to mend it; nothing when it is in order.
+    mend: Option<String>,
+    #[serde(skip)]
+    offline: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+impl Check {
+    fn new(name: &'static str, verdict: Verdict, found: impl Into<String>) -> Check {
+        Check { name, verdict, found: found.into(), mend: None, offline: false }
+    }
+
+    fn mend(self, mend: impl Into<String>) -> Check {
+        Check { mend: Some(mend.into()), ..self }
+    }
+}
+
+pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
+    let mut checks = Vec::new();
+    match identify(globals) {
+        Err(failure) => {
+            checks.push(Check::new("sign-in", Verdict::Failed, failure.message).mend(
+                "Sign in once with a network: marea sync --email EMAIL, with MAREA_PASSWORD, MAREA_URL and MAREA_ANON_KEY set.",
+            ));
+            for name in ["mirror", "queue", "server", "clock", "versions"] {
+                checks.push(Check::new(name, Verdict::Skipped, "nobody is signed in"));
+            }
+        }
+        Ok(identity) => {
+            checks.extend(check_mirror(&identity));
+            checks.extend(check_server(&identity)?);
+        }
+    }
+    let failed: Vec<&Check> = checks.iter().filter(|check| check.verdict == Verdict::Failed).collect();
+    let only_offline = !failed.is_empty() && failed.iter().all(|check| check.offline);
+    let problem = (!failed.is_empty()).then(|| {
+        let names: Vec<&str> = failed.iter().map(|check| check.name).collect();
+        let code = if only_offline { "offline" } else { "unwell" };
+        Failure::new(code, format!("not in order: {}; standard output says how to mend it", names.join(", ")))
+    });
+    let style = output.style();
+    output.result(&Report { ok: problem.is_none(), checks }, |report| for_people(report, style))?;
+    problem.map_or(Ok(()), Err)
+}
+
+fn check_mirror(identity: &Identity) -> [Check; 2] {
+    let looked = identity.open().and_then(|client| {
+        block_on(client.check())?;
+        let status = block_on(client.status())?;
+        Ok((client, status))
+    });
+    match looked {
+        Ok((client, status)) => [mirror_in_order(&client, &status), queue(&status)],
+        Err(failure) => {
+            let mend = match failure.code.as_str() {
+                "mirror_corrupt" => {
+                    "Move the file away and keep it: unsent work may be inside. Then `marea sync` fetches what the server has."
+                }
+                "mirror_newer" => "Update marea: a newer version has written this mirror.",
+                "mirror_locked" => "Another program holds the mirror for long; end it, or wait.",
+                "storage_full" => "Free some space; what was recorded before is safe.",
+                _ => "Look at the folder's permissions and whether the disk can be written.",
+            };
+            [
+                Check::new("mirror", Verdict::Failed, failure.message).mend(mend),
+                Check::new("queue", Verdict::Skipped, "the mirror cannot be read"),
+            ]
+        }
+    }
+}
+
+fn mirror_in_order(client: &Client, status: &Status) -> Check {
+    let path = client.mirror_path();
+    let bytes = std::fs::metadata(path).map_or(0, |found| found.len());
+    let found =
+        format!("sound, schema {}, {} KiB at {}", status.mirror_version, bytes / 1024, path.display());
+    Check::new("mirror", Verdict::Ok, found)
+}
+
+fn queue(status: &Status) -> Check {
+    let waiting = count(status.pending.into(), "mutation waits", "mutations wait");
+    match status.rejected {
+        0 => Check::new("queue", Verdict::Ok, waiting),
+        number => Check::new("queue", Verdict::Warning, format!("{waiting}, {number} refused by the server"))
+            .mend("`marea queue rejected` says why; then `marea queue retry` or `marea queue discard`."),
+    }
+}
+
+fn check_server(identity: &Identity) -> Result<Vec<Check>, Failure> {
+    let Some((url, anon_key)) = identity.server() else {
+        let missing = Check::new("server", Verdict::Failed, "no server is known")
+            .mend("Give --url and --anon-key, or MAREA_URL and MAREA_ANON_KEY.");
+        return Ok(vec![missing]);
+    };
+    let asked = identity::runtime()?.block_on(ask(identity, url, anon_key));
+    Ok(match asked {
+        Err(problem) => {
+            vec![Check::new("server", Verdict::Failed, problem.message).mend("Mend the address or the key.")]
+        }
+        Ok(Asked { token_problem: Some(problem), .. }) => {
+            let offline = problem.code == "offline";
+            let found = Check { offline, ..Check::new("sign-in", Verdict::Failed, problem.message) };
+            vec![
+                found.mend(
+                    "Sign in again: marea sync --email EMAIL, with MAREA_PASSWORD set. The queue is kept.",
+                ),
+            ]
+        }
+        Ok(Asked { outcome: Err(trouble), .. }) => troubles(&trouble),
+        Ok(Asked { outcome: Ok(answer), took_ms, .. }) => in_order(&answer, url, took_ms),
+    })
+}
+
+struct Asked {
+    token_problem: Option<Failure>,
+    outcome: Result<SyncAnswer, Trouble>,
+    took_ms: u128,
+}
+
+/// Asks for one row, as a new device would, and sends nothing.
+async fn ask(identity: &Identity, url: &str, anon_key: &str) -> Result<Asked, Failure> {
+    let transport = Transport::new(url, anon_key).map_err(marea_native::Error::from)?;
+    let Some(token) = identity.access_token().await else {
+        let problem = identity.token_problem().map(Failure::from);
+        let problem = problem.unwrap_or_else(|| Failure::new("unauthorized", "there is no access token"));
+        return Ok(Asked { token_problem: Some(problem), outcome: Err(Trouble::no_token()), took_ms: 0 });
+    };
+    let request = SyncRequest {
+        protocol: PROTOCOL,
+        client_id: uuid::Uuid::nil().into(),
+        schema: marea_core::MIRROR_VERSION,
+        cursor: None,
+        limit: 1,
+        mutations: Vec::new(),
+    };
+    let begun = std::time::Instant::now();
+    let outcome = transport.post(&request, identity.user_id(), &token, TIMEOUT_MS).await;
+    Ok(Asked { token_problem: None, outcome, took_ms: begun.elapsed().as_millis() })
+}
+
+fn in_order(answer: &SyncAnswer, url: &str, took_ms: u128) -> Vec<Check> {
+    let versions = format!("marea {}, protocol {}", env!("CARGO_PKG_VERSION"), answer.protocol);
+    vec![
+        Check::new("sign-in", Verdict::Ok, "the server accepts the access token"),
+        Check::new("server", Verdict::Ok, format!("{url} answered in {took_ms} ms")),
+        clock(answer),
+        Check::new("versions", Verdict::Ok, versions),
+    ]
+}
+
+fn clock(answer: &SyncAnswer) -> Check {
+    let here = Timestamp::now().as_millisecond();
+    let ahead = (here - answer.server_time.as_millis().0) / 1000;
+    let side = if ahead < 0 { "behind" } else { "ahead of" };
+    let found = format!("{} s {side} the server's", ahead.abs());
+    if ahead.abs() <= CLOCK_SECONDS_MAX {
+        return Check::new("clock", Verdict::Ok, found);
+    }
+    Check::new("clock", Verdict::Warning, found).mend(
+        "Set this machine's clock (on Linux: timedatectl set-ntp true). Nothing is lost, but sessions may count for another day.",
+    )
+}
+
+fn troubles(trouble: &Trouble) -> Vec<Check> {
+    let mend = match trouble {
+        Trouble::NameNotFound => {
+            "Look at the network (does a browser work?) and at the spelling of MAREA_URL."
+        }
+        Trouble::ConnectionRefused => "Start the server, or mend the port in MAREA_URL.",
+        Trouble::Tls { .. } => {
+            "Look at this machine's clock, and whether MAREA_URL should begin with http:// instead."
+        }
+        Trouble::CaptivePortal => "Open any page in a browser and sign in to this network.",
+        Trouble::Unauthorized { .. } => {
+            "Sign in again: marea sync --email EMAIL, with MAREA_PASSWORD set, or a new --token."
+        }
+        Trouble::OtherUser => "Give the token of this mirror's user, or leave --token away.",
+        Trouble::UpgradeRequired => "Update marea.",
+        Trouble::Refused { status: 404, .. } => {
+            "The database has no marea_sync, or MAREA_URL is not the address before /rest/v1: apply migrations/001 and 002."
+        }
+        Trouble::Refused { status: 409, .. } => {
+            "The app has no row for this user in public.users yet: sign in to the app once."
+        }
+        Trouble::Refused { .. } => "Look at the anon key and at the server's log.",
+        Trouble::Server { .. } => "Wait; if it stays so, look at the server's log.",
+        _ => "Look at the network; nothing that was recorded is lost.",
+    };
+    let name = match trouble {
+        Trouble::Unauthorized { .. } | Trouble::OtherUser => "sign-in",
+        Trouble::UpgradeRequired => "versions",
+        _ => "server",
+    };
+    let found =
+        Check { offline: trouble.is_offline(), ..Check::new(name, Verdict::Failed, trouble.to_string()) };
+    let mut checks = vec![found.mend(mend)];
+    checks.extend(
+        ["clock", "versions"]
+            .into_iter()
+            .filter(|other| *other != name)
+            .map(|name| Check::new(name, Verdict::Skipped, "the server has not answered")),
+    );
+    checks
+}
+
+fn for_people(report: &Report, style: Style) -> String {
+    let line = |check: &Check| {
+        let (mark, ink) = match check.verdict {
+            Verdict::Ok => ("ok     ", Ink::Good),
+            Verdict::Warning => ("warning", Ink::Warning),
+            Verdict::Failed => ("failed ", Ink::Bad),
+            Verdict::Skipped => ("skipped", Ink::Dim),
+        };
+        let mend = check.mend.as_ref().map(|mend| format!("{:19}{mend}\n", "")).unwrap_or_default();
+        format!("{}  {:<8}  {}\n{mend}", style.paint(ink, mark), check.name, check.found)
+    };
+    report.checks.iter().map(line).collect()
+}

@@ -1,0 +1,131 @@
+//! `marea sync --watch`: goes on until Ctrl-C, syncs whenever there is something, and prints what changes as it comes.
+//!
+//! With `--json` each change is one document on a line of its own, because it has no end to wait for.
+
+use std::time::Duration;
+
+use marea_native::{Progress, Status};
+use serde_json::json;
+
+use super::sync::waiting_words;
+use crate::cli::Globals;
+use crate::failure::Failure;
+use crate::identity::{self, identify};
+use crate::output::{Output, wall};
+use crate::style::Ink;
+
+/// How long the end may take to send what still waits.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What of a status is worth a line.
+#[derive(Clone, Default, PartialEq)]
+struct Seen {
+    pending: u32,
+    rejected: u32,
+    error: Option<String>,
+    synced: Option<marea_native::Timestamp>,
+}
+
+pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
+    let client = identify(globals)?.open_to_sync(true)?;
+    identity::runtime()?.block_on(async {
+        let mut statuses = client.watch_status().await?;
+        let mut progresses = client.watch_progress().await?;
+        let (mut seen, mut last) = (None, None);
+        let mut asked_to_end = std::pin::pin!(asked_to_end());
+        loop {
+            tokio::select! {
+                () = &mut asked_to_end => break,
+                Some(status) = statuses.next() => tell_status(&status, &mut seen, output)?,
+                Some(progress) = progresses.next() => tell_progress(progress, &mut last, output)?,
+                else => break,
+            }
+        }
+        let waiting = client.shutdown(LAST_WORDS).await?;
+        let said = format!("ended; {}", waiting_words(waiting));
+        line(output, "ended", &json!({ "pending": waiting }), Ink::Dim, &said)
+    })
+}
+
+/// Ctrl-C, or what a service manager sends.
+async fn asked_to_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+fn tell_status(status: &Status, seen: &mut Option<Seen>, output: &Output) -> Result<(), Failure> {
+    let now = Seen {
+        pending: status.pending,
+        rejected: status.rejected,
+        error: status.last_error.as_ref().map(|error| error.code.clone()),
+        synced: status.last_synced_at,
+    };
+    let before = seen.replace(now.clone()).unwrap_or_default();
+    if before == now {
+        return Ok(());
+    }
+    let mut parts = Vec::new();
+    let mut ink = Ink::Good;
+    if now.pending != before.pending {
+        parts.push(waiting_words(now.pending));
+    }
+    if now.rejected > before.rejected {
+        ink = Ink::Bad;
+        parts.push(format!("{} refused (`marea queue rejected` says why)", now.rejected - before.rejected));
+    }
+    match (&status.last_error, now.error == before.error) {
+        (Some(error), false) => {
+            ink = Ink::Warning;
+            let again = status.next_attempt_at.map(|at| format!(", again at {}", wall(at, "%H:%M:%S")));
+            parts.push(format!("{} ({}{})", error.message, error.code, again.unwrap_or_default()));
+        }
+        (None, _) if now.synced != before.synced => parts.push("in step with the server".into()),
+        _ => {}
+    }
+    if parts.is_empty() {
+        return Ok(());
+    }
+    line(output, "status", &json!(status), ink, &parts.join("; "))
+}
+
+fn tell_progress(progress: Progress, last: &mut Option<Progress>, output: &Output) -> Result<(), Failure> {
+    let said = format!(
+        "{} sessions, {} min, {} words, {} points, streak {}",
+        progress.total_sessions,
+        progress.total_time_spent_minutes,
+        progress.total_vocabulary_learned,
+        progress.total_points,
+        progress.current_streak_days
+    );
+    let value = json!(progress);
+    // What it is at the start is known to whoever asks; what it becomes is news.
+    match last.replace(progress) {
+        None => Ok(()),
+        Some(_) => line(output, "progress", &value, Ink::Strong, &said),
+    }
+}
+
+fn line(
+    output: &Output,
+    change: &str,
+    value: &serde_json::Value,
+    ink: Ink,
+    said: &str,
+) -> Result<(), Failure> {
+    let now = jiff::Timestamp::now();
+    let clock = now.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
+    let style = output.style();
+    output.result(&json!({ "at": now.to_string(), "change": change, change: value }), |_| {
+        format!("{}  {}\n", style.paint(Ink::Dim, &clock), style.paint(ink, said))
+    })
+}
