@@ -3,6 +3,8 @@
 
 pub mod bulk;
 pub mod http;
+#[cfg(target_os = "linux")]
+pub mod native;
 pub mod single;
 
 use std::time::{Duration, Instant};
