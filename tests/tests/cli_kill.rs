@@ -9,7 +9,13 @@ use marea_tests::random::Random;
 use marea_tests::world::World;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-const ROUNDS: usize = 30;
+/// Kills of each test: enough to meet every step now and then. MAREA_KILLS=200 is the long run.
+fn rounds() -> usize {
+    match std::env::var("MAREA_KILLS") {
+        Ok(number) => number.parse().expect("MAREA_KILLS is a number"),
+        Err(_) => 25,
+    }
+}
 
 /// Records a session and kills the program the moment it has printed the id.
 async fn record_and_kill(device: &Device) -> String {
@@ -48,15 +54,15 @@ async fn killed_right_after_it_answered_the_session_is_there_and_arrives_once() 
     let world = World::shared().await;
     let device = world.device_of(1);
     let mut expected = BTreeSet::new();
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds() {
         expected.insert(record_and_kill(&device).await);
         let progress = device.json(&["progress"]).await;
         assert_eq!(progress["total_sessions"], round, "lost at the next start");
     }
-    assert_eq!(expected.len(), ROUNDS);
+    assert_eq!(expected.len(), rounds());
     device.json(&["sync"]).await;
     assert_eq!(ids_in_postgres(&world).await, expected);
-    assert_eq!(world.total_sessions_of(1).await, i64::try_from(ROUNDS).unwrap());
+    assert_eq!(world.total_sessions_of(1).await, i64::try_from(rounds()).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +72,7 @@ async fn killed_at_random_while_it_records_and_syncs_nothing_is_lost_or_doubled(
     let device = world.device_of(1);
     let mut promised = BTreeSet::new();
     let mut tried = BTreeSet::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         let id = random.uuid().to_string();
         let words = ["session", "record", "--minutes", "1", "--json", "--id", &id];
         let delay = Duration::from_micros(random.within(0..=40_000).unsigned_abs());

@@ -126,7 +126,7 @@ async fn people_get_plain_aligned_text() {
     assert_eq!(lines[0], "Day         Sessions  Minutes  Questions  Correct  Words  Points");
     assert_eq!(lines[2], "Total              1       80          0        0      0       0");
     let status = device.run(&["status"]).await.exits(0);
-    assert!(status.stdout.contains("Waiting    1 to be sent\n"), "{}", status.stdout);
+    assert!(status.stdout.contains("Waiting    1 to be sent (1 session; the oldest of "), "{}", status.stdout);
     assert!(status.stdout.contains("Run `marea sync`"), "{}", status.stdout);
 }
 
@@ -238,7 +238,12 @@ async fn a_server_that_never_answers_is_given_up_on() {
         tokio::join!(with_token.run(&["sync", "--json"]), signing_in.run(&["progress", "--json"]));
     sync.exits(3).error("offline");
     sign_in.exits(3).error("offline");
-    assert_eq!(with_token.json(&["status"]).await["pending"], 1);
+    let status = with_token.json(&["status"]).await;
+    assert_eq!(
+        (&status["pending"], &status["last_error"]["code"]),
+        (&json!(1), &json!("timeout")),
+        "{status}"
+    );
     drop(silent);
 }
 

@@ -122,6 +122,10 @@ async fn a_mutation_that_the_server_refuses_does_not_block_the_others() {
     assert_eq!(device.json(&["sync"]).await["rejected"], 0);
     let text = device.run(&["status"]).await.exits(0).stdout;
     assert!(text.contains("Refused    1\n"), "{text}");
+    assert!(
+        text.contains("Refused by the server, and kept:\n  session of ") && text.contains("23514:"),
+        "{text}"
+    );
     world.stop().await;
 }
 

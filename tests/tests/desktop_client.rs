@@ -1,0 +1,167 @@
+//! The desktop client with its background sync, against the real server: alone, beside the `marea` command on the same mirror,
+//! without a network for a while, and with a sign-in that ends.
+
+use std::path::Path;
+use std::time::Duration;
+
+use marea_native::auth::{self, Accounts, RememberedAccount, Secret};
+use marea_native::{Client, Config, Connection, Progress, SessionInput, Signal, StaticToken, Watch};
+use marea_tests::backend::SYNC;
+use marea_tests::command::Device;
+use marea_tests::wait::{BOUND, until};
+use marea_tests::world::{Fault, FaultKind, PASSWORD, World};
+
+fn session(minutes: i32) -> SessionInput {
+    SessionInput { duration_minutes: Some(minutes), ..SessionInput::new("practice") }
+}
+
+/// An app of learner 1 on this folder, which syncs by itself.
+async fn app(world: &World, dir: &Path) -> Client {
+    let ready = world.backend().ready();
+    let config = Config::new(dir, world.learner(1).into()).server(&ready.url, &ready.anon_key);
+    Client::open(config.tokens(StaticToken::new(world.token(1, 3600)))).await.expect("a client")
+}
+
+async fn shows(progress: &mut Watch<Progress>, what: &str, holds: impl Fn(&Progress) -> bool) {
+    let look = async {
+        while let Some(progress) = progress.next().await {
+            if holds(&progress) {
+                return;
+            }
+        }
+        panic!("it ended before: {what}");
+    };
+    tokio::time::timeout(BOUND, look).await.unwrap_or_else(|_| panic!("not within {BOUND:?}: {what}"));
+}
+
+async fn pending(client: &Client) -> u32 {
+    client.status().await.expect("a status").pending
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_is_sent_without_being_asked_and_another_devices_is_fetched() {
+    let world = World::shared().await;
+    let folder = tempfile::tempdir().unwrap();
+    let client = app(&world, folder.path()).await;
+    let mut progress = client.watch_progress().await.unwrap();
+    client.record_session(session(7)).await.unwrap();
+    until("the session is in Postgres", || async { world.total_sessions_of(1).await == 1 }).await;
+    until("and known to be", || async { pending(&client).await == 0 }).await;
+
+    let other = world.device_of(1);
+    other.record(&["--minutes", "30"]).await;
+    other.json(&["sync"]).await;
+    // What a window does that is shown again. Otherwise the client looks every few minutes.
+    client.signal(Signal::Visible).await.unwrap();
+    shows(&mut progress, "both devices' sessions", |progress| progress.total_time_spent_minutes == 37).await;
+    assert_eq!(client.shutdown(Duration::ZERO).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_app_and_the_command_work_on_one_mirror() {
+    let world = World::shared().await;
+    let device = world.device_of(1);
+    let client = app(&world, &device.dir()).await;
+    let mut progress = client.watch_progress().await.unwrap();
+
+    // The command records, the app sees it, and sends it.
+    device.record(&["--minutes", "5"]).await;
+    shows(&mut progress, "the command's session in the app", |progress| progress.total_sessions == 1).await;
+    until("the app has sent it", || async { world.total_sessions_of(1).await == 1 }).await;
+
+    // Both at once, both syncing.
+    let commands = async {
+        for _ in 0..8 {
+            device.record(&["--minutes", "1"]).await;
+            device.json(&["sync"]).await;
+        }
+    };
+    let app = async {
+        for _ in 0..40 {
+            client.record_session(session(1)).await.unwrap();
+        }
+    };
+    tokio::join!(commands, app);
+    until("all have arrived", || async { world.total_sessions_of(1).await == 49 }).await;
+    until("nothing waits", || async { pending(&client).await == 0 }).await;
+    shows(&mut progress, "all sessions in the app", |progress| progress.total_sessions == 49).await;
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 49);
+    assert_eq!(world.sessions_of(1).await.len(), 49, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_network_it_waits_and_a_signal_ends_the_wait() {
+    let world = World::alone().await;
+    let folder = tempfile::tempdir().unwrap();
+    world.fault(Fault::new(FaultKind::Offline, SYNC, 1_000));
+    let client = app(&world, folder.path()).await;
+    client.record_session(session(7)).await.unwrap();
+    until("it knows that it is offline", || async {
+        let status = client.status().await.unwrap();
+        status.connection == Connection::Offline && status.last_error.is_some()
+    })
+    .await;
+    assert_eq!(pending(&client).await, 1);
+    world.clear_faults();
+    client.signal(Signal::Online).await.unwrap();
+    until("it has arrived", || async { world.total_sessions_of(1).await == 1 }).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_sends_what_waits_and_takes_no_longer_than_it_may() {
+    let world = World::alone().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ready = world.backend().ready();
+    let config = Config::new(folder.path(), world.learner(1).into()).server(&ready.url, &ready.anon_key);
+    let config = config.tokens(StaticToken::new(world.token(1, 3600))).background_sync(false);
+    let client = Client::open(config.clone()).await.unwrap();
+    client.record_session(session(7)).await.unwrap();
+    assert_eq!(client.shutdown(BOUND).await.unwrap(), 0);
+    assert_eq!(world.total_sessions_of(1).await, 1);
+
+    // A server that takes the request and is silent for longer than anybody waits.
+    world.fault(Fault::new(FaultKind::Delay, SYNC, 1).with_delay_ms(20_000));
+    let client = Client::open(config.clone()).await.unwrap();
+    client.record_session(session(7)).await.unwrap();
+    let begun = std::time::Instant::now();
+    assert_eq!(client.shutdown(Duration::from_millis(200)).await.unwrap(), 1, "kept");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    world.clear_faults();
+    let client = Client::open(config).await.unwrap();
+    client.sync().await.unwrap();
+    assert_eq!(world.total_sessions_of(1).await, 2);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_was_used_up_elsewhere_is_asked_for_again_and_keeps_the_queue() {
+    let world = World::shared_with_accounts().await;
+    let (ready, email) = (world.backend().ready(), world.email(1).await);
+    let device: Device = world.device().with("MAREA_EMAIL", &email).with("MAREA_PASSWORD", PASSWORD);
+    let password = Secret::new(PASSWORD);
+    let account = auth::sign_in(&ready.url, &ready.anon_key, &email, &password).await.unwrap();
+    // Somebody with a copy of this folder has used the refresh token up; and the access token is spent.
+    let call = world.backend().call(reqwest::Method::POST, "/auth/v1/token?grant_type=refresh_token");
+    let spent = serde_json::json!({ "refresh_token": account.refresh_token.expose() });
+    assert!(call.json(&spent).send().await.unwrap().status().is_success());
+    let ended = auth::Account { expires_at: 1, ..account.clone() };
+    Accounts::remember(&device.dir(), ended.clone()).unwrap();
+
+    let source = RememberedAccount::new(&device.dir(), ended, None);
+    let config = Config::new(device.dir(), account.user_id).server(&ready.url, &ready.anon_key);
+    let client = Client::open(config.tokens(source.clone())).await.unwrap();
+    client.record_session(session(7)).await.unwrap();
+    until("it asks to sign in again", || async {
+        let error = client.status().await.unwrap().last_error;
+        error.is_some_and(|error| error.code == "unauthorized")
+    })
+    .await;
+    assert!(matches!(source.take_problem(), Some(marea_native::Error::SignInEnded)));
+    assert_eq!((pending(&client).await, world.total_sessions_of(1).await), (1, 0), "the queue is kept");
+
+    // Signing in with another program is enough: the open app notices, and goes on.
+    let renewed = auth::sign_in(&ready.url, &ready.anon_key, &email, &password).await.unwrap();
+    Accounts::remember(&device.dir(), renewed).unwrap();
+    until("it has arrived", || async { world.total_sessions_of(1).await == 1 }).await;
+}
