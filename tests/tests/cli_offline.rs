@@ -126,7 +126,11 @@ async fn people_get_plain_aligned_text() {
     assert_eq!(lines[0], "Day         Sessions  Minutes  Questions  Correct  Words  Points");
     assert_eq!(lines[2], "Total              1       80          0        0      0       0");
     let status = device.run(&["status"]).await.exits(0);
-    assert!(status.stdout.contains("Waiting    1 to be sent (1 session; the oldest of "), "{}", status.stdout);
+    assert!(
+        status.stdout.contains("Waiting    1 to be sent (1 session; the oldest of "),
+        "{}",
+        status.stdout
+    );
     assert!(status.stdout.contains("Run `marea sync`"), "{}", status.stdout);
 }
 

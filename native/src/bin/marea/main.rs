@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let parsed = Cli::read(std::env::args_os());
     let output = Output::new(match &parsed {
         Ok(cli) => cli.globals.json,
-        Err(_) => cli::asks_for_json(std::env::args_os()),
+        Err(_) => cli::asks_for_json(std::env::args_os()) || cli::wants_json(std::env::var_os("MAREA_JSON")),
     });
     let result = match parsed {
         Ok(cli) => run(&cli, &output),

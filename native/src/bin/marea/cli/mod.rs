@@ -210,6 +210,12 @@ pub(crate) fn asks_for_json(words: impl Iterator<Item = OsString>) -> bool {
     words.take_while(|word| word != "--").any(|word| word == "--json")
 }
 
+/// Whether the variable of `--json` switches it on, by the same words as clap.
+pub(crate) fn wants_json(variable: Option<OsString>) -> bool {
+    let off = ["", "n", "no", "f", "false", "off", "0"];
+    variable.is_some_and(|value| !off.contains(&value.to_string_lossy().to_lowercase().as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
