@@ -1,10 +1,10 @@
-//! `cargo xtask bench`: measurements, each against a named baseline in the same run. They are programs of `marea-tests`; the
-//! xtask stays light.
+//! `cargo xtask bench`: measurements, each against a named baseline in the same run. They are programs of `marea-tests`
+//! and, where a browser is measured, of Node; the xtask stays light.
 
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::run::Run;
+use crate::{build, paths, run::Run, setup, wasm};
 
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]
@@ -13,21 +13,43 @@ pub(crate) enum What {
     Postgres,
     /// The desktop: start-up, an idle client, the program's size, a first sync
     Native,
+    /// The browser's side, beside bare SQLite, PowerSync, RxDB and Legend-State
+    Web,
 }
 
 /// Measures and prints a table, or JSON.
 pub(crate) fn run(what: What, json: bool) -> Result<()> {
-    let program = match what {
-        What::Postgres => "bench_postgres",
-        What::Native => {
-            // A start-up is the user's: measured as it is shipped.
-            let own = ["--package", "marea-native", "--bin", "marea"];
-            let instruments = ["--package", "marea-tests", "--bin", "bare_tokio", "--bin", "idle_client"];
-            Run::new("cargo").args(["build", "--quiet", "--release"]).args(own).show()?;
-            Run::new("cargo").args(["build", "--quiet", "--release"]).args(instruments).show()?;
-            "bench_native"
-        }
-    };
+    match what {
+        What::Postgres => of_rust("bench_postgres", json),
+        What::Native => native(json),
+        What::Web => web(json),
+    }
+}
+
+fn native(json: bool) -> Result<()> {
+    // A start-up is the user's: measured as it is shipped.
+    let own = ["--package", "marea-native", "--bin", "marea"];
+    let instruments = ["--package", "marea-tests", "--bin", "bare_tokio", "--bin", "idle_client"];
+    Run::new("cargo").args(["build", "--quiet", "--release"]).args(own).show()?;
+    Run::new("cargo").args(["build", "--quiet", "--release"]).args(instruments).show()?;
+    of_rust("bench_native", json)
+}
+
+fn of_rust(program: &str, json: bool) -> Result<()> {
     let words = ["run", "--quiet", "--package", "marea-tests", "--bin", program, "--"];
     Run::new("cargo").args(words).args(json.then_some("--json")).show()
+}
+
+/// The peers are installed by the program itself, into `target/`: nothing else needs them.
+fn web(json: bool) -> Result<()> {
+    let tools = setup::ensure()?;
+    wasm::build(&tools, wasm::Effort::Release)?;
+    build::npm_package()?;
+    let binaries = build::Binaries::build()?;
+    Run::new(&tools.node)
+        .arg(paths::root().join("tests").join("bench-web").join("run.mjs"))
+        .args(json.then_some("--json"))
+        .env("MAREA_CHROMIUM", &tools.chromium)
+        .env("MAREA_BACKEND_BIN", &binaries.backend)
+        .show()
 }

@@ -1,0 +1,50 @@
+// The figures for a person.
+
+export const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
+
+const ms = (value) => (value < 10 ? `${value.toFixed(2)} ms` : `${value.toFixed(0)} ms`)
+
+function table(title, head, rows) {
+  console.log(`\n${title}`)
+  const all = [head, ...rows]
+  const widths = head.map((_, column) => Math.max(...all.map((row) => String(row[column]).length)))
+  for (const row of all) console.log(`  ${row.map((cell, column) => String(cell).padEnd(widths[column])).join('  ').trimEnd()}`)
+}
+
+export function printTable(figures, { writes, rows, durability }) {
+  console.log(`Chromium ${figures.chromium}, medians of ${figures.rounds} rounds`)
+  if (figures.writes) {
+    const base = figures.writes.sqlite
+    const lines = Object.entries(figures.writes).map(([store, seen]) => [
+      store,
+      ms(seen.serial),
+      `x ${(seen.serial / base.serial).toFixed(2)}`,
+      ms(seen.atOnce),
+      `1/${(seen.serial / seen.atOnce).toFixed(1)}`,
+      ms(seen.p50),
+      ms(seen.p99),
+      durability[store],
+    ])
+    const head = ['store', 'in turn', 'of sqlite', 'at once', 'of in turn', 'read p50', 'read p99', 'a write is']
+    table(`${writes} sessions written from the page, and the count read`, head, lines)
+  }
+  if (figures.reads) {
+    const lines = Object.entries(figures.reads).map(([role, seen]) => [role, ms(seen.p50), ms(seen.p99)])
+    table('progress() from the page', ['tab', 'p50', 'p99'], lines)
+  }
+  if (figures.openToProgressMs !== undefined) console.log(`\nopen() to first progress(), warm: ${ms(figures.openToProgressMs)}`)
+  if (figures.downloads) {
+    const lines = Object.entries(figures.downloads).map(([store, seen]) => [store, seen.raw, seen.gzip])
+    table('what a browser downloads for it, in bytes, bundled and minified', ['store', 'as it is', 'gzipped'], lines)
+  }
+  if (figures.firstSync) {
+    const lines = Object.entries(figures.firstSync).map(([store, seen]) => [
+      store,
+      ms(seen.elapsed),
+      seen.rows,
+      Math.round((seen.rows / seen.elapsed) * 1000),
+      seen.rows === rows ? '' : `has ${seen.rows} of ${rows} and says that it is done`,
+    ])
+    table(`first sync of ${rows} exports through PostgREST`, ['store', 'took', 'rows', 'rows/s', ''], lines)
+  }
+}
