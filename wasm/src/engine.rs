@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use js_sys::Function;
 use marea_core::{
-    ActivityDay, Export, ExportPage, ExportQuery, MIRROR_VERSION, MutationView, Progress, Recorded, Signal,
-    SyncReport, Transport, UserId, sync_until_idle,
+    ActivityDay, Export, ExportPage, ExportQuery, MIRROR_VERSION, MutationView, Progress, Signal, SyncReport,
+    Transport, UserId, sync_until_idle,
 };
 use tsify::Ts;
 use wasm_bindgen::prelude::*;
@@ -64,15 +64,23 @@ impl MareaEngine {
         &self,
         #[wasm_bindgen(unchecked_param_type = "Write[]")] writes: Vec<JsValue>,
     ) -> Result<Vec<JsValue>, JsValue> {
-        self.host.call(|_| Ok(()))?;
-        let outcomes = writes.iter().map(|write| self.write_one(write).unwrap_or_else(|error| error));
-        Ok(outcomes.collect())
-    }
-
-    fn write_one(&self, write: &JsValue) -> Result<JsValue, JsValue> {
-        let (_, change) = parse::<Write>(write)?.into_change();
-        let recorded: Recorded = self.host.call(|engine| engine.mutate(change, now()))?;
-        Ok(to_js(&recorded)?.js_value())
+        let mut refused = Vec::new();
+        let mut changes = Vec::new();
+        for write in &writes {
+            let parsed = parse::<Write>(write).map(Write::into_change);
+            refused.push(parsed.as_ref().err().cloned());
+            changes.extend(parsed.map(|(id, change)| (Some(id), change)));
+        }
+        let mut carried_out = self.host.call(|engine| engine.mutate_all(changes, now()))?.into_iter();
+        let outcomes = refused.into_iter().map(|refused| match refused {
+            Some(error) => Ok(error),
+            None => match carried_out.next() {
+                Some(Ok(recorded)) => Ok(to_js(&recorded)?.js_value()),
+                Some(Err(error)) => Ok(from_core(&error)),
+                None => Err(invalid_input("a write had no outcome")),
+            },
+        });
+        outcomes.collect()
     }
 
     /// The learner's progress: what the server confirmed with this device's unsent work on top.

@@ -112,6 +112,17 @@ impl Change {
     }
 }
 
+impl Plan {
+    /// What only the mirror's rows can tell.
+    fn check(&self, rows: Rows<'_>) -> Result<(), Error> {
+        let Plan { table, op, key, .. } = self;
+        if *table == Table::ExportHistory && *op == Op::Merge && rows.register(*table, key)?.is_none() {
+            return Err(Error::invalid("id", "there is no such export in this mirror"));
+        }
+        Ok(())
+    }
+}
+
 fn insert(table: Table, id: MutationId, values: &impl serde::Serialize) -> Result<Plan, Error> {
     Ok(Plan { table, op: Op::Insert, key: id.to_string(), values: raw(values)?, fact: None })
 }
@@ -139,32 +150,82 @@ impl Engine {
     /// # Errors
     /// [`Error::InvalidInput`] (nothing was written) and the storage errors (the write was refused whole).
     pub fn mutate(&mut self, change: Change, now: Now) -> Result<Recorded, Error> {
-        let id = match change.given_id() {
+        let outcome = self.mutate_all(vec![(None, change)], now)?.pop();
+        outcome.unwrap_or(Err(Error::Internal("a change had no outcome")))
+    }
+
+    /// Records changes that came together in one transaction, in order: as durable as one by one, for the price of one.
+    /// Each may bring the id of its mutation: a change whose id is known already was done before, and is not done again.
+    ///
+    /// The answer holds for each what became of it; one that is refused for its input keeps no other back.
+    ///
+    /// # Errors
+    /// The storage errors: all were refused, and nothing was written.
+    pub fn mutate_all(
+        &mut self,
+        changes: Vec<(Option<MutationId>, Change)>,
+        now: Now,
+    ) -> Result<Vec<Result<Recorded, Error>>, Error> {
+        let planned: Vec<Result<(MutationId, Plan), Error>> =
+            changes.into_iter().map(|(id, change)| self.plan(id, change, now)).collect();
+        let (user_id, client) = (self.user_id, self.client_id.to_string());
+        let mut changed = Vec::new();
+        let outcomes = self.store.write(|rows| {
+            let mut outcomes = Vec::with_capacity(planned.len());
+            for planned in planned {
+                outcomes.push(match planned {
+                    Ok((id, plan)) => record(rows, (user_id, &client), id, plan, now, &mut changed)?,
+                    Err(refused) => Err(refused),
+                });
+            }
+            let pending = rows.count_pending()?;
+            Ok(outcomes.into_iter().map(|done| done.map(|id| Recorded { id, pending })).collect())
+        })?;
+        self.announce(&changed);
+        Ok(outcomes)
+    }
+
+    fn plan(
+        &mut self,
+        id: Option<MutationId>,
+        change: Change,
+        now: Now,
+    ) -> Result<(MutationId, Plan), Error> {
+        let id = match id.or_else(|| change.given_id()) {
             Some(id) => id,
             None => MutationId::make(now.unix_ms, self.entropy.as_mut())?,
         };
-        let plan = change.plan(id, self.user_id, now)?;
-        let (user_id, client) = (self.user_id, self.client_id.to_string());
-        let table = plan.table;
-        let (recorded, is_new) = self.store.write(|rows| {
-            let is_new = rows.sent_mutation(id)?.is_none();
-            if let (false, Some(fact), true) = (is_new, &plan.fact, planted::is(Fault::RepeatedCallCounts)) {
-                visible::count(rows, user_id, fact)?;
-            }
-            if is_new {
-                let hlc = tick(rows, now.unix_ms, Hlc::tick)?;
-                carry_out(rows, (user_id, &client), id, plan, hlc, now.unix_ms)?;
-            }
-            Ok((Recorded { id, pending: rows.count_pending()? }, is_new))
-        })?;
-        if is_new {
-            match table.kind() {
-                TableKind::Registers => self.announce(&[table]),
-                _ => self.announce(&[Table::UserProgress, Table::DailyActivity]),
-            }
-        }
-        Ok(recorded)
+        Ok((id, change.plan(id, self.user_id, now)?))
     }
+}
+
+/// Records one change inside a transaction. The inner error is the change's own, and nothing was written for it; the outer
+/// one ends the transaction.
+fn record(
+    rows: Rows<'_>,
+    (user_id, client): (UserId, &str),
+    id: MutationId,
+    plan: Plan,
+    now: Now,
+    changed: &mut Vec<Table>,
+) -> Result<Result<MutationId, Error>, Error> {
+    if rows.sent_mutation(id)?.is_some() {
+        if let (Some(fact), true) = (&plan.fact, planted::is(Fault::RepeatedCallCounts)) {
+            visible::count(rows, user_id, fact)?;
+        }
+        return Ok(Ok(id));
+    }
+    let table = plan.table;
+    if let Err(refused) = plan.check(rows) {
+        return Ok(Err(refused));
+    }
+    let hlc = tick(rows, now.unix_ms, Hlc::tick)?;
+    carry_out(rows, (user_id, client), id, plan, hlc, now.unix_ms)?;
+    match table.kind() {
+        TableKind::Registers => changed.push(table),
+        _ => changed.extend([Table::UserProgress, Table::DailyActivity]),
+    }
+    Ok(Ok(id))
 }
 
 pub(super) fn carry_out(
@@ -178,9 +239,6 @@ pub(super) fn carry_out(
     let Plan { table, op, key, values, fact } = plan;
     let is_register = table.kind() == TableKind::Registers;
     if is_register {
-        if table == Table::ExportHistory && op == Op::Merge && rows.register(table, &key)?.is_none() {
-            return Err(Error::invalid("id", "there is no such export in this mirror"));
-        }
         registers::keep_shadow(rows, table, &key)?;
     }
     let mutation = Mutation { id, hlc, table, op, key, values };

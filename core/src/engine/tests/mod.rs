@@ -8,6 +8,7 @@ mod healing;
 mod image;
 mod registers;
 mod review;
+mod together;
 mod vault;
 mod vault_model;
 
