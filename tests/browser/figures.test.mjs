@@ -6,7 +6,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { load, openMarea, record, servePage, startBrowser } from './harness.mjs'
+import { load, openMarea, progress, record, servePage, startBrowser } from './harness.mjs'
+import { openTabs } from './tabs.mjs'
 
 const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
 const RUNS = 10
@@ -43,6 +44,40 @@ test('from open() to the first progress()', async (t) => {
   const [least, most] = [Math.min(...times), Math.max(...times)]
   t.diagnostic(`open() to progress(), warm, ${RUNS} times: median ${ms(median(times))} (${ms(least)} to ${ms(most)})`)
   t.diagnostic(`Chromium ${browser.version}`)
+})
+
+test('sessions one after the other, and at once', async (t) => {
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, { id: randomUUID(), token: null }, { online: false })
+  const count = 300
+  const [single, together] = await page.evaluate(async (count) => {
+    const session = { session_type: 'qa', duration_minutes: 5 }
+    const start = performance.now()
+    for (let made = 0; made < count; made++) await window.marea.recordSession(session)
+    const between = performance.now()
+    await Promise.all(Array.from({ length: count }, () => window.marea.recordSession(session)))
+    return [between - start, performance.now() - between]
+  }, count)
+  assert.equal((await progress(page)).total_sessions, 2 * count)
+  t.diagnostic(`${count} recordSession, each awaited: ${ms(single)}; at once: ${ms(together)} (1/${(single / together).toFixed(1)})`)
+})
+
+test('progress() in the tab that leads and in one that follows', async (t) => {
+  const tabs = await openTabs(t, browser, stage, { id: randomUUID(), token: null }, 2, { online: false })
+  await record(tabs[0])
+  for (const [name, page] of [['leads', tabs[0]], ['follows', tabs[1]]]) {
+    const times = await page.evaluate(async () => {
+      const times = []
+      for (let read = 0; read < 1_000; read++) {
+        const start = performance.now()
+        await window.marea.progress()
+        times.push(performance.now() - start)
+      }
+      return times.sort((a, b) => a - b)
+    })
+    assert.equal(times.length, 1_000)
+    t.diagnostic(`progress() in a tab that ${name}: p50 ${times[500].toFixed(2)} ms, p99 ${times[990].toFixed(2)} ms`)
+  }
 })
 
 test('what the browser downloads', (t) => {
