@@ -23,11 +23,11 @@ after(async () => {
   for (const step of undo.reverse()) await step()
 })
 
-/** Serves the test page and the built package, until the file's tests are over. */
-export async function servePage() {
+/** Serves the test page and the built package, and what else is mounted, until the file's tests are over. */
+export async function servePage(mounts = {}) {
   const dist = `${root}wasm/dist`
   if (!existsSync(`${dist}/index.js`)) throw new Error('wasm/dist is missing. Run `npm run build -w wasm` first.')
-  const page = await serve({ mounts: { '/': `${root}tests/browser/page`, '/marea/': dist } })
+  const page = await serve({ mounts: { ...mounts, '/': `${root}tests/browser/page`, '/marea/': dist } })
   undo.push(page.stop)
   return { pageUrl: page.url }
 }

@@ -147,3 +147,20 @@ test('tabs that are reloaded all the time lose nothing', async (t) => {
   }
   assert.deepEqual(await Promise.all(tabs.map(totalOf)), [made, made])
 })
+
+test('erase takes the mirror off the device, in all tabs; close keeps it', async (t) => {
+  const learner = newLearner()
+  const [first, second] = await openTabs(t, browser, stage, learner, 2)
+  await record(first)
+  await second.evaluate(() => window.marea.close())
+  await openMarea(second, stage, learner)
+  assert.equal(await totalOf(second), 1)
+
+  await second.evaluate(() => window.marea.erase())
+  const codeOf = async (page) => (await page.evaluate(() => window.failureOf(() => window.marea.progress())))?.code
+  assert.equal(await codeOf(second), 'closed')
+  await waitFor('the other tab to hear of it', () => codeOf(first), (code) => code === 'closed')
+  await openMarea(first, stage, learner)
+  const seen = await status(first)
+  assert.deepEqual([await totalOf(first), seen.pending, seen.recovery ?? null], [0, 0, null])
+})

@@ -36,9 +36,9 @@ const handlers: Handlers = {
     engine.signal(name)
     changed('status')
     loop.poke()
-    if (name === 'visible') void noteStorage(engine, () => changed('status'))
   },
   setOnline: ({ setOnline }, online) => setOnline(online),
+  lookAtStorage: ({ engine, changed }) => noteStorage(engine, () => changed('status')),
 }
 
 /** Carries out a call that is no write. */

@@ -52,7 +52,7 @@ export class Marea {
 
   /** Writes an award down that belongs to no session. Resolves when it is durable on this device. */
   recordEvent(input: EventInput): Promise<Recorded> {
-    return this.#tab.call('write', { kind: 'record_event', id: idOf(input), input: input as never })
+    return this.#tab.call('write', { kind: 'record_event', id: idOf(input), input })
   }
 
   /** The learner's progress: what the server confirmed, with this device's unsent work on top. */
@@ -170,6 +170,15 @@ export class Marea {
   /** Closes the mirror in this tab. Unsent work stays on the device and is sent by another tab, or after the next open. */
   close(): Promise<void> {
     return this.#tab.leave()
+  }
+
+  /**
+   * Takes this user's mirror off the device, in all tabs, **with everything that was not sent**: look at
+   * `status().pending` first. For signing out on a device that is not the learner's own; `close` keeps the mirror for the
+   * next time.
+   */
+  erase(): Promise<void> {
+    return this.#tab.erase()
   }
 
   /** @internal */

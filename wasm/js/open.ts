@@ -117,7 +117,7 @@ async function seatFor(storage: Candidacy['storage']): Promise<(events: SeatEven
 async function askToPersist(tab: Tab): Promise<void> {
   await navigator.storage.persist?.().catch(() => false)
   // The leader looks at what came of it.
-  await tab.call('signal', 'visible').catch(() => undefined)
+  await tab.call('lookAtStorage').catch(() => undefined)
 }
 
 function goneMessage(known: Kept | null): string {

@@ -69,6 +69,8 @@ export interface Methods {
   sync(): SyncReport
   signal(name: SignalName): void
   setOnline(online: boolean): void
+  /** What the browser says about its storage may have changed. */
+  lookAtStorage(): void
 }
 
 export type Method = keyof Methods
@@ -134,7 +136,13 @@ export interface TokenWanted {
   fresh: boolean
 }
 
-export type News = Leading | TokenWanted | { kind: 'changed'; topics: Topic[] } | { kind: 'online'; online: boolean }
+export type News =
+  | Leading
+  | TokenWanted
+  /** A tab is about to erase the mirror: all let go of it. */
+  | { kind: 'erased' }
+  | { kind: 'changed'; topics: Topic[] }
+  | { kind: 'online'; online: boolean }
 
 /** What a tab needs to be able to lead. No access token: it is asked for when it is needed, and never kept. */
 export interface Candidacy {

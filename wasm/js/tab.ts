@@ -4,6 +4,7 @@
 // Knows nothing of what the calls mean. A call that writes carries the id of its mutation, so that being sent to two
 // leaders it is done once.
 
+import { eraseMirror } from './erase.js'
 import { fromWire, MareaError } from './errors.js'
 import { makeName } from './ids.js'
 import { listenToPage } from './lifecycle.js'
@@ -153,6 +154,14 @@ export class Tab {
     this.#end(new MareaError('closed', 'Marea was closed; open it again.', false))
   }
 
+  /** Ends this tab and all others of the user, and takes the mirror off the device. */
+  async erase(): Promise<void> {
+    if (this.#ended) throw this.#ended
+    this.#news.postMessage({ kind: 'erased' } satisfies News)
+    this.#end(erasedError())
+    await eraseMirror(this.#candidacy.userId)
+  }
+
   #whenWritten(done: () => void): void {
     const writing = [...this.#waiting.values()].some((waiting) => waiting.call.method === 'write')
     if (!writing || !this.#leader) return done()
@@ -200,6 +209,8 @@ export class Tab {
         return this.#events.changed(news.topics)
       case 'online':
         return this.#noteOnline(news.online)
+      case 'erased':
+        return this.#end(erasedError())
       case 'token-wanted':
         return void this.#helpWithToken(news)
     }
@@ -359,6 +370,10 @@ function silentError(): MareaError {
     "Another tab or window has this user's mirror open and does not answer: its page may be frozen or stopped by a " +
     'debugger. Close it, or go on there.'
   return new MareaError('mirror_locked', message, true)
+}
+
+function erasedError(): MareaError {
+  return new MareaError('closed', "This user's mirror was erased from this device; open it again to begin anew.", false)
 }
 
 function outdatedError(): MareaError {

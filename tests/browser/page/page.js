@@ -1,6 +1,7 @@
 // What the tests call in the page. It adds nothing to the package but a place to keep what was opened.
 
-import { open } from '/marea/index.js'
+// Tests with several versions of the package name the one to use.
+const { open } = await import(`${new URL(location).searchParams.get('package') ?? '/marea/'}index.js`)
 
 // The test sets it: what `getAccessToken` answers with, and how often it was asked for a fresh one.
 window.tokens = { now: null, fresh: null, askedFresh: 0 }

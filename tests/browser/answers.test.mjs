@@ -1,0 +1,118 @@
+// What a server, a proxy or a captive portal may answer with: the queue is kept, the app is told, and it goes on.
+
+import assert from 'node:assert/strict'
+import { afterEach, before, test } from 'node:test'
+import {
+  assertArrived,
+  inPostgres,
+  load,
+  openMarea,
+  progress,
+  record,
+  startBrowser,
+  startStage,
+  status,
+  sync,
+  waitFor,
+  waitUntilSent,
+} from './harness.mjs'
+
+const SYNC = '**/rest/v1/rpc/marea_sync'
+const CORS = { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'Retry-After' }
+
+let stage, browser
+before(async () => {
+  stage = await startStage()
+  browser = await startBrowser(stage)
+})
+afterEach(() => stage.clearFaults())
+
+/** Each takes a call that was made, and answers it badly. */
+const bad = {
+  'an error of its own': (route) => route.fulfill({ status: 500, headers: CORS, body: '{"message":"boom"}' }),
+  'a request for patience': (route) =>
+    route.fulfill({ status: 429, headers: { ...CORS, 'retry-after': '1' }, body: '{"message":"slow down"}' }),
+  'that it is too much': (route) => route.fulfill({ status: 413, headers: CORS, body: '' }),
+  'a page of HTML': (route) =>
+    route.fulfill({ status: 200, headers: { ...CORS, 'content-type': 'text/html' }, body: '<html>Log in to the Wi-Fi</html>' }),
+  'half of its answer': async (route) => {
+    const answer = await route.fetch()
+    const whole = await answer.text()
+    await route.fulfill({ status: 200, headers: { ...CORS, 'content-type': 'application/json' }, body: whole.slice(0, whole.length / 2) })
+  },
+}
+
+for (const [name, answer] of Object.entries(bad)) {
+  test(`a server that answers with ${name} loses nothing and makes nothing count twice`, async (t) => {
+    const learner = await stage.signUp()
+    const page = await browser.newPage(t)
+    await openMarea(page, stage, learner)
+    await waitUntilSent(page)
+    let answered = 0
+    await page.route(SYNC, (route) => {
+      if (route.request().method() !== 'POST') return route.continue()
+      answered++
+      return answer(route)
+    })
+    const ids = [(await record(page)).id, (await record(page)).id]
+    const told = await waitFor('the status to say so', () => status(page), (seen) => answered > 0 && seen.last_error && !seen.syncing)
+    assert.ok(told.last_error.code.length > 0 && told.last_error.message.length > 0)
+    assert.equal(told.pending, 2)
+    assert.equal((await progress(page)).total_sessions, 2)
+
+    await page.unroute(SYNC)
+    await sync(page)
+    await waitUntilSent(page)
+    await assertArrived(stage, learner, ids)
+    assert.equal((await progress(page)).total_sessions, 2)
+    assert.deepEqual(page.problems, [])
+  })
+}
+
+test('a token that runs out while a thousand sessions are sent is renewed in the middle', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { online: false, fresh: learner.token })
+  const ids = await page.evaluate(async () => {
+    const all = Array.from({ length: 1_000 }, () => window.marea.recordSession({ session_type: 'qa' }))
+    return (await Promise.all(all)).map((recorded) => recorded.id)
+  })
+  // Of the requests that this takes, the second meets an expired token.
+  let posts = 0
+  await page.route(SYNC, (route) => {
+    if (route.request().method() !== 'POST' || ++posts !== 2) return route.continue()
+    return route.fulfill({ status: 401, headers: CORS, body: '{"code":"PGRST303","message":"JWT expired"}' })
+  })
+  await page.evaluate(() => window.marea.setOnline(true))
+  await waitUntilSent(page)
+  assert.equal(await page.evaluate(() => window.tokens.askedFresh), 1)
+  await assertArrived(stage, learner, ids)
+})
+
+test('one learner signs out, another signs in, and the first comes back: nobody sees or sends another one\'s', async (t) => {
+  const [ada, ben] = [await stage.signUp(), await stage.signUp()]
+  const page = await browser.newPage(t)
+  // A request of Ada's is under way when she leaves.
+  await openMarea(page, stage, ada)
+  await waitUntilSent(page)
+  await stage.fault({ kind: 'delay', path: '/rest/v1/rpc/marea_sync', delay_ms: 1_000 })
+  const first = await record(page)
+  await waitFor('a request to be under way', () => status(page), (seen) => seen.syncing)
+  const late = await record(page)
+  await page.evaluate(() => window.marea.close())
+
+  await openMarea(page, stage, ben)
+  assert.equal((await progress(page)).total_sessions, 0)
+  const bens = await record(page)
+  await stage.clearFaults()
+  await waitUntilSent(page)
+  await page.evaluate(() => window.marea.close())
+  await assertArrived(stage, ben, [bens.id])
+  assert.ok(!(await inPostgres(stage, ada)).ids.includes(late.id), 'what waits of Ada is not sent as Ben')
+
+  await load(page, stage)
+  await openMarea(page, stage, ada)
+  assert.equal((await progress(page)).total_sessions, 2)
+  await waitUntilSent(page)
+  await assertArrived(stage, ada, [first.id, late.id])
+})

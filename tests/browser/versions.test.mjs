@@ -1,0 +1,175 @@
+// Two versions of the app open at once, and mirrors that are gone, damaged or of another version. No server.
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { load, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
+
+const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
+const dist = fileURLToPath(new URL('../../wasm/dist', import.meta.url))
+
+const made = []
+after(() => made.forEach((folder) => rmSync(folder, { recursive: true, force: true })))
+
+let stage, browser
+before(async () => {
+  stage = { backend: NOWHERE, ...(await servePage({ '/next-mirror/': nextMirror(), '/next-protocol/': nextProtocol() })) }
+  browser = await startBrowser(stage, { plain: true })
+})
+
+const newLearner = () => ({ id: randomUUID(), token: null })
+const totalOf = async (page) => (await progress(page)).total_sessions
+const leads = (page) => page.evaluate(() => window.marea.leads)
+
+/** The built package with one file changed: what a later version would be in that respect. */
+function later(file, from, to) {
+  const folder = mkdtempSync(join(tmpdir(), 'marea-next-'))
+  made.push(folder)
+  cpSync(dist, folder, { recursive: true })
+  const text = readFileSync(join(folder, file), 'utf8')
+  assert.ok(text.includes(from), `${file} has no ${from}`)
+  writeFileSync(join(folder, file), text.replace(from, to))
+  return folder
+}
+function nextMirror() {
+  return later('candidate.js', 'MareaEngine.mirrorVersion()', 'MareaEngine.mirrorVersion() + 1')
+}
+
+function nextProtocol() {
+  return later('protocol.js', 'TAB_PROTOCOL = 1', 'TAB_PROTOCOL = 2')
+}
+
+async function openVersion(t, version, learner) {
+  const page = await browser.newPage(t)
+  await page.goto(`${stage.pageUrl}/?package=/${version}/`)
+  await page.waitForFunction(() => window.ready === true)
+  await openMarea(page, stage, learner)
+  return page
+}
+
+test('a tab with a newer mirror takes the lead, and the old tab is served by it', async (t) => {
+  const learner = newLearner()
+  const old = await openVersion(t, 'marea', learner)
+  await record(old)
+  const next = await openVersion(t, 'next-mirror', learner)
+  await waitFor('the newer one to lead', () => leads(next), (it) => it)
+  await record(old)
+  await record(next)
+  assert.deepEqual([await totalOf(old), await totalOf(next)], [3, 3])
+  assert.equal(await leads(old), false)
+  // The newer one has not touched the mirror's schema here, so the old one may lead again.
+  await next.close()
+  assert.equal(await totalOf(old), 3)
+})
+
+test('a tab whose messages the newer one does not speak says so, and nothing is lost', async (t) => {
+  const learner = newLearner()
+  const old = await openVersion(t, 'marea', learner)
+  await record(old)
+  const next = await openVersion(t, 'next-protocol', learner)
+  assert.equal(await totalOf(next), 1)
+  const failureOf = () => old.evaluate(() => window.failureOf(() => window.marea.recordSession({ session_type: 'qa' })))
+  const failure = await waitFor('the old tab to say so', failureOf, (seen) => seen !== null)
+  assert.deepEqual([failure.code, failure.retry], ['app_outdated', false])
+  assert.match(failure.message, /reload/i)
+  const third = await browser.newPage(t)
+  const refused = await third.evaluate(
+    (options) => window.failureOf(() => window.openMarea(options)),
+    { url: NOWHERE.url, anonKey: NOWHERE.anon_key, userId: learner.id },
+  )
+  assert.equal(refused?.code, 'app_outdated')
+  assert.equal(await totalOf(next), 1)
+})
+
+/** Changes bytes of the mirror's file in its pool, with nobody having it open. */
+const damage = (page, learner, at, bytes) =>
+  page.evaluate(
+    async ([userId, at, bytes]) => {
+      const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('.marea')
+      const walk = async function* (folder) {
+        for await (const entry of folder.values()) {
+          if (entry.kind === 'directory') yield* walk(entry)
+          else yield entry
+        }
+      }
+      let changed = 0
+      for await (const file of walk(await root.getDirectoryHandle(userId))) {
+        const header = await (await file.getFile()).slice(0, 9).text()
+        if (header !== 'mirror.db') continue
+        const name = await (await file.getFile()).slice(0, 512).text()
+        if (name.replaceAll('\0', '') !== 'mirror.db') continue
+        const writer = await file.createWritable({ keepExistingData: true })
+        await writer.write({ type: 'write', position: 4096 + at, data: new Uint8Array(bytes) })
+        await writer.close()
+        changed++
+      }
+      return changed
+    },
+    [learner.id, at, bytes],
+  )
+
+/** Closes the mirror, and waits until its files are free. */
+async function closeMarea(page) {
+  await page.evaluate(() => window.marea.close())
+}
+
+test('a mirror that a newer version has upgraded is left alone, and the app is told', async (t) => {
+  const learner = newLearner()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  await record(page)
+  await closeMarea(page)
+  // `user_version`, at byte 60 of SQLite's header, and the version that is for readers beside it.
+  assert.equal(await damage(page, learner, 60, [0, 0, 0, 99]), 1)
+  const refused = await page.evaluate(
+    (options) => window.failureOf(() => window.openMarea(options)),
+    { url: NOWHERE.url, anonKey: NOWHERE.anon_key, userId: learner.id },
+  )
+  assert.deepEqual([refused?.code, refused?.retry], ['mirror_newer', false])
+})
+
+test('a damaged mirror is set aside, and told', async (t) => {
+  const learner = newLearner()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  await record(page)
+  await closeMarea(page)
+  assert.equal(await damage(page, learner, 0, Array.from({ length: 4096 }, () => 0x78)), 1)
+  await openMarea(page, stage, learner)
+  assert.equal((await status(page)).recovery, 'set-aside')
+  await record(page)
+  const folders = () =>
+    page.evaluate(async (userId) => {
+      const names = []
+      const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('.marea')
+      for await (const name of root.keys()) if (name.startsWith(userId)) names.push(name)
+      return names.sort()
+    }, learner.id)
+  assert.deepEqual(await folders(), [learner.id, `${learner.id}.1`])
+  await load(page, stage)
+  await openMarea(page, stage, learner)
+  assert.deepEqual([await totalOf(page), (await status(page)).recovery ?? null], [1, null])
+})
+
+test('a mirror that the browser has evicted is told from one that never was', async (t) => {
+  const learner = newLearner()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  assert.equal((await status(page)).recovery ?? null, null)
+  await record(page)
+  await closeMarea(page)
+  await page.evaluate(async (userId) => {
+    const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('.marea')
+    await root.removeEntry(userId, { recursive: true })
+  }, learner.id)
+  await openMarea(page, stage, learner)
+  const told = await status(page)
+  assert.equal(told.recovery, 'evicted')
+  assert.equal(await totalOf(page), 0)
+  const seen = await waitFor('the storage to be told', () => status(page), (seen) => seen.quota_bytes > 0)
+  assert.equal(typeof seen.persisted, 'boolean')
+})
