@@ -78,6 +78,7 @@ mod config;
 mod error;
 mod files;
 mod tokens;
+mod vault;
 mod watch;
 mod worker;
 
@@ -85,12 +86,14 @@ pub use client::{Client, QueueExport};
 pub use config::Config;
 pub use error::Error;
 pub use marea_core::{
-    ActivityDay, ApiKeys, Change, ClientId, Connection, EventInput, Export, ExportChange, ExportInput,
-    ExportKey, ExportPage, ExportQuery, ExportStatus, KeyEnvelope, LocalDate, MutationId, MutationView, Op,
-    Outcome, Progress, Provider, Recorded, Refusal, SessionInput, Signal, Status, StatusError, SyncReport,
-    Table, Timestamp, UserId,
+    ActivityDay, ApiKey, ApiKeys, Change, ClientId, Connection, DataKey, EventInput, Export, ExportChange,
+    ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, KeyEnvelope, KeyState, KeyView, LocalDate,
+    MutationId, MutationView, Op, Outcome, Passphrase, Progress, Provider, Recorded, RecoveryCode, Refusal,
+    SessionInput, Signal, Status, StatusError, SyncReport, Table, Timestamp, UserId, VaultOutcome,
+    VaultState, VaultStatus,
 };
 pub use tokens::{StaticToken, TokenFuture, TokenSource};
+pub use vault::Vault;
 pub use watch::Watch;
 
 /// Waits for a call on a thread that has no runtime: `block_on(client.progress())`. It blocks the thread; inside of async code,

@@ -13,5 +13,6 @@ pub mod random;
 pub mod simulation;
 pub mod sql;
 pub mod typescript;
+pub mod vault;
 pub mod wait;
 pub mod world;

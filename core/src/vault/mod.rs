@@ -39,7 +39,6 @@ pub(crate) use tests_support::*;
 /// Looks that only tests take.
 #[cfg(test)]
 mod tests_support {
-    pub(crate) use super::crypt::derive;
     use super::envelope::Envelope;
     pub(crate) use super::envelope::with_sum;
     use super::header::Header;

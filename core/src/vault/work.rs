@@ -8,7 +8,6 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::model::UserId;
-use crate::vault::crypt;
 use crate::vault::header::{Header, Kdf, ROUNDS};
 use crate::vault::secret::{DataKey, Passphrase, RecoveryCode};
 
@@ -163,7 +162,7 @@ impl VaultWork {
                 WhichPassphrase::New => (new, "new_passphrase"),
             };
             let passphrase = passphrase.ok_or_else(|| Error::invalid(field, "is missing"))?;
-            self.supply(crypt::derive(passphrase.bytes(), &step.salt, step.rounds));
+            self.supply(passphrase.derive(&step));
         }
         Ok(())
     }

@@ -179,7 +179,7 @@ impl Client {
     }
 
     /// One call of the engine, on its thread.
-    async fn call<R: Send + 'static>(
+    pub(crate) async fn call<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Engine) -> Result<R, marea_core::Error> + Send + 'static,
     ) -> Result<R, Error> {

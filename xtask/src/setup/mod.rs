@@ -11,6 +11,7 @@ mod clang;
 mod compiler;
 mod install;
 mod npm;
+mod python;
 mod servers;
 
 use std::{path::PathBuf, thread};
@@ -71,6 +72,7 @@ struct Findings {
     postgres: Look<PathBuf>,
     postgrest: Look<PathBuf>,
     chromium: Look<PathBuf>,
+    python: Look<PathBuf>,
 }
 
 impl Findings {
@@ -84,6 +86,7 @@ impl Findings {
             let postgres = scope.spawn(servers::look_for_postgres);
             let postgrest = scope.spawn(servers::look_for_postgrest);
             let chromium = scope.spawn(chromium::look);
+            let python = scope.spawn(python::look);
             Self {
                 clang: clang.join().expect(PANICKED),
                 compiler: compiler.join().expect(PANICKED),
@@ -92,6 +95,7 @@ impl Findings {
                 postgres: postgres.join().expect(PANICKED),
                 postgrest: postgrest.join().expect(PANICKED),
                 chromium: chromium.join().expect(PANICKED),
+                python: python.join().expect(PANICKED),
             }
         })
     }
@@ -105,6 +109,7 @@ impl Findings {
         missing.extend(self.postgres.as_ref().err());
         missing.extend(self.postgrest.as_ref().err());
         missing.extend(self.chromium.as_ref().err());
+        missing.extend(self.python.as_ref().err());
         missing
     }
 
@@ -122,6 +127,7 @@ impl Findings {
         line("Postgres", &self.postgres);
         line("PostgREST", &self.postgrest);
         line("browser", &self.chromium);
+        line("Python", &self.python);
     }
 
     fn into_tools(self) -> Result<Tools, Box<Self>> {
@@ -134,6 +140,7 @@ impl Findings {
                 postgres: Ok(_),
                 postgrest: Ok(_),
                 chromium: Ok((chromium, _)),
+                python: Ok(_),
             } => Ok(Tools { compiler, clang, node, chromium }),
             incomplete => Err(Box::new(incomplete)),
         }

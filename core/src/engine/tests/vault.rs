@@ -345,7 +345,7 @@ fn older_parameters_are_replaced_at_the_next_unlock() {
     // As a host does that derives by itself.
     while let Some(step) = begun.next_step() {
         asked.push((step.which, step.rounds));
-        begun.supply(crate::vault::derive(given.bytes(), &step.salt, step.rounds));
+        begun.supply(given.derive(&step));
     }
     assert_eq!(asked, [(WhichPassphrase::Current, 1), (WhichPassphrase::Current, 2)]);
     assert_eq!(one.finish_vault_work(begun, at(1)).unwrap().rewritten, 1);

@@ -7,6 +7,7 @@ mod commands;
 mod failure;
 mod identity;
 mod output;
+mod secrets;
 mod style;
 
 use std::process::ExitCode;
@@ -53,5 +54,6 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Doctor => commands::doctor::run(globals, output),
         Command::Completions { shell } => commands::teach::completions(*shell, output),
         Command::Man { output: folder } => commands::teach::man(folder.as_deref(), output),
+        Command::Key { command } => commands::key::run(globals, command, output),
     }
 }

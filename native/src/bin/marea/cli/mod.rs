@@ -17,6 +17,8 @@ pub(crate) use export::{CreateArgs, ExportCommand, ListArgs, UpdateArgs};
 pub(crate) use queue::{ChosenArgs, QueueCommand};
 pub(crate) use session::{EventArgs, EventCommand, RecordArgs, SessionCommand};
 
+use crate::commands::key::KeyCommand;
+
 const EXAMPLES: &str = "\
 Examples:
   Once, with a network: sign in by giving the account with any command.
@@ -165,6 +167,11 @@ Examples:
         /// The folder, made when it is missing
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
+    },
+    /// Keep API keys, sealed with a passphrase on this machine
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
     },
 }
 

@@ -5,6 +5,7 @@ mod calendar;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod follow;
+pub(crate) mod key;
 pub(crate) mod progress;
 pub(crate) mod queue;
 pub(crate) mod record;

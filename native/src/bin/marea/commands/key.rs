@@ -1,0 +1,388 @@
+//! `marea key ...`: API keys sealed with a passphrase. Each command opens the vault for itself and leaves it locked.
+
+use clap::{Args, Subcommand, ValueEnum};
+use marea_native::{
+    ApiKey, KeyState, KeyView, Passphrase, Provider, RecoveryCode, Vault, VaultOutcome, VaultState,
+    VaultStatus, block_on,
+};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::cli::Globals;
+use crate::failure::Failure;
+use crate::identity::{Opened, identify};
+use crate::output::{Output, table};
+use crate::secrets::{Secrets, Wanted};
+
+#[derive(Subcommand)]
+#[command(after_help = "\
+Passphrases and keys come from a prompt without echo, a file descriptor or the environment, never from arguments:
+  marea key set openai
+  MAREA_PASSPHRASE=... MAREA_API_KEY=... marea key set openai
+  marea key get openai --passphrase-fd 3 3< passphrase.txt
+
+The key is sealed on this machine; `marea sync` sends the sealed form, and other devices open it with the passphrase.")]
+pub(crate) enum KeyCommand {
+    /// Seal a key, in place of the provider's last one; the first time, choose the passphrase
+    Set {
+        /// Whose API it is for
+        provider: Named,
+        #[command(flatten)]
+        from: From,
+        /// Read the key from this file descriptor, one line [environment: MAREA_API_KEY]
+        #[arg(long, value_name = "N")]
+        key_fd: Option<u32>,
+    },
+    /// Print a key in the clear
+    Get {
+        /// Whose API it is for
+        provider: Named,
+        #[command(flatten)]
+        from: From,
+    },
+    /// Show which keys there are; with a passphrase from a descriptor or the environment, also a few letters of each
+    List {
+        #[command(flatten)]
+        from: From,
+    },
+    /// Take a key away, on all devices
+    Remove {
+        /// Whose API it is for
+        provider: Named,
+    },
+    /// Bring keys that were sealed under another passphrase, on a device set up apart, under this one
+    Join {
+        #[command(flatten)]
+        from: From,
+        /// Read the other passphrase from this file descriptor, one line [environment: MAREA_OTHER_PASSPHRASE]
+        #[arg(long, value_name = "N")]
+        other_passphrase_fd: Option<u32>,
+    },
+    /// Change the passphrase
+    Passphrase {
+        #[command(flatten)]
+        from: From,
+        #[command(flatten)]
+        new: New,
+    },
+    /// Seal all keys with a new data key, and replace the recovery code
+    Rotate {
+        #[command(flatten)]
+        from: From,
+    },
+    /// Make a recovery code, in place of the one before; it is shown once
+    Recovery {
+        #[command(flatten)]
+        from: From,
+    },
+    /// Choose a new passphrase with the recovery code
+    Recover {
+        /// Read the recovery code from this file descriptor, one line [environment: MAREA_RECOVERY_CODE]
+        #[arg(long, value_name = "N")]
+        code_fd: Option<u32>,
+        #[command(flatten)]
+        new: New,
+    },
+    /// Give up all keys and the passphrase, on all devices
+    Reset {
+        /// Yes, all of them
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct From {
+    /// Read the passphrase from this file descriptor, one line [environment: MAREA_PASSPHRASE]
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct New {
+    /// Read the new passphrase from this file descriptor, one line [environment: MAREA_NEW_PASSPHRASE]
+    #[arg(long, value_name = "N")]
+    new_passphrase_fd: Option<u32>,
+}
+
+/// A provider, as it is typed.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Named {
+    Openai,
+    Unsplash,
+    Anthropic,
+}
+
+impl Named {
+    fn provider(self) -> Provider {
+        match self {
+            Named::Openai => Provider::Openai,
+            Named::Unsplash => Provider::Unsplash,
+            Named::Anthropic => Provider::Anthropic,
+        }
+    }
+}
+
+/// What a change comes to.
+#[derive(Serialize)]
+struct Changed {
+    done: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<Provider>,
+    /// Mutations that wait for the next sync.
+    pending: u32,
+    /// To be written down now: it is not shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_code: Option<String>,
+    /// What the learner should know about it.
+    notes: Vec<String>,
+}
+
+pub(crate) fn run(globals: &Globals, command: &KeyCommand, output: &Output) -> Result<(), Failure> {
+    let client = identify(globals)?.open()?;
+    let mut session =
+        Session { vault: client.vault(), client, secrets: Secrets::default(), notes: Vec::new() };
+    let done = match command {
+        KeyCommand::List { from } => return session.list(from, output),
+        KeyCommand::Get { provider, from } => return session.get(provider.provider(), from, output),
+        KeyCommand::Set { provider, from, key_fd } => session.set(provider.provider(), from, *key_fd)?,
+        KeyCommand::Remove { provider } => {
+            block_on(session.vault.remove(provider.provider()))?;
+            Done::new("The key is taken away.").of(provider.provider())
+        }
+        KeyCommand::Join { from, other_passphrase_fd } => session.join(from, *other_passphrase_fd)?,
+        KeyCommand::Passphrase { from, new } => session.change(from, new)?,
+        KeyCommand::Rotate { from } => {
+            let current = session.passphrase(from)?;
+            let outcome = block_on(session.vault.rotate(&current))?;
+            Done {
+                code: code(&outcome.recovery_code),
+                ..Done::new("All keys are sealed with a new data key.")
+            }
+        }
+        KeyCommand::Recovery { from } => {
+            session.unlock(from)?;
+            let made = Some(block_on(session.vault.make_recovery_code())?);
+            Done { code: code(&made), ..Done::new("A recovery code is made.") }
+        }
+        KeyCommand::Recover { code_fd, new } => session.recover(*code_fd, new)?,
+        KeyCommand::Reset { .. } => {
+            block_on(session.vault.reset())?;
+            Done::new("The keys and the passphrase are given up.")
+        }
+    };
+    session.report(done, output)
+}
+
+/// What a command has done.
+struct Done {
+    text: &'static str,
+    provider: Option<Provider>,
+    code: Option<String>,
+}
+
+impl Done {
+    fn new(text: &'static str) -> Done {
+        Done { text, provider: None, code: None }
+    }
+
+    fn of(self, provider: Provider) -> Done {
+        Done { provider: Some(provider), ..self }
+    }
+}
+
+/// One command's vault, and where its secrets come from.
+struct Session {
+    client: Opened,
+    vault: Vault,
+    secrets: Secrets,
+    notes: Vec<String>,
+}
+
+impl Session {
+    fn passphrase(&mut self, from: &From) -> Result<Passphrase, Failure> {
+        read_passphrase(&self.secrets.get(&current(from))?)
+    }
+
+    fn unlock(&mut self, from: &From) -> Result<VaultOutcome, Failure> {
+        let given = self.passphrase(from)?;
+        let outcome = block_on(self.vault.unlock(&given))?;
+        self.note(&outcome);
+        Ok(outcome)
+    }
+
+    /// Opens the vault with its passphrase, then with the other one: what that opens is sealed under the first.
+    fn join(&mut self, from: &From, fd: Option<u32>) -> Result<Done, Failure> {
+        let given = self.passphrase(from)?;
+        if block_on(self.vault.unlock(&given))?.other_passphrase.is_empty() {
+            return Ok(Done::new("All keys open with this passphrase."));
+        }
+        let wanted = Wanted {
+            fd,
+            option: "--other-passphrase-fd",
+            variable: "MAREA_OTHER_PASSPHRASE",
+            prompt: "The other passphrase: ",
+        };
+        let other = read_passphrase(&self.secrets.get(&wanted)?)?;
+        let outcome = block_on(self.vault.unlock(&other))?;
+        self.note_closed(&still_closed(&block_on(self.vault.status())?));
+        Ok(Done::new(if outcome.rewritten > 0 {
+            "The keys are brought together."
+        } else {
+            "Nothing was brought together."
+        }))
+    }
+
+    fn note(&mut self, outcome: &VaultOutcome) {
+        if outcome.passphrase_is_old {
+            self.notes
+                .push("The passphrase was changed on another device: use the new one from now on.".into());
+        }
+        self.note_closed(&outcome.other_passphrase);
+    }
+
+    fn note_closed(&mut self, closed: &[Provider]) {
+        for provider in closed {
+            let name = provider.name();
+            self.notes.push(format!(
+                "The {name} key was sealed under another passphrase: `marea key join` asks for both."
+            ));
+        }
+    }
+
+    fn list(&mut self, from: &From, output: &Output) -> Result<(), Failure> {
+        if let Some(given) = self.secrets.given(&current(from))? {
+            let outcome = block_on(self.vault.unlock(&read_passphrase(&given)?))?;
+            self.note(&outcome);
+        }
+        output.result(&block_on(self.vault.status())?, listed)
+    }
+
+    fn get(&mut self, provider: Provider, from: &From, output: &Output) -> Result<(), Failure> {
+        // Without a key there is no need to ask for a passphrase.
+        if !block_on(self.vault.status())?.keys.iter().any(|key| key.provider == provider) {
+            return block_on(self.vault.get(provider)).map(drop).map_err(|_| no_key(provider));
+        }
+        self.unlock(from)?;
+        let key = block_on(self.vault.get(provider))?;
+        #[derive(Serialize)]
+        struct Clear<'a> {
+            provider: Provider,
+            key: &'a str,
+        }
+        output.result(&Clear { provider, key: key.expose() }, |clear| format!("{}\n", clear.key))
+    }
+
+    fn set(&mut self, provider: Provider, from: &From, key_fd: Option<u32>) -> Result<Done, Failure> {
+        if block_on(self.vault.status())?.state == VaultState::NotSetUp {
+            if block_on(self.client.status())?.last_synced_at.is_none() {
+                self.notes.push(
+                    "This mirror has never synced. Where another device has a passphrase already, bring the \
+                     keys together with `marea key join` after the next sync."
+                        .into(),
+                );
+            }
+            let wanted = Wanted { prompt: "Choose a passphrase: ", ..current(from) };
+            let chosen = self.secrets.choose(&wanted)?;
+            block_on(self.vault.set_up(&read_passphrase(&chosen)?))?;
+        } else {
+            self.unlock(from)?;
+        }
+        let wanted =
+            Wanted { fd: key_fd, option: "--key-fd", variable: "MAREA_API_KEY", prompt: "The API key: " };
+        let key = ApiKey::new(self.secrets.get(&wanted)?.to_string()).map_err(marea_native::Error::from)?;
+        block_on(self.vault.put(provider, &key))?;
+        Ok(Done::new("The key is sealed.").of(provider))
+    }
+
+    fn change(&mut self, from: &From, new: &New) -> Result<Done, Failure> {
+        let current = self.passphrase(from)?;
+        let chosen = self.chosen(new)?;
+        let outcome = block_on(self.vault.change_passphrase(&current, &chosen))?;
+        self.note(&outcome);
+        Ok(Done::new("The passphrase is changed."))
+    }
+
+    fn recover(&mut self, code_fd: Option<u32>, new: &New) -> Result<Done, Failure> {
+        let wanted = Wanted {
+            fd: code_fd,
+            option: "--code-fd",
+            variable: "MAREA_RECOVERY_CODE",
+            prompt: "The recovery code: ",
+        };
+        let code = RecoveryCode::parse(&self.secrets.get(&wanted)?).map_err(marea_native::Error::from)?;
+        let chosen = self.chosen(new)?;
+        let outcome = block_on(self.vault.recover(code, &chosen))?;
+        self.note(&outcome);
+        Ok(Done::new("The passphrase is changed."))
+    }
+
+    fn chosen(&mut self, new: &New) -> Result<Passphrase, Failure> {
+        let wanted = Wanted {
+            fd: new.new_passphrase_fd,
+            option: "--new-passphrase-fd",
+            variable: "MAREA_NEW_PASSPHRASE",
+            prompt: "Choose a new passphrase: ",
+        };
+        read_passphrase(&self.secrets.choose(&wanted)?)
+    }
+
+    fn report(self, done: Done, output: &Output) -> Result<(), Failure> {
+        block_on(self.vault.lock())?;
+        let pending = block_on(self.client.status())?.pending;
+        let Done { text, provider, code } = done;
+        let changed = Changed { done: text, provider, pending, recovery_code: code, notes: self.notes };
+        output.result(&changed, |changed| {
+            let code = changed
+                .recovery_code
+                .iter()
+                .map(|code| format!("Write down the recovery code, it is not shown again:\n\n  {code}\n\n"));
+            let notes = changed.notes.iter().map(|note| format!("{note}\n"));
+            let first = format!("{text} ({} waiting to be sent)\n", changed.pending);
+            std::iter::once(first).chain(code).chain(notes).collect()
+        })
+    }
+}
+
+fn still_closed(status: &VaultStatus) -> Vec<Provider> {
+    let closed = status.keys.iter().filter(|key| key.state == KeyState::OtherPassphrase);
+    closed.map(|key| key.provider).collect()
+}
+
+fn current(from: &From) -> Wanted {
+    Wanted {
+        fd: from.passphrase_fd,
+        option: "--passphrase-fd",
+        variable: "MAREA_PASSPHRASE",
+        prompt: "Passphrase: ",
+    }
+}
+
+fn read_passphrase(text: &Zeroizing<String>) -> Result<Passphrase, Failure> {
+    Ok(Passphrase::new(text.to_string()).map_err(marea_native::Error::from)?)
+}
+
+fn code(made: &Option<RecoveryCode>) -> Option<String> {
+    made.as_ref().map(|code| code.expose().to_string())
+}
+
+fn no_key(provider: Provider) -> Failure {
+    let name = provider.name();
+    Failure::new("no_key", format!("there is no {name} key here; `marea key set {name}` seals one"))
+}
+
+fn listed(status: &VaultStatus) -> String {
+    let state = |key: &KeyView| match key.state {
+        KeyState::Open => key.hint.clone().unwrap_or_default(),
+        KeyState::Locked => "sealed".into(),
+        KeyState::OtherPassphrase => "sealed under another passphrase: `marea key join`".into(),
+        _ => "damaged: `marea key set` it anew".into(),
+    };
+    let rows: Vec<Vec<String>> =
+        status.keys.iter().map(|key| vec![key.provider.name().into(), state(key)]).collect();
+    match (rows.is_empty(), status.state) {
+        (true, VaultState::NotSetUp) => "No key, and no passphrase was chosen yet.\n".into(),
+        (true, _) => "No key.\n".into(),
+        (false, _) => table(&["Provider", "Key"], &rows),
+    }
+}

@@ -1,0 +1,252 @@
+//! [`Vault`]: the learner's sealed API keys, as a desktop program uses them.
+//!
+//! What needs a passphrase takes a fifth of a second or more, on a thread of its own: it holds up neither the caller's runtime nor the
+//! thread that owns the engine.
+
+use std::thread;
+use std::time::Duration;
+
+use marea_core::{
+    ApiKey, Change, DataKey, Passphrase, Provider, Recorded, RecoveryCode, VaultOutcome, VaultRequest,
+    VaultStatus, VaultWork,
+};
+use tokio::sync::oneshot;
+
+use crate::{Client, Error, clock};
+
+/// The sealed keys of a [`Client`]. A clone is the same vault.
+///
+/// ```
+/// use marea_native::{ApiKey, Client, Config, Passphrase, Provider};
+///
+/// # fn main() -> Result<(), marea_native::Error> { marea_native::block_on(async {
+/// # let folder = tempfile::tempdir().expect("a temporary folder");
+/// # let data_dir = folder.path();
+/// let user = "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d".parse()?;
+/// let vault = Client::open(Config::new(data_dir, user)).await?.vault();
+///
+/// vault.set_up(&Passphrase::new("correct horse battery staple".into())?).await?;
+/// vault.put(Provider::Openai, &ApiKey::new("sk-proj-0123456789abca1B2".into())?).await?;
+/// assert_eq!(vault.status().await?.keys[0].hint.as_deref(), Some("sk-...a1B2"));
+/// assert_eq!(vault.get(Provider::Openai).await?.expose(), "sk-proj-0123456789abca1B2");
+///
+/// vault.lock().await?;
+/// assert_eq!(vault.get(Provider::Openai).await.unwrap_err().code(), "vault_locked");
+/// # Ok(())
+/// # }) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Vault {
+    client: Client,
+}
+
+impl Client {
+    /// The sealed API keys.
+    pub fn vault(&self) -> Vault {
+        Vault { client: self.clone() }
+    }
+}
+
+impl Vault {
+    /// Whether it is open, and which keys there are; hints only while it is open.
+    ///
+    /// # Errors
+    ///
+    /// When the mirror cannot be read.
+    pub async fn status(&self) -> Result<VaultStatus, Error> {
+        self.client.call(|engine| engine.vault_status(clock::now())).await
+    }
+
+    /// Chooses the first passphrase. The vault is open afterwards.
+    ///
+    /// # Errors
+    ///
+    /// `vault_set_up` when there is a vault already, here or on a device that this mirror has heard of; `invalid_input` for a
+    /// passphrase of fewer than 8 characters.
+    pub async fn set_up(&self, passphrase: &Passphrase) -> Result<(), Error> {
+        self.work(VaultRequest::SetUp, None, Some(passphrase)).await.map(drop)
+    }
+
+    /// Opens the vault; when it is open already, opens what else this passphrase opens. The outcome says whether some keys
+    /// need another passphrase.
+    ///
+    /// # Errors
+    ///
+    /// `wrong_passphrase`, `too_many_guesses`, `vault_not_set_up`, `key_damaged` when there is nothing but damage.
+    pub async fn unlock(&self, passphrase: &Passphrase) -> Result<VaultOutcome, Error> {
+        self.work(VaultRequest::Unlock, Some(passphrase), None).await
+    }
+
+    /// Forgets the data key.
+    ///
+    /// # Errors
+    ///
+    /// `closed`.
+    pub async fn lock(&self) -> Result<(), Error> {
+        self.client
+            .call(|engine| {
+                engine.lock_vault();
+                Ok(())
+            })
+            .await
+    }
+
+    /// Locks by itself when nothing was asked of it for so long; `None`: never, which is how it starts.
+    ///
+    /// # Errors
+    ///
+    /// `closed`.
+    pub async fn lock_after(&self, idle: Option<Duration>) -> Result<(), Error> {
+        let millis = idle.map(|idle| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+        self.client
+            .call(move |engine| {
+                engine.lock_vault_after(millis);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Seals a key, in place of the provider's last one.
+    ///
+    /// # Errors
+    ///
+    /// `vault_locked`; the storage errors, after which nothing was written.
+    pub async fn put(&self, provider: Provider, key: &ApiKey) -> Result<Recorded, Error> {
+        let key = key.clone();
+        self.client.call(move |engine| engine.put_key(provider, &key, clock::now())).await
+    }
+
+    /// A key in the clear, in a type that wipes itself.
+    ///
+    /// # Errors
+    ///
+    /// `vault_locked`, `no_key`, `other_passphrase`, `key_damaged`.
+    pub async fn get(&self, provider: Provider) -> Result<ApiKey, Error> {
+        self.client.call(move |engine| engine.open_key(provider, clock::now())).await
+    }
+
+    /// Takes a provider's key away, on all devices. Needs no passphrase.
+    ///
+    /// # Errors
+    ///
+    /// `no_key`; the storage errors.
+    pub async fn remove(&self, provider: Provider) -> Result<Recorded, Error> {
+        self.client.call(move |engine| engine.remove_key(provider, clock::now())).await
+    }
+
+    /// Has a key checked with its provider, by the caller, and notes when it was accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::get`]; the storage errors.
+    pub async fn validate<F>(
+        &self,
+        provider: Provider,
+        accepts: impl FnOnce(ApiKey) -> F,
+    ) -> Result<bool, Error>
+    where
+        F: Future<Output = bool>,
+    {
+        let accepted = accepts(self.get(provider).await?).await;
+        if accepted {
+            let now = clock::now();
+            let noted = Change::KeysValidated { at: now.timestamp() };
+            self.client.call(move |engine| engine.mutate(noted, now)).await?;
+        }
+        Ok(accepted)
+    }
+
+    /// Changes the passphrase. Keys that other devices seal under the old one meanwhile open with the new one too.
+    ///
+    /// # Errors
+    ///
+    /// `wrong_passphrase` when `current` is not the one that counts; as [`Vault::set_up`] for `new`.
+    pub async fn change_passphrase(
+        &self,
+        current: &Passphrase,
+        new: &Passphrase,
+    ) -> Result<VaultOutcome, Error> {
+        self.work(VaultRequest::ChangePassphrase, Some(current), Some(new)).await
+    }
+
+    /// Seals everything with a new data key. Where there was a recovery code, the outcome has a new one, to be shown once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::change_passphrase`].
+    pub async fn rotate(&self, current: &Passphrase) -> Result<VaultOutcome, Error> {
+        self.work(VaultRequest::Rotate, Some(current), None).await
+    }
+
+    /// Makes a recovery code, in place of the one before. It can be shown now and never again.
+    ///
+    /// # Errors
+    ///
+    /// `vault_locked`; the storage errors.
+    pub async fn make_recovery_code(&self) -> Result<RecoveryCode, Error> {
+        self.client.call(move |engine| engine.make_recovery_code(clock::now())).await
+    }
+
+    /// Chooses a new passphrase with the recovery code.
+    ///
+    /// # Errors
+    ///
+    /// `wrong_passphrase` when the code opens nothing; as [`Vault::set_up`] for `new`.
+    pub async fn recover(&self, code: RecoveryCode, new: &Passphrase) -> Result<VaultOutcome, Error> {
+        self.work(VaultRequest::Recover(code), None, Some(new)).await
+    }
+
+    /// "Remember this device": the data key, for the system's keychain to wrap.
+    ///
+    /// # Errors
+    ///
+    /// `vault_locked`.
+    pub async fn data_key_to_remember(&self) -> Result<DataKey, Error> {
+        self.client.call(move |engine| engine.data_key_to_remember(clock::now())).await
+    }
+
+    /// Opens the vault with what the keychain gave back.
+    ///
+    /// # Errors
+    ///
+    /// `vault_forgotten` when the vault was rotated or reset since: forget it, and ask for the passphrase.
+    pub async fn unlock_with_data_key(&self, key: DataKey) -> Result<VaultOutcome, Error> {
+        self.client.call(move |engine| engine.unlock_with_data_key(key, clock::now())).await
+    }
+
+    /// Gives up all keys and the passphrase with them, on all devices.
+    ///
+    /// # Errors
+    ///
+    /// The storage errors.
+    pub async fn reset(&self) -> Result<(), Error> {
+        self.client.call(move |engine| engine.reset_vault(clock::now())).await
+    }
+
+    async fn work(
+        &self,
+        request: VaultRequest,
+        current: Option<&Passphrase>,
+        new: Option<&Passphrase>,
+    ) -> Result<VaultOutcome, Error> {
+        let work = self.client.call(move |engine| engine.begin_vault_work(request, clock::now())).await?;
+        let work = derived(work, current.cloned(), new.cloned()).await?;
+        self.client.call(move |engine| engine.finish_vault_work(work, clock::now())).await
+    }
+}
+
+/// The slow part, on a thread of its own.
+async fn derived(
+    mut work: VaultWork,
+    current: Option<Passphrase>,
+    new: Option<Passphrase>,
+) -> Result<VaultWork, Error> {
+    let (reply, answer) = oneshot::channel();
+    let deriving = move || {
+        let done = work.run(current.as_ref(), new.as_ref()).map(|()| work);
+        // Whoever has stopped waiting does not want to know.
+        drop(reply.send(done));
+    };
+    thread::Builder::new().name("marea-vault".to_owned()).spawn(deriving).map_err(|_| Error::Closed)?;
+    Ok(answer.await.map_err(|_| Error::Closed)??)
+}
