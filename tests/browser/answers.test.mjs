@@ -32,7 +32,6 @@ const bad = {
   'an error of its own': (route) => route.fulfill({ status: 500, headers: CORS, body: '{"message":"boom"}' }),
   'a request for patience': (route) =>
     route.fulfill({ status: 429, headers: { ...CORS, 'retry-after': '1' }, body: '{"message":"slow down"}' }),
-  'that it is too much': (route) => route.fulfill({ status: 413, headers: CORS, body: '' }),
   'a page of HTML': (route) =>
     route.fulfill({ status: 200, headers: { ...CORS, 'content-type': 'text/html' }, body: '<html>Log in to the Wi-Fi</html>' }),
   'half of its answer': async (route) => {
@@ -68,6 +67,28 @@ for (const [name, answer] of Object.entries(bad)) {
     assert.deepEqual(page.problems, [])
   })
 }
+
+test('a server that takes three mutations at a time gets them three at a time', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { online: false })
+  const ids = await page.evaluate(async () => {
+    const all = Array.from({ length: 20 }, () => window.marea.recordSession({ session_type: 'qa' }))
+    return (await Promise.all(all)).map((recorded) => recorded.id)
+  })
+  let refused = 0
+  await page.route(SYNC, (route) => {
+    const { request } = JSON.parse(route.request().postData() ?? '{"request":{"mutations":[]}}')
+    if (request.mutations.length <= 3) return route.continue()
+    refused++
+    return route.fulfill({ status: 413, headers: CORS, body: '' })
+  })
+  await page.evaluate(() => window.marea.setOnline(true))
+  await waitUntilSent(page)
+  assert.ok(refused > 0)
+  assert.equal((await status(page)).rejected, 0)
+  await assertArrived(stage, learner, ids)
+})
 
 test('a token that runs out while a thousand sessions are sent is renewed in the middle', async (t) => {
   const learner = await stage.signUp()

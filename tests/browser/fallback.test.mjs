@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { before, test } from 'node:test'
-import { INSECURE_HOST, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
+import { INSECURE_HOST, openMarea, progress, record, servePage, startBrowser, status, untilReady, waitFor } from './harness.mjs'
 import { leadingPage, takeOver } from './tabs.mjs'
 
 const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
@@ -28,7 +28,7 @@ async function newInsecurePage(t) {
 
 async function goInsecure(page) {
   await page.goto(insecure().pageUrl)
-  await page.waitForFunction(() => window.ready === true)
+  await untilReady(page)
   assert.equal(await page.evaluate(() => isSecureContext || navigator.locks !== undefined), false)
 }
 

@@ -116,8 +116,11 @@ export async function startBrowser(stage, { plain = false } = {}) {
 /** Loads the test page (again), up to where the package can be called. */
 export async function load(page, stage) {
   await page.goto(stage.pageUrl)
-  await page.waitForFunction(() => window.ready === true)
+  await untilReady(page)
 }
+
+/** Up to where the package can be called. By the clock, because a hidden tab has no frames to wait for. */
+export const untilReady = (page) => page.waitForFunction(() => window.ready === true, undefined, { polling: 50 })
 
 /** Opens the learner's mirror in the page. */
 export function openMarea(page, stage, learner, options = {}) {

@@ -38,17 +38,6 @@ test('a second tab reads, writes and watches as if the mirror were its own', asy
   assert.deepEqual([...first.problems, ...second.problems], [])
 })
 
-test('three tabs that write 300 sessions each at once make 900, and all show them', async (t) => {
-  const tabs = await openTabs(t, browser, stage, newLearner(), 3)
-  const write = () =>
-    Promise.all(Array.from({ length: 300 }, () => window.marea.recordSession({ session_type: 'qa' }))).then((all) =>
-      all.map((recorded) => recorded.id),
-    )
-  const ids = (await Promise.all(tabs.map((tab) => tab.evaluate(write)))).flat()
-  assert.equal(new Set(ids).size, 900)
-  assert.deepEqual(await Promise.all(tabs.map(totalOf)), [900, 900, 900])
-})
-
 test('airplane mode holds for all tabs, also after the tab that set it is gone', async (t) => {
   const learner = newLearner()
   const [first, second] = await openTabs(t, browser, stage, learner, 2)

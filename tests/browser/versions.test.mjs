@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { load, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
+import { load, openMarea, progress, record, servePage, startBrowser, status, untilReady, waitFor } from './harness.mjs'
 
 const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
 const dist = fileURLToPath(new URL('../../wasm/dist', import.meta.url))
@@ -46,7 +46,7 @@ function nextProtocol() {
 async function openVersion(t, version, learner) {
   const page = await browser.newPage(t)
   await page.goto(`${stage.pageUrl}/?package=/${version}/`)
-  await page.waitForFunction(() => window.ready === true)
+  await untilReady(page)
   await openMarea(page, stage, learner)
   return page
 }

@@ -61,3 +61,20 @@ export function toWire(cause: unknown): WireError {
 export function fromWire(error: WireError): MareaError {
   return new MareaError(error.code, error.message, error.retry)
 }
+
+/** Somebody leads, and says nothing. */
+export function silentError(): MareaError {
+  const message =
+    "Another tab or window has this user's mirror open and does not answer: its page may be frozen or stopped by a " +
+    'debugger. Close it, or go on there.'
+  return new MareaError('mirror_locked', message, true)
+}
+
+export function erasedError(): MareaError {
+  return new MareaError('closed', "This user's mirror was erased from this device; open it again to begin anew.", false)
+}
+
+export function outdatedError(): MareaError {
+  const message = 'A newer version of this app is open in another tab. Reload this page to go on; nothing is lost.'
+  return new MareaError('app_outdated', message, false)
+}

@@ -4,8 +4,9 @@
 // Knows nothing of what the calls mean. A call that writes carries the id of its mutation, so that being sent to two
 // leaders it is done once.
 
+import { WaitingCalls } from './calls.js'
 import { eraseMirror } from './erase.js'
-import { fromWire, MareaError } from './errors.js'
+import { erasedError, fromWire, MareaError, outdatedError, silentError } from './errors.js'
 import { makeName } from './ids.js'
 import { listenToPage } from './lifecycle.js'
 import {
@@ -34,10 +35,11 @@ import type {
 } from './protocol.js'
 import type { Seat, SeatEvents } from './seat.js'
 
-// A page that has this many calls waiting is in a loop of its own making; memory must not be what stops it.
-const MAX_CALLS_IN_FLIGHT = 10_000
 // A leader that opens a large mirror, or upgrades it, is silent meanwhile.
 const JOIN_LIMIT_MS = 15_000
+// How long calls wait before their leader is asked whether it is there, and how long it may not answer.
+const ASK_AFTER_MS = 2_000
+const SILENCE_LIMIT_MS = 20_000
 // How long a seat that was given up for a newer version stays empty when nobody takes the lead.
 const VACANT_MS = 2_000
 // A worker that is asked to leave finishes what it is doing; one that does not answer is ended.
@@ -46,12 +48,6 @@ const LEAVE_LIMIT_MS = 1_000
 export interface TabEvents {
   tokenWanted(fresh: boolean): Promise<string | null>
   changed(topics: Topic[]): void
-}
-
-interface Waiting {
-  call: Call
-  resolve(value: unknown): void
-  reject(error: MareaError): void
 }
 
 export class Tab {
@@ -63,17 +59,18 @@ export class Tab {
   readonly #news: BroadcastChannel
   readonly #mail: BroadcastChannel
   readonly #stopListening = new AbortController()
-  readonly #waiting = new Map<number, Waiting>()
+  readonly #waiting = new WaitingCalls()
   #seat: Seat | null = null
   #leader: { term: string; own: boolean } | null = null
   #outbox: Call[] = []
-  #nextId = 1
   #asleep = false
   #fault: MareaError | null = null
   #ended: MareaError | null = null
   #joined: { resolve(): void; reject(error: MareaError): void } | null = null
   #left: () => void = () => {}
   #settled: () => void = () => {}
+  #asking: ReturnType<typeof setInterval> | undefined
+  #heardLeader: () => void = () => {}
 
   constructor(candidacy: Candidacy, takeSeat: (events: SeatEvents) => Seat, events: TabEvents) {
     this.#candidacy = candidacy
@@ -120,21 +117,7 @@ export class Tab {
   call<M extends Method>(method: M, ...args: Args<M>): Promise<Answer<M>> {
     const reason = this.#ended ?? this.#fault
     if (reason) return Promise.reject(reason)
-    if (this.#waiting.size >= MAX_CALLS_IN_FLIGHT) {
-      const message = `${MAX_CALLS_IN_FLIGHT} calls are already waiting for an answer; await some of them first.`
-      return Promise.reject(new MareaError('too_many_calls', message, true))
-    }
-    let call: Call
-    try {
-      // A copy: what the caller changes after the call is not part of it, however late it is sent.
-      call = { id: this.#nextId++, method, args: structuredClone(args) }
-    } catch {
-      // Only a value that cannot be cloned (a function, a DOM node) makes cloning throw.
-      const message = `The arguments of ${method} must be plain data.`
-      return Promise.reject(new MareaError('invalid_input', message, false))
-    }
-    return new Promise<Answer<M>>((resolve, reject) => {
-      this.#waiting.set(call.id, { call, resolve: (value) => resolve(value as Answer<M>), reject })
+    return this.#waiting.add(method, args, (call) => {
       if (this.#outbox.length === 0) queueMicrotask(() => this.#flush())
       this.#outbox.push(call)
     })
@@ -163,8 +146,7 @@ export class Tab {
   }
 
   #whenWritten(done: () => void): void {
-    const writing = [...this.#waiting.values()].some((waiting) => waiting.call.method === 'write')
-    if (!writing || !this.#leader) return done()
+    if (!this.#waiting.writing || !this.#leader) return done()
     this.#settled = () => this.#whenWritten(done)
   }
 
@@ -220,6 +202,7 @@ export class Tab {
     // A leader of an older version makes room as soon as it hears of this tab's seat.
     if (version.protocol < TAB_PROTOCOL) return
     if (version.protocol > TAB_PROTOCOL) return this.#failed(outdatedError())
+    this.#heardLeader()
     this.#noteOnline(online)
     if (this.#leader?.term === term) {
       this.#leader.own ||= own
@@ -230,7 +213,7 @@ export class Tab {
     this.#joined?.resolve()
     if (!own) this.#tellLeader({ kind: 'hello', tab: this.#name })
     this.#outbox = []
-    this.#sendCalls([...this.#waiting.values()].map((waiting) => waiting.call))
+    this.#sendCalls(this.#waiting.all())
     // What the last leader had to tell may not have been heard.
     this.#events.changed(ALL_TOPICS)
   }
@@ -250,6 +233,7 @@ export class Tab {
 
   /** Without a leader they wait for the next one. */
   #sendCalls(calls: Call[]): void {
+    if (calls.length > 0) this.#askAfterLeader()
     if (calls.length === 0 || !this.#leader) return
     const message = { kind: 'calls', tab: this.#name, term: this.#leader.term, calls } as const
     if (this.#leader.own) this.#seat?.post(message)
@@ -261,12 +245,7 @@ export class Tab {
   }
 
   #settle(results: Result[]): void {
-    for (const result of results) {
-      const waiting = this.#waiting.get(result.id)
-      this.#waiting.delete(result.id)
-      if ('error' in result) waiting?.reject(fromWire(result.error))
-      else waiting?.resolve(result.value)
-    }
+    this.#waiting.settle(results)
     this.#settled()
   }
 
@@ -304,7 +283,27 @@ export class Tab {
     if (this.#joined) return this.#joined.reject(reason)
     this.#leader = null
     this.#fault = reason
-    this.#rejectAll(reason)
+    if (reason.retry) this.#waiting.rejectReads(reason)
+    else this.#rejectAll(reason)
+  }
+
+  /** Asks after a leader that lets calls wait, and follows another one if that is who answers. */
+  #askAfterLeader(): void {
+    if (this.#asking !== undefined) return
+    let unheard = 0
+    this.#heardLeader = () => (unheard = 0)
+    this.#asking = setInterval(() => {
+      if (this.#waiting.size === 0) return this.#stopAsking()
+      this.#tellLeader({ kind: 'hello', tab: this.#name })
+      if (++unheard * ASK_AFTER_MS < SILENCE_LIMIT_MS || this.#asleep) return
+      unheard = 0
+      this.#failed(silentError())
+    }, ASK_AFTER_MS)
+  }
+
+  #stopAsking(): void {
+    clearInterval(this.#asking)
+    this.#asking = undefined
   }
 
   /** The seat made room for a newer version. Somebody has to be ready again, but after the newer one. */
@@ -338,8 +337,7 @@ export class Tab {
   }
 
   #rejectAll(reason: MareaError): void {
-    for (const waiting of this.#waiting.values()) waiting.reject(reason)
-    this.#waiting.clear()
+    this.#waiting.rejectAll(reason)
     this.#outbox = []
   }
 
@@ -347,6 +345,7 @@ export class Tab {
     if (this.#ended) return
     this.#ended = reason
     this.#stopListening.abort()
+    this.#stopAsking()
     this.#standUp()
     this.#leader = null
     for (const channel of [this.#toLeader, this.#news, this.#mail]) channel.close()
@@ -363,20 +362,4 @@ function within(limitMs: number, begin: (done: () => void) => void): Promise<voi
       resolve()
     })
   })
-}
-
-function silentError(): MareaError {
-  const message =
-    "Another tab or window has this user's mirror open and does not answer: its page may be frozen or stopped by a " +
-    'debugger. Close it, or go on there.'
-  return new MareaError('mirror_locked', message, true)
-}
-
-function erasedError(): MareaError {
-  return new MareaError('closed', "This user's mirror was erased from this device; open it again to begin anew.", false)
-}
-
-function outdatedError(): MareaError {
-  const message = 'A newer version of this app is open in another tab. Reload this page to go on; nothing is lost.'
-  return new MareaError('app_outdated', message, false)
 }
