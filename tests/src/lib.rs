@@ -10,6 +10,7 @@ pub mod engine_device;
 pub mod history;
 pub mod program;
 pub mod random;
+pub mod schema;
 pub mod simulation;
 pub mod sql;
 pub mod typescript;
