@@ -77,7 +77,16 @@ async fn each_role_sees_and_writes_what_it_may_and_no_more() {
         assert_eq!(read(&service, table, owner.user).await, as_service, "{table}: service_role");
     }
 
-    for table in ["marea.pending", "marea.replaced"] {
+    for table in [
+        "marea.pending",
+        "marea.replaced",
+        "marea.rolled_up",
+        "marea.rolling_up",
+        "marea.checkpoints",
+        "marea.clients",
+        "marea.backfill",
+        "marea.known_devices",
+    ] {
         for client in [&owner.client, &anon, &service] {
             let error =
                 client.query(&format!("SELECT FROM {table}"), &[]).await.expect_err("nobody's business");
@@ -181,9 +190,11 @@ async fn only_what_is_granted_can_be_executed() {
         [
             "marea.delete_export(uuid)",
             "marea.epoch()",
+            "marea.idle_answer(jsonb)",
             "marea.is_lost_history(text,text)",
             "marea.note_client(uuid,integer,bigint)",
             "marea.record_registers(text,text,jsonb)",
+            "marea.rolled_up_of(uuid[])",
             "marea.user_exists()",
         ]
     );
@@ -203,15 +214,20 @@ async fn only_what_is_granted_can_be_executed() {
         "SELECT marea.facts_of(NULL)",
         "SELECT marea.prune_tombstones()",
         "SELECT marea.expire_exports()",
+        "SELECT marea.roll_up_events()",
         "SELECT marea.stamp_columns('export_history', NULL, NULL, NULL)",
     ] {
         let error = owner.client.query(call, &[]).await.expect_err(call);
         assert_eq!(error.code().expect("a code").code(), DENIED, "{call}");
     }
     // Another's rows do not come out of the pull either, whoever is asked for.
-    let asked = format!("SELECT marea.pull('{}', NULL, 500)", other.user);
-    let answer: serde_json::Value = owner.client.query_one(&asked, &[]).await.expect("an answer").get(0);
-    assert_eq!(answer["rows"], json!({}));
+    for function in ["pull", "page"] {
+        let asked =
+            format!("SELECT to_jsonb(found) FROM marea.{function}('{}', NULL, 500) AS found", other.user);
+        let answer: serde_json::Value = owner.client.query_one(&asked, &[]).await.expect("an answer").get(0);
+        let rows = if function == "pull" { &answer["rows"] } else { &answer["found_rows"] };
+        assert_eq!(rows, &json!({}), "{function}");
+    }
     assert_ne!(me, other.user.to_string());
 }
 
