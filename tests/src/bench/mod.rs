@@ -39,7 +39,7 @@ pub struct Spread {
     pub max: f64,
     /// How many there were.
     pub rounds: usize,
-    /// `x`, `ms`, `s` or `rows/s`.
+    /// `x`, `ms`, `s`, `rows/s` or `bytes`.
     pub unit: &'static str,
 }
 

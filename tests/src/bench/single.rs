@@ -1,5 +1,5 @@
-//! One learner's writes: a push of 1,000 sessions, and what the completion trigger adds to each session. Straight to Postgres,
-//! as the learner, without waiting for the disk: that wait is the same with and without Marea.
+//! One learner's work: a push of 1,000 sessions, what the completion trigger adds to each session, a full page. Straight to
+//! Postgres, as the learner, without waiting for the disk: that wait is the same with and without Marea.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const SINGLE: u32 = 200;
 /// A table with the columns, defaults, checks and indexes of `sessions`, and no trigger of any kind.
 const BARE: &str = "CREATE TABLE public.bench_sessions (LIKE public.sessions INCLUDING ALL)";
 
-/// Both figures.
+/// All three figures.
 pub async fn figures() -> Vec<Figure> {
     let cluster = Cluster::start().await;
     let database = cluster.database("bench_single", u32::MAX).await;
@@ -28,7 +28,8 @@ pub async fn figures() -> Vec<Figure> {
             "SET synchronous_commit = off; {BARE}; GRANT ALL ON public.bench_sessions TO authenticated"
         ))
         .await;
-    let figures = vec![push(&database.client).await, completion(&database.client).await];
+    let client = &database.client;
+    let figures = vec![push(client).await, completion(client).await, page(client).await];
     cluster.stop().await;
     figures
 }
@@ -158,6 +159,55 @@ async fn completion(client: &Client) -> Figure {
              difference per session, versions included; {:.3} ms against {:.3} ms",
             mean(with),
             mean(plain)
+        ),
+    }
+}
+
+/// A page of 2,000 exports out of 20,000, as the text that leaves Postgres, against the rows themselves as text.
+async fn page(client: &Client) -> Figure {
+    let user = new_user(client).await;
+    let exports = format!(
+        "INSERT INTO public.export_history (user_id, export_type, export_format, status, records_count, file_size_bytes, file_url)
+         SELECT '{user}', 'progress', 'csv', 'completed', n, n * 1000, 'https://example.com/exports/' || n
+         FROM generate_series(1, 20000) AS n;
+         VACUUM ANALYZE public.export_history; VACUUM ANALYZE marea.rows"
+    );
+    for statement in exports.split(';') {
+        client.batch_execute(statement).await.expect("a learner's exports");
+    }
+    become_learner(client, user).await;
+    let sync = client.prepare("SELECT public.marea_sync($1)::text").await.expect("marea_sync");
+    let rows = "SELECT string_agg(e::text, ',') FROM (SELECT * FROM public.export_history LIMIT 2000) AS e";
+    let rows = client.prepare(rows).await.expect("the rows");
+    let mut request = json!({ "protocol": 1, "client_id": "0b0e5a8e-5b0f-4f3a-9a53-2f1d6f6a7c11", "schema": 1, "cursor": null,
+                              "limit": 2000, "mutations": [] });
+    let mut rounds = Rounds::new();
+    for round in 0..=ROUNDS {
+        let started = super::now();
+        let text: String = client.query_one(&rows, &[]).await.expect("rows").get(0);
+        let baseline = started.elapsed();
+        assert!(text.len() > 100_000);
+        let started = super::now();
+        let answer: String = client.query_one(&sync, &[&request]).await.expect("a page").get(0);
+        let subject = started.elapsed();
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        assert_eq!(answer["rows"]["export_history"].as_array().map_or(0, Vec::len), 2000);
+        if round > 0 {
+            rounds.add(baseline, subject);
+        }
+        request["cursor"] = if answer["has_more"] == true { answer["cursor"].clone() } else { Value::Null };
+    }
+    client.batch_execute("RESET ROLE").await.expect("the superuser again");
+    let measured = Spread::of("ms", rounds.subject_ms.iter().copied());
+    Figure {
+        what: "a page of 2,000 exports out of 20,000".into(),
+        baseline: "the same rows as plain text".into(),
+        bar: "<= 20 ms".into(),
+        passed: measured.median <= 20.0,
+        measured,
+        how: format!(
+            "marea_sync as the learner, the answer as text included, page after page; {:.1} x",
+            rounds.ratios().median
         ),
     }
 }
