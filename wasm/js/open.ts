@@ -54,7 +54,7 @@ export async function open(options: OpenOptions): Promise<Marea> {
   for (const storage of placesFor(options.storage, known)) {
     const candidacy: Candidacy = {
       userId: options.userId,
-      url: options.url,
+      url: asciiUrl(options.url),
       anonKey: options.anonKey,
       online: options.online !== false,
       storage,
@@ -123,4 +123,9 @@ async function askToPersist(tab: Tab): Promise<void> {
 function goneMessage(known: Kept | null): string {
   return `This browser has a mirror of this user (${known ?? 'none'}) but gives no access to it now. Use the window or \
 the settings that it was made with: a new, empty one is not begun in its place.`
+}
+
+/** The module has no tables of Unicode names; the browser's own parser writes a host such as `bücher.example` in ASCII. */
+function asciiUrl(url: string): string {
+  return URL.canParse(url) ? new URL(url).href : url
 }
