@@ -4,7 +4,8 @@ import { build } from 'esbuild'
 import { cpSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-export const STORES = ['marea', 'sqlite', 'powersync', 'rxdb', 'legend']
+const DEVICES = ['marea', 'rxdb', 'legend'].map((store) => `${store}-device`)
+const PAGES = ['marea', 'sqlite', 'powersync', 'rxdb', 'legend', ...DEVICES]
 
 /** `folder` has the peers' packages; `client` is the built npm package of Marea. */
 export async function buildPages(folder, client) {
@@ -13,7 +14,7 @@ export async function buildPages(folder, client) {
   mkdirSync(dist, { recursive: true })
   const { metafile } = await build({
     entryPoints: {
-      ...Object.fromEntries(STORES.map((store) => [store, join(folder, 'pages', `${store}.js`)])),
+      ...Object.fromEntries(PAGES.map((store) => [store, join(folder, 'pages', `${store}.js`)])),
       'sqlite-worker': join(folder, 'pages', 'sqlite-worker.js'),
       worker: join(client, 'worker.js'),
     },
@@ -33,7 +34,7 @@ export async function buildPages(folder, client) {
   const packages = join(folder, 'node_modules')
   copyFileSync(join(packages, '@sqlite.org/sqlite-wasm/dist/sqlite3.wasm'), join(dist, 'sqlite3.wasm'))
   cpSync(join(packages, '@powersync/web/dist/worker'), join(dist, 'powersync'), { recursive: true })
-  for (const store of STORES) {
+  for (const store of PAGES) {
     writeFileSync(join(dist, `${store}.html`), `<!doctype html><title>${store}</title><script type="module" src="/${store}.js"></script>`)
   }
   return { dist, metafile }

@@ -47,4 +47,10 @@ export function printTable(figures, { writes, rows, durability }) {
     ])
     table(`first sync of ${rows} exports through PostgREST`, ['store', 'took', 'rows', 'rows/s', ''], lines)
   }
+  if (figures.correctness) {
+    const lines = Object.entries(figures.correctness).map(([name, { right, ...stores }]) => [name, right, ...Object.values(stores)])
+    const [first] = Object.values(figures.correctness)
+    const { right: _, ...stores } = first
+    table('what is left of a learner\'s words when things go wrong', ['case', 'right', ...Object.keys(stores)], lines)
+  }
 }

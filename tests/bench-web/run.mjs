@@ -7,8 +7,9 @@ import { randomUUID } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { serve } from '../../demo/serve.mjs'
 import { makeProfile, startChromium } from '../../demo/tools/chromium.mjs'
-import { signUp, startBackend } from '../browser/backend.mjs'
+import { setFault, signUp, startBackend } from '../browser/backend.mjs'
 import { buildPages } from './build.mjs'
+import { correctness } from './correct.mjs'
 import { firstSync } from './first-sync.mjs'
 import { median, printTable } from './print.mjs'
 import { downloads } from './downloads.mjs'
@@ -125,6 +126,10 @@ try {
   if (wants('open')) figures.openToProgressMs = await startWarm()
   if (wants('size')) figures.downloads = downloads(dist, metafile)
   if (wants('first-sync')) figures.firstSync = await firstSync({ backend, openStore, signUp, rounds: ROUNDS, rows: ROWS, say })
+  if (wants('correctness')) {
+    const fault = (fault) => setFault(backend.ready, fault)
+    figures.correctness = await correctness({ backend, server, signUp, fault, clearFaults: () => fault(null), say })
+  }
 } finally {
   await browser.stop()
   profile.remove()

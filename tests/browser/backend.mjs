@@ -57,3 +57,13 @@ export async function signUp(backend) {
   assert.equal(answer.status, 200, 'sign-up')
   return { ...account, id: body.user.id, token: body.access_token }
 }
+
+/** Makes the gateway misbehave, or (null) behave again. */
+export async function setFault(backend, fault) {
+  const answer = await fetch(`${backend.url}/_marea/faults`, {
+    method: fault ? 'POST' : 'DELETE',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${backend.service_key}` },
+    ...(fault && { body: JSON.stringify(fault) }),
+  })
+  assert.ok(answer.ok, `the fault was not taken: HTTP ${answer.status}`)
+}

@@ -10,7 +10,7 @@ import pg from 'pg'
 import { serve } from '../../demo/serve.mjs'
 import { makeProfile, startChromium } from '../../demo/tools/chromium.mjs'
 import { waitFor } from '../../demo/tools/wait.mjs'
-import { signUp, startBackend } from './backend.mjs'
+import { setFault, signUp, startBackend } from './backend.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 // A name that is not `localhost`: what comes from there over http is not a secure context.
@@ -50,16 +50,6 @@ export async function startStage() {
     clearFaults: () => setFault(backend.ready, null),
     faultsFired: () => countFired(backend.ready),
   }
-}
-
-/** Makes the gateway misbehave, or (null) behave again. */
-async function setFault(backend, fault) {
-  const answer = await fetch(`${backend.url}/_marea/faults`, {
-    method: fault ? 'POST' : 'DELETE',
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${backend.service_key}` },
-    ...(fault && { body: JSON.stringify(fault) }),
-  })
-  assert.ok(answer.ok, `the fault was not taken: HTTP ${answer.status}`)
 }
 
 /** How many calls the faults that are switched on have happened to. */
