@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod clock;
 mod demo;
+mod package;
 mod paths;
 mod run;
 mod say;
@@ -63,7 +64,7 @@ enum Task {
         #[arg(long)]
         dev: bool,
     },
-    /// Pack the npm package into target/npm/ and say how large everything is
+    /// Pack the npm package into target/npm/, check it, and say how large everything is
     Package,
     /// Print what a browser downloads, as one line of JSON
     Sizes,
@@ -110,7 +111,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test { only } => test::run(&only)?,
         Task::Tidy => tidy::run()?,
         Task::Wasm { dev } => wasm::build(&setup::ensure()?, wasm::Effort::of_dev_flag(dev))?,
-        Task::Package => sizes::package()?,
+        Task::Package => package::run()?,
         Task::Sizes => sizes::run()?,
         Task::Simulate { seeds, seed } => simulate::run(seeds, seed)?,
         Task::Types { check } => types::run(check)?,

@@ -1,4 +1,4 @@
-//! What an app's user downloads, and the npm package that an app's author does.
+//! What an app's user downloads: part by part, and whether it is what was promised.
 
 use std::{
     fs,
@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use flate2::{Compression, write::GzEncoder};
 use serde::Serialize;
 
-use crate::{build, paths, run::Run, setup, wasm};
+use crate::{build, paths, setup, wasm};
 
 /// A file's size as it is, and as a server sends it.
 #[derive(Serialize, Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -19,12 +19,21 @@ pub(crate) struct Size {
     gzip_bytes: u64,
 }
 
+/// What all of Marea may weigh for a browser, gzipped: the promise to whoever puts it into an app.
+const BUDGET_GZIP_BYTES: u64 = 600_000;
+
 /// The figures.
 #[derive(Serialize)]
 struct Sizes {
     /// The browser's module alone.
     wasm: Size,
-    /// Marea as a browser loads it: the module and the package's JavaScript.
+    /// The generated JavaScript around the module.
+    glue: Size,
+    /// What runs beside the module in the worker, and in the page; many files are for both.
+    script: Size,
+    /// The React hooks, for an app that uses them.
+    react: Size,
+    /// All of the package: the module and the JavaScript, each file as it is served.
     client: Size,
     /// The demo's whole page: Marea, React, styles and fonts.
     page: Size,
@@ -32,46 +41,64 @@ struct Sizes {
 
 /// `cargo xtask sizes`: the figures as one line of JSON.
 pub(crate) fn run() -> Result<()> {
-    build_all()?;
+    wasm::build(&setup::ensure()?, wasm::Effort::Release)?;
+    build::npm_package()?;
+    build::page()?;
     println!("{}", serde_json::to_string(&measure()?)?);
     Ok(())
 }
 
-/// `cargo xtask package`: the tarball that npm would publish, and the figures for a person.
-pub(crate) fn package() -> Result<()> {
-    build_all()?;
-    let tarball = pack()?;
-    println!("{}", tarball.display());
+/// The figures of what is built, for a person.
+pub(crate) fn print() -> Result<()> {
     let sizes = measure()?;
-    for (name, size) in [("wasm module", sizes.wasm), ("client", sizes.client), ("demo page", sizes.page)] {
+    for (name, size) in [
+        ("wasm module", sizes.wasm),
+        ("its glue", sizes.glue),
+        ("JavaScript", sizes.script),
+        ("React hooks", sizes.react),
+        ("all of it", sizes.client),
+        ("demo page", sizes.page),
+    ] {
         println!("  {name:<12} {:>9} bytes  {:>9} gzipped", size.raw_bytes, size.gzip_bytes);
     }
     Ok(())
 }
 
-fn build_all() -> Result<()> {
-    wasm::build(&setup::ensure()?, wasm::Effort::Release)?;
-    build::npm_package()?;
-    build::page()
+/// Fails when what is built weighs more than was promised.
+pub(crate) fn within_budget() -> Result<()> {
+    judge(sum(&files(&dist(), &["js", "wasm"])?)?)
+}
+
+fn judge(size: Size) -> Result<()> {
+    if size.gzip_bytes > BUDGET_GZIP_BYTES {
+        bail!("{} bytes gzipped, and {BUDGET_GZIP_BYTES} are promised: `cargo xtask sizes`", size.gzip_bytes);
+    }
+    Ok(())
+}
+
+fn dist() -> PathBuf {
+    paths::root().join("wasm").join("dist")
 }
 
 fn measure() -> Result<Sizes> {
-    let dist = paths::root().join("wasm").join("dist");
-    let client = files(&dist, &["js", "wasm"])?;
+    let client = files(&dist(), &["js", "wasm"])?;
     let page =
         files(&paths::root().join("demo").join("dist"), &["html", "js", "css", "wasm", "woff2", "svg"])?;
-    Ok(Sizes { wasm: size(&dist.join("marea_wasm_bg.wasm"))?, client: sum(&client)?, page: sum(&page)? })
-}
-
-/// Packs the npm package into `target/npm/`, with the name that the package's scope and version give it.
-fn pack() -> Result<PathBuf> {
-    let out = paths::target().join("npm");
-    fs::create_dir_all(&out)?;
-    let pack =
-        Run::new("npm").args(["pack", "--workspace", "@marea/client", "--silent", "--pack-destination"]);
-    let said = pack.arg(&out).read()?;
-    let name = said.lines().last().context("npm did not say what it packed")?;
-    Ok(out.join(name.trim()))
+    let (wasm, glue) = (dist().join("marea_wasm_bg.wasm"), dist().join("marea_wasm.js"));
+    let react = files(&dist().join("react"), &["js"])?;
+    let script: Vec<PathBuf> = client
+        .iter()
+        .filter(|file| **file != wasm && **file != glue && !react.contains(file))
+        .cloned()
+        .collect();
+    Ok(Sizes {
+        wasm: size(&wasm)?,
+        glue: size(&glue)?,
+        script: sum(&script)?,
+        react: sum(&react)?,
+        client: sum(&client)?,
+        page: sum(&page)?,
+    })
 }
 
 /// The files below a folder whose names end so.
@@ -124,5 +151,12 @@ mod tests {
         let size = sum(&found).unwrap();
         assert_eq!(size.raw_bytes, 1000);
         assert!(size.gzip_bytes < 100, "{size:?}");
+    }
+
+    #[test]
+    fn what_weighs_more_than_promised_is_refused() {
+        let of = |gzip_bytes| Size { raw_bytes: 2_000_000, gzip_bytes };
+        assert!(judge(of(BUDGET_GZIP_BYTES)).is_ok());
+        assert!(judge(of(BUDGET_GZIP_BYTES + 1)).is_err());
     }
 }

@@ -36,6 +36,8 @@ pub(crate) enum Part {
     /// TypeScript of the npm package and the demo
     #[value(alias = "package types")]
     Types,
+    /// The packed npm package: its manifest, its types as others resolve them, its face, its size
+    Package,
     /// Whole-system tests against real Postgres and PostgREST
     System,
     /// Tests in real Chromium

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::{Part, Tally, cargo, node};
 use crate::{
     build::{self, Binaries, Program},
-    paths,
+    package, paths,
     run::Run,
     say::Step,
     setup::{self, Tools},
@@ -69,6 +69,10 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
             workshop.package().map(|()| Tally::passed())
         }
         Part::Types => types(workshop),
+        Part::Package => {
+            workshop.package()?;
+            package::check()
+        }
         Part::System => {
             let (tools, programs) = (workshop.tools()?, workshop.programs()?);
             let binaries = Binaries::among(programs)?;
