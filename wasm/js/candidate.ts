@@ -21,6 +21,8 @@ export interface Ground {
   /** Resolves when it is this candidate's turn, with how to end it. */
   elect(meeting: string, signal: AbortSignal): Promise<() => void>
   toOwnPage(message: FromSeat): void
+  /** Whether the mirror's files are held as long as this ground is, if they cannot be closed before. */
+  holdsFiles: boolean
 }
 
 export class CandidateSeat {
@@ -46,8 +48,9 @@ export class CandidateSeat {
     this.#stopped.abort()
     const closed = this.#leader?.stop() ?? true
     this.#leader = null
-    // A request that is under way still holds the engine: the lock goes only with the worker then.
-    if (closed) this.#release()
+    // A request that is under way still holds the engine: where there are files, the lock goes only with the worker then.
+    // An image has an owner's name beside it, which keeps the old engine from writing.
+    if (closed || !this.#ground.holdsFiles) this.#release()
     this.#ground.toOwnPage({ kind: 'left' })
   }
 

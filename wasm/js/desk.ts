@@ -7,7 +7,8 @@ import { MareaError, toWire } from './errors.js'
 import type { WireError } from './errors.js'
 import { carryOut } from './handlers.js'
 import type { Desk } from './handlers.js'
-import type { Call, Result } from './protocol.js'
+import { ALL_TOPICS } from './protocol.js'
+import type { Call, Result, Topic } from './protocol.js'
 import type { Write } from './types.js'
 
 /** Takes what was answered, all that is ready at once. */
@@ -67,7 +68,7 @@ export class WorkOff {
     try {
       if (this.#broken) throw this.#broken
       const outcomes: unknown[] = this.#desk.engine.write(writes)
-      this.#desk.changed('progress', 'activity', 'exports', 'keys', 'queue', 'status')
+      this.#desk.changed(...writes.flatMap((write) => TOPICS[write?.kind] ?? ALL_TOPICS), 'queue', 'status')
       this.#desk.loop.poke()
       return outcomes
     } catch (error) {
@@ -113,6 +114,14 @@ export class WorkOff {
     // After the answers, so that a call that makes the engine trap is not sent to the next leader as well.
     queueMicrotask(() => this.#trapped(wire))
   }
+}
+
+/** What a write may change beside the queue. */
+const TOPICS: Partial<Record<Write['kind'], Topic[]>> = {
+  record_session: ['progress', 'activity'],
+  record_event: ['progress', 'activity'],
+  create_export: ['exports'],
+  update_export: ['exports'],
 }
 
 function resultOf(id: number, outcome: unknown): Result {

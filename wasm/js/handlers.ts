@@ -3,6 +3,7 @@
 import { noteStorage } from './surroundings.js'
 import type { SyncLoop } from './loop.js'
 import type { MareaEngine } from './marea_wasm.js'
+import { ALL_TOPICS } from './protocol.js'
 import type { Answer, Args, Method, Topic } from './protocol.js'
 import type { ActivityDay, Export, ExportPage, Progress, SyncReport } from './types.js'
 
@@ -51,7 +52,7 @@ export function carryOut(desk: Desk, method: Exclude<Method, 'write'>, args: unk
 /** A refused mutation was queued again, or forgotten: what is shown may be another. */
 function settled({ changed, loop }: Desk, found: boolean): boolean {
   if (!found) return false
-  changed('progress', 'activity', 'exports', 'keys', 'queue', 'status')
+  changed(...ALL_TOPICS)
   loop.poke()
   return true
 }

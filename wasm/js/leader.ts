@@ -116,9 +116,14 @@ export class Leader {
     this.#inbox.close()
     this.#news.close()
     for (const { channel } of this.#tabs.values()) channel.close()
-    const closed = this.#desk?.engine.close() ?? true
+    const engine = this.#desk?.engine
     this.#desk = null
-    return closed
+    try {
+      return engine?.close() ?? true
+    } catch {
+      // What was acknowledged is durable. The files go with the worker then.
+      return false
+    }
   }
 
   #leading(): Leading {

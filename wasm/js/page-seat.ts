@@ -26,6 +26,7 @@ export function takePageSeat(events: SeatEvents): Seat {
     prepare,
     // Web Locks are for secure contexts only.
     elect: navigator.locks ? waitForLock : waitForLease,
+    holdsFiles: false,
     // As from a worker: never before the one who asked has gone on.
     toOwnPage: (message) => queueMicrotask(() => !ended && events.receive(message)),
   })

@@ -35,6 +35,7 @@ const seat = new CandidateSeat({
     if (failure) throw failure
   },
   elect: waitForLock,
+  holdsFiles: true,
   toOwnPage: (message) => scope.postMessage(message),
 })
 scope.addEventListener('message', ({ data }) => seat.receive(data))
