@@ -137,3 +137,24 @@ test('one learner signs out, another signs in, and the first comes back: nobody 
   await waitUntilSent(page)
   await assertArrived(stage, ada, [first.id, late.id])
 })
+
+test('a mirror that the browser has evicted is pulled anew', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  const { id } = await record(page)
+  await page.evaluate(() => window.marea.createExport({ export_type: 'progress', export_format: 'csv' }))
+  await waitUntilSent(page)
+  await page.evaluate(() => window.marea.close())
+  await page.evaluate(async (userId) => {
+    const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('.marea')
+    await root.removeEntry(userId, { recursive: true })
+  }, learner.id)
+
+  await openMarea(page, stage, learner)
+  assert.equal((await status(page)).recovery, 'evicted')
+  await waitFor('the sessions to be there again', () => progress(page), (seen) => seen.total_sessions === 1)
+  const { exports } = await page.evaluate(() => window.marea.exports())
+  assert.deepEqual(exports.map((made) => [made.export_type, made.export_format]), [['progress', 'csv']])
+  await assertArrived(stage, learner, [id])
+})

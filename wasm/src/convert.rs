@@ -7,6 +7,7 @@ use js_sys::JSON;
 use marea_core::{LocalDate, MutationId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_wasm_bindgen::Serializer;
 use tsify::{Ts, Tsify};
 use wasm_bindgen::JsValue;
 
@@ -35,7 +36,10 @@ pub(crate) fn parse_id(text: &str) -> Result<MutationId, JsValue> {
 }
 
 pub(crate) fn to_js<T: Tsify + Serialize>(value: &T) -> Result<Ts<T>, JsValue> {
-    value.into_ts().map_err(|error| invalid_input(&error.to_string()))
+    // Free-form JSON of the app's own (filters, session data) must be objects there, not `Map`s.
+    let plain = Serializer::new().serialize_maps_as_objects(true);
+    let value = value.serialize(&plain).map_err(|error| invalid_input(&error.to_string()))?;
+    Ok(Ts::new_unchecked(value))
 }
 
 pub(crate) fn list_to_js<T: Tsify + Serialize>(values: &[T]) -> Result<Vec<Ts<T>>, JsValue> {
