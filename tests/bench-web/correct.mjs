@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { makeProfile, startChromium } from '../../demo/tools/chromium.mjs'
 
-export const DEVICES = ['marea', 'rxdb', 'legend']
+const DEVICES = ['marea', 'rxdb', 'legend']
 const SYNC_PATHS = { marea: '/rest/v1/rpc/marea_sync', rxdb: '/rest/v1/peer_words', legend: '/rest/v1/peer_words' }
 
 // The table in the shape that the peers' documents ask for: the server sets `_modified` with each change.
@@ -21,7 +21,7 @@ const PEER_TABLE = `
   ALTER TABLE public.sessions ADD CONSTRAINT not_forbidden CHECK (session_type <> 'forbidden');
   NOTIFY pgrst, 'reload schema';`
 
-export async function correctness({ backend, server, signUp, fault, clearFaults, say }) {
+export async function correctness({ stores = DEVICES, backend, server, signUp, fault, clearFaults, say }) {
   const connect = async () => {
     const client = new pg.Client({ connectionString: backend.ready.database_url })
     await client.connect()
@@ -32,7 +32,7 @@ export async function correctness({ backend, server, signUp, fault, clearFaults,
   const seen = {}
   for (const [name, { run, right }] of Object.entries(CASES)) {
     seen[name] = { right }
-    for (const store of DEVICES) {
+    for (const store of stores) {
       const world = await makeWorld({ store, backend, server, database, connect, signUp, fault, clearFaults })
       try {
         seen[name][store] = await run(world)

@@ -22,6 +22,7 @@ const { values } = parseArgs({
     writes: { type: 'string', default: '1000' },
     rows: { type: 'string', default: '100000' },
     only: { type: 'string' },
+    stores: { type: 'string' },
   },
 })
 const [ROUNDS, WRITES, READS, ROWS] = [Number(values.rounds), Number(values.writes), 1000, Number(values.rows)]
@@ -128,7 +129,7 @@ try {
   if (wants('first-sync')) figures.firstSync = await firstSync({ backend, openStore, signUp, rounds: ROUNDS, rows: ROWS, say })
   if (wants('correctness')) {
     const fault = (fault) => setFault(backend.ready, fault)
-    figures.correctness = await correctness({ backend, server, signUp, fault, clearFaults: () => fault(null), say })
+    figures.correctness = await correctness({ stores: values.stores?.split(','), backend, server, signUp, fault, clearFaults: () => fault(null), say })
   }
 } finally {
   await browser.stop()

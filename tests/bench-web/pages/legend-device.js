@@ -1,4 +1,5 @@
-// Legend-State as a device, with its Supabase plugin, kept in IndexedDB, retrying for ever, as its documents show for offline use.
+// Legend-State as a device, with its Supabase plugin, kept in IndexedDB and retrying for
+// ever, as its documents show for offline use.
 
 import { observable, syncState, when } from '@legendapp/state'
 import { observablePersistIndexedDB } from '@legendapp/state/persist-plugins/indexeddb'
@@ -6,17 +7,15 @@ import { syncedSupabase } from '@legendapp/state/sync-plugins/supabase'
 import { createClient } from '@supabase/supabase-js'
 
 const PATIENCE_MS = 8_000
-let rows, options, reached
+let rows, options
 
 const soon = (promise) => Promise.race([promise, new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))])
 
 window.device = {
   async open(asked) {
     options = asked
-    reached = observable(false)
-    // Offline until `sync`: what `fetch` does without a network.
-    const away = (...call) => (reached.peek() ? fetch(...call) : Promise.reject(new TypeError('Failed to fetch')))
-    const supabase = createClient(asked.url, asked.anonKey, { accessToken: async () => asked.token, global: { fetch: away } })
+    // It has no switch for the network: it syncs as it likes, and `sync` waits until it has nothing left to do.
+    const supabase = createClient(asked.url, asked.anonKey, { accessToken: async () => asked.token })
     const plugin = observablePersistIndexedDB({ databaseName: `legend-${asked.userId}`, version: 1, tableNames: ['words'] })
     rows = observable(
       syncedSupabase({
@@ -42,11 +41,10 @@ window.device = {
     rows[`counter-${options.userId}`].words.set((before) => before + words)
   },
   async sync() {
-    reached.set(true)
+    await soon(when(syncState(rows).isLoaded))
     await soon(syncState(rows).sync())
     await soon(when(() => Object.keys(syncState(rows).getPendingChanges() ?? {}).length === 0))
     await soon(syncState(rows).sync())
-    reached.set(false)
   },
   async total() {
     return Object.values(rows.get() ?? {}).reduce((sum, row) => sum + (row?.words ?? 0), 0)
