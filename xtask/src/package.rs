@@ -31,7 +31,7 @@ pub(crate) fn check() -> Result<Tally> {
     let report = Run::new("node").arg(paths::root().join("wasm").join("api").join("report.mjs"));
     let checks = [
         checked("nothing runs when it is installed", manifest().and_then(|manifest| runs_nothing(&manifest))),
-        checked("it weighs no more than promised", sizes::within_budget()),
+        checked("it weighs no more than it may", sizes::within_limit()),
         checked("the manifest is as bundlers want it (publint)", publint.read().map(drop)),
         checked("the types resolve as the code does (attw)", attw.read().map(drop)),
         checked("its face is the one in wasm/api/", report.arg("--check").read().map(drop)),
