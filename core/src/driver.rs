@@ -8,8 +8,7 @@ use crate::engine::{Applied, Engine, Outgoing, Ticket};
 use crate::error::Error;
 use crate::model::{Now, StatusError, Table};
 use crate::sync::{Failure, Next, OFFLINE_CODES};
-use crate::transport::Transport;
-use crate::wire::SyncAnswer;
+use crate::transport::{Carried, Transport};
 
 /// A run of the loop ends after so many requests even if the server always has more; the next run goes on.
 const MAX_REQUESTS: u32 = 100_000;
@@ -78,11 +77,14 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
     for _ in 0..MAX_REQUESTS {
         let Some(outgoing) = host.with_engine(|engine| engine.next_request(host.now()))? else { break };
         let mut waiting = Waiting { host, ticket: Some(outgoing.ticket) };
-        let answer = carry(host, transport, &outgoing).await;
+        let carried = carry(host, transport, &outgoing).await;
         waiting.ticket = None;
+        let answer = carried.outcome;
         let failure = answer.as_ref().err().cloned();
-        let applied =
-            host.with_engine(|engine| engine.apply_response(outgoing.ticket, answer, host.now()))?;
+        let applied = host.with_engine(|engine| {
+            engine.count_bytes(carried.bytes_sent, carried.bytes_received);
+            engine.apply_response(outgoing.ticket, answer, host.now())
+        })?;
         add(&mut report, &applied);
         if !applied.changed.is_empty() {
             host.changed(&applied.changed);
@@ -117,10 +119,10 @@ impl<H: Host> Drop for Waiting<'_, H> {
     }
 }
 
-async fn carry(host: &impl Host, transport: &Transport, outgoing: &Outgoing) -> Result<SyncAnswer, Failure> {
+async fn carry(host: &impl Host, transport: &Transport, outgoing: &Outgoing) -> Carried {
     match host.access_token(outgoing.fresh_token).await {
         Some(token) => transport.post(&outgoing.request, outgoing.user_id, &token, outgoing.timeout_ms).await,
-        None => Err(Failure::no_token()),
+        None => Carried { outcome: Err(Failure::no_token()), bytes_sent: 0, bytes_received: 0 },
     }
 }
 

@@ -31,8 +31,8 @@ pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
 pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
     ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, LocalDate, MutationId, MutationView, Now, Op,
-    Progress, Provider, Refusal, Session, SessionInput, Status, StatusError, Table, Timestamp, UnixMillis,
-    UserId,
+    Progress, Provider, Refusal, Session, SessionInput, Status, StatusError, StorageKind, Table, Timestamp,
+    UnixMillis, UserId,
 };
 #[cfg(feature = "planted-faults")]
 pub use planted::{Fault, cut_off_after, plant};
@@ -49,6 +49,6 @@ pub use wire::{
 #[cfg(feature = "http")]
 pub use driver::{Host, Outcome, SyncReport, sync_until_idle};
 #[cfg(feature = "http")]
-pub use transport::Transport;
+pub use transport::{Carried, Transport};
 #[cfg(all(feature = "http", not(target_family = "wasm")))]
 pub use transport::{http_client_builder, why_unreached};

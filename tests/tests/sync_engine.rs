@@ -170,7 +170,7 @@ async fn the_server_names_every_mutation_that_it_was_sent() {
         .expect("work to do");
     let (user, token) = (world.learner(1).into(), world.token(1, 3600));
     for status in [ResultStatus::Applied, ResultStatus::Duplicate] {
-        let answer = transport.post(&outgoing.request, user, &token, 10_000).await.unwrap();
+        let answer = transport.post(&outgoing.request, user, &token, 10_000).await.outcome.unwrap();
         let results: Vec<_> = answer.results.iter().map(|result| (result.id, result.status)).collect();
         assert_eq!(results, [(recorded.id, status)]);
     }
@@ -209,7 +209,9 @@ async fn post_to(answer: &'static str, timeout_ms: u64) -> Failure {
     }))
     .expect("a request");
     let transport = Transport::new(&url, "anon").expect("an address");
-    let failure = transport.post(&request, user, token, timeout_ms).await.expect_err("no answer of Marea's");
+    let carried = transport.post(&request, user, token, timeout_ms).await;
+    assert!(carried.bytes_sent > 0);
+    let failure = carried.outcome.expect_err("no answer of Marea's");
     server.abort();
     failure
 }

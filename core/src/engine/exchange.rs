@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::engine::page::Page;
 use crate::engine::registers::Dirty;
+use crate::engine::traffic::Traffic;
 use crate::engine::{Engine, refill, registers, vault, visible};
 use crate::error::Error;
 use crate::model::{MutationId, MutationState, Now, Table, TableKind, UnixMillis, UserId};
@@ -155,7 +156,9 @@ impl Engine {
         if planted::is(Fault::CursorBeforeRows) {
             self.store.write(|rows| set_cursor(rows, &answer.cursor))?;
         }
+        let traffic = self.traffic;
         let (mut applied, pending) = self.store.write(|rows| {
+            traffic.keep(rows)?;
             let applied = apply(rows, &context, in_flight, answer, page)?;
             if applied.changed.contains(&Table::UserApiKeys) {
                 vault::tend_arrived(rows, (context.user_id, &context.client), self.entropy.as_mut(), now)?;
@@ -164,6 +167,7 @@ impl Engine {
             rows.add_to_journal(&entry(None, &applied, pending, now.unix_ms))?;
             Ok((applied, pending))
         })?;
+        self.traffic = Traffic::default();
         self.batch_limit = (self.batch_limit * 2).min(MAX_BATCH);
         let next = self.schedule.succeeded(answer.has_more, now.unix_ms);
         applied.next = if pending > 0 { Next::Continue } else { next };
@@ -190,9 +194,12 @@ impl Engine {
                 sent => self.batch_limit = (sent.len() / 2).max(1),
             }
         }
+        let traffic = self.traffic;
         self.store.write(|rows| {
+            traffic.keep(rows)?;
             rows.add_to_journal(&entry(Some(failure), &applied, rows.count_pending()?, now.unix_ms))
         })?;
+        self.traffic = Traffic::default();
         let random = self.random();
         applied.next = self.schedule.failed(failure, now.unix_ms, random);
         Ok(applied)

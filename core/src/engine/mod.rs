@@ -11,6 +11,7 @@ mod registers;
 mod review;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod vault;
 mod visible;
 mod watch;
@@ -20,8 +21,9 @@ use uuid::Uuid;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::model::{
-    ActivityDay, ApiKeys, ClientId, Export, ExportKey, ExportPage, ExportQuery, ExportStatus, LocalDate,
-    MutationId, Now, Progress, Status, StatusError, Table, Timestamp, UnixMillis, UserId,
+    ActivityDay, ApiKeys, ClientId, Connection, Export, ExportKey, ExportPage, ExportQuery, ExportStatus,
+    LocalDate, MutationId, Now, Progress, Status, StatusError, StorageKind, Table, Timestamp, UnixMillis,
+    UserId,
 };
 use crate::planted::{self, Fault};
 use crate::store::{ImageKeeper, Location, MIRROR_VERSION, Meta, Rows, Store};
@@ -54,6 +56,9 @@ pub struct Engine {
     batch_limit: usize,
     next_ticket: u64,
     watchers: watch::Watchers,
+    storage: StorageKind,
+    /// Bytes that are not in the mirror's totals yet.
+    traffic: traffic::Traffic,
     vault: Vault,
 }
 
@@ -75,7 +80,12 @@ impl Engine {
         entropy: Box<dyn Entropy + Send>,
         _now: Now,
     ) -> Result<Engine, Error> {
-        Engine::over(Store::open(location)?, user_id, entropy)
+        let storage = match location {
+            Location::File(_) => StorageKind::File,
+            Location::Vfs(_) => StorageKind::Opfs,
+            Location::Memory => StorageKind::Memory,
+        };
+        Engine::over(Store::open(location)?, storage, user_id, entropy)
     }
 
     /// Opens a mirror that lives in memory and whose image is kept elsewhere, or makes it. For surroundings without
@@ -89,11 +99,18 @@ impl Engine {
         entropy: Box<dyn Entropy + Send>,
         _now: Now,
     ) -> Result<Engine, Error> {
-        Engine::over(Store::open_image(keeper)?, user_id, entropy)
+        Engine::over(Store::open_image(keeper)?, StorageKind::LocalStorage, user_id, entropy)
+    }
+
+    /// Says where the mirror is kept, where it is not what [`Engine::open`] took it for: a file for
+    /// [`Location::File`], OPFS for [`Location::Vfs`], `localStorage` for an image.
+    pub fn set_storage(&mut self, storage: StorageKind) {
+        self.storage = storage;
     }
 
     fn over(
         mut store: Store,
+        storage: StorageKind,
         user_id: UserId,
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Result<Engine, Error> {
@@ -115,6 +132,8 @@ impl Engine {
             batch_limit: exchange::MAX_BATCH,
             next_ticket,
             watchers: watch::Watchers::default(),
+            storage,
+            traffic: traffic::Traffic::default(),
             vault: Vault::default(),
         })
     }
@@ -190,16 +209,21 @@ impl Engine {
             Due::At(at) => Some(Timestamp::from_millis(at)),
             Due::OnSignal => None,
         };
+        let total = self.total_traffic()?;
         Ok(Status {
             user_id: self.user_id,
             client_id: self.client_id,
+            storage: self.storage,
             pending,
             rejected: rows.count_rejected()?,
             connection: self.schedule.connection,
+            online: self.schedule.connection != Connection::Offline,
             syncing: self.in_flight.is_some(),
             last_synced_at: last_synced_ms.map(|ms| Timestamp::from_millis(UnixMillis(ms))),
             last_error: self.schedule.last_error.clone(),
             next_attempt_at,
+            bytes_sent: total.sent,
+            bytes_received: total.received,
             mirror_version: MIRROR_VERSION,
         })
     }

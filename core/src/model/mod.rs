@@ -39,5 +39,5 @@ pub use progress::Progress;
 pub use queue_view::{MutationView, Refusal};
 pub(crate) use register::{Clocks, RegisterRow, RegisterWrite, Stamp};
 pub use session::{Session, SessionInput};
-pub use status::{Connection, Status, StatusError};
+pub use status::{Connection, Status, StatusError, StorageKind};
 pub use time::{LocalDate, Now, Timestamp, UnixMillis};

@@ -17,6 +17,21 @@ pub enum Connection {
     Offline,
 }
 
+/// Where a mirror is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+#[serde(rename_all = "kebab-case")]
+pub enum StorageKind {
+    /// A file of the desktop.
+    File,
+    /// A file of the browser's origin private file system.
+    Opfs,
+    /// The browser's `localStorage`, as an image: small, and as durable as the browser makes it.
+    LocalStorage,
+    /// Nowhere: what is not sent is gone when the program ends.
+    Memory,
+}
+
 /// Why the last sync did not finish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
@@ -35,12 +50,16 @@ pub struct Status {
     pub user_id: UserId,
     /// This installation.
     pub client_id: ClientId,
+    /// Where the mirror is kept.
+    pub storage: StorageKind,
     /// Mutations that the server has not acknowledged yet.
     pub pending: u32,
     /// Mutations that the server refused; kept until the app retries or discards them.
     pub rejected: u32,
     /// What the last attempt to reach the server showed.
     pub connection: Connection,
+    /// False while the network is known to be away: nothing is wrong then, work goes on and waits.
+    pub online: bool,
     /// Whether a request is under way.
     pub syncing: bool,
     /// When the mirror last agreed with the server.
@@ -49,6 +68,13 @@ pub struct Status {
     pub last_error: Option<StatusError>,
     /// When the next attempt is due, if one is planned.
     pub next_attempt_at: Option<Timestamp>,
+    /// Bytes of requests that this mirror has sent, all in all: bodies, without headers.
+    #[cfg_attr(feature = "tsify", tsify(type = "number"))]
+    pub bytes_sent: u64,
+    /// Bytes of answers that this mirror has received, all in all: bodies, without headers, as they were before they
+    /// were compressed for the way.
+    #[cfg_attr(feature = "tsify", tsify(type = "number"))]
+    pub bytes_received: u64,
     /// The schema version of the mirror's file.
     pub mirror_version: u32,
 }

@@ -22,6 +22,10 @@ pub(crate) enum Meta {
     LastSyncedMs,
     /// Present while everything is pulled anew: the arrived rows will replace all confirmed ones.
     Refilling,
+    /// Bytes of requests sent, all in all.
+    BytesSent,
+    /// Bytes of answers received, all in all.
+    BytesReceived,
     /// The header of the vault that this device knows to be good: wraps, no key.
     VaultHeader,
 }
@@ -36,6 +40,8 @@ impl Meta {
             Meta::CursorEpoch => "cursor_epoch",
             Meta::LastSyncedMs => "last_synced_ms",
             Meta::Refilling => "refilling",
+            Meta::BytesSent => "bytes_sent",
+            Meta::BytesReceived => "bytes_received",
             Meta::VaultHeader => "vault_header",
         }
     }

@@ -35,6 +35,18 @@ pub struct Transport {
     anon_key: HeaderValue,
 }
 
+/// What carrying one request came to.
+#[derive(Debug)]
+pub struct Carried {
+    /// The answer, or what came instead. [`Failure::OtherUser`] before anything was sent when the token is not the
+    /// mirror's user's.
+    pub outcome: Result<SyncAnswer, Failure>,
+    /// The request's body in bytes; 0 when nothing was sent.
+    pub bytes_sent: u64,
+    /// The answer's body in bytes; 0 when none came whole.
+    pub bytes_received: u64,
+}
+
 impl std::fmt::Debug for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Transport").finish_non_exhaustive()
@@ -61,20 +73,32 @@ impl Transport {
     }
 
     /// Sends one request and waits for its answer, `timeout_ms` milliseconds at most.
-    ///
-    /// # Errors
-    /// Whatever came instead of an answer. [`Failure::OtherUser`] before anything is sent when the token is not
-    /// `user_id`'s.
     pub async fn post(
         &self,
         request: &SyncRequest,
         user_id: UserId,
         token: &str,
         timeout_ms: u64,
+    ) -> Carried {
+        let (mut bytes_sent, mut bytes_received) = (0, 0);
+        let carry = self.carry(request, user_id, token, timeout_ms, &mut bytes_sent, &mut bytes_received);
+        let outcome = carry.await;
+        Carried { outcome, bytes_sent, bytes_received }
+    }
+
+    async fn carry(
+        &self,
+        request: &SyncRequest,
+        user_id: UserId,
+        token: &str,
+        timeout_ms: u64,
+        bytes_sent: &mut u64,
+        bytes_received: &mut u64,
     ) -> Result<SyncAnswer, Failure> {
         let bearer = bearer(token, user_id)?;
         let body = serde_json::to_vec(&serde_json::json!({ "request": request }))
             .map_err(|_| Failure::Unintelligible)?;
+        *bytes_sent = body.len() as u64;
         let response = self
             .client
             .post(self.endpoint.clone())
@@ -91,6 +115,7 @@ impl Transport {
             return Err(Failure::CaptivePortal);
         }
         let body = read(response).await?;
+        *bytes_received = body.len() as u64;
         serde_json::from_slice(&body).map_err(|_| Failure::Unintelligible)
     }
 

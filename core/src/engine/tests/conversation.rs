@@ -20,7 +20,7 @@ fn a_session_shows_at_once_and_is_sent_once() {
     assert_eq!((applied.pushed, applied.next), (1, Next::Wait));
     assert_eq!(totals(&engine), (1, 10));
     let status = engine.status(at(0)).unwrap();
-    assert_eq!((status.pending, status.connection), (0, crate::model::Connection::Online));
+    assert_eq!((status.pending, status.connection), (0, Connection::Online));
     assert!(engine.next_request(at(0)).unwrap().is_none(), "nothing is due");
 }
 

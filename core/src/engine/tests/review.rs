@@ -118,3 +118,37 @@ fn diagnostics_hold_the_last_syncs_and_nothing_of_the_learner() {
     assert_eq!((&journal[0]["code"], &journal[199]["rejected"]), (&json!("offline"), &json!(1)));
     assert!(!text.contains("98765") && !text.contains("private") && !text.contains("duration"), "{text}");
 }
+
+#[test]
+fn the_status_is_one_value_that_outlives_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::File(folder.path().join("mirror.sqlite3"));
+    let mut engine = open(&location).unwrap();
+    assert_eq!(open(&Location::Memory).unwrap().status(at(0)).unwrap().storage, StorageKind::Memory);
+    record(&mut engine, 1);
+    let first = engine.status(at(0)).unwrap();
+    assert_eq!((first.storage, first.online, first.pending), (StorageKind::File, true, 1));
+    assert_eq!((first.bytes_sent, first.bytes_received), (0, 0));
+
+    let outgoing = send(&mut engine);
+    engine.count_bytes(900, 0);
+    engine.apply_response(outgoing.ticket, Err(Failure::Offline), at(0)).unwrap();
+    let away = engine.status(at(0)).unwrap();
+    assert_eq!((away.online, away.last_error.unwrap().code.as_str()), (false, "offline"));
+    assert!(away.next_attempt_at.is_some());
+    engine.signal(Signal::SyncNow, at(0));
+    let outgoing = send(&mut engine);
+    engine.count_bytes(900, 4_000);
+    engine.apply_response(outgoing.ticket, Ok(Server::default().take(&outgoing.request)), at(0)).unwrap();
+    let mut again = open(&location).unwrap();
+    let total = again.status(at(0)).unwrap();
+    assert_eq!((total.bytes_sent, total.bytes_received), (1_800, 4_000), "counted once, and kept");
+    again.set_storage(StorageKind::LocalStorage);
+    let json = serde_json::to_value(again.status(at(0)).unwrap()).unwrap();
+    assert_eq!((&json["storage"], &json["online"]), (&json!("local-storage"), &json!(true)));
+    for (kind, name) in
+        [(StorageKind::File, "file"), (StorageKind::Opfs, "opfs"), (StorageKind::Memory, "memory")]
+    {
+        assert_eq!(serde_json::to_value(kind).unwrap(), name);
+    }
+}
