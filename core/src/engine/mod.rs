@@ -3,6 +3,8 @@
 //! Synchronous and without I/O of its own but the mirror's file. Every call that writes persists first, in one
 //! transaction, and changes memory afterwards.
 
+mod apply;
+mod changed;
 mod exchange;
 mod page;
 mod record;
@@ -30,6 +32,7 @@ use crate::store::{ImageKeeper, Location, MIRROR_VERSION, Meta, Rows, Store};
 use crate::sync::{Due, Schedule, Signal};
 use crate::vault::Vault;
 
+pub use changed::TableChanges;
 pub use exchange::{Applied, Outgoing, Ticket};
 pub use record::Change;
 pub use watch::Subscription;

@@ -3,6 +3,7 @@
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
+use crate::engine::changed::Changed;
 use crate::engine::{Engine, Recorded, registers, visible};
 use crate::error::Error;
 use crate::merge::Fact;
@@ -169,7 +170,7 @@ impl Engine {
         let planned: Vec<Result<(MutationId, Plan), Error>> =
             changes.into_iter().map(|(id, change)| self.plan(id, change, now)).collect();
         let (user_id, client) = (self.user_id, self.client_id.to_string());
-        let mut changed = Vec::new();
+        let mut changed = Changed::default();
         let outcomes = self.store.write(|rows| {
             let mut outcomes = Vec::with_capacity(planned.len());
             for planned in planned {
@@ -181,7 +182,7 @@ impl Engine {
             let pending = rows.count_pending()?;
             Ok(outcomes.into_iter().map(|done| done.map(|id| Recorded { id, pending })).collect())
         })?;
-        self.announce(&changed);
+        self.announce_rows(&changed);
         Ok(outcomes)
     }
 
@@ -207,7 +208,7 @@ fn record(
     id: MutationId,
     plan: Plan,
     now: Now,
-    changed: &mut Vec<Table>,
+    changed: &mut Changed,
 ) -> Result<Result<MutationId, Error>, Error> {
     if rows.sent_mutation(id)?.is_some() {
         if let (Some(fact), true) = (&plan.fact, planted::is(Fault::RepeatedCallCounts)) {
@@ -215,16 +216,18 @@ fn record(
         }
         return Ok(Ok(id));
     }
-    let table = plan.table;
     if let Err(refused) = plan.check(rows) {
         return Ok(Err(refused));
     }
+    match &plan.fact {
+        Some(fact) => {
+            changed.row(Table::UserProgress, user_id.to_string());
+            changed.row(Table::DailyActivity, fact.day.to_string());
+        }
+        None => changed.row(plan.table, plan.key.as_str()),
+    }
     let hlc = tick(rows, now.unix_ms, Hlc::tick)?;
     carry_out(rows, (user_id, client), id, plan, hlc, now.unix_ms)?;
-    match table.kind() {
-        TableKind::Registers => changed.push(table),
-        _ => changed.extend([Table::UserProgress, Table::DailyActivity]),
-    }
     Ok(Ok(id))
 }
 

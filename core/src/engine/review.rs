@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use crate::engine::changed::Changed;
 use crate::engine::{Engine, registers, visible};
 use crate::error::Error;
-use crate::model::{MutationId, MutationView, Now, Status, Table, TableKind};
+use crate::model::{MutationId, MutationView, Now, Status, TableKind};
 use crate::store::{JournalEntry, MIRROR_VERSION};
 
 /// How many mutations one listing shows at most.
@@ -59,25 +60,24 @@ impl Engine {
         decide: impl FnOnce(crate::store::Rows<'_>) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
         let (user_id, client) = (self.user_id, self.client_id.to_string());
-        let changed: Vec<Table> = self.store.write(|rows| {
-            let Some(refused) = rows.sent_mutation(id)? else { return Ok(Vec::new()) };
+        let mut changed = Changed::default();
+        let was_refused = self.store.write(|rows| {
+            let Some(refused) = rows.sent_mutation(id)? else { return Ok(false) };
             if refused.table.kind() == TableKind::Registers {
                 registers::keep_shadow(rows, refused.table, &refused.key)?;
             }
             if !decide(rows)? {
-                return Ok(Vec::new());
+                return Ok(false);
             }
             registers::refresh(rows, refused.table, &refused.key, &client)?;
             match refused.table.kind() {
-                TableKind::Registers => Ok(vec![refused.table]),
-                _ => {
-                    visible::rebuild(rows, user_id)?;
-                    Ok(vec![Table::UserProgress, Table::DailyActivity])
-                }
+                TableKind::Registers => changed.row(refused.table, refused.key),
+                _ => visible::rebuild(rows, user_id, &mut changed)?,
             }
+            Ok(true)
         })?;
-        self.announce(&changed);
-        Ok(!changed.is_empty())
+        self.announce_rows(&changed);
+        Ok(was_refused)
     }
 
     /// Reads the whole mirror and says whether its file is in order.

@@ -1,10 +1,13 @@
 //! Keeps the visible rows equal to the confirmed rows with the unreflected mutations on top.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
+use crate::engine::changed::Changed;
 use crate::error::Error;
 use crate::merge::{Fact, Fold, Streaks, count_fact};
-use crate::model::{ActivityDay, Event, Mutation, Progress, Session, Table, UserId};
+use crate::model::{ActivityDay, Event, LocalDate, Mutation, Progress, Session, Table, UserId};
 use crate::planted::{self, Fault};
 use crate::store::{Rows, ServerColumns};
 
@@ -32,8 +35,9 @@ pub(super) fn count(rows: Rows<'_>, user_id: UserId, fact: &Fact) -> Result<(), 
     rows.put_progress(&progress)
 }
 
-/// Makes the visible rows anew from what is confirmed and what is not reflected in it.
-pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId) -> Result<(), Error> {
+/// Makes the visible rows anew from what is confirmed and what is not reflected in it; writes and notes those that
+/// differ.
+pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) -> Result<(), Error> {
     let mut fold = Fold::empty(user_id);
     let mut server_columns = None;
     for (_, json) in rows.confirmed(Table::UserProgress)? {
@@ -53,11 +57,22 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId) -> Result<(), Error> {
     if counted && !facts.is_empty() {
         fold.add(&facts);
     }
-    rows.clear_activity()?;
+    let mut before: BTreeMap<LocalDate, ActivityDay> =
+        rows.all_activity()?.into_iter().map(|day| (day.day, day)).collect();
     for day in fold.days.values() {
-        rows.put_activity(day)?;
+        if before.remove(&day.day).as_ref() != Some(day) {
+            rows.put_activity(day)?;
+            changed.row(Table::DailyActivity, day.day.to_string());
+        }
     }
-    rows.put_progress(&fold.progress)?;
+    for gone in before.into_keys() {
+        rows.remove_activity(gone)?;
+        changed.row(Table::DailyActivity, gone.to_string());
+    }
+    if rows.progress(user_id)?.as_ref() != Some(&fold.progress) {
+        rows.put_progress(&fold.progress)?;
+        changed.row(Table::UserProgress, user_id.to_string());
+    }
     match server_columns {
         Some(columns) => rows.put_server_columns(user_id, &columns),
         None => Ok(()),

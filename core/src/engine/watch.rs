@@ -3,9 +3,10 @@
 //! A subscriber has no queue that could fill up: what it has not taken yet is merged. So a slow one delays nobody,
 //! bounds nothing but itself, and always learns of the final state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::engine::Engine;
+use crate::engine::changed::{Changed, TableChanges};
 use crate::error::Error;
 use crate::model::Table;
 
@@ -20,15 +21,15 @@ pub struct Subscription(u64);
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     next: u64,
-    changed: BTreeMap<Subscription, BTreeSet<Table>>,
+    changed: BTreeMap<Subscription, Changed>,
     /// SQLite's `data_version` when it was last looked at.
     others: Option<i64>,
 }
 
 impl Watchers {
-    fn announce(&mut self, tables: &[Table]) {
+    fn announce(&mut self, changed: &Changed) {
         for waiting in self.changed.values_mut() {
-            waiting.extend(tables);
+            waiting.merge(changed);
         }
     }
 }
@@ -38,19 +39,22 @@ impl Engine {
     pub fn subscribe(&mut self) -> Subscription {
         let subscription = Subscription(self.watchers.next);
         self.watchers.next += 1;
-        self.watchers.changed.insert(subscription, BTreeSet::new());
+        self.watchers.changed.insert(subscription, Changed::default());
         subscription
     }
 
-    /// What has changed since the last call, all changes merged; empty when nothing has.
+    /// The tables that have changed since the last call, all changes merged; empty when nothing has.
     pub fn take_changes(&mut self, subscription: Subscription) -> Vec<Table> {
-        self.watchers
-            .changed
-            .get_mut(&subscription)
-            .map(std::mem::take)
-            .unwrap_or_default()
-            .into_iter()
-            .collect()
+        self.take(subscription).tables()
+    }
+
+    /// The same with the rows that changed, as far as they are few enough to be named.
+    pub fn take_changed_rows(&mut self, subscription: Subscription) -> Vec<TableChanges> {
+        self.take(subscription).into_rows()
+    }
+
+    fn take(&mut self, subscription: Subscription) -> Changed {
+        self.watchers.changed.get_mut(&subscription).map(std::mem::take).unwrap_or_default()
     }
 
     /// Forgets a subscriber.
@@ -74,6 +78,11 @@ impl Engine {
 
     /// To be called after the commit.
     pub(super) fn announce(&mut self, tables: &[Table]) {
-        self.watchers.announce(tables);
+        self.announce_rows(&Changed::of(tables));
+    }
+
+    /// The same, row by row.
+    pub(super) fn announce_rows(&mut self, changed: &Changed) {
+        self.watchers.announce(changed);
     }
 }

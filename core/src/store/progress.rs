@@ -1,6 +1,6 @@
 //! The visible rows: `user_progress` and `daily_activity`.
 
-use rusqlite::{OptionalExtension, Row, named_params};
+use rusqlite::{OptionalExtension, Params, Row, named_params, params};
 
 use crate::error::Error;
 use crate::model::{ActivityDay, LocalDate, Progress, UserId};
@@ -83,10 +83,20 @@ impl Rows<'_> {
 
     /// The active days from `from` to `to`, both included, oldest first.
     pub(crate) fn activity(self, from: LocalDate, to: LocalDate) -> Result<Vec<ActivityDay>, Error> {
-        let sql = "SELECT day, sessions, minutes, questions, correct, words, points FROM daily_activity
-                   WHERE day BETWEEN ?1 AND ?2 ORDER BY day";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([from.to_string(), to.to_string()])?;
+        self.days("WHERE day BETWEEN ?1 AND ?2", params![from.to_string(), to.to_string()])
+    }
+
+    /// Every active day, oldest first.
+    pub(crate) fn all_activity(self) -> Result<Vec<ActivityDay>, Error> {
+        self.days("", params![])
+    }
+
+    fn days(self, which: &str, bounds: impl Params) -> Result<Vec<ActivityDay>, Error> {
+        let sql = format!(
+            "SELECT day, sessions, minutes, questions, correct, words, points FROM daily_activity {which} ORDER BY day"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(bounds)?;
         let mut days = Vec::new();
         while let Some(row) = rows.next()? {
             let day: String = row.get(0)?;
@@ -125,8 +135,10 @@ impl Rows<'_> {
         Ok(())
     }
 
-    pub(crate) fn clear_activity(self) -> Result<(), Error> {
-        self.connection.execute("DELETE FROM daily_activity", [])?;
+    pub(crate) fn remove_activity(self, day: LocalDate) -> Result<(), Error> {
+        self.connection
+            .prepare_cached("DELETE FROM daily_activity WHERE day = ?1")?
+            .execute([day.to_string()])?;
         Ok(())
     }
 }

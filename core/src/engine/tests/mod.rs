@@ -11,6 +11,7 @@ mod review;
 mod together;
 mod vault;
 mod vault_model;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,0 +1,182 @@
+//! What an answer does to the mirror, in one transaction.
+//!
+//! The in-doubt rule: rows that are computed from events become confirmed only at a moment when it is certain which
+//! of this device's mutations they contain: when none waits. Until then the rows wait in `arrived_rows`, and the visible
+//! rows stay right.
+
+use std::collections::HashSet;
+
+use crate::engine::changed::Changed;
+use crate::engine::exchange::Applied;
+use crate::engine::page::Page;
+use crate::engine::registers::Dirty;
+use crate::engine::{refill, registers, visible};
+use crate::error::Error;
+use crate::model::{MutationId, MutationState, TableKind, UnixMillis, UserId};
+use crate::planted::{self, Fault};
+use crate::queue;
+use crate::store::{Meta, Rows};
+use crate::sync::Next;
+use crate::wire::{Cursor, ResultStatus, SyncAnswer};
+
+/// How long acknowledged mutations are kept to heal a server that was set back (30 days).
+const KEEP_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// What `apply` has to know besides the answer.
+pub(super) struct Context {
+    pub(super) user_id: UserId,
+    pub(super) client: String,
+    pub(super) now: UnixMillis,
+}
+
+/// What an answer moved.
+#[derive(Default)]
+struct Moved {
+    pushed: u32,
+    rejected: u32,
+    /// The visible fold rows have to be made anew.
+    folds: bool,
+    registers: Dirty,
+}
+
+/// Applies an answer that was read as a whole.
+pub(super) fn apply(
+    rows: Rows<'_>,
+    context: &Context,
+    sent: &[MutationId],
+    answer: &SyncAnswer,
+    page: &Page<'_>,
+    changed: &mut Changed,
+) -> Result<Applied, Error> {
+    let mut moved = Moved::default();
+    if answer.reset && !planted::is(Fault::EpochUnheeded) {
+        // The results do not count: what was sent may build on what is only now to be sent once more, before it.
+        refill::begin(rows)?;
+    } else {
+        apply_results(rows, sent, answer, context.now, &mut moved)?;
+    }
+    keep(rows, page, &mut moved)?;
+    registers::observe(rows, page.greatest_clock, answer.server_time.as_millis())?;
+    set_cursor(rows, &answer.cursor)?;
+    // Waiting for the sent ones would do, were there not copies of this file, which may have sent what this one has not.
+    let complete = !answer.has_more || planted::is(Fault::MoreUnheeded);
+    if complete && (rows.count_pending()? == 0 || planted::is(Fault::InDoubtRuleSkipped)) {
+        promote(rows, &mut moved)?;
+    }
+    if moved.folds {
+        visible::rebuild(rows, context.user_id, changed)?;
+    }
+    registers::refresh_all(rows, &moved.registers, &context.client)?;
+    if !answer.has_more {
+        rows.set_meta(Meta::LastSyncedMs, &context.now.0.to_string())?;
+        // By the server's clock, as they were settled: the device's own may jump by years.
+        let clock =
+            if planted::is(Fault::PrunedByOwnClock) { context.now } else { answer.server_time.as_millis() };
+        let keep_ms = if planted::is(Fault::PrunedAtOnce) { 0 } else { KEEP_MS };
+        rows.prune_reflected(UnixMillis(clock.0.saturating_sub(keep_ms)))?;
+    }
+    note_registers(page, &moved, changed);
+    Ok(Applied {
+        changed: Vec::new(),
+        next: Next::Wait,
+        pushed: moved.pushed,
+        rejected: moved.rejected,
+        pulled: page.rows(),
+    })
+}
+
+/// The register rows that an answer brought, took away or lets be seen anew.
+fn note_registers(page: &Page<'_>, moved: &Moved, changed: &mut Changed) {
+    for (table, key, _) in &page.registers {
+        changed.row(*table, key.as_str());
+    }
+    for (table, key) in page.deleted.iter().filter(|(table, _)| table.kind() == TableKind::Registers) {
+        changed.row(*table, *key);
+    }
+    for (table, key) in &moved.registers {
+        changed.row(*table, key.as_str());
+    }
+}
+
+/// Acknowledges by id, and only what this request carried: whatever was recorded meanwhile stays queued.
+fn apply_results(
+    rows: Rows<'_>,
+    sent: &[MutationId],
+    answer: &SyncAnswer,
+    now: UnixMillis,
+    moved: &mut Moved,
+) -> Result<(), Error> {
+    let asked: HashSet<MutationId> = sent.iter().copied().collect();
+    let settled = answer.server_time.as_millis();
+    for result in answer.results.iter().filter(|result| asked.contains(&result.id)) {
+        let Some(known) = rows.sent_mutation(result.id)?.filter(|known| queue::is_open(known.state)) else {
+            continue;
+        };
+        if result.status == ResultStatus::Rejected {
+            let code = result.code.as_deref().unwrap_or("unknown");
+            rows.reject(result.id, code, result.message.as_deref().unwrap_or(""), now)?;
+            moved.rejected += 1;
+            if known.table.kind() == TableKind::Registers {
+                moved.registers.insert((known.table, known.key));
+            } else {
+                moved.folds |= !planted::is(Fault::RefusedStillCounts);
+            }
+        } else if result.status == ResultStatus::Applied || !planted::is(Fault::DuplicatesUnheeded) {
+            rows.settle(result.id, queue::after_acceptance(known.state, known.table.kind()), settled)?;
+            moved.pushed += 1;
+        }
+    }
+    if planted::is(Fault::AcknowledgeWholeQueue) {
+        rows.move_all(MutationState::Pending, MutationState::Acknowledged)?;
+    }
+    Ok(())
+}
+
+fn keep(rows: Rows<'_>, page: &Page<'_>, moved: &mut Moved) -> Result<(), Error> {
+    let refilling = rows.meta(Meta::Refilling)?.is_some();
+    if planted::is(Fault::ArrivedRowsDropped) {
+        rows.clear_arrived()?;
+    }
+    for row in &page.folds {
+        rows.put_arrived(row.table, &row.key, Some(row.json))?;
+    }
+    for (table, key, row) in &page.registers {
+        registers::arrive(rows, *table, key, Some(row), &mut moved.registers)?;
+        if refilling {
+            rows.mark_refilled(*table, key)?;
+        }
+    }
+    for (table, key) in page.deleted.iter().filter(|_| !planted::is(Fault::DeletionsUnheeded)) {
+        match table.kind() {
+            TableKind::Registers => registers::arrive(rows, *table, key, None, &mut moved.registers)?,
+            _ => rows.put_arrived(*table, key, None)?,
+        }
+    }
+    Ok(())
+}
+
+/// Lets the arrived rows count, and with them every acknowledged mutation.
+fn promote(rows: Rows<'_>, moved: &mut Moved) -> Result<(), Error> {
+    let refilled = rows.meta(Meta::Refilling)?.is_some();
+    if refilled && !planted::is(Fault::RefillNotSwept) {
+        rows.clear_confirmed()?;
+        moved.registers.extend(rows.sweep_registers()?);
+        rows.clear_refilled()?;
+        rows.clear_meta(Meta::Refilling)?;
+    }
+    let arrived = rows.confirm_arrived()?;
+    moved.registers.extend(rows.register_rows_in(MutationState::Acknowledged)?);
+    let reflected = rows.move_all(MutationState::Acknowledged, MutationState::Reflected)? > 0;
+    moved.folds |= refilled || arrived || reflected;
+    Ok(())
+}
+
+pub(super) fn cursor(rows: Rows<'_>) -> Result<Option<Cursor>, Error> {
+    let version = rows.meta(Meta::CursorVersion)?.and_then(|text| text.parse().ok());
+    Ok(version.zip(rows.meta(Meta::CursorEpoch)?).map(|(version, epoch)| Cursor { version, epoch }))
+}
+
+pub(super) fn set_cursor(rows: Rows<'_>, cursor: &Cursor) -> Result<(), Error> {
+    rows.set_meta(Meta::CursorVersion, &cursor.version.to_string())?;
+    rows.set_meta(Meta::CursorEpoch, &cursor.epoch)
+}

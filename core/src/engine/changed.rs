@@ -1,0 +1,66 @@
+//! Which visible rows a transaction changed: by key while they are few, by table when they are many.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Table;
+
+/// Rows of one table that are named at most. Whoever has more to read again reads the table.
+const MAX_KEYS: usize = 100;
+
+/// What changed in one table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+pub struct TableChanges {
+    /// The table.
+    pub table: Table,
+    /// The rows, at most 100: the day in `daily_activity`, the id in `export_history`, the user's id elsewhere. `None`:
+    /// any row may have changed.
+    pub keys: Option<Vec<String>>,
+}
+
+/// The rows of one table; `None` is any.
+type Keys = Option<BTreeSet<String>>;
+
+/// Changed rows by table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changed(BTreeMap<Table, Keys>);
+
+impl Changed {
+    pub(super) fn of(tables: &[Table]) -> Changed {
+        Changed(tables.iter().map(|table| (*table, None)).collect())
+    }
+
+    pub(super) fn row(&mut self, table: Table, key: impl Into<String>) {
+        let keys = self.0.entry(table).or_insert_with(|| Some(BTreeSet::new()));
+        if let Some(named) = keys {
+            named.insert(key.into());
+            if named.len() > MAX_KEYS {
+                *keys = None;
+            }
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Changed) {
+        for (table, keys) in &other.0 {
+            match keys {
+                None => drop(self.0.insert(*table, None)),
+                Some(keys) => keys.iter().for_each(|key| self.row(*table, key.as_str())),
+            }
+        }
+    }
+
+    pub(super) fn has(&self, table: Table) -> bool {
+        self.0.contains_key(&table)
+    }
+
+    pub(super) fn tables(&self) -> Vec<Table> {
+        self.0.keys().copied().collect()
+    }
+
+    pub(super) fn into_rows(self) -> Vec<TableChanges> {
+        let rows = |(table, keys): (Table, Keys)| TableChanges { table, keys: keys.map(Vec::from_iter) };
+        self.0.into_iter().map(rows).collect()
+    }
+}
