@@ -24,7 +24,7 @@ mod driver;
 #[cfg(feature = "http")]
 mod transport;
 
-pub use engine::{Applied, Change, Engine, Outgoing, Recorded, Subscription, TableChanges, Ticket};
+pub use engine::{Applied, Change, Engine, Left, Outgoing, Recorded, Subscription, TableChanges, Ticket};
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, VaultError};
 pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};

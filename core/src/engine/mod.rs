@@ -6,6 +6,7 @@
 mod apply;
 mod changed;
 mod exchange;
+mod leave;
 mod page;
 mod record;
 mod refill;
@@ -34,6 +35,7 @@ use crate::vault::Vault;
 
 pub use changed::TableChanges;
 pub use exchange::{Applied, Outgoing, Ticket};
+pub use leave::Left;
 pub use record::Change;
 pub use watch::Subscription;
 

@@ -21,6 +21,14 @@ pub trait ImageKeeper: Send {
     /// # Errors
     /// [`Error::StorageFull`] and [`Error::StorageFailed`]; the last image is still there.
     fn keep(&mut self, image: &[u8]) -> Result<(), Error>;
+
+    /// Removes the image, which has been replaced by that of an empty database before; says whether it is gone.
+    ///
+    /// # Errors
+    /// [`Error::StorageFailed`]; the empty one is still there.
+    fn remove(&mut self) -> Result<bool, Error> {
+        Ok(false)
+    }
 }
 
 /// Fills an empty connection in memory from an image.

@@ -3,6 +3,7 @@
 //! It keeps rows and takes no decision: what a state becomes is in `queue`, what a row becomes in `merge`.
 
 mod confirmed;
+mod erase;
 mod image;
 mod journal;
 mod meta;
@@ -41,6 +42,8 @@ pub enum Location {
 /// An open mirror.
 pub(crate) struct Store {
     connection: Connection,
+    /// Of a mirror in a file of the desktop.
+    path: Option<PathBuf>,
     /// Of a mirror in memory: who keeps its image.
     keeper: Option<Box<dyn ImageKeeper>>,
 }
@@ -54,13 +57,17 @@ pub(crate) struct Rows<'c> {
 impl Store {
     /// Opens the mirror, makes it or brings it to [`MIRROR_VERSION`].
     pub(crate) fn open(location: &Location) -> Result<Store, Error> {
-        Ok(Store { connection: open::open(location)?, keeper: None })
+        let path = match location {
+            Location::File(path) => Some(path.clone()),
+            Location::Vfs(_) | Location::Memory => None,
+        };
+        Ok(Store { connection: open::open(location)?, path, keeper: None })
     }
 
     /// Opens a mirror in memory from the image that was kept of it, or makes it.
     pub(crate) fn open_image(mut keeper: Box<dyn ImageKeeper>) -> Result<Store, Error> {
         let connection = open::open_image(keeper.load()?.as_deref())?;
-        Ok(Store { connection, keeper: Some(keeper) })
+        Ok(Store { connection, path: None, keeper: Some(keeper) })
     }
 
     /// Reads; each statement sees the newest committed state.

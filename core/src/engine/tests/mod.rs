@@ -6,6 +6,7 @@ mod conversation;
 mod durability;
 mod healing;
 mod image;
+mod leaving;
 mod registers;
 mod review;
 mod together;
