@@ -24,15 +24,17 @@ mod driver;
 #[cfg(feature = "http")]
 mod transport;
 
-pub use engine::{Applied, Change, Engine, Left, Outgoing, Recorded, Subscription, TableChanges, Ticket};
+pub use engine::{
+    Applied, Change, Engine, Left, Outgoing, Recorded, SetAside, Subscription, TableChanges, Ticket,
+};
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, VaultError};
 pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
 pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
     ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, LocalDate, MutationId, MutationView, Now, Op,
-    Progress, Provider, Refusal, Session, SessionInput, Status, StatusError, StorageKind, Table, Timestamp,
-    UnixMillis, UserId,
+    Progress, Provider, Refusal, Rescued, RescuedMutation, RescuedRefusal, Session, SessionInput, Status,
+    StatusError, StorageKind, Table, Timestamp, UnixMillis, UserId,
 };
 #[cfg(feature = "planted-faults")]
 pub use planted::{Fault, cut_off_after, plant};

@@ -11,6 +11,7 @@ mod page;
 mod record;
 mod refill;
 mod registers;
+mod rescue;
 mod review;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use changed::TableChanges;
 pub use exchange::{Applied, Outgoing, Ticket};
 pub use leave::Left;
 pub use record::Change;
+pub use rescue::SetAside;
 pub use watch::Subscription;
 
 /// A write that is durable.

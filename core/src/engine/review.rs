@@ -85,7 +85,7 @@ impl Engine {
     /// # Errors
     /// [`Error::MirrorCorrupt`] when it is not, and the other storage errors.
     pub fn check(&self) -> Result<(), Error> {
-        if self.store.read().is_sound()? { Ok(()) } else { Err(Error::MirrorCorrupt) }
+        self.store.read().check()
     }
 
     /// State and last syncs as one JSON document for support: no learner's data, no secret.

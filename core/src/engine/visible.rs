@@ -93,7 +93,7 @@ pub(super) fn key_of(table: Table, json: &str, user_id: UserId) -> Option<String
     }
 }
 
-fn fact_of(mutation: &Mutation) -> Result<Fact, Error> {
+pub(super) fn fact_of(mutation: &Mutation) -> Result<Fact, Error> {
     let json = mutation.values.get();
     Ok(match mutation.table {
         Table::ProgressEvents => Fact::from(&parse_kept::<Event>(json)?),

@@ -69,9 +69,10 @@ impl Rows<'_> {
         Ok(self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
     }
 
-    /// SQLite's own look at the whole file: whether every page is where it belongs. Takes as long as reading it.
-    pub(crate) fn is_sound(self) -> Result<bool, Error> {
+    /// SQLite's own look at the whole file: every page is where it belongs, or it is [`Error::MirrorCorrupt`]. Takes as
+    /// long as reading it.
+    pub(crate) fn check(self) -> Result<(), Error> {
         let verdict: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        Ok(verdict == "ok")
+        if verdict == "ok" { Ok(()) } else { Err(Error::MirrorCorrupt) }
     }
 }

@@ -9,8 +9,11 @@ mod journal;
 mod meta;
 mod mutations;
 mod open;
+#[cfg(test)]
+pub(crate) mod probe;
 mod progress;
 mod registers;
+pub(crate) mod rescue;
 mod review;
 
 use std::path::PathBuf;

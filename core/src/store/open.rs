@@ -12,7 +12,7 @@ const MIGRATIONS: &[&str] = &[include_str!("schema/001_mirror.sql")];
 pub const MIRROR_VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// "MARE" in the file's header, so that `file` and people can tell what it is.
-const APPLICATION_ID: i32 = 0x4d41_5245;
+pub(super) const APPLICATION_ID: i32 = 0x4d41_5245;
 
 /// More than the engine has statements. The default of 16 would have it parse nearly every one anew.
 const CACHED_STATEMENTS: usize = 128;
@@ -56,7 +56,7 @@ fn prepare(mut connection: Connection, location: &Location) -> Result<Connection
     };
     configure(&connection, location)?;
     if found < MIRROR_VERSION {
-        migrate(&mut connection)?;
+        migrate(&mut connection, MIGRATIONS)?;
     }
     Ok(connection)
 }
@@ -89,15 +89,15 @@ fn configure(connection: &Connection, location: &Location) -> Result<(), Error> 
 }
 
 /// Applies what is missing in one transaction: a crash leaves the old version or the new one.
-fn migrate(connection: &mut Connection) -> Result<(), Error> {
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
     let found = check_owner(&transaction)?;
-    for sql in &MIGRATIONS[found as usize..] {
+    for sql in &migrations[found as usize..] {
         transaction.execute_batch(sql)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", MIRROR_VERSION)?;
+    transaction.pragma_update(None, "user_version", migrations.len() as u32)?;
     transaction.commit()?;
     Ok(())
 }
@@ -131,6 +131,27 @@ mod tests {
         std::fs::write(&path, "x".repeat(4096)).unwrap();
         assert_eq!(open(&Location::File(path.clone())).unwrap_err().code(), "mirror_corrupt");
         assert_eq!(std::fs::read(&path).unwrap(), "x".repeat(4096).as_bytes());
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_version_before_with_all_its_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mirror.sqlite3");
+        let mut connection = Connection::open(&path).unwrap();
+        migrate(&mut connection, &MIGRATIONS[..1]).unwrap();
+        connection.execute("INSERT INTO meta (key, value) VALUES ('user_id', 'u')", []).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let half = "CREATE TABLE made(a) STRICT; DROP TABLE meta; INSERT INTO no_such_table VALUES (1);";
+        migrate(&mut connection, &[MIGRATIONS[0], half]).unwrap_err();
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        let whole = "ALTER TABLE meta ADD COLUMN extra TEXT; UPDATE meta SET extra = value;";
+        migrate(&mut connection, &[MIGRATIONS[0], whole]).unwrap();
+        let found: (String, u32) = connection
+            .query_row("SELECT extra, user_version FROM meta, pragma_user_version", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .unwrap();
+        assert_eq!(found, ("u".to_owned(), 2));
     }
 
     #[test]

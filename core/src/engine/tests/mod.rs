@@ -8,8 +8,10 @@ mod healing;
 mod image;
 mod leaving;
 mod registers;
+mod rescue;
 mod review;
 mod together;
+mod upgrade;
 mod vault;
 mod vault_model;
 mod watching;
@@ -86,6 +88,7 @@ fn send(engine: &mut Engine) -> Outgoing {
 #[derive(Default)]
 struct Server {
     sessions: BTreeMap<MutationId, i64>,
+    exports: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
     epoch: u32,
     reject: Vec<MutationId>,
 }
@@ -104,6 +107,13 @@ impl Server {
             return MutationResult { id, status: ResultStatus::Rejected, code, message };
         }
         let values: serde_json::Value = serde_json::from_str(mutation.values.get()).unwrap();
+        if mutation.table != "sessions" {
+            if mutation.table == "export_history" {
+                let columns = values.as_object().unwrap().clone();
+                self.exports.entry(mutation.key.clone()).or_default().extend(columns);
+            }
+            return MutationResult { id, status: ResultStatus::Applied, code: None, message: None };
+        }
         let minutes = values["duration_minutes"].as_i64().unwrap();
         let status = match self.sessions.insert(id, minutes) {
             None => ResultStatus::Applied,
@@ -128,6 +138,10 @@ impl Server {
         if sessions > 0 {
             let values = json!({"day": day, "sessions": sessions, "minutes": minutes});
             rows.insert("daily_activity".to_owned(), row(values));
+        }
+        if !self.exports.is_empty() {
+            let exports = self.exports.values().flat_map(|values| row(values.clone().into()));
+            rows.insert("export_history".to_owned(), exports.collect());
         }
         SyncAnswer {
             protocol: 1,

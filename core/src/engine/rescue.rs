@@ -1,0 +1,156 @@
+//! A damaged mirror: set aside under another name, what can be read of its queue saved and put into a fresh one.
+//!
+//! Nothing is deleted, and nothing is moved before what could be read of it is safe.
+
+use std::path::PathBuf;
+
+use crate::engine::changed::Changed;
+use crate::engine::{Engine, registers, visible};
+use crate::entropy::Entropy;
+use crate::error::Error;
+use crate::model::{Mutation, MutationView, Now, Rescued, RescuedMutation, TableKind, UnixMillis, UserId};
+use crate::store::{Location, NewMutation, Rows, Store, rescue};
+
+/// What became of a damaged mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where the damaged file is now. It may be deleted when the learner misses nothing.
+    pub damaged: PathBuf,
+    /// A JSON document with the mutations that could be read of its queue.
+    pub rescued: PathBuf,
+    /// How many there are in it.
+    pub found: u32,
+    /// How many of them wait in the fresh mirror now. All of them, unless it could not be read whose they are: then the
+    /// document is kept and nothing is sent for anybody.
+    pub restored: u32,
+}
+
+impl Engine {
+    /// Opens the mirror of a user, or makes it. One whose file is damaged is set aside under another name beside it, what
+    /// can be read of its queue is saved and queued again in a fresh mirror, and all that the server has is pulled anew.
+    /// Damage that shows itself later, as [`Error::MirrorCorrupt`] of any call, is met in the same way: drop the engine
+    /// and call this. Only files are set aside; elsewhere this is [`Engine::open`].
+    ///
+    /// # Errors
+    /// Those of [`Engine::open`]; [`Error::MirrorCorrupt`] only for a sound database of another program, which is left
+    /// alone.
+    pub fn open_or_recover(
+        location: &Location,
+        user_id: UserId,
+        entropy: Box<dyn Entropy + Send>,
+        now: Now,
+    ) -> Result<(Engine, Option<SetAside>), Error> {
+        let Location::File(path) = location else {
+            return Ok((Engine::open(location, user_id, entropy, now)?, None));
+        };
+        match Store::open(location).and_then(|store| store.read().check()) {
+            Err(Error::MirrorCorrupt) => {}
+            checked => {
+                checked?;
+                return Ok((Engine::open(location, user_id, entropy, now)?, None));
+            }
+        }
+        if rescue::is_strangers(path) {
+            return Err(Error::MirrorCorrupt);
+        }
+        let found = rescue::from_file(path)?;
+        if found.user_id.is_some_and(|owner| owner != user_id) {
+            return Err(Error::WrongUser);
+        }
+        let document = rescue::with_ending(path, &format!(".damaged-{}.rescued.json", now.unix_ms.0));
+        let text =
+            serde_json::to_string_pretty(&found).map_err(|_| Error::Internal("a rescue is not JSON"))?;
+        rescue::write_whole(&document, &text)?;
+        let damaged = rescue::set_aside(path, now.unix_ms.0)?;
+        let mut engine = Engine::open(location, user_id, entropy, now)?;
+        let restored = if found.user_id.is_some() { engine.restore(&found, now)? } else { 0 };
+        let found = u32::try_from(found.mutations.len()).unwrap_or(u32::MAX);
+        Ok((engine, Some(SetAside { damaged, rescued: document, found, restored })))
+    }
+
+    /// Reads what is left of the queue in the bytes of a damaged mirror: for hosts that keep files or images themselves.
+    pub fn rescue(image: &[u8]) -> Rescued {
+        rescue::from_image(image)
+    }
+
+    /// Queues rescued mutations, with the ids that they have; says how many were not here yet. What the server has
+    /// already counts once all the same.
+    ///
+    /// # Errors
+    /// [`Error::WrongUser`] unless they are this user's, and the storage errors (none was queued).
+    pub fn restore(&mut self, rescued: &Rescued, now: Now) -> Result<u32, Error> {
+        let (user_id, client) = (self.user_id, self.client_id.to_string());
+        if rescued.user_id != Some(user_id) {
+            return Err(Error::WrongUser);
+        }
+        let mut changed = Changed::default();
+        let restored = self.store.write(|rows| {
+            let mut restored = 0;
+            for mutation in &rescued.mutations {
+                if is_usable(mutation) && rows.sent_mutation(mutation.id)?.is_none() {
+                    put(rows, mutation, &client, &mut changed)?;
+                    restored += 1;
+                }
+            }
+            observe(rows, rescued, now)?;
+            visible::rebuild(rows, user_id, &mut changed)?;
+            Ok(restored)
+        })?;
+        self.announce_rows(&changed);
+        Ok(restored)
+    }
+
+    /// All refused mutations, each with its reason and what it would have changed, as one JSON document: for a learner or
+    /// for support to keep before they are discarded.
+    ///
+    /// # Errors
+    /// The storage errors.
+    pub fn export_rejected(&self) -> Result<String, Error> {
+        #[derive(serde::Serialize)]
+        struct Document {
+            user_id: UserId,
+            rejected: Vec<MutationView>,
+        }
+        let document = Document { user_id: self.user_id, rejected: self.rejected()? };
+        serde_json::to_string_pretty(&document).map_err(|_| Error::Internal("an export is not JSON"))
+    }
+}
+
+/// Whether the mutation would be understood when it is read again: what is damaged may look whole.
+fn is_usable(rescued: &RescuedMutation) -> bool {
+    match rescued.table.kind() {
+        TableKind::Registers => serde_json::from_str::<serde_json::Map<_, _>>(rescued.values.get()).is_ok(),
+        TableKind::Events => {
+            rescued.key == rescued.id.to_string() && visible::fact_of(&mutation(rescued)).is_ok()
+        }
+        TableKind::Fold => false,
+    }
+}
+
+fn mutation(rescued: &RescuedMutation) -> Mutation {
+    let RescuedMutation { id, hlc, table, op, key, values, .. } = rescued.clone();
+    Mutation { id, hlc, table, op, key, values }
+}
+
+fn put(rows: Rows<'_>, rescued: &RescuedMutation, client: &str, changed: &mut Changed) -> Result<(), Error> {
+    let is_register = rescued.table.kind() == TableKind::Registers;
+    if is_register {
+        registers::keep_shadow(rows, rescued.table, &rescued.key)?;
+    }
+    let recorded = UnixMillis(rescued.recorded_ms);
+    rows.insert_mutation(&NewMutation { mutation: &mutation(rescued), recorded })?;
+    if let Some(refusal) = &rescued.refusal {
+        rows.reject(rescued.id, &refusal.code, &refusal.message, UnixMillis(refusal.at_ms))?;
+    }
+    if is_register {
+        registers::refresh(rows, rescued.table, &rescued.key, client)?;
+        changed.row(rescued.table, rescued.key.as_str());
+    }
+    Ok(())
+}
+
+/// What is written next comes after what was rescued, unless its clock is from the far future.
+fn observe(rows: Rows<'_>, rescued: &Rescued, now: Now) -> Result<(), Error> {
+    let greatest = rescued.mutations.iter().map(|mutation| mutation.hlc).max();
+    registers::observe(rows, greatest, now.unix_ms)
+}

@@ -1,0 +1,41 @@
+//! Looks into a mirror's file past the engine, and prepares files, for tests.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+/// A mutation as it lies in the queue: id, table, key, columns.
+pub(crate) type Queued = (String, String, String, String);
+
+/// What the queue of a file holds.
+pub(crate) fn queue(path: &Path) -> Vec<Queued> {
+    let connection = Connection::open(path).unwrap();
+    let sql = "SELECT id, table_name, row_key, value_json FROM mutations
+               WHERE state IN ('pending', 'in_doubt', 'resend') ORDER BY seq";
+    let mut statement = connection.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+    rows.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// Tables, columns and indexes, without how they came to be.
+pub(crate) fn shape(path: &Path) -> Vec<String> {
+    let connection = Connection::open(path).unwrap();
+    let sql = "SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || c.pk
+                 FROM sqlite_schema AS t, pragma_table_info(t.name) AS c
+                 WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%'
+               UNION ALL SELECT name || ': ' || coalesce(sql, '') FROM sqlite_schema WHERE type <> 'table'
+               UNION ALL SELECT 'application_id ' || application_id FROM pragma_application_id
+               UNION ALL SELECT 'user_version ' || user_version FROM pragma_user_version ORDER BY 1";
+    let mut statement = connection.prepare(sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// Makes a file that stands for itself, without a log.
+pub(crate) fn compact(path: &Path) {
+    Connection::open(path).unwrap().execute_batch("PRAGMA journal_mode = DELETE; VACUUM").unwrap();
+}
+
+/// Makes a sound database of somebody else's.
+pub(crate) fn make_strangers(path: &Path) {
+    Connection::open(path).unwrap().execute_batch("CREATE TABLE somebody_elses(a)").unwrap();
+}
