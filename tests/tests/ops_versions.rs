@@ -74,7 +74,7 @@ async fn syncs(cluster: &Cluster) {
             mutation(2, "progress_events", "insert", None, json!({
                 "occurred_at": "2026-11-23T12:00:00.000000Z", "local_date": "2026-11-23", "points": 5 })),
             mutation(3, "export_history", "insert", None, json!({ "export_type": "all", "export_format": "json" })),
-            mutation(4, "user_api_keys", "merge", Some(&user), json!({ "openai_api_key": "marea1.AAAA.BBBB.CCCC" })),
+            mutation(4, "user_api_keys", "merge", Some(&user), json!({ "openai_api_key": marea_tests::vault::of_shape("a") })),
         ],
     }});
     let call = reqwest::Client::new()

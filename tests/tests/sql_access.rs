@@ -44,7 +44,13 @@ async fn furnished(backend: &TestBackend) -> Caller {
                 &hlc(1),
                 json!({ "export_type": "all", "export_format": "csv" }),
             ),
-            mutation("user_api_keys", "merge", Some(&me), &hlc(1), json!({ "openai_api_key": "marea1.a.b" })),
+            mutation(
+                "user_api_keys",
+                "merge",
+                Some(&me),
+                &hlc(1),
+                json!({ "openai_api_key": marea_tests::vault::of_shape("a") }),
+            ),
         ])
         .await;
     assert_eq!(statuses, ["applied"; 4]);
@@ -272,7 +278,13 @@ async fn names_that_a_caller_brings_along_are_not_used() {
             &hlc(1),
             json!({ "export_type": "all", "export_format": "csv" }),
         ),
-        mutation("user_api_keys", "merge", Some(&me), &hlc(1), json!({ "openai_api_key": "marea1.a.b" })),
+        mutation(
+            "user_api_keys",
+            "merge",
+            Some(&me),
+            &hlc(1),
+            json!({ "openai_api_key": marea_tests::vault::of_shape("a") }),
+        ),
     ]);
     let statement = caller.client.prepare_typed(
         "SELECT public.marea_sync($1::pg_catalog.jsonb)",

@@ -82,7 +82,7 @@ async fn another_users_id_is_rejected_and_never_revealed() {
             "merge",
             Some(&owner.user.to_string()),
             &hlc(9),
-            json!({ "openai_api_key": "marea1.a.b" }),
+            json!({ "openai_api_key": marea_tests::vault::of_shape("a") }),
         ),
         mutation("user_api_keys", "delete", Some(&owner.user.to_string()), &hlc(9), json!({})),
     ];
@@ -96,7 +96,7 @@ async fn another_users_id_is_rejected_and_never_revealed() {
             "merge",
             Some(&nobodys),
             &hlc(9),
-            json!({ "openai_api_key": "marea1.a.b" }),
+            json!({ "openai_api_key": marea_tests::vault::of_shape("a") }),
         ),
         mutation("user_api_keys", "delete", Some(&nobodys), &hlc(9), json!({})),
     ];

@@ -1,12 +1,15 @@
 //! Registers and `once` columns: the last writer wins for each column alone, whatever the order of arrival, also beside
 //! plain SQL; and what is set at insert stays.
 
+use std::sync::LazyLock;
+
 use marea_tests::backend::TestBackend;
 use marea_tests::random::Random;
 use marea_tests::sql::{Caller, DEVICE, OTHER_DEVICE, hlc, mutation, request, with};
+use marea_tests::vault::of_shape;
 use serde_json::{Value, json};
 
-const SEALED: [&str; 3] = ["marea1.aaaa.1", "marea1.bbbb.2", "marea1.cccc.3"];
+static SEALED: LazyLock<[String; 3]> = LazyLock::new(|| ["1", "2", "3"].map(of_shape));
 
 /// A clock of so many minutes from now, by the server's time: that is what clocks are measured against.
 async fn clock_in(caller: &Caller, minutes: i32) -> String {
@@ -67,7 +70,7 @@ async fn any_order_of_arrival_ends_in_the_same_row() {
         let mut merges: Vec<(&str, String, Value)> = Vec::new();
         for n in 0..12 {
             let column = *random.one_of(&["openai_api_key", "unsplash_api_key", "anthropic_api_key"]);
-            let value = json!(random.chance(80).then(|| format!("marea1.{n}.x")));
+            let value = json!(random.chance(80).then(|| of_shape(n)));
             let device = *random.one_of(&[DEVICE, OTHER_DEVICE]);
             // No two of one device are equal, as no device makes the same clock twice.
             merges.push((
@@ -167,7 +170,7 @@ async fn clocks_from_the_future_keep_their_order() {
     let backend = TestBackend::shared().await;
     let caller = Caller::new(&backend).await;
     for round in 0..10 {
-        let sealed: Vec<String> = (0..40).map(|n| format!("marea1.aaaa.{round}x{n}")).collect();
+        let sealed: Vec<String> = (0..40).map(|n| of_shape(format!("{round}x{n}"))).collect();
         let writes: Vec<Value> = sealed
             .iter()
             .enumerate()

@@ -125,6 +125,7 @@ async fn the_rust_rows_read_what_postgres_sends() {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("Postgres");
     tokio::spawn(connection);
     let at = "2026-11-23T12:34:56.123456Z";
+    let sealed = marea_tests::vault::of_shape("filled");
     let filled = format!(
         "INSERT INTO public.sessions (user_id, started_at, ended_at, duration_minutes, images_processed,
              descriptions_generated, qa_attempts, qa_correct, vocabulary_learned, phrases_saved, session_data)
@@ -138,7 +139,7 @@ async fn the_rust_rows_read_what_postgres_sends() {
              '{{\"b\": [null]}}', 'none', 1, '{at}', '{at}', 5, '{at}');
          INSERT INTO public.user_api_keys (user_id, openai_api_key, unsplash_api_key, anthropic_api_key,
              last_validated_at)
-         VALUES ('{user}', 'marea1.AAAA.BBBB', 'marea1.AAAA.CCCC', 'marea1.AAAA.DDDD', '{at}');"
+         VALUES ('{user}', '{sealed}', '{sealed}', '{sealed}', '{at}');"
     );
     client.batch_execute(&filled).await.expect("rows with every column filled");
 
