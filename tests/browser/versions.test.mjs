@@ -31,16 +31,16 @@ function later(file, from, to) {
   made.push(folder)
   cpSync(dist, folder, { recursive: true })
   const text = readFileSync(join(folder, file), 'utf8')
-  assert.ok(text.includes(from), `${file} has no ${from}`)
+  assert.match(text, from, file)
   writeFileSync(join(folder, file), text.replace(from, to))
   return folder
 }
 function nextMirror() {
-  return later('candidate.js', 'MareaEngine.mirrorVersion()', 'MareaEngine.mirrorVersion() + 1')
+  return later('candidate.js', /MareaEngine\.mirrorVersion\(\)/, '$& + 1')
 }
 
 function nextProtocol() {
-  return later('protocol.js', 'TAB_PROTOCOL = 1', 'TAB_PROTOCOL = 2')
+  return later('protocol.js', /(TAB_PROTOCOL *= *)1/, (_, name) => `${name}2`)
 }
 
 async function openVersion(t, version, learner) {
