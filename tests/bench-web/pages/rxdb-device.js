@@ -14,6 +14,7 @@ const schema = {
 }
 // It tries for as long as the page lives; a device that has not managed by now is one that waits.
 const PATIENCE_MS = 8_000
+const soon = (promise) => Promise.race([promise, new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))])
 let database, options
 
 window.device = {
@@ -41,8 +42,9 @@ window.device = {
       pull: { batchSize: 1000 },
       push: { batchSize: 100 },
     })
-    await Promise.race([replication.awaitInitialReplication(), new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))])
-    await replication.cancel()
+    await soon(replication.awaitInitialReplication())
+    // It waits for the push that is being tried again; where that never succeeds, so does this.
+    await soon(replication.cancel())
   },
   async total() {
     const rows = await database.words.find().exec()
