@@ -3,6 +3,7 @@
 --   epoch        the same name for the same history, without a query for each part of it
 --   idle         a sync with nothing to do is answered by one look-up, marea.idle_answer
 --   pages        rows are written as JSON text and become JSONB once: marea.page instead of marea.pull
+--   completion   one session of one learner: two statements for its fold instead of five
 --   roll-up      marea.roll_up_events: a learner's old awards of a day become one, and none can be counted again
 --
 -- What goes over the wire is as it was. What 005 replaces is kept in marea.replaced, under names that begin with "005", so
@@ -33,7 +34,8 @@ BEGIN
         SELECT '005 ' || p.oid::regprocedure, pg_get_functiondef(p.oid)
         FROM pg_proc AS p
         WHERE p.oid IN (
-            'marea.epoch()'::regprocedure, 'marea.fold_events()'::regprocedure, 'public.marea_sync(jsonb)'::regprocedure);
+            'marea.epoch()'::regprocedure, 'marea.fold_events()'::regprocedure, 'public.marea_sync(jsonb)'::regprocedure,
+            'public.sessions_fold_into_progress()'::regprocedure, 'marea.track_user_progress()'::regprocedure);
     END IF;
 END
 $$;
@@ -331,6 +333,162 @@ END
 $guard$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- Completion: one session of one learner, on the latest day or after it. Nearly every one is.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.fold_one(fact marea.fact) RETURNS BOOLEAN
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- What marea.fold does with one fact that is added on the learner's latest day or after it: two statements for five. False,
+-- and nothing done, for every other fact. The progress row is changed first: it is the mutex of the learner's fold.
+BEGIN
+    IF fact.removed_at IS NOT NULL OR fact.achievements IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    UPDATE public.user_progress AS p SET
+        total_sessions = p.total_sessions + fact.sessions,
+        total_time_spent_minutes = p.total_time_spent_minutes + fact.minutes,
+        total_questions_answered = p.total_questions_answered + fact.questions,
+        total_questions_correct = p.total_questions_correct + fact.correct,
+        total_vocabulary_learned = p.total_vocabulary_learned + fact.words,
+        total_points = p.total_points + fact.points,
+        total_descriptions = p.total_descriptions + fact.descriptions,
+        total_images = p.total_images + fact.images,
+        mastered_words_count = p.mastered_words_count + fact.mastered,
+        learning_words_count = p.learning_words_count + fact.learning,
+        new_words_count = p.new_words_count + fact.fresh,
+        average_accuracy = CASE WHEN p.total_questions_answered + fact.questions <= 0 THEN 0 ELSE least(100, round(
+            100::numeric * (p.total_questions_correct + fact.correct) / (p.total_questions_answered + fact.questions), 2)) END,
+        average_completion_time_seconds = CASE WHEN p.total_sessions + fact.sessions <= 0 THEN 0 ELSE round(
+            60::numeric * (p.total_time_spent_minutes + fact.minutes) / (p.total_sessions + fact.sessions)) END,
+        last_activity_at = greatest(p.last_activity_at, fact.activity_at),
+        last_description_at = greatest(p.last_description_at, fact.description_at),
+        last_qa_session_at = greatest(p.last_qa_session_at, fact.qa_at),
+        last_vocabulary_practice_at = greatest(p.last_vocabulary_practice_at, fact.words_at),
+        last_active_on = fact.day,
+        current_streak_days = CASE fact.day - p.last_active_on
+            WHEN 0 THEN p.current_streak_days WHEN 1 THEN p.current_streak_days + 1 ELSE 1 END,
+        longest_streak_days = greatest(p.longest_streak_days, CASE fact.day - p.last_active_on
+            WHEN 0 THEN p.current_streak_days WHEN 1 THEN p.current_streak_days + 1 ELSE 1 END)
+    WHERE p.user_id = fact.user_id AND (fact.day < p.last_active_on) IS NOT TRUE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- An INSERT ... ON CONFLICT would fire the triggers of both, INSERT and UPDATE.
+    IF EXISTS (SELECT FROM marea.daily_activity AS d WHERE d.user_id = fact.user_id AND d.day = fact.day) THEN
+        UPDATE marea.daily_activity AS d SET
+            facts = d.facts + fact.facts, sessions = d.sessions + fact.sessions, minutes = d.minutes + fact.minutes,
+            questions = d.questions + fact.questions, correct = d.correct + fact.correct, words = d.words + fact.words,
+            points = d.points + fact.points
+        WHERE d.user_id = fact.user_id AND d.day = fact.day;
+    ELSE
+        INSERT INTO marea.daily_activity (user_id, day, facts, sessions, minutes, questions, correct, words, points)
+        VALUES (fact.user_id, fact.day, fact.facts, fact.sessions, fact.minutes, fact.questions, fact.correct, fact.words,
+            fact.points);
+    END IF;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION marea.fold_one(marea.fact) IS
+    'Adds one fact of the latest day or after it, as marea.fold does; false: it is another one, and nothing was done.';
+
+CREATE OR REPLACE FUNCTION public.sessions_fold_into_progress() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- As in 002, and one session of one learner, which is nearly every statement, by marea.fold_one.
+DECLARE
+    facts  marea.fact[];
+    owners UUID[];
+    keys   TEXT[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(marea.session_fact(1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
+            s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
+        INTO facts
+        FROM added AS s
+        WHERE isfinite(s.ended_at);
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(marea.session_fact(-1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
+                   s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
+                   FILTER (WHERE isfinite(s.ended_at)),
+               array_agg(s.user_id), array_agg(s.id::text)
+        INTO facts, owners, keys
+        FROM removed AS s
+        WHERE EXISTS (SELECT FROM public.users WHERE users.id = s.user_id);
+    ELSE
+        -- Set differences, not a join of old and new: sessions whose folded values stay as they were drop out, and no
+        -- plan that was made for a statement of one row can turn into a nested loop over a statement of 100,000.
+        WITH before AS MATERIALIZED (
+            SELECT id, user_id, ended_at, session_data ->> 'local_date' AS local_date, duration_minutes, images_processed,
+                   descriptions_generated, qa_attempts, qa_correct, vocabulary_learned
+            FROM removed WHERE isfinite(ended_at)
+        ), after AS MATERIALIZED (
+            SELECT id, user_id, ended_at, session_data ->> 'local_date' AS local_date, duration_minutes, images_processed,
+                   descriptions_generated, qa_attempts, qa_correct, vocabulary_learned
+            FROM added WHERE isfinite(ended_at)
+        )
+        SELECT array_agg(marea.session_fact(s.sign, s.user_id, s.ended_at, s.local_date, s.duration_minutes,
+            s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
+        INTO facts
+        FROM (
+            SELECT -1 AS sign, gone.* FROM (SELECT * FROM before EXCEPT SELECT * FROM after) AS gone
+            UNION ALL
+            SELECT 1, come.* FROM (SELECT * FROM after EXCEPT SELECT * FROM before) AS come
+        ) AS s;
+    END IF;
+
+    IF facts IS NOT NULL AND NOT (cardinality(facts) = 1 AND marea.fold_one(facts[1])) THEN
+        PERFORM marea.fold(facts);
+    END IF;
+    IF keys IS NOT NULL THEN
+        -- Devices do not mirror sessions, but one may send this session again: its id stays taken.
+        INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) VALUES ('sessions', true, owners, keys);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.track_user_progress() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+-- As in 002, and looks for rows that were moved away only where one may have been.
+DECLARE
+    changed UUID[];
+    gone    UUID[];
+    moves   BOOLEAN;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(n.user_id) INTO changed FROM added AS n;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(o.user_id) INTO gone FROM removed AS o;
+    ELSE
+        SELECT array_agg(n.user_id), bool_or(n.user_id IS DISTINCT FROM o.user_id) INTO changed, moves
+        FROM added AS n LEFT JOIN removed AS o ON o.id = n.id
+        WHERE ROW(n.user_id, n.total_descriptions, n.total_images, n.total_questions_answered, n.total_questions_correct,
+                  n.total_vocabulary_learned, n.total_sessions, n.total_time_spent_minutes, n.current_streak_days,
+                  n.longest_streak_days, n.total_points, n.average_accuracy, n.average_completion_time_seconds,
+                  n.mastered_words_count, n.learning_words_count, n.new_words_count, n.achievements, n.last_activity_at,
+                  n.last_description_at, n.last_qa_session_at, n.last_vocabulary_practice_at, n.last_active_on, n.created_at)
+              IS DISTINCT FROM
+              ROW(o.user_id, o.total_descriptions, o.total_images, o.total_questions_answered, o.total_questions_correct,
+                  o.total_vocabulary_learned, o.total_sessions, o.total_time_spent_minutes, o.current_streak_days,
+                  o.longest_streak_days, o.total_points, o.average_accuracy, o.average_completion_time_seconds,
+                  o.mastered_words_count, o.learning_words_count, o.new_words_count, o.achievements, o.last_activity_at,
+                  o.last_description_at, o.last_qa_session_at, o.last_vocabulary_practice_at, o.last_active_on, o.created_at);
+        IF moves THEN
+            SELECT array_agg(moved.user_id) INTO gone
+            FROM (SELECT user_id FROM removed EXCEPT SELECT user_id FROM added) AS moved;
+        END IF;
+    END IF;
+    IF gone IS NOT NULL THEN
+        INSERT INTO marea.pending (table_name, deleted, user_ids) VALUES ('user_progress', true, gone);
+    END IF;
+    IF changed IS NOT NULL THEN
+        INSERT INTO marea.pending (table_name, deleted, user_ids) VALUES ('user_progress', false, changed);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- Roll-up: old awards of a day become one. docs/adr/0030 says why so.
 -- ---------------------------------------------------------------------------------------------------------------------
 
@@ -451,7 +609,7 @@ BEGIN
             SELECT marea.event_fact(1, come) FROM (SELECT * FROM added EXCEPT SELECT * FROM removed) AS come
         ) AS s;
     END IF;
-    IF facts IS NOT NULL THEN
+    IF facts IS NOT NULL AND NOT (cardinality(facts) = 1 AND marea.fold_one(facts[1])) THEN
         PERFORM marea.fold(facts);
     END IF;
     IF keys IS NOT NULL THEN
@@ -595,7 +753,7 @@ BEGIN
     FOR made IN
         SELECT oid FROM pg_proc
         WHERE pronamespace = 'marea'::regnamespace AND proname IN (
-            'idle_answer', 'page', 'bucket_of', 'rolled_up_of', 'spare_rolled_up', 'count_events_once', 'roll_up_events')
+            'idle_answer', 'page', 'fold_one', 'bucket_of', 'rolled_up_of', 'spare_rolled_up', 'count_events_once', 'roll_up_events')
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC, anon, authenticated, service_role', made);
     END LOOP;
