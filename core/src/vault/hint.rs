@@ -1,5 +1,7 @@
 //! A few letters by which a learner knows a key again: `sk-...a1B2`. Made while the vault is open, never stored.
 
+use zeroize::Zeroizing;
+
 use crate::vault::secret::ApiKey;
 
 /// A shorter key would show too much of itself.
@@ -7,7 +9,9 @@ const MIN_CHARS_FOR_END: usize = 20;
 const MIN_CHARS_FOR_BEGINNING: usize = 12;
 
 pub(crate) fn hint(key: &ApiKey) -> String {
-    let letters: Vec<char> = key.expose().chars().collect();
+    // With room for all of them from the start: a list that grew would leave its old self behind.
+    let mut letters = Zeroizing::new(Vec::with_capacity(key.expose().len()));
+    letters.extend(key.expose().chars());
     // `sk-` and the like say whose key it is; without such a beginning three letters do.
     let end_of_name = letters.iter().take(4).position(|c| matches!(c, '-' | '_'));
     let beginning =
