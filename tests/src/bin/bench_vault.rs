@@ -1,5 +1,5 @@
 //! What the vault costs natively: unlocking, sealing, opening, and how long an envelope is. The baseline of unlocking is OpenSSL's
-//! PBKDF2 at the same rounds, by Python's `hashlib`, in the same run. Chromium's figures are in `tests/browser/vault-figures.test.mjs`.
+//! PBKDF2 at the same rounds, by Python's `hashlib`, in the same run.
 
 use std::process::Command;
 use std::time::Duration;
@@ -76,7 +76,7 @@ fn main() {
             "unlock (600,000 rounds)        {unlock:8.1} ms\nOpenSSL's PBKDF2, same rounds  {base:8.1} ms   ({:.2} x)\n\
              put: seal and write (memory)   {seal:8.3} ms\nopen one key                   {open:8.3} ms\n\
              envelope of a key of {} bytes   {plain} characters, {with_code} with a recovery code\n\
-             median of {RUNS}; Chromium: node --test tests/browser/vault-figures.test.mjs\n",
+             median of {RUNS}\n",
             unlock / base,
             KEY.len(),
         ),

@@ -15,6 +15,8 @@ pub(crate) enum What {
     Native,
     /// The browser's side, beside bare SQLite, PowerSync, RxDB and Legend-State
     Web,
+    /// The vault, natively: unlocking beside OpenSSL, sealing, opening, the length of an envelope
+    Vault,
 }
 
 /// Measures and prints a table, or JSON.
@@ -23,6 +25,7 @@ pub(crate) fn run(what: What, json: bool) -> Result<()> {
         What::Postgres => of_rust("bench_postgres", json),
         What::Native => native(json),
         What::Web => web(json),
+        What::Vault => of_rust("bench_vault", json),
     }
 }
 
