@@ -60,6 +60,25 @@ test('two tabs without a file system share one mirror, and the second goes on wh
   assert.equal(await totalOf(other), 3)
 })
 
+test('a leader that another has displaced writes nothing over it, and its writes are done by who leads next', async (t) => {
+  const learner = newLearner()
+  const page = await newInsecurePage(t)
+  await openMarea(page, stage, learner)
+  await record(page)
+  const image = () => page.evaluate((id) => localStorage.getItem(`marea:${id}:image`), learner.id)
+  const before = await image()
+  const after = await page.evaluate(async (id) => {
+    localStorage.setItem(`marea:${id}:owner`, '"another"')
+    const writing = window.marea.recordSession({ session_type: 'qa' })
+    await new Promise((resolve) => setTimeout(resolve))
+    const image = localStorage.getItem(`marea:${id}:image`)
+    await writing
+    return image
+  }, learner.id)
+  assert.ok(after === before, 'the image of the other one was written over')
+  assert.equal(await totalOf(page), 2)
+})
+
 test('a write for which localStorage has no room is refused whole', async (t) => {
   const learner = newLearner()
   const page = await browser.newPage(t)

@@ -22,14 +22,19 @@ interface Open {
 export class WorkOff {
   readonly #desk: Desk
   readonly #trapped: (error: WireError) => void
+  readonly #displaced: () => void
   #queue: Open[] = []
   readonly #turn = new MessageChannel()
   #broken: MareaError | null = null
 
-  /** `trapped` is told once, when the engine's memory can no longer be trusted. */
-  constructor(desk: Desk, trapped: (error: WireError) => void) {
+  /**
+   * `trapped` is told once, when the engine's memory can no longer be trusted; `displaced`, when another has come to own
+   * the mirror.
+   */
+  constructor(desk: Desk, trapped: (error: WireError) => void, displaced: () => void) {
     this.#desk = desk
     this.#trapped = trapped
+    this.#displaced = displaced
     this.#turn.port1.onmessage = () => this.#workOff()
   }
 
@@ -58,13 +63,14 @@ export class WorkOff {
     }
     const writes = queue.filter((open) => open.call.method === 'write')
     const outcomes = this.#write(writes.map((open) => open.call.args[0] as Write))
-    writes.forEach((open, index) => answer(open.reply, resultOf(open.call.id, outcomes[index])))
+    // Without outcomes nothing was written and nothing is answered: their tabs ask the other leader.
+    if (outcomes) writes.forEach((open, index) => answer(open.reply, resultOf(open.call.id, outcomes[index])))
     for (const [reply, results] of answers) reply(results)
     for (const { call, reply } of queue) if (call.method !== 'write') this.#read([call], reply)
   }
 
-  /** For each write what it gave, or the error that it was refused with. */
-  #write(writes: Write[]): unknown[] {
+  /** For each write what it gave, or the error that it was refused with; null when the mirror is another's now. */
+  #write(writes: Write[]): unknown[] | null {
     try {
       if (this.#broken) throw this.#broken
       const outcomes: unknown[] = this.#desk.engine.write(writes)
@@ -73,6 +79,10 @@ export class WorkOff {
       return outcomes
     } catch (error) {
       this.noteTrap(error)
+      if (toWire(error).code === 'mirror_locked') {
+        queueMicrotask(() => this.#displaced())
+        return null
+      }
       const refused = error instanceof Error ? error : new Error()
       return writes.map(() => refused)
     }

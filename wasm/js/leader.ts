@@ -19,7 +19,7 @@ const MAX_TAB_CHANNELS = 64
 
 export interface LeaderEvents {
   toOwnPage(message: FromSeat): void
-  /** A newer version of the app asks for the mirror. */
+  /** A newer version of the app asks for the mirror, or another tab has come to own it. */
   superseded(): void
   /** The engine met a fault that it cannot go on after. */
   trapped(error: WireError): void
@@ -82,7 +82,11 @@ export class Leader {
       this.#changed('status')
     }
     this.#desk = { engine, loop, changed: (...topics) => this.#changed(...topics), setOnline }
-    this.#work = new WorkOff(this.#desk, (error) => this.#events.trapped(error))
+    this.#work = new WorkOff(
+      this.#desk,
+      (error) => this.#events.trapped(error),
+      () => this.#events.superseded(),
+    )
     if (!this.#online) engine.signal('offline')
     this.#inbox.addEventListener('message', ({ data }: MessageEvent<ToLeader>) => this.receive(data, false))
     this.#events.toOwnPage(this.#leading())

@@ -306,9 +306,10 @@ export class Tab {
     this.#asking = undefined
   }
 
-  /** The seat made room for a newer version. Somebody has to be ready again, but after the newer one. */
+  /** The seat made room for another. This tab follows it, and has to be ready again, but after the other one. */
   #vacate(): void {
     this.#standUp()
+    if (!this.#ended) this.#tellLeader({ kind: 'hello', tab: this.#name })
     setTimeout(() => !this.#ended && !this.#asleep && !this.#seat && this.#sitDown(), VACANT_MS)
   }
 
