@@ -45,6 +45,12 @@ impl FileLock {
         locked.map_err(|source| Error::Files { action: "lock", path: PathBuf::from(path), source })
     }
 
+    /// A share of the lock: others may have theirs, and nobody has it alone. Blocks the thread.
+    pub(crate) fn shared(path: &Path) -> Result<FileLock, Error> {
+        let locked = open_lock(path).and_then(|file| file.lock_shared().map(|()| FileLock { _file: file }));
+        locked.map_err(|source| Error::Files { action: "lock", path: PathBuf::from(path), source })
+    }
+
     /// The lock if it is free now.
     pub(crate) fn try_for(path: &Path) -> Result<Option<FileLock>, Error> {
         let tried = open_lock(path).and_then(|file| match file.try_lock() {
@@ -53,6 +59,16 @@ impl FileLock {
             Err(TryLockError::Error(error)) => Err(error),
         });
         tried.map_err(|source| Error::Files { action: "lock", path: PathBuf::from(path), source })
+    }
+}
+
+/// Removes a file; one that is not there is as good.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(Error::Files { action: "remove", path: PathBuf::from(path), source })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -96,6 +96,26 @@ pub use tokens::{StaticToken, TokenFuture, TokenSource};
 pub use vault::Vault;
 pub use watch::Watch;
 
+/// Whose mirrors lie in a data folder: for an app that several learners of one machine use. Opens none of them.
+///
+/// # Errors
+///
+/// `storage_failed` when the folder cannot be read. One that does not exist has none.
+pub fn users_of(dir: &std::path::Path) -> Result<Vec<UserId>, Error> {
+    let unreadable = |source| Error::Files { action: "read", path: dir.to_owned(), source };
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(unreadable)?,
+    };
+    let mut users = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(unreadable)?.file_name();
+        users.extend(name.to_str().and_then(|name| name.strip_suffix(".sqlite3")?.parse::<UserId>().ok()));
+    }
+    users.sort_unstable_by_key(ToString::to_string);
+    Ok(users)
+}
+
 /// Waits for a call on a thread that has no runtime: `block_on(client.progress())`. It blocks the thread; inside of async code,
 /// await the call instead.
 pub fn block_on<F: Future>(call: F) -> F::Output {

@@ -124,7 +124,7 @@ async fn the_end_sends_what_waits_and_takes_no_longer_than_it_may() {
     world.fault(Fault::new(FaultKind::Delay, SYNC, 1).with_delay_ms(20_000));
     let client = Client::open(config.clone()).await.unwrap();
     client.record_session(session(7)).await.unwrap();
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     assert_eq!(client.shutdown(Duration::from_millis(200)).await.unwrap(), 1, "kept");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     world.clear_faults();
@@ -164,4 +164,13 @@ async fn a_sign_in_that_was_used_up_elsewhere_is_asked_for_again_and_keeps_the_q
     let renewed = auth::sign_in(&ready.url, &ready.anon_key, &email, &password).await.unwrap();
     Accounts::remember(&device.dir(), renewed).unwrap();
     until("it has arrived", || async { world.total_sessions_of(1).await == 1 }).await;
+
+    // Signing out ends the session at the server and on the device, and keeps the mirror.
+    let account = Accounts::load(&device.dir()).unwrap().all()[0].clone();
+    assert!(auth::sign_out(&device.dir(), &account).await.unwrap(), "the server has heard of it");
+    assert!(Accounts::load(&device.dir()).unwrap().all().is_empty());
+    let call = world.backend().call(reqwest::Method::POST, "/auth/v1/token?grant_type=refresh_token");
+    let ended = serde_json::json!({ "refresh_token": account.refresh_token.expose() });
+    assert!(call.json(&ended).send().await.unwrap().status().is_client_error());
+    assert_eq!(client.progress().await.unwrap().total_sessions, 1);
 }

@@ -93,6 +93,28 @@ impl Accounts {
         self.list.iter().find(|account| account.url == url && account.user_id == user_id)
     }
 
+    /// All of them, the latest to sign in first.
+    pub fn all(&self) -> &[Account] {
+        &self.list
+    }
+
+    /// Forgets an account; says whether there was one. Its mirror and its queue stay, and nobody else can open them by it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Accounts::remember`].
+    pub fn forget(dir: &Path, url: &str, user_id: UserId) -> Result<bool, Error> {
+        let _lock = lock(dir)?;
+        let mut accounts = Accounts::load(dir)?.list;
+        let before = accounts.len();
+        accounts.retain(|known| (known.url.as_str(), known.user_id) != (normal_url(url), user_id));
+        let was_known = accounts.len() < before;
+        if was_known {
+            replace(dir, &OnDisk { format: FORMAT, accounts })?;
+        }
+        Ok(was_known)
+    }
+
     /// Remembers an account in a data folder, in the place of an older sign-in of the same user, and as the latest.
     ///
     /// # Errors
@@ -176,6 +198,17 @@ mod tests {
         let newer = Account { expires_at: 2, ..account("ada@example.com", 1) };
         Accounts::remember(dir.path(), newer.clone()).unwrap();
         assert_eq!(Accounts::load(dir.path()).unwrap().list, [newer]);
+    }
+
+    #[test]
+    fn a_forgotten_account_is_gone_and_the_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ada, ben) = (account("ada@example.com", 1), account("ben@example.com", 2));
+        Accounts::remember(dir.path(), ada.clone()).unwrap();
+        Accounts::remember(dir.path(), ben.clone()).unwrap();
+        assert!(Accounts::forget(dir.path(), "http://localhost:1/", ada.user_id).unwrap());
+        assert!(!Accounts::forget(dir.path(), "http://localhost:1", ada.user_id).unwrap());
+        assert_eq!(Accounts::load(dir.path()).unwrap().all(), [ben]);
     }
 
     #[cfg(unix)]

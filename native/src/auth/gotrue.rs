@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::accounts::normal_url;
-use super::{Account, Secret};
+use super::{Account, Accounts, Secret};
 use crate::{Error, clock};
 
 /// A sign-in is one small round trip. Ten seconds stand a bad mobile network and are short enough to wait for at a prompt.
@@ -66,6 +66,28 @@ pub(super) async fn refresh(account: &Account) -> Result<Account, Error> {
         return Err(Error::SignInEnded);
     }
     Ok(account_of(session, url, anon_key, &account.email))
+}
+
+/// Ends the account's session: at the server, when it can be reached, and in the file of `dir` in any case. The mirror and the
+/// queue stay, for the next sign-in of the same user; [`Client::erase`](crate::Client::erase) removes them.
+///
+/// Says whether the server has heard of it. If not, the refresh token there ends by itself or with a password change.
+///
+/// # Errors
+///
+/// [`Error::Files`] and [`Error::AccountsUnreadable`] when the account could not be forgotten on this device.
+pub async fn sign_out(dir: &std::path::Path, account: &Account) -> Result<bool, Error> {
+    Accounts::forget(dir, &account.url, account.user_id)?;
+    Ok(end_session(account).await.is_some_and(|status| status.is_success()))
+}
+
+async fn end_session(account: &Account) -> Option<StatusCode> {
+    let client = http_client_builder().timeout(Duration::from_millis(TIMEOUT_MS)).build().ok()?;
+    // Only this device's session: the others stay signed in.
+    let address = format!("{}/auth/v1/logout?scope=local", normal_url(&account.url));
+    let call =
+        client.post(address).header("apikey", &account.anon_key).bearer_auth(account.access_token.expose());
+    Some(call.send().await.ok()?.status())
 }
 
 fn account_of(session: Session, url: &str, anon_key: &str, email: &str) -> Account {

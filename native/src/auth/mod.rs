@@ -25,7 +25,9 @@
 //! # }
 //! ```
 //!
-//! Deliberately not here: sign-up, sign-out, social sign-in, and any verification of a token. The server verifies.
+//! [`sign_out`] ends it again, and keeps the queue.
+//!
+//! Deliberately not here: sign-up, social sign-in, and any verification of a token. The server verifies.
 
 mod accounts;
 mod claims;
@@ -36,6 +38,6 @@ mod secret;
 pub(crate) use accounts::FILE_NAME as ACCOUNTS_FILE;
 pub use accounts::{Account, Accounts};
 pub use claims::user_of_token;
-pub use gotrue::sign_in;
+pub use gotrue::{sign_in, sign_out};
 pub use remembered::RememberedAccount;
 pub use secret::Secret;

@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use review::QueueExport;
 
 use crate::config::Config;
+use crate::files::{FileLock, remove};
 use crate::worker::{self, Message, Reply};
 use crate::{Error, clock};
 
@@ -161,6 +162,29 @@ impl Client {
         let (done, answer) = oneshot::channel();
         self.send(Message::Close { flush, done }).await?;
         answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Closes the client and removes its mirror for good: all that was recorded, what waits for the server too. Sync before, or
+    /// ask the learner. What the server has stays there, and a later open fetches it.
+    ///
+    /// # Errors
+    ///
+    /// `mirror_locked` while another client or program has it open, and then nothing is removed; `storage_failed` when a file
+    /// cannot be removed.
+    pub async fn erase(self) -> Result<(), Error> {
+        self.shutdown(Duration::ZERO).await?;
+        let mirror = &self.shared.mirror_path;
+        // Whoever opens waits for this one, and whoever has it open holds a share of that one.
+        let _opening = FileLock::wait_for(&mirror.with_extension("open-lock"))?;
+        let in_use = mirror.with_extension("use-lock");
+        let _alone = FileLock::try_for(&in_use)?.ok_or(marea_core::Error::MirrorLocked)?;
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let mut name = mirror.as_os_str().to_owned();
+            name.push(suffix);
+            remove(Path::new(&name))?;
+        }
+        tracing::info!("a mirror was erased");
+        Ok(())
     }
 
     /// The learner's local day, by this machine's clock and time zone.

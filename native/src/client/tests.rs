@@ -117,6 +117,19 @@ fn the_last_handle_closes_the_mirror() {
 }
 
 #[test]
+fn an_erased_mirror_is_gone_and_one_in_use_is_not_erased() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (open(dir.path()), open(dir.path()));
+    block_on(first.record_session(session(5))).unwrap();
+    assert_eq!(block_on(first.erase()).unwrap_err().code(), "mirror_locked");
+    assert_eq!(block_on(second.progress()).unwrap().total_sessions, 1, "nothing was lost");
+    assert_eq!(crate::users_of(dir.path()).unwrap(), [user()]);
+    block_on(second.erase()).unwrap();
+    assert!(crate::users_of(dir.path()).unwrap().is_empty());
+    assert_eq!(block_on(open(dir.path()).progress()).unwrap().total_sessions, 0);
+}
+
+#[test]
 fn a_mirror_that_cannot_be_opened_is_an_error_of_open() {
     let dir = tempfile::tempdir().unwrap();
     let opened = |dir| block_on(Client::open(Config::new(dir, user()))).unwrap_err();

@@ -11,7 +11,7 @@ mod watchers;
 use std::rc::Rc;
 use std::time::Duration;
 
-use marea_core::{Engine, Location, Signal, SyncReport, SystemEntropy};
+use marea_core::{Change, Engine, Location, Recorded, Signal, SyncReport, SystemEntropy};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
@@ -28,10 +28,18 @@ const INBOX: usize = 256;
 /// Tells the caller.
 pub(crate) type Reply = Box<dyn FnOnce()>;
 
+/// A local write and who waits for it.
+pub(crate) struct Write {
+    pub(crate) change: Change,
+    pub(crate) done: oneshot::Sender<Result<Recorded, marea_core::Error>>,
+}
+
 /// What the thread is asked to do, in order.
 pub(crate) enum Message {
     /// One engine call. It gives back how to tell the caller, who is told last: who watches knows by then.
     Call(Box<dyn FnOnce(&mut Engine) -> Reply + Send>),
+    /// A local write. Those that wait together share a transaction.
+    Write(Write),
     /// Somebody wants to be told.
     Watch(Box<dyn Watcher>),
     /// A sync, now.
@@ -57,29 +65,32 @@ fn run(config: Config, inbox: mpsc::Receiver<Message>, opened: oneshot::Sender<R
         Ok(runtime) => runtime,
         Err(source) => return drop(opened.send(Err(Error::NoResources { source }))),
     };
-    let engine = match open(&config) {
-        Ok(engine) => engine,
+    let (engine, in_use) = match open(&config) {
+        Ok(opened) => opened,
         Err(error) => return drop(opened.send(Err(error))),
     };
     if opened.send(Ok(())).is_err() {
         return;
     }
-    LocalSet::new().block_on(&runtime, serve(Rc::new(State::new(engine, config)), inbox));
+    LocalSet::new().block_on(&runtime, serve(Rc::new(State::new(engine, in_use, config)), inbox));
     // A thread that waits for another program's lock must not keep this one.
     runtime.shutdown_background();
 }
 
-fn open(config: &Config) -> Result<Engine, Error> {
+fn open(config: &Config) -> Result<(Engine, FileLock), Error> {
     make_dir(&config.dir)?;
     let mirror_path = config.mirror_path();
-    // SQLite would make it readable for whom the umask allows, and its journal like it.
-    ensure_private(&mirror_path)?;
     // SQLite does not wait its turn for the switch to WAL of a new file: one program makes it, the others find it made.
     let _opening = FileLock::wait_for(&mirror_path.with_extension("open-lock"))?;
+    // SQLite would make it readable for whom the umask allows, and its journal like it.
+    ensure_private(&mirror_path)?;
+    let in_use = FileLock::shared(&mirror_path.with_extension("use-lock"))?;
     let location = Location::File(mirror_path);
-    let engine = Engine::open(&location, config.user_id, Box::new(SystemEntropy::new()), clock::now())?;
+    let mut engine = Engine::open(&location, config.user_id, Box::new(SystemEntropy::new()), clock::now())?;
+    // The first look only begins: from here on, every write of another program is noticed.
+    engine.look_for_other_writers()?;
     tracing::debug!("the mirror is open");
-    Ok(engine)
+    Ok((engine, in_use))
 }
 
 async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
@@ -88,19 +99,24 @@ async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
     if state.syncs_by_itself() {
         tasks.spawn_local(syncing::in_the_background(Rc::clone(&state)));
     }
+    let mut next = None;
     let (flush, done) = loop {
         if !looks_around && (state.syncs_by_itself() || state.is_watched()) {
             looks_around = true;
             tasks.spawn_local(surroundings::watch(Rc::clone(&state)));
         }
-        let message = tokio::select! {
-            message = inbox.recv() => message,
-            Some(ended) = tasks.join_next(), if !tasks.is_empty() => { pass_on(ended); continue }
+        let message = match next.take() {
+            Some(message) => Some(message),
+            None => tokio::select! {
+                message = inbox.recv() => message,
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => { pass_on(ended); continue }
+            },
         };
         match message {
             None => break (Duration::ZERO, None),
             Some(Message::Close { flush, done }) => break (flush, Some(done)),
             Some(Message::Call(call)) => state.with_engine(call)(),
+            Some(Message::Write(first)) => next = state.write(gather(first, &mut inbox)),
             Some(Message::Watch(watcher)) => state.add_watcher(watcher),
             Some(Message::Signal(signal)) => state.signal(signal),
             Some(Message::Sync(reply)) => {
@@ -124,6 +140,19 @@ async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
     if let Some(done) = done {
         let _ = done.send(closed);
     }
+}
+
+/// The write and those that wait behind it, and the message after them.
+fn gather(first: Write, inbox: &mut mpsc::Receiver<Message>) -> (Vec<Write>, Option<Message>) {
+    let mut writes = vec![first];
+    while writes.len() < INBOX {
+        match inbox.try_recv() {
+            Ok(Message::Write(write)) => writes.push(write),
+            Ok(other) => return (writes, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (writes, None)
 }
 
 /// A panic in a task is this thread's panic: memory and file may disagree, and only opening anew puts that right.

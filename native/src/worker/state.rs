@@ -8,13 +8,17 @@ use marea_core::{Connection, Engine, Signal, Subscription, Transport};
 use tokio::sync::Notify;
 
 use super::watchers::{Watcher, Watchers};
+use super::{Message, Write};
 use crate::config::{Config, Server};
+use crate::files::FileLock;
 use crate::tokens::TokenSource;
 use crate::{Error, clock};
 
 pub(super) struct State {
     /// `None` once it is closed, which happens after every task has ended.
     engine: RefCell<Option<Engine>>,
+    /// Nobody may erase a mirror that is open.
+    in_use: RefCell<Option<FileLock>>,
     subscription: Subscription,
     watchers: RefCell<Watchers>,
     /// Something may have become due.
@@ -30,10 +34,11 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(mut engine: Engine, config: Config) -> State {
+    pub(super) fn new(mut engine: Engine, in_use: FileLock, config: Config) -> State {
         State {
             subscription: engine.subscribe(),
             engine: RefCell::new(Some(engine)),
+            in_use: RefCell::new(Some(in_use)),
             watchers: RefCell::default(),
             nudge: Notify::new(),
             turn: tokio::sync::Mutex::default(),
@@ -56,6 +61,25 @@ impl State {
         }
         self.watchers.borrow_mut().tell(engine, &changed);
         result
+    }
+
+    /// Carries out writes in one transaction, tells those who watch, then each writer. Gives the message that came after them back.
+    pub(super) fn write(&self, (writes, next): (Vec<Write>, Option<Message>)) -> Option<Message> {
+        let now = clock::now();
+        let (changes, writers): (Vec<_>, Vec<_>) =
+            writes.into_iter().map(|write| (write.change, write.done)).unzip();
+        let outcomes = self.with_engine(|engine| {
+            match engine.mutate_all(changes.iter().map(|change| (None, change.clone())).collect(), now) {
+                Ok(outcomes) => outcomes,
+                // None was written: each gets a try, and an error, of its own.
+                Err(_) => changes.into_iter().map(|change| engine.mutate(change, now)).collect(),
+            }
+        });
+        for (writer, outcome) in writers.into_iter().zip(outcomes) {
+            // Whoever has stopped waiting does not want to know.
+            let _ = writer.send(outcome);
+        }
+        next
     }
 
     pub(super) fn add_watcher(&self, watcher: Box<dyn Watcher>) {
@@ -130,6 +154,7 @@ impl State {
             Some(engine) => engine.close()?,
             None => return Err(Error::Closed),
         }
+        self.in_use.borrow_mut().take();
         tracing::debug!(pending, "the mirror is closed");
         Ok(pending)
     }

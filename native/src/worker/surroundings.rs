@@ -11,26 +11,43 @@ use marea_core::Signal;
 
 use super::state::State;
 
-/// Changes come in flocks: a commit is several writes, a network that comes up several addresses.
-const FLOCK: Duration = Duration::from_millis(20);
+/// A commit is to be seen only some time after its log was written, when the disk has it, and nothing tells of that moment: it is
+/// looked for a few times, over as long as one may take.
+#[cfg(target_os = "linux")]
+const LOOKS_MS: [u64; 5] = [20, 80, 400, 1_500, 5_000];
+/// A network that comes up brings several addresses.
 #[cfg(target_os = "linux")]
 const NETWORK_FLOCK: Duration = Duration::from_millis(500);
 
 #[cfg(target_os = "linux")]
 pub(super) async fn watch(state: Rc<State>) {
-    // The first look only begins.
-    state.look_for_other_writers();
     tokio::join!(watch_files(&state), watch_network(&state));
 }
 
 #[cfg(target_os = "linux")]
 async fn watch_files(state: &State) {
     let Some(files) = linux::Files::watch(state.mirror_path()) else { return look_each_second(state).await };
-    while let Some(seen) = files.next().await {
-        tokio::time::sleep(FLOCK).await;
-        let seen = seen.and(files.already_there());
+    // What was written between opening and now was told to nobody.
+    state.look_for_other_writers();
+    let mut later: &[u64] = &[];
+    loop {
+        let seen = match later.split_first() {
+            None => files.next().await,
+            Some((delay_ms, rest)) => {
+                match tokio::time::timeout(Duration::from_millis(*delay_ms), files.next()).await {
+                    Ok(seen) => seen,
+                    Err(_) => {
+                        later = rest;
+                        state.look_for_other_writers();
+                        continue;
+                    }
+                }
+            }
+        };
+        let Some(seen) = seen else { return };
         if seen.mirror {
             state.look_for_other_writers();
+            later = &LOOKS_MS;
         }
         if seen.sign_ins && state.has_newer_token() {
             state.signal(Signal::NewToken);

@@ -2,11 +2,12 @@
 //!
 //! It uses the network only to sign in an account that the folder does not know yet.
 
+use std::io::IsTerminal as _;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use marea_native::auth::{self, Account, Accounts, RememberedAccount};
+use marea_native::auth::{self, Account, Accounts, RememberedAccount, Secret};
 use marea_native::{Client, Config, Error, StaticToken, TokenSource as _, UserId, block_on};
 
 use crate::cli::Globals;
@@ -47,7 +48,7 @@ pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
 }
 
 fn sign_in(globals: &Globals, dir: &std::path::Path) -> Result<Account, Failure> {
-    let (Some(email), Some(password)) = (globals.email(), globals.password()) else {
+    let Some(email) = globals.email() else {
         return Err(Failure::usage(
             "nobody has signed in here yet: give --email and --password (or MAREA_EMAIL and MAREA_PASSWORD), or --token",
         ));
@@ -57,8 +58,12 @@ fn sign_in(globals: &Globals, dir: &std::path::Path) -> Result<Account, Failure>
             "signing in needs the server: give --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)",
         ));
     };
+    let password = match globals.password() {
+        Some(password) => password.clone(),
+        None => ask_password()?,
+    };
     let account =
-        runtime()?.block_on(auth::sign_in(url, anon_key, email, password)).map_err(|error| match error {
+        runtime()?.block_on(auth::sign_in(url, anon_key, email, &password)).map_err(|error| match error {
             Error::Offline { reason } => Failure::new(
                 "offline",
                 format!(
@@ -70,6 +75,15 @@ fn sign_in(globals: &Globals, dir: &std::path::Path) -> Result<Account, Failure>
         })?;
     Accounts::remember(dir, account.clone())?;
     Ok(account)
+}
+
+/// On a terminal a person is asked, without echo; a script is told what is missing.
+fn ask_password() -> Result<Secret, Failure> {
+    let missing = || Failure::usage("the password is missing: give MAREA_PASSWORD, or --password");
+    if !std::io::stdin().is_terminal() {
+        return Err(missing());
+    }
+    rpassword::prompt_password("Password: ").map(Secret::new).map_err(|_| missing())
 }
 
 impl Identity {

@@ -23,7 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   Once, with a network: sign in by giving the account with any command.
     export MAREA_DIR=~/.local/share/marea MAREA_URL=https://project.supabase.co MAREA_ANON_KEY=...
-    MAREA_PASSWORD=... marea sync --email ada@example.com
+    marea sync --email ada@example.com            asks for the password; scripts set MAREA_PASSWORD
 
   From then on the folder is enough; nothing but `sync` uses the network:
     marea session record --minutes 12 --questions 10 --correct 8 --words 5

@@ -171,7 +171,7 @@ async fn ask(identity: &Identity, url: &str, anon_key: &str) -> Result<Asked, Fa
         limit: 1,
         mutations: Vec::new(),
     };
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let outcome = transport.post(&request, identity.user_id(), &token, TIMEOUT_MS).await;
     Ok(Asked { token_problem: None, outcome, took_ms: begun.elapsed().as_millis() })
 }

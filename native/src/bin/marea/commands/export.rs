@@ -73,7 +73,6 @@ fn list(globals: &Globals, args: &ListArgs, output: &Output) -> Result<(), Failu
         export_type: args.export_type.clone(),
         limit: Some(args.limit),
         after,
-        ..ExportQuery::default()
     };
     let page = block_on(client.exports(query)).map_err(in_words_of_the_command_line)?;
     output.result(&page, many)
