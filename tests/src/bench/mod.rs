@@ -2,6 +2,8 @@
 //! is measured is in the files beside this one; `cargo xtask bench postgres` prints it.
 
 pub mod bulk;
+#[cfg(target_os = "linux")]
+pub mod core;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod native;

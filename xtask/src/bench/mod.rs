@@ -9,6 +9,8 @@ use crate::{build, paths, run::Run, setup, wasm};
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum What {
+    /// The engine: durable writes, reads, long queues, a first sync and its memory, a long push
+    Core,
     /// The Postgres side: syncs, pushes, triggers, migrations, the backfill
     Postgres,
     /// The desktop: start-up, an idle client, the program's size, a first sync
@@ -22,6 +24,7 @@ pub(crate) enum What {
 /// Measures and prints a table, or JSON.
 pub(crate) fn run(what: What, json: bool) -> Result<()> {
     match what {
+        What::Core => of_rust_released("bench_core", json),
         What::Postgres => of_rust("bench_postgres", json),
         What::Native => native(json),
         What::Web => web(json),
@@ -36,6 +39,12 @@ fn native(json: bool) -> Result<()> {
     Run::new("cargo").args(["build", "--quiet", "--release"]).args(own).show()?;
     Run::new("cargo").args(["build", "--quiet", "--release"]).args(instruments).show()?;
     of_rust("bench_native", json)
+}
+
+/// The engine is measured as it is shipped: it is in the program itself.
+fn of_rust_released(program: &str, json: bool) -> Result<()> {
+    let words = ["run", "--quiet", "--release", "--package", "marea-tests", "--bin", program, "--"];
+    Run::new("cargo").args(words).args(json.then_some("--json")).show()
 }
 
 fn of_rust(program: &str, json: bool) -> Result<()> {
