@@ -172,7 +172,7 @@ async fn ask(identity: &Identity, url: &str, anon_key: &str) -> Result<Asked, Fa
         mutations: Vec::new(),
     };
     let begun = tokio::time::Instant::now();
-    let outcome = transport.post(&request, identity.user_id(), &token, TIMEOUT_MS).await;
+    let outcome = transport.post(&request, identity.user_id(), &token, TIMEOUT_MS).await.outcome;
     Ok(Asked { token_problem: None, outcome, took_ms: begun.elapsed().as_millis() })
 }
 

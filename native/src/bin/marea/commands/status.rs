@@ -19,8 +19,6 @@ const REFUSED_SHOWN: usize = 5;
 struct Report {
     #[serde(flatten)]
     status: Status,
-    /// Where the mirror lives; the web client says "opfs" and others here.
-    storage: &'static str,
     mirror: PathBuf,
     /// What to do, for people.
     advice: String,
@@ -38,7 +36,7 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
         false => (block_on(client.pending())?, block_on(client.rejected())?),
     };
     let mirror = client.mirror_path().to_owned();
-    let report = Report { advice: advice(&status), status, storage: "file", mirror, waiting, refused };
+    let report = Report { advice: advice(&status), status, mirror, waiting, refused };
     let style = output.style();
     output.result(&report, |report| for_people(report, style))
 }
