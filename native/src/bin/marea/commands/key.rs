@@ -251,7 +251,9 @@ impl Session {
     }
 
     fn list(&mut self, from: &From, output: &Output) -> Result<(), Failure> {
-        if let Some(given) = self.secrets.given(&current(from))? {
+        // A script that has a passphrase at hand may list before anything was sealed with it.
+        let set_up = block_on(self.vault.status())?.state != VaultState::NotSetUp;
+        if let Some(given) = self.secrets.given(&current(from))?.filter(|_| set_up) {
             let outcome = block_on(self.vault.unlock(&read_passphrase(&given)?))?;
             self.note(&outcome);
         }
