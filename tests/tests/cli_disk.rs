@@ -29,7 +29,8 @@ impl Place {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("a folder");
         let is_root = Command::new("id").arg("-u").output().expect("id runs").stdout == b"0\n";
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("the folder is opened again");
         // By another process: a test beside this one that starts a program just now would keep a file that is written here busy.
         let copied =
             Command::new("cp").arg(program::built("marea-native", "marea")).arg(folder.path()).status();
@@ -44,9 +45,9 @@ impl Place {
     /// A new folder that the ordinary user owns.
     fn dir(&self, name: &str) -> PathBuf {
         let dir = self.folder.path().join(name);
-        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::create_dir_all(&dir).expect("a folder");
         if self.is_root {
-            std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).unwrap();
+            std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).expect("root may give folders away");
         }
         dir
     }

@@ -113,7 +113,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Vault`] when the vault is locked.
     pub fn data_key_to_remember(&mut self, now: Now) -> Result<DataKey, Error> {
-        self.vault.to_remember(now.unix_ms)
+        self.vault.data_key_to_remember(now.unix_ms)
     }
 
     /// Opens the vault with what the device remembered.

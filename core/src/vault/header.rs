@@ -249,4 +249,7 @@ pub(crate) fn read_kept(text: &str) -> Option<Header> {
     if parts.next().is_some() { None } else { Header::read(read) }
 }
 
-const _: () = assert!(WRAPPED_BYTES % 3 == 0 && CHECK_BYTES % 3 == 0, "no bits are left over in base 64");
+const _: () = assert!(
+    WRAPPED_BYTES.is_multiple_of(3) && CHECK_BYTES.is_multiple_of(3),
+    "no bits are left over in base 64"
+);

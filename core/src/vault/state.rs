@@ -214,7 +214,7 @@ impl Vault {
         plan.outcome
     }
 
-    pub(crate) fn to_remember(&mut self, now: UnixMillis) -> Result<DataKey, Error> {
+    pub(crate) fn data_key_to_remember(&mut self, now: UnixMillis) -> Result<DataKey, Error> {
         self.tick(now);
         let open = self.used(now)?;
         open.key(&open.primary).cloned().ok_or(Error::Vault(VaultError::Locked))
