@@ -30,9 +30,9 @@ try {
 }
 for (const name of generated) cpSync(join(here, 'pkg', name), join(here, 'dist', name))
 
-// The generated class can be disposed of, which is a type error in every app whose `lib` is older than that.
+// The generated classes can be disposed of, which is a type error in every app whose `lib` is older than that.
 const types = join(here, 'dist', 'marea_wasm.d.ts')
-writeFileSync(types, readFileSync(types, 'utf8').replace(/^.*\[Symbol\.dispose\].*\n/m, ''))
+writeFileSync(types, readFileSync(types, 'utf8').replace(/^.*\[Symbol\.dispose\].*\n/gm, ''))
 
 for (const name of readdirSync(join(here, 'dist'), { recursive: true })) {
   if (!name.endsWith('.js')) continue

@@ -99,7 +99,7 @@ export class CandidateSeat {
       engine.close()
       return this.#release()
     }
-    leader.lead(engine)
+    leader.lead(engine, candidacy.userId)
   }
 
   #fail(error: WireError, final: boolean): void {

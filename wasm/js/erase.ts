@@ -1,7 +1,9 @@
-// Takes a user's mirror off this device, with all that was not sent. Called when no tab of this user has it open any more.
+// Takes a user's mirror off this device, with all that was not sent and what opens the vault here. Called when no tab of
+// this user has it open any more.
 
 import { forgetMirror } from './memory.js'
 import { meetingName } from './protocol.js'
+import { forgetKey } from './remember.js'
 
 // The handles of workers that were just ended take a moment to go.
 const HANDLES_WAIT_MS = 5_000
@@ -13,6 +15,7 @@ export async function eraseMirror(userId: string): Promise<void> {
     await eraseFiles(userId.toLowerCase())
     eraseKeys(`${meeting}:`)
     forgetMirror(userId)
+    await forgetKey(userId)
   }
   // A tab that is opened meanwhile waits for the lock, and begins anew.
   if (navigator.locks) await navigator.locks.request(meeting, erase)

@@ -20,6 +20,14 @@ export type MareaErrorCode =
   | 'worker_failed'
   | 'too_many_calls'
   | 'closed'
+  | 'vault_not_set_up'
+  | 'vault_set_up'
+  | 'vault_locked'
+  | 'wrong_passphrase'
+  | 'other_passphrase'
+  | 'key_damaged'
+  | 'no_key'
+  | 'too_many_guesses'
   | 'internal'
   | (string & {})
 

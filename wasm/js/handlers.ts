@@ -1,6 +1,7 @@
 // The calls, each as one call of the engine. Writes are not here: they are collected and carried out together.
 
 import { noteStorage } from './surroundings.js'
+import * as vault from './vault.js'
 import type { SyncLoop } from './loop.js'
 import type { MareaEngine } from './marea_wasm.js'
 import { ALL_TOPICS } from './protocol.js'
@@ -10,6 +11,7 @@ import type { ActivityDay, Export, ExportPage, Progress, SyncReport } from './ty
 /** What a handler works with. */
 export interface Desk {
   engine: MareaEngine
+  userId: string
   loop: SyncLoop
   /** Something can be read anew. */
   changed(...topics: Topic[]): void
@@ -40,6 +42,19 @@ const handlers: Handlers = {
   },
   setOnline: ({ setOnline }, online) => setOnline(online),
   lookAtStorage: ({ engine, changed }) => noteStorage(engine, () => changed('status')),
+  keysStatus: vault.status,
+  keysWork: vault.work,
+  keysLock: vault.lock,
+  keysLockAfter: vault.lockAfter,
+  keysPut: vault.put,
+  keysOpen: vault.open,
+  keysRemove: vault.remove,
+  keysValidated: vault.validated,
+  keysRecoveryCode: vault.recoveryCode,
+  keysRemember: vault.remember,
+  keysUnlockRemembered: vault.unlockRemembered,
+  keysForget: vault.forget,
+  keysReset: vault.reset,
 }
 
 /** Carries out a call that is no write. */

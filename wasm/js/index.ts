@@ -4,11 +4,13 @@ export { open } from './open.js'
 export type { OpenOptions } from './open.js'
 export { Marea } from './marea.js'
 export type { Queue } from './marea.js'
+export { Keys } from './keys.js'
 export { MareaError } from './errors.js'
 export type { MareaErrorCode } from './errors.js'
 export type { ErrorListener, Listener } from './watch.js'
 export type {
   ActivityDay,
+  ApiProvider,
   ClientStatus,
   Connection,
   EventInput,
@@ -19,9 +21,13 @@ export type {
   ExportPage,
   ExportQuery,
   ExportStatus,
+  KeyState,
+  KeysStatus,
+  KeyView,
   MutationView,
   Op,
   Outcome,
+  PassphraseOutcome,
   Progress,
   Recorded,
   Recovery,

@@ -67,7 +67,7 @@ export class Leader {
   }
 
   /** Begins to serve. */
-  lead(engine: MareaEngine): void {
+  lead(engine: MareaEngine, userId: string): void {
     const loop = new SyncLoop(
       engine,
       this.#online,
@@ -81,7 +81,7 @@ export class Leader {
       this.#tell({ kind: 'online', online })
       this.#changed('status')
     }
-    this.#desk = { engine, loop, changed: (...topics) => this.#changed(...topics), setOnline }
+    this.#desk = { engine, userId, loop, changed: (...topics) => this.#changed(...topics), setOnline }
     this.#work = new WorkOff(
       this.#desk,
       (error) => this.#events.trapped(error),

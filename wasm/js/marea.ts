@@ -1,6 +1,7 @@
 // What an app holds: one open mirror, behind promises. The same in a tab that leads and in one that follows.
 
 import { makeWriteId } from './ids.js'
+import { Keys } from './keys.js'
 import type { Topic } from './protocol.js'
 import type { Tab } from './tab.js'
 import type {
@@ -37,9 +38,13 @@ export class Marea {
   readonly #tab: Tab
   readonly #watches = new Watches()
 
+  /** The learner's API keys, sealed with a passphrase on this device. */
+  readonly keys: Keys
+
   /** @internal */
   constructor(tab: Tab) {
     this.#tab = tab
+    this.keys = new Keys(tab, this.#watches)
   }
 
   /**

@@ -27,8 +27,11 @@ export function takePageSeat(events: SeatEvents): Seat {
     // Web Locks are for secure contexts only.
     elect: navigator.locks ? waitForLock : waitForLease,
     holdsFiles: false,
-    // As from a worker: never before the one who asked has gone on.
-    toOwnPage: (message) => queueMicrotask(() => !ended && events.receive(message)),
+    // As from a worker: a copy, and never before the one who asked has gone on.
+    toOwnPage(message) {
+      const copy = structuredClone(message)
+      queueMicrotask(() => !ended && events.receive(copy))
+    },
   })
   return {
     post: (message) => seat.receive(structuredClone(message)),

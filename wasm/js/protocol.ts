@@ -4,6 +4,7 @@
 // a worker of one's own and through BroadcastChannels to another tab, so whoever answers need not know who asks.
 
 import type { WireError } from './errors.js'
+import type { PassphraseWork } from './vault.js'
 import type {
   ActivityDay,
   ClientStatus,
@@ -13,6 +14,9 @@ import type {
   MutationView,
   Progress,
   Recorded,
+  ApiProvider,
+  KeysStatus,
+  PassphraseOutcome,
   SyncReport,
   Write,
 } from './types.js'
@@ -71,6 +75,19 @@ export interface Methods {
   setOnline(online: boolean): void
   /** What the browser says about its storage may have changed. */
   lookAtStorage(): void
+  keysStatus(): KeysStatus
+  keysWork(work: PassphraseWork): PassphraseOutcome
+  keysLock(): void
+  keysLockAfter(millis: number | null): void
+  keysPut(provider: ApiProvider, key: string): Recorded
+  keysOpen(provider: ApiProvider): Uint8Array
+  keysRemove(provider: ApiProvider): Recorded
+  keysValidated(): void
+  keysRecoveryCode(): string
+  keysRemember(): void
+  keysUnlockRemembered(): boolean
+  keysForget(): void
+  keysReset(): void
 }
 
 export type Method = keyof Methods

@@ -13,6 +13,8 @@ export type Progress = Required<generated.Progress>
 export type ActivityDay = Required<generated.ActivityDay>
 export type Export = Required<generated.Export>
 export type ExportPage = Omit<generated.ExportPage, 'exports'> & { exports: Export[] }
+export type ApiProvider = generated.Provider
+export type KeysStatus = generated.VaultStatus
 export type {
   ClientStatus,
   Connection,
@@ -20,9 +22,12 @@ export type {
   ExportKey,
   ExportQuery,
   ExportStatus,
+  KeyState,
+  KeyView,
   MutationView,
   Op,
   Outcome,
+  PassphraseOutcome,
   Recorded,
   Recovery,
   Refusal,

@@ -21,7 +21,7 @@ use crate::write::Write;
 /// One user's mirror, open. On OPFS it lives in a dedicated worker, elsewhere in the page.
 #[wasm_bindgen]
 pub struct MareaEngine {
-    host: Rc<BrowserHost>,
+    pub(crate) host: Rc<BrowserHost>,
     transport: Transport,
     place: Place,
     surroundings: RefCell<Surroundings>,

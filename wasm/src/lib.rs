@@ -20,4 +20,6 @@ mod storage;
 #[cfg(target_family = "wasm")]
 pub mod types;
 #[cfg(target_family = "wasm")]
+pub mod vault;
+#[cfg(target_family = "wasm")]
 pub mod write;

@@ -3,7 +3,7 @@
 
 import { useSyncExternalStore } from 'react'
 import type { Queue } from '../marea.js'
-import type { ActivityDay, ClientStatus, ExportPage, ExportQuery, Progress } from '../types.js'
+import type { ActivityDay, ClientStatus, ExportPage, ExportQuery, KeysStatus, Progress } from '../types.js'
 import { followActivity, nameOf } from './activity.js'
 import type { ActivityRange } from './activity.js'
 import { useMareaState, useSource } from './context.js'
@@ -44,4 +44,9 @@ export function useExports(query: ExportQuery = {}): Live<ExportPage> {
 /** What waits for the server, and what it refused, with the reasons. */
 export function useQueue(): Live<Queue> {
   return useLive('queue', (marea, listener, onError) => marea.watchQueue(listener, onError))
+}
+
+/** Whether the vault is open, and which API keys there are, with a hint of each while it is open. Never the keys themselves. */
+export function useApiKeys(): Live<KeysStatus> {
+  return useLive('keys', (marea, listener, onError) => marea.keys.watch(listener, onError))
 }

@@ -17,7 +17,7 @@ pub(crate) enum What {
     Native,
     /// The browser's side, beside bare SQLite, PowerSync, RxDB and Legend-State
     Web,
-    /// The vault, natively: unlocking beside OpenSSL, sealing, opening, the length of an envelope
+    /// The vault: unlocking natively and in Chromium, sealing, opening, the length of an envelope
     Vault,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn run(what: What, json: bool) -> Result<()> {
         What::Postgres => of_rust("bench_postgres", json),
         What::Native => native(json),
         What::Web => web(json),
-        What::Vault => of_rust("bench_vault", json),
+        What::Vault => vault(json),
     }
 }
 
@@ -45,6 +45,22 @@ fn native(json: bool) -> Result<()> {
 fn of_rust_released(program: &str, json: bool) -> Result<()> {
     let words = ["run", "--quiet", "--release", "--package", "marea-tests", "--bin", program, "--"];
     Run::new("cargo").args(words).args(json.then_some("--json")).show()
+}
+
+/// Natively beside OpenSSL, in Chromium beside WebCrypto. As JSON only the first: Node's runner prints the other.
+fn vault(json: bool) -> Result<()> {
+    of_rust("bench_vault", json)?;
+    if json {
+        return Ok(());
+    }
+    let tools = setup::ensure()?;
+    wasm::build(&tools, wasm::Effort::Release)?;
+    build::npm_package()?;
+    Run::new(&tools.node)
+        .args(["--test", "--test-reporter=spec"])
+        .arg(paths::root().join("tests/browser/vault-figures.test.mjs"))
+        .env("MAREA_CHROMIUM", &tools.chromium)
+        .show()
 }
 
 fn of_rust(program: &str, json: bool) -> Result<()> {

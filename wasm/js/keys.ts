@@ -1,0 +1,119 @@
+// The learner's API keys, as an app holds them: sealed with a passphrase on this device, clear only inside of `use`.
+
+import type { Tab } from './tab.js'
+import type { ApiProvider, KeysStatus, PassphraseOutcome, Recorded } from './types.js'
+import type { Watches } from './watches.js'
+import type { ErrorListener, Listener } from './watch.js'
+
+/**
+ * The vault. What it can do for a key in JavaScript has limits, and they are these: a passphrase is a string, and strings stay
+ * in memory until the browser collects them; a key that is handed to `use` is cleared afterwards, but a string made from it, and a
+ * request header that holds it, are not; and any script that runs on the page while the vault is open can do what the app can do.
+ */
+export class Keys {
+  readonly #tab: Tab
+  readonly #watches: Watches
+
+  /** @internal */
+  constructor(tab: Tab, watches: Watches) {
+    this.#tab = tab
+    this.#watches = watches
+  }
+
+  /** Whether the vault is open, and which keys there are: with a hint (`sk-...a1B2`) while it is open. */
+  status(): Promise<KeysStatus> {
+    return this.#tab.call('keysStatus')
+  }
+
+  /** Calls `listener` with the status as it is, and after every change in any tab. Returns how to stop. */
+  watch(listener: Listener<KeysStatus>, onError?: ErrorListener): () => void {
+    return this.#watches.shared('keys', ['keys'], () => this.status(), listener, onError)
+  }
+
+  /** Chooses the first passphrase, of at least 8 characters. The vault is open afterwards, in all tabs. */
+  async setUp(passphrase: string): Promise<void> {
+    await this.#tab.call('keysWork', { kind: 'set_up', next: passphrase })
+  }
+
+  /** Opens the vault; when it is open, opens what else this passphrase opens. The outcome says which keys need another one. */
+  unlock(passphrase: string): Promise<PassphraseOutcome> {
+    return this.#tab.call('keysWork', { kind: 'unlock', current: passphrase })
+  }
+
+  /** Locks the vault, in all tabs. */
+  lock(): Promise<void> {
+    return this.#tab.call('keysLock')
+  }
+
+  /** Locks by itself when nothing was asked of the vault for so many milliseconds; null: never. */
+  lockAfter(millis: number | null): Promise<void> {
+    return this.#tab.call('keysLockAfter', millis)
+  }
+
+  /** Seals a key, in place of the provider's last one. Resolves when it is durable on this device. */
+  put(provider: ApiProvider, key: string): Promise<Recorded> {
+    return this.#tab.call('keysPut', provider, key)
+  }
+
+  /** Hands a key, as UTF-8, to `use`, and clears it when that has ended. Do not keep the array. */
+  async use<T>(provider: ApiProvider, use: (key: Uint8Array) => T | Promise<T>): Promise<T> {
+    const key = await this.#tab.call('keysOpen', provider)
+    try {
+      return await use(key)
+    } finally {
+      key.fill(0)
+    }
+  }
+
+  /** Has a key checked by `accepts` (which asks its provider), and notes when it was accepted. */
+  async validate(provider: ApiProvider, accepts: (key: Uint8Array) => boolean | Promise<boolean>): Promise<boolean> {
+    const accepted = await this.use(provider, accepts)
+    if (accepted) await this.#tab.call('keysValidated')
+    return accepted
+  }
+
+  /** Takes a provider's key away, on all devices. Needs no passphrase. */
+  remove(provider: ApiProvider): Promise<Recorded> {
+    return this.#tab.call('keysRemove', provider)
+  }
+
+  /** Changes the passphrase. Keys that other devices seal under the old one meanwhile open with the new one too. */
+  changePassphrase(current: string, next: string): Promise<PassphraseOutcome> {
+    return this.#tab.call('keysWork', { kind: 'change', current, next })
+  }
+
+  /** Seals everything with a new data key. Where there was a recovery code, the outcome has a new one, to be shown once. */
+  rotate(current: string): Promise<PassphraseOutcome> {
+    return this.#tab.call('keysWork', { kind: 'rotate', current })
+  }
+
+  /** Makes a recovery code, in place of the one before. It can be shown now and never again. */
+  makeRecoveryCode(): Promise<string> {
+    return this.#tab.call('keysRecoveryCode')
+  }
+
+  /** Chooses a new passphrase with the recovery code. */
+  recover(code: string, next: string): Promise<PassphraseOutcome> {
+    return this.#tab.call('keysWork', { kind: 'recover', code, next })
+  }
+
+  /** Lets this browser open the vault without the passphrase from now on, with a key of its own that no script can read. */
+  rememberDevice(): Promise<void> {
+    return this.#tab.call('keysRemember')
+  }
+
+  /** Opens the vault with what this browser remembers; false when that is nothing: then ask for the passphrase. */
+  unlockRemembered(): Promise<boolean> {
+    return this.#tab.call('keysUnlockRemembered')
+  }
+
+  /** Ends {@link Keys.rememberDevice}. */
+  forgetDevice(): Promise<void> {
+    return this.#tab.call('keysForget')
+  }
+
+  /** Gives up all keys and the passphrase, on all devices: for who has forgotten it and has no recovery code. */
+  reset(): Promise<void> {
+    return this.#tab.call('keysReset')
+  }
+}

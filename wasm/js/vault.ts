@@ -1,0 +1,168 @@
+// The vault at the leader: passphrases are made into keys by WebCrypto, off every thread that matters, and the engine gets
+// what was made.
+//
+// Holds no secret between calls but what the engine holds.
+
+import type { Desk } from './handlers.js'
+import type { MareaEngine, VaultWork } from './marea_wasm.js'
+import { forgetKey, keptKey, rememberKey } from './remember.js'
+import type { ApiProvider, KeysStatus, PassphraseOutcome, Recorded } from './types.js'
+
+/** What is to be done with a passphrase. */
+export type PassphraseWork =
+  | { kind: 'set_up'; next: string }
+  | { kind: 'unlock' | 'rotate'; current: string }
+  | { kind: 'change'; current: string; next: string }
+  | { kind: 'recover'; code: string; next: string }
+
+/** Fewer characters are no passphrase (docs/VAULT.md). The engine checks it on the desktop; here it never sees one. */
+const MIN_PASSPHRASE = 8
+
+export async function work(desk: Desk, asked: PassphraseWork): Promise<PassphraseOutcome> {
+  const next = 'next' in asked ? passphraseOf(asked.next) : ''
+  if ('next' in asked && [...next].length < MIN_PASSPHRASE) throw invalid('a passphrase needs at least 8 characters')
+  const current = 'current' in asked ? passphraseOf(asked.current) : ''
+  const begun = desk.engine.beginVaultWork(asked.kind, 'code' in asked ? asked.code : undefined)
+  for (let which = begun.which; which; which = begun.which) {
+    await derive(begun, which === 'new' ? next : current)
+  }
+  // The engine takes the work over, also when it refuses it.
+  const outcome = desk.engine.finishVaultWork(begun) as PassphraseOutcome
+  written(desk)
+  return outcome
+}
+
+async function derive(begun: VaultWork, passphrase: string): Promise<void> {
+  if (!globalThis.crypto?.subtle) {
+    // An insecure page has no WebCrypto. Such a page has no OPFS either, so this runs where the page itself runs.
+    begun.derive(passphrase)
+    return
+  }
+  const bytes = new TextEncoder().encode(passphrase)
+  const key = await crypto.subtle.importKey('raw', bytes, 'PBKDF2', false, ['deriveBits'])
+  bytes.fill(0)
+  const salt = new Uint8Array(begun.salt)
+  const algorithm = { name: 'PBKDF2', hash: 'SHA-256', salt, iterations: begun.rounds }
+  const derived = new Uint8Array(await crypto.subtle.deriveBits(algorithm, key, 256))
+  begun.supply(derived)
+  derived.fill(0)
+}
+
+export function status(desk: Desk): KeysStatus {
+  return desk.engine.vaultStatus() as KeysStatus
+}
+
+export function put(desk: Desk, provider: ApiProvider, key: string): Recorded {
+  const recorded = desk.engine.putKey(provider, key) as Recorded
+  written(desk)
+  return recorded
+}
+
+export function open(desk: Desk, provider: ApiProvider): Uint8Array {
+  const key = desk.engine.openKey(provider)
+  watchClock(desk)
+  // The answer is a copy that is made before this: the key stays in the memory of none but the tab that asked.
+  queueMicrotask(() => key.fill(0))
+  return key
+}
+
+export function remove(desk: Desk, provider: ApiProvider): Recorded {
+  const recorded = desk.engine.removeKey(provider) as Recorded
+  written(desk)
+  return recorded
+}
+
+export function recoveryCode(desk: Desk): string {
+  const code = desk.engine.makeRecoveryCode()
+  written(desk)
+  return code
+}
+
+export function lock(desk: Desk): void {
+  desk.engine.lockVault()
+  desk.changed('keys')
+}
+
+export function lockAfter(desk: Desk, millis: number | null): void {
+  desk.engine.lockVaultAfter(millis ?? undefined)
+  desk.changed('keys')
+  watchClock(desk)
+}
+
+export function validated(desk: Desk): void {
+  desk.engine.keysValidated()
+  written(desk)
+}
+
+export function reset(desk: Desk): void {
+  desk.engine.resetVault()
+  written(desk)
+}
+
+/** Wraps the data key with a key of this browser that no script can read out, and keeps the wrapped form. */
+export async function remember(desk: Desk): Promise<void> {
+  const dataKey = desk.engine.dataKeyToRemember()
+  try {
+    await rememberKey(desk.userId, dataKey)
+  } finally {
+    dataKey.fill(0)
+  }
+}
+
+/** Opens the vault with what this browser remembers; false when it remembers nothing, or nothing that still opens it. */
+export async function unlockRemembered(desk: Desk): Promise<boolean> {
+  const dataKey = await keptKey(desk.userId)
+  if (!dataKey) return false
+  try {
+    desk.engine.unlockWithDataKey(dataKey)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'vault_forgotten')) throw error
+    await forgetKey(desk.userId)
+    return false
+  } finally {
+    dataKey.fill(0)
+  }
+  written(desk)
+  return true
+}
+
+export const forget = (desk: Desk): Promise<void> => forgetKey(desk.userId)
+
+function written(desk: Desk): void {
+  desk.changed('keys', 'queue', 'status')
+  desk.loop.poke()
+  watchClock(desk)
+}
+
+const clocks = new WeakMap<MareaEngine, ReturnType<typeof setTimeout>>()
+// The longest time that `setTimeout` takes; later than that it looks again.
+const LONGEST_MS = 2 ** 31 - 1
+
+/** Sees to it that the data key is forgotten when its time has come, also when nobody asks for anything. */
+function watchClock(desk: Desk): void {
+  clearTimeout(clocks.get(desk.engine))
+  const { locks_at: at } = status(desk)
+  if (!at) return
+  const look = (): void => {
+    try {
+      if (status(desk).state !== 'unlocked') desk.changed('keys')
+      else watchClock(desk)
+    } catch {
+      // The engine was closed meanwhile, and its keys with it.
+    }
+  }
+  const wait = Math.max(0, Math.min(Date.parse(at) - Date.now() + 1, LONGEST_MS))
+  clocks.set(desk.engine, setTimeout(look, wait))
+}
+
+/** The form in which the same letters are the same passphrase on every system. */
+function passphraseOf(text: string): string {
+  if (typeof text !== 'string' || text === '') throw invalid('a passphrase is a text that is not empty')
+  const normal = text.normalize('NFKC')
+  if (new TextEncoder().encode(normal).length > 1024) throw invalid('a passphrase has at most 1024 bytes')
+  return normal
+}
+
+function invalid(problem: string): Error {
+  return Object.assign(new Error(problem), { name: 'MareaError', code: 'invalid_input', retry: false })
+}
