@@ -6,7 +6,7 @@ import type { SyncLoop } from './loop.js'
 import type { MareaEngine } from './marea_wasm.js'
 import { ALL_TOPICS } from './protocol.js'
 import type { Answer, Args, Method, Topic } from './protocol.js'
-import type { ActivityDay, Export, ExportPage, Progress, SyncReport } from './types.js'
+import type { ActivityDay, ClientStatus, Export, ExportPage, Progress, SyncReport } from './types.js'
 
 /** What a handler works with. */
 export interface Desk {
@@ -32,7 +32,7 @@ const handlers: Handlers = {
   rejected: ({ engine }) => engine.rejected(),
   retry: (desk, id) => settled(desk, desk.engine.retry(id)),
   discard: (desk, id) => settled(desk, desk.engine.discard(id)),
-  status: ({ engine }) => engine.status(),
+  status: ({ engine }) => engine.status() as ClientStatus,
   diagnostics: ({ engine }) => engine.diagnostics(),
   sync: ({ engine, loop }) => (loop.online ? loop.syncNow() : offlineReport(engine)),
   signal({ engine, loop, changed }, name) {

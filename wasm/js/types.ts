@@ -13,10 +13,12 @@ export type Progress = Required<generated.Progress>
 export type ActivityDay = Required<generated.ActivityDay>
 export type Export = Required<generated.Export>
 export type ExportPage = Omit<generated.ExportPage, 'exports'> & { exports: Export[] }
+/** Where the mirror lives on this device. */
+export type Storage = Exclude<generated.StorageKind, 'file'>
+export type ClientStatus = generated.ClientStatus & { storage: Storage }
 export type ApiProvider = generated.Provider
 export type KeysStatus = generated.VaultStatus
 export type {
-  ClientStatus,
   Connection,
   ExportChange,
   ExportKey,
@@ -33,7 +35,6 @@ export type {
   Refusal,
   Status,
   StatusError,
-  Storage,
   Surroundings,
   SyncReport,
   Table,

@@ -48,7 +48,7 @@ impl MareaEngine {
         let transport = Transport::new(&url, &anon_key).map_err(|error| from_core(&error))?;
         let Opened { engine, place, recovery } = storage::open(&storage, user, known).await?;
         let host = Rc::new(BrowserHost::new(engine, get_access_token, on_changed));
-        let surroundings = RefCell::new(Surroundings { recovery, ..Surroundings::of(&place) });
+        let surroundings = RefCell::new(Surroundings { recovery, ..Surroundings::default() });
         Ok(Self { host, transport, place, surroundings, syncing: Cell::new(false) })
     }
 

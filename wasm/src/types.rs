@@ -4,20 +4,6 @@ use marea_core::Status;
 use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
-use crate::storage::Place;
-
-/// Where the mirror lives on this device.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, Tsify)]
-#[serde(rename_all = "kebab-case")]
-pub enum Storage {
-    /// The origin private file system: durable, private to this site.
-    Opfs,
-    /// The site's `localStorage`, where the browser gives no file system: small, and durable as far as that is.
-    LocalStorage,
-    /// Nowhere: what is not sent yet is gone with the last tab.
-    Memory,
-}
-
 /// Why this mirror did not begin with what this device had before.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, Tsify)]
 #[serde(rename_all = "kebab-case")]
@@ -31,10 +17,8 @@ pub enum Recovery {
 }
 
 /// What the browser says about the place in which the mirror is kept.
-#[derive(Debug, Clone, Serialize, Tsify)]
+#[derive(Debug, Default, Clone, Serialize, Tsify)]
 pub struct Surroundings {
-    /// Where the mirror lives on this device.
-    pub(crate) storage: Storage,
     /// Whether the browser has promised not to delete it when the disk is nearly full; null when it did not say.
     pub(crate) persisted: Option<bool>,
     /// What this site has on the device, in bytes, as far as the browser tells.
@@ -45,18 +29,7 @@ pub struct Surroundings {
     pub(crate) recovery: Option<Recovery>,
 }
 
-impl Surroundings {
-    pub(crate) fn of(place: &Place) -> Self {
-        let storage = match place {
-            Place::Opfs(_) => Storage::Opfs,
-            Place::LocalStorage => Storage::LocalStorage,
-            Place::Memory => Storage::Memory,
-        };
-        Self { storage, persisted: None, usage_bytes: None, quota_bytes: None, recovery: None }
-    }
-}
-
-/// The engine's status, and the place in which the mirror is kept.
+/// The engine's status, and what the browser says about the place in which the mirror is kept.
 #[derive(Debug, Serialize, Tsify)]
 // A flattened struct reaches JavaScript as a map, which must be an object there too.
 #[tsify(hashmap_as_object)]
