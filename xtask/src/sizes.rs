@@ -22,7 +22,7 @@ pub(crate) struct Size {
 /// What all of Marea is to weigh for a browser, gzipped. Not reached yet: the limit keeps it from drifting further off.
 const AIM_GZIP_BYTES: u64 = 600_000;
 /// What it must never pass, the vault included.
-const LIMIT_GZIP_BYTES: u64 = 660_000;
+const LIMIT_GZIP_BYTES: u64 = 680_000;
 
 /// The figures.
 #[derive(Serialize)]
