@@ -244,6 +244,8 @@ async fn derived(
     let (reply, answer) = oneshot::channel();
     let deriving = move || {
         let done = work.run(current.as_ref(), new.as_ref()).map(|()| work);
+        // Before anybody hears of it: a caller who locks the vault next is told that no passphrase is left in memory.
+        drop((current, new));
         // Whoever has stopped waiting does not want to know.
         drop(reply.send(done));
     };
