@@ -231,8 +231,8 @@ async fn no_request_waits_longer_than_its_timeout() {
 #[tokio::test]
 async fn a_captive_portal_is_no_server_and_gets_no_second_request() {
     let page = "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n<html></html>";
-    assert_eq!(post_to(page, 30_000).await, Failure::Unintelligible);
+    assert_eq!(post_to(page, 30_000).await, Failure::CaptivePortal);
     let redirect =
         "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
-    assert_eq!(post_to(redirect, 30_000).await, Failure::Unintelligible);
+    assert_eq!(post_to(redirect, 30_000).await, Failure::CaptivePortal);
 }
