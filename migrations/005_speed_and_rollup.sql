@@ -35,7 +35,7 @@ BEGIN
         FROM pg_proc AS p
         WHERE p.oid IN (
             'marea.epoch()'::regprocedure, 'marea.fold_events()'::regprocedure, 'public.marea_sync(jsonb)'::regprocedure,
-            'public.sessions_fold_into_progress()'::regprocedure, 'marea.track_user_progress()'::regprocedure);
+            'marea.track_user_progress()'::regprocedure);
     END IF;
 END
 $$;
@@ -392,60 +392,28 @@ $$;
 COMMENT ON FUNCTION marea.fold_one(marea.fact) IS
     'Adds one fact of the latest day or after it, as marea.fold does; false: it is another one, and nothing was done.';
 
-CREATE OR REPLACE FUNCTION public.sessions_fold_into_progress() RETURNS TRIGGER
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
--- As in 002, and one session of one learner, which is nearly every statement, by marea.fold_one.
-DECLARE
-    facts  marea.fact[];
-    owners UUID[];
-    keys   TEXT[];
+-- Every trigger that folds calls marea.fold: here, and nowhere else, is chosen how. 002, run again, puts its own back under that
+-- name, which is only slower.
+DO $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        SELECT array_agg(marea.session_fact(1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
-            s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
-        INTO facts
-        FROM added AS s
-        WHERE isfinite(s.ended_at);
-    ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(marea.session_fact(-1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
-                   s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
-                   FILTER (WHERE isfinite(s.ended_at)),
-               array_agg(s.user_id), array_agg(s.id::text)
-        INTO facts, owners, keys
-        FROM removed AS s
-        WHERE EXISTS (SELECT FROM public.users WHERE users.id = s.user_id);
-    ELSE
-        -- Set differences, not a join of old and new: sessions whose folded values stay as they were drop out, and no
-        -- plan that was made for a statement of one row can turn into a nested loop over a statement of 100,000.
-        WITH before AS MATERIALIZED (
-            SELECT id, user_id, ended_at, session_data ->> 'local_date' AS local_date, duration_minutes, images_processed,
-                   descriptions_generated, qa_attempts, qa_correct, vocabulary_learned
-            FROM removed WHERE isfinite(ended_at)
-        ), after AS MATERIALIZED (
-            SELECT id, user_id, ended_at, session_data ->> 'local_date' AS local_date, duration_minutes, images_processed,
-                   descriptions_generated, qa_attempts, qa_correct, vocabulary_learned
-            FROM added WHERE isfinite(ended_at)
-        )
-        SELECT array_agg(marea.session_fact(s.sign, s.user_id, s.ended_at, s.local_date, s.duration_minutes,
-            s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
-        INTO facts
-        FROM (
-            SELECT -1 AS sign, gone.* FROM (SELECT * FROM before EXCEPT SELECT * FROM after) AS gone
-            UNION ALL
-            SELECT 1, come.* FROM (SELECT * FROM after EXCEPT SELECT * FROM before) AS come
-        ) AS s;
+    IF to_regprocedure('marea.fold_many(marea.fact[])') IS NULL THEN
+        ALTER FUNCTION marea.fold(marea.fact[]) RENAME TO fold_many;
     END IF;
-
-    IF facts IS NOT NULL AND NOT (cardinality(facts) = 1 AND marea.fold_one(facts[1])) THEN
-        PERFORM marea.fold(facts);
-    END IF;
-    IF keys IS NOT NULL THEN
-        -- Devices do not mirror sessions, but one may send this session again: its id stays taken.
-        INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) VALUES ('sessions', true, owners, keys);
-    END IF;
-    RETURN NULL;
 END
 $$;
+
+CREATE OR REPLACE FUNCTION marea.fold(given marea.fact[]) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- One fact of one learner: nearly every statement.
+    IF NOT (cardinality(given) = 1 AND marea.fold_one(given[1])) THEN
+        PERFORM marea.fold_many(given);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.fold(marea.fact[]) IS
+    'Adds facts to daily_activity and user_progress: one by marea.fold_one where that can, else all by marea.fold_many.';
 
 CREATE OR REPLACE FUNCTION marea.track_user_progress() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
@@ -609,7 +577,7 @@ BEGIN
             SELECT marea.event_fact(1, come) FROM (SELECT * FROM added EXCEPT SELECT * FROM removed) AS come
         ) AS s;
     END IF;
-    IF facts IS NOT NULL AND NOT (cardinality(facts) = 1 AND marea.fold_one(facts[1])) THEN
+    IF facts IS NOT NULL THEN
         PERFORM marea.fold(facts);
     END IF;
     IF keys IS NOT NULL THEN
@@ -753,7 +721,8 @@ BEGIN
     FOR made IN
         SELECT oid FROM pg_proc
         WHERE pronamespace = 'marea'::regnamespace AND proname IN (
-            'idle_answer', 'page', 'fold_one', 'bucket_of', 'rolled_up_of', 'spare_rolled_up', 'count_events_once', 'roll_up_events')
+            'idle_answer', 'page', 'fold', 'fold_one', 'fold_many', 'bucket_of', 'rolled_up_of', 'spare_rolled_up',
+            'count_events_once', 'roll_up_events')
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC, anon, authenticated, service_role', made);
     END LOOP;

@@ -24,6 +24,9 @@ BEGIN
     COMMENT ON FUNCTION marea.pull(UUID, BIGINT, INTEGER) IS
         'What of a user''s rows changed after a version, at most so many, as the caller''s policies let it be seen.';
 
+    DROP FUNCTION marea.fold(marea.fact[]);
+    ALTER FUNCTION marea.fold_many(marea.fact[]) RENAME TO fold;
+
     DROP TRIGGER events_counted_once ON marea.progress_events;
 END
 $$;

@@ -6,7 +6,8 @@ BEGIN;
 CREATE TEMPORARY TABLE validation_005 ON COMMIT DROP AS
 WITH functions (signature) AS (
     VALUES ('idle_answer(jsonb)'), ('page(uuid,bigint,integer)'), ('bucket_of(uuid)'), ('rolled_up_of(uuid[])'),
-           ('count_events_once()'), ('fold_one(marea.fact)'), ('spare_rolled_up(jsonb,jsonb)'), ('roll_up_events(interval,integer)')
+           ('count_events_once()'), ('fold(marea.fact[])'), ('fold_one(marea.fact)'), ('fold_many(marea.fact[])'),
+           ('spare_rolled_up(jsonb,jsonb)'), ('roll_up_events(interval,integer)')
 ), made AS (
     SELECT p.oid, p.proname, p.prosecdef, p.proconfig
     FROM functions JOIN pg_catalog.pg_proc AS p ON p.oid = to_regprocedure('marea.' || signature)
@@ -29,9 +30,9 @@ WITH functions (signature) AS (
         WHERE to_regclass('marea.' || name) IS NOT NULL
           AND has_table_privilege(role, to_regclass('marea.' || name), 'SELECT, INSERT, UPDATE, DELETE'))
     UNION ALL
-    SELECT 5, 'functions', 8, (SELECT count(*) FROM made)
+    SELECT 5, 'functions', 10, (SELECT count(*) FROM made)
     UNION ALL
-    SELECT 6, 'those that run as their owner, with a pinned search_path', 5, (
+    SELECT 6, 'those that run as their owner, with a pinned search_path', 7, (
         SELECT count(*) FROM made WHERE prosecdef AND proconfig @> ARRAY['search_path=pg_catalog, pg_temp'])
     UNION ALL
     SELECT 7, 'those that a signed-in user may execute', 4, (
@@ -67,7 +68,7 @@ WITH functions (signature) AS (
         xpath('/row/open/text()', query_to_xml('SELECT count(*) AS open FROM marea.rolling_up', false, true,
             '')))[1]::text::bigint END
     UNION ALL
-    SELECT 14, 'definitions kept for the rollback', 5, CASE WHEN to_regclass('marea.replaced') IS NULL THEN 0 ELSE (
+    SELECT 14, 'definitions kept for the rollback', 4, CASE WHEN to_regclass('marea.replaced') IS NULL THEN 0 ELSE (
         xpath('/row/kept/text()', query_to_xml('SELECT count(*) AS kept FROM marea.replaced WHERE name LIKE ''005 %''',
             false, true, '')))[1]::text::bigint END
 )
