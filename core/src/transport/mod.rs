@@ -116,7 +116,11 @@ impl Transport {
         }
         let body = read(response).await?;
         *bytes_received = body.len() as u64;
-        serde_json::from_slice(&body).map_err(|_| Failure::Unintelligible)
+        serde_json::from_slice(&body).map_err(|_| match body.trim_ascii_start().first() {
+            // A page that does not say what it is.
+            Some(b'<') => Failure::CaptivePortal,
+            _ => Failure::Unintelligible,
+        })
     }
 
     fn headers(&self, bearer: HeaderValue) -> HeaderMap {
