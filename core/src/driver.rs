@@ -1,6 +1,8 @@
 //! The loop that both hosts share: ask the engine, carry, hand back. Every decision is the engine's.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,10 @@ use crate::transport::{Carried, Transport};
 
 /// A run of the loop ends after so many requests even if the server always has more; the next run goes on.
 const MAX_REQUESTS: u32 = 100_000;
+
+/// How often a request is polled before the engine takes the thread. Tokio's `LocalSet` gives way to the runtime, where the
+/// connection is, after 61 polls of its own tasks.
+const TURNS: u32 = 200;
 
 /// What the loop needs from its surroundings. The engine is lent for one call at a time, never across an await.
 pub trait Host {
@@ -74,17 +80,31 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
         last_error: None,
     };
     let mut last = None;
+    let mut ahead = None;
     for _ in 0..MAX_REQUESTS {
-        let Some(outgoing) = host.with_engine(|engine| engine.next_request(host.now()))? else { break };
-        let mut waiting = Waiting { host, ticket: Some(outgoing.ticket) };
-        let carried = carry(host, transport, &outgoing).await;
-        waiting.ticket = None;
+        let mut under_way = match ahead.take() {
+            Some(under_way) => under_way,
+            None => match host.with_engine(|engine| engine.next_request(host.now()))? {
+                Some(outgoing) => UnderWay::new(host, outgoing.ticket, carry(host, transport, outgoing)),
+                None => break,
+            },
+        };
+        let ticket = under_way.ticket;
+        let carried = under_way.arrive().await;
+        if let Ok(answer) = &carried.outcome
+            && let Some(next) = host.with_engine(|engine| engine.look_ahead(ticket, answer))?
+        {
+            let mut next = UnderWay::new(host, next.ticket, carry(host, transport, next));
+            next.set_out().await;
+            ahead = Some(next);
+        }
         let answer = carried.outcome;
         let failure = answer.as_ref().err().cloned();
         let applied = host.with_engine(|engine| {
             engine.count_bytes(carried.bytes_sent, carried.bytes_received);
-            engine.apply_response(outgoing.ticket, answer, host.now())
+            engine.apply_response(ticket, answer, host.now())
         })?;
+        ahead = ahead.filter(|next| host.with_engine(|engine| engine.awaits(next.ticket)));
         add(&mut report, &applied);
         if !applied.changed.is_empty() {
             host.changed(&applied.changed);
@@ -105,21 +125,54 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
     Ok(report)
 }
 
-/// Gives the request up when the loop's future is dropped in the middle of it: else the engine would wait for ever.
-struct Waiting<'h, H: Host> {
+/// A request on its way. When it is dropped (as when the loop's future is, in the middle of it), the engine is told to give
+/// it up: else it would wait for ever. One whose answer was applied is known to it no more.
+struct UnderWay<'h, H: Host, F> {
     host: &'h H,
-    ticket: Option<Ticket>,
+    ticket: Ticket,
+    carrying: Pin<Box<F>>,
+    arrived: Option<Carried>,
 }
 
-impl<H: Host> Drop for Waiting<'_, H> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            self.host.with_engine(|engine| engine.abandon(ticket));
+impl<'h, H: Host, F: Future<Output = Carried>> UnderWay<'h, H, F> {
+    fn new(host: &'h H, ticket: Ticket, carrying: F) -> Self {
+        UnderWay { host, ticket, carrying: Box::pin(carrying), arrived: None }
+    }
+
+    /// Lets the request leave, for the engine will keep the thread for a while: as many turns as the tasks of a connection
+    /// need on an executor that shares this thread.
+    async fn set_out(&mut self) {
+        let mut turns = TURNS;
+        poll_fn(|context| {
+            if let Poll::Ready(carried) = self.carrying.as_mut().poll(context) {
+                self.arrived = Some(carried);
+                return Poll::Ready(());
+            }
+            turns -= 1;
+            if turns == 0 {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    async fn arrive(&mut self) -> Carried {
+        match self.arrived.take() {
+            Some(carried) => carried,
+            None => self.carrying.as_mut().await,
         }
     }
 }
 
-async fn carry(host: &impl Host, transport: &Transport, outgoing: &Outgoing) -> Carried {
+impl<H: Host, F> Drop for UnderWay<'_, H, F> {
+    fn drop(&mut self) {
+        self.host.with_engine(|engine| engine.abandon(self.ticket));
+    }
+}
+
+async fn carry(host: &impl Host, transport: &Transport, outgoing: Outgoing) -> Carried {
     match host.access_token(outgoing.fresh_token).await {
         Some(token) => transport.post(&outgoing.request, outgoing.user_id, &token, outgoing.timeout_ms).await,
         None => Carried { outcome: Err(Failure::no_token()), bytes_sent: 0, bytes_received: 0 },

@@ -6,17 +6,18 @@ use crate::engine::page::Page;
 use crate::engine::traffic::Traffic;
 use crate::engine::{Engine, refill, registers, vault, visible};
 use crate::error::Error;
-use crate::model::{MutationId, MutationState, Now, Table, TableKind, UnixMillis, UserId};
+use crate::model::{MutationId, Now, Table, TableKind, UnixMillis, UserId};
 use crate::planted::{self, Fault};
 use crate::queue::{self, BatchLimits};
 use crate::store::{JournalEntry, MIRROR_VERSION};
 use crate::sync::{Due, Failure, Next};
-use crate::wire::{MAX_REQUEST_BYTES, PROTOCOL, SyncAnswer, SyncRequest};
+use crate::wire::{Cursor, MAX_REQUEST_BYTES, PROTOCOL, SyncAnswer, SyncRequest, WireMutation};
 
 /// Mutations of one request at most; the server refuses more by name.
 pub(super) const MAX_BATCH: usize = 500;
-/// Rows of one page.
-const PAGE_ROWS: u32 = 500;
+/// Rows of one page: the most that the server gives. What a request costs by itself is shared by more rows, and a page of
+/// exports still weighs about 1 MiB.
+const PAGE_ROWS: u32 = 2_000;
 /// What one request's mutations may weigh, leaving room for the rest of the request.
 const BATCH_BYTES: usize = MAX_REQUEST_BYTES - 16 * 1024;
 /// How long the host may wait for the answer. A full batch takes the server well under a second; a train's network
@@ -43,7 +44,7 @@ pub struct Outgoing {
 }
 
 /// What an answer changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Tables whose visible rows changed.
     pub changed: Vec<Table>,
@@ -59,13 +60,15 @@ pub struct Applied {
 
 #[derive(Debug)]
 pub(super) struct InFlight {
-    ticket: Ticket,
-    sent: Vec<MutationId>,
+    pub(super) ticket: Ticket,
+    pub(super) sent: Vec<MutationId>,
+    /// Of a page that was asked for ahead: the cursor that the mirror must have come to.
+    pub(super) asked_from: Option<Cursor>,
 }
 
 impl Engine {
-    /// The next request, if one is due and none is under way. Its mutations are marked in doubt, durably, before this
-    /// returns.
+    /// The next request, if one is due and none is under way. Nothing is written for it: whether a mutation was ever sent
+    /// decides nothing, because it may also have been sent from a copy of this file.
     ///
     /// # Errors
     /// The storage errors.
@@ -77,28 +80,37 @@ impl Engine {
         if self.schedule.due(has_work, now.unix_ms) != Due::Now {
             return Ok(None);
         }
+        if refill::must_bring_back(self.store.read())? {
+            self.store.write(refill::bring_back_exports)?;
+        }
         let limits = BatchLimits { mutations: self.batch_limit, bytes: BATCH_BYTES };
-        let client_id = self.client_id;
-        let request = self.store.write(|rows| {
-            refill::bring_back_exports(rows)?;
-            let batch = queue::take_prefix(rows.open_mutations(limits.mutations)?, limits);
-            for queued in batch.mutations.iter().filter(|queued| queued.state == MutationState::Pending) {
-                rows.set_mutation_state(queued.mutation.id, MutationState::InDoubt)?;
-            }
-            Ok(SyncRequest {
-                protocol: PROTOCOL,
-                client_id,
-                schema: MIRROR_VERSION,
-                cursor: cursor(rows)?,
-                limit: PAGE_ROWS,
-                mutations: batch.mutations.into_iter().map(|queued| queued.mutation.into()).collect(),
-            })
+        let (batch, cursor) = self.store.snapshot(|rows| {
+            Ok((queue::take_prefix(rows.open_mutations(limits.mutations)?, limits), cursor(rows)?))
         })?;
+        let mutations = batch.mutations.into_iter().map(WireMutation::from).collect();
+        let request = self.request(cursor, mutations);
+        let outgoing = self.outgoing(request, self.schedule.wants_fresh_token());
+        let sent = outgoing.request.mutations.iter().map(|mutation| mutation.id).collect();
+        self.in_flight = Some(InFlight { ticket: outgoing.ticket, sent, asked_from: None });
+        Ok(Some(outgoing))
+    }
+
+    pub(super) fn request(&self, cursor: Option<Cursor>, mutations: Vec<WireMutation>) -> SyncRequest {
+        SyncRequest {
+            protocol: PROTOCOL,
+            client_id: self.client_id,
+            schema: MIRROR_VERSION,
+            cursor,
+            limit: PAGE_ROWS,
+            mutations,
+        }
+    }
+
+    /// Gives a request its ticket.
+    pub(super) fn outgoing(&mut self, request: SyncRequest, fresh_token: bool) -> Outgoing {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket = self.next_ticket.wrapping_add(1);
-        self.in_flight = Some(InFlight { ticket, sent: request.mutations.iter().map(|m| m.id).collect() });
-        let (user_id, fresh_token) = (self.user_id, self.schedule.wants_fresh_token());
-        Ok(Some(Outgoing { ticket, user_id, request, timeout_ms: TIMEOUT_MS, fresh_token }))
+        Outgoing { ticket, user_id: self.user_id, request, timeout_ms: TIMEOUT_MS, fresh_token }
     }
 
     /// Takes what came back for a request: everything in it, in one transaction, or nothing.
@@ -121,10 +133,19 @@ impl Engine {
                 return Err(Error::StaleTicket);
             }
         };
+        // Until this answer is applied, nothing is certain about the page behind it.
+        let ahead = self.ahead.take();
         let mut changed = Changed::default();
         let mut applied = match outcome {
             Ok(answer) => match Page::read(&answer, &in_flight.sent, self.user_id) {
-                Some(page) => self.succeeded(&in_flight, &answer, &page, now, &mut changed)?,
+                Some(_) if !self.fits_on(&in_flight)? => {
+                    Applied { next: Next::Continue, ..Applied::default() }
+                }
+                Some(page) => {
+                    let applied = self.succeeded(&in_flight, &answer, &page, now, &mut changed)?;
+                    self.in_flight = ahead;
+                    applied
+                }
                 None => self.failed(&in_flight, &Failure::Unintelligible, now, &mut changed)?,
             },
             Err(failure) => self.failed(&in_flight, &failure, now, &mut changed)?,
@@ -134,10 +155,13 @@ impl Engine {
         Ok(applied)
     }
 
-    /// Gives up a request whose answer will never be handed over, because the host stopped waiting. Its mutations stay in
-    /// doubt and are sent again.
+    /// Gives up a request whose answer will never be handed over, because the host stopped waiting. Its mutations
+    /// are sent again, and a page that was asked for ahead is asked for again.
     pub fn abandon(&mut self, ticket: Ticket) {
-        self.in_flight.take_if(|in_flight| in_flight.ticket == ticket);
+        self.ahead.take_if(|ahead| ahead.ticket == ticket);
+        if self.in_flight.take_if(|in_flight| in_flight.ticket == ticket).is_some() {
+            self.ahead = None;
+        }
     }
 
     fn succeeded(
@@ -177,8 +201,7 @@ impl Engine {
         now: Now,
         changed: &mut Changed,
     ) -> Result<Applied, Error> {
-        let mut applied =
-            Applied { changed: Vec::new(), next: Next::Wait, pushed: 0, rejected: 0, pulled: 0 };
+        let mut applied = Applied::default();
         if *failure == Failure::TooLarge {
             match in_flight.sent.as_slice() {
                 // Nothing left to leave out: the server must mend its limit.

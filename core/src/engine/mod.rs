@@ -3,6 +3,7 @@
 //! Synchronous and without I/O of its own but the mirror's file. Every call that writes persists first, in one
 //! transaction, and changes memory afterwards.
 
+mod ahead;
 mod apply;
 mod changed;
 mod exchange;
@@ -59,6 +60,8 @@ pub struct Engine {
     entropy: Box<dyn Entropy + Send>,
     schedule: Schedule,
     in_flight: Option<exchange::InFlight>,
+    /// The request for the page behind the one that is being applied.
+    ahead: Option<exchange::InFlight>,
     /// Mutations of one request at most; halved when a server finds that too many.
     batch_limit: usize,
     next_ticket: u64,
@@ -136,6 +139,7 @@ impl Engine {
             entropy,
             schedule,
             in_flight: None,
+            ahead: None,
             batch_limit: exchange::MAX_BATCH,
             next_ticket,
             watchers: watch::Watchers::default(),

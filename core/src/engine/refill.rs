@@ -32,13 +32,15 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<(), Error> {
     rows.set_meta(Meta::Refilling, "1")
 }
 
+/// Whether [`bring_back_exports`] is to be called before a request.
+pub(super) fn must_bring_back(rows: Rows<'_>) -> Result<bool, Error> {
+    Ok(rows.meta(Meta::Refilling)?.is_some() && !planted::is(Fault::ExportsNotBroughtBack))
+}
+
 /// Changes to an export that another device made, or that was made too long ago to be kept, would be refused should the
 /// server have lost the export. So it is inserted again, before all else, as it is seen here; where the server has it,
 /// this changes nothing. Before each request, because until everything has come an export that is lost can be changed.
 pub(super) fn bring_back_exports(rows: Rows<'_>) -> Result<(), Error> {
-    if rows.meta(Meta::Refilling)?.is_none() || planted::is(Fault::ExportsNotBroughtBack) {
-        return Ok(());
-    }
     for key in rows.exports_changed_but_not_made()? {
         let Some(row) = rows.register(Table::ExportHistory, &key)? else { continue };
         let Ok(id) = key.parse() else { continue };

@@ -48,11 +48,7 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) ->
         let day: ActivityDay = parse_kept(&json)?;
         fold.days.insert(day.day, day);
     }
-    let facts = rows
-        .unreflected_facts()?
-        .iter()
-        .map(|queued| fact_of(&queued.mutation))
-        .collect::<Result<Vec<_>, _>>()?;
+    let facts = rows.unreflected_facts()?.iter().map(fact_of).collect::<Result<Vec<_>, _>>()?;
     let counted = server_columns.is_none() || !planted::is(Fault::LastWriterWinsOnCounters);
     if counted && !facts.is_empty() {
         fold.add(&facts);

@@ -34,7 +34,7 @@ pub use event::EventInput;
 pub use export::{Export, ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus};
 pub use hlc::Hlc;
 pub use ids::{ClientId, MutationId, UserId};
-pub(crate) use mutation::{Mutation, MutationState, QueuedMutation, TableKind};
+pub(crate) use mutation::{Mutation, MutationState, TableKind};
 pub use mutation::{Op, Table};
 pub use progress::Progress;
 pub use queue_view::{MutationView, Refusal};

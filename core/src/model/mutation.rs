@@ -101,9 +101,10 @@ impl Op {
 /// Where a mutation stands between the device and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MutationState {
-    /// Never put into a request.
+    /// To be sent. The server may have it all the same, from a request whose answer was lost or from a copy of this file.
     Pending,
-    /// Was in a request whose answer has not been applied: the server may have it or not.
+    /// As `Pending`, in all that is decided: the server had it, and lost its past. (The first programs also noted so what
+    /// they had put into a request.)
     InDoubt,
     /// The server has it, but the confirmed rows do not show it yet.
     Acknowledged,
@@ -147,10 +148,3 @@ pub(crate) struct Mutation {
 }
 
 redacted_debug!(Mutation);
-
-/// A mutation in the queue.
-#[derive(Clone, Debug)]
-pub(crate) struct QueuedMutation {
-    pub(crate) mutation: Mutation,
-    pub(crate) state: MutationState,
-}

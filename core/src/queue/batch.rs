@@ -1,6 +1,6 @@
 //! The oldest prefix of the queue that one request may carry.
 
-use crate::model::QueuedMutation;
+use crate::model::Mutation;
 
 /// What the JSON around a mutation's values weighs at most: id, clock, table, op, key, punctuation.
 const ENVELOPE_BYTES: usize = 400;
@@ -17,22 +17,22 @@ pub(crate) struct BatchLimits {
 /// The mutations of one request.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub(crate) mutations: Vec<QueuedMutation>,
+    pub(crate) mutations: Vec<Mutation>,
 }
 
 /// Takes mutations from the front while they fit. The first one is always taken: alone it is below the bound, and if
 /// a server disagrees it has to say so.
-pub(crate) fn take_prefix(queue: impl IntoIterator<Item = QueuedMutation>, limits: BatchLimits) -> Batch {
+pub(crate) fn take_prefix(queue: impl IntoIterator<Item = Mutation>, limits: BatchLimits) -> Batch {
     debug_assert!(limits.mutations >= 1);
     let mut mutations = Vec::new();
     let mut bytes = 0;
-    for queued in queue {
-        bytes += queued.mutation.values.get().len() + ENVELOPE_BYTES;
+    for mutation in queue {
+        bytes += mutation.values.get().len() + ENVELOPE_BYTES;
         let full = mutations.len() >= limits.mutations || (bytes > limits.bytes && !mutations.is_empty());
         if full {
             break;
         }
-        mutations.push(queued);
+        mutations.push(mutation);
     }
     Batch { mutations }
 }
@@ -42,26 +42,23 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::model::{Hlc, Mutation, MutationId, MutationState, Op, Table};
+    use crate::model::{Hlc, MutationId, Op, Table};
 
-    fn queued(value_bytes: usize) -> QueuedMutation {
+    fn mutation(value_bytes: usize) -> Mutation {
         let text = format!("\"{}\"", "x".repeat(value_bytes - 2));
-        QueuedMutation {
-            mutation: Mutation {
-                id: MutationId::from(uuid::Uuid::nil()),
-                hlc: Hlc::ZERO,
-                table: Table::Sessions,
-                op: Op::Insert,
-                key: String::new(),
-                values: RawValue::from_string(text).unwrap(),
-            },
-            state: MutationState::Pending,
+        Mutation {
+            id: MutationId::from(uuid::Uuid::nil()),
+            hlc: Hlc::ZERO,
+            table: Table::Sessions,
+            op: Op::Insert,
+            key: String::new(),
+            values: RawValue::from_string(text).unwrap(),
         }
     }
 
     #[test]
     fn a_batch_is_bounded_in_number_and_in_bytes() {
-        let sizes = |sizes: &[usize]| sizes.iter().map(|s| queued(*s)).collect::<Vec<_>>();
+        let sizes = |sizes: &[usize]| sizes.iter().map(|s| mutation(*s)).collect::<Vec<_>>();
         for (queue, mutations, bytes, taken) in [
             (sizes(&[100, 100, 100]), 2, 10_000, 2),
             (sizes(&[100, 100, 100]), 10, 2 * (100 + ENVELOPE_BYTES), 2),

@@ -78,6 +78,15 @@ impl Store {
         Rows { connection: &self.connection }
     }
 
+    /// Reads several things as of one moment, whatever another process commits meanwhile.
+    pub(crate) fn snapshot<T>(
+        &mut self,
+        work: impl FnOnce(Rows<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let transaction = self.connection.transaction()?;
+        work(Rows { connection: &transaction })
+    }
+
     /// Runs `work` in one transaction that is durable when this returns, or changes nothing.
     pub(crate) fn write<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, Error>) -> Result<T, Error> {
         if planted::is(Fault::WriteNotAtomic) {

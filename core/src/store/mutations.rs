@@ -4,9 +4,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use serde_json::value::RawValue;
 
 use crate::error::Error;
-use crate::model::{
-    Mutation, MutationId, MutationState, Op, QueuedMutation, RegisterWrite, Stamp, Table, UnixMillis,
-};
+use crate::model::{Mutation, MutationId, MutationState, Op, RegisterWrite, Stamp, Table, UnixMillis};
 use crate::store::{Rows, stored};
 
 /// A mutation to be kept.
@@ -99,14 +97,14 @@ impl Rows<'_> {
         key: &str,
         client: &str,
     ) -> Result<Vec<RegisterWrite>, Error> {
-        let sql = "SELECT id, hlc, table_name, op, row_key, value_json, state FROM mutations
+        let sql = "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations
                    WHERE table_name = ?1 AND row_key = ?2 AND table_name IN ('export_history', 'user_api_keys')
                      AND state IN ('pending', 'in_doubt', 'acknowledged', 'resend') ORDER BY seq";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([table.name(), key])?;
         let mut writes = Vec::new();
         while let Some(row) = rows.next()? {
-            let mutation = read(row)?.mutation;
+            let mutation = read(row)?;
             writes.push(RegisterWrite {
                 op: mutation.op,
                 stamp: Stamp(mutation.hlc, client.to_owned()),
@@ -135,25 +133,25 @@ impl Rows<'_> {
     }
 
     /// The oldest mutations to be sent.
-    pub(crate) fn open_mutations(self, limit: usize) -> Result<Vec<QueuedMutation>, Error> {
+    pub(crate) fn open_mutations(self, limit: usize) -> Result<Vec<Mutation>, Error> {
         self.mutations(
-            "SELECT id, hlc, table_name, op, row_key, value_json, state FROM mutations
+            "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations
              WHERE state IN ('pending', 'in_doubt', 'resend') ORDER BY seq LIMIT ?1",
             limit,
         )
     }
 
     /// The facts that the visible rows add to the confirmed ones, oldest first.
-    pub(crate) fn unreflected_facts(self) -> Result<Vec<QueuedMutation>, Error> {
+    pub(crate) fn unreflected_facts(self) -> Result<Vec<Mutation>, Error> {
         self.mutations(
-            "SELECT id, hlc, table_name, op, row_key, value_json, state FROM mutations
+            "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations
              WHERE state IN ('pending', 'in_doubt', 'acknowledged') AND table_name IN ('sessions', 'progress_events')
              ORDER BY seq LIMIT ?1",
             i64::MAX as usize,
         )
     }
 
-    fn mutations(self, sql: &str, limit: usize) -> Result<Vec<QueuedMutation>, Error> {
+    fn mutations(self, sql: &str, limit: usize) -> Result<Vec<Mutation>, Error> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
         let mut found = Vec::new();
@@ -161,12 +159,6 @@ impl Rows<'_> {
             found.push(read(row)?);
         }
         Ok(found)
-    }
-
-    pub(crate) fn set_mutation_state(self, id: MutationId, state: MutationState) -> Result<(), Error> {
-        let sql = "UPDATE mutations SET state = ?2 WHERE id = ?1";
-        self.connection.prepare_cached(sql)?.execute([&id.to_string(), state.name()])?;
-        Ok(())
     }
 
     /// Notes that the server acknowledged a mutation, by its own clock at `at`.
@@ -216,17 +208,14 @@ impl Rows<'_> {
     }
 }
 
-fn read(row: &Row<'_>) -> Result<QueuedMutation, Error> {
+fn read(row: &Row<'_>) -> Result<Mutation, Error> {
     let text = |index: usize| row.get_ref(index).ok().and_then(|value| value.as_str().ok());
-    Ok(QueuedMutation {
-        mutation: Mutation {
-            id: stored(text(0).and_then(|id| id.parse().ok()))?,
-            hlc: stored(text(1).and_then(|hlc| hlc.parse().ok()))?,
-            table: stored(text(2).and_then(Table::from_name))?,
-            op: stored(text(3).and_then(Op::from_name))?,
-            key: stored(text(4))?.to_owned(),
-            values: stored(text(5).and_then(|json| RawValue::from_string(json.to_owned()).ok()))?,
-        },
-        state: stored(text(6).and_then(MutationState::from_name))?,
+    Ok(Mutation {
+        id: stored(text(0).and_then(|id| id.parse().ok()))?,
+        hlc: stored(text(1).and_then(|hlc| hlc.parse().ok()))?,
+        table: stored(text(2).and_then(Table::from_name))?,
+        op: stored(text(3).and_then(Op::from_name))?,
+        key: stored(text(4))?.to_owned(),
+        values: stored(text(5).and_then(|json| RawValue::from_string(json.to_owned()).ok()))?,
     })
 }

@@ -28,13 +28,14 @@ pub enum Signal {
 }
 
 /// What the host should do after an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Next {
     /// Ask for the next request at once.
     Continue,
     /// Nothing is due; wait for the next wake-up, a signal or a mutation.
+    #[default]
     Wait,
     /// Get a fresh token, then ask for the next request.
     RefreshToken,

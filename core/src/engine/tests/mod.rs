@@ -2,6 +2,7 @@
 //!
 //! The server here is a few lines of bookkeeping; the real one is met in the whole-system tests.
 
+mod ahead;
 mod conversation;
 mod durability;
 mod healing;
