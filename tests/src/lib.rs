@@ -3,10 +3,12 @@
 pub mod artifacts;
 pub mod backend;
 pub mod bench;
+pub mod c_program;
 pub mod catalogue;
 pub mod cluster;
 pub mod command;
 pub mod engine_device;
+pub mod header;
 pub mod history;
 pub mod program;
 pub mod random;

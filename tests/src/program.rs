@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
 
 /// Where `cargo xtask test` says that it has built a program.
-const GIVEN: [(&str, &str); 2] = [("marea", "MAREA_BIN"), ("marea-backend", "MAREA_BACKEND_BIN")];
+const GIVEN: [(&str, &str); 3] =
+    [("marea", "MAREA_BIN"), ("marea-backend", "MAREA_BACKEND_BIN"), ("xtask", "MAREA_XTASK_BIN")];
 
 /// The program `name` of `package`: the given one, else built when it is older than its sources.
 ///
@@ -29,6 +30,33 @@ fn build(package: &str, name: &str) -> PathBuf {
     if let Some(path) = given {
         return PathBuf::from(path);
     }
+    executable(&cargo_build(&["--package", package, "--bin", name]))
+}
+
+/// The folder of libmarea, shared and static: the given one, else built.
+///
+/// # Panics
+/// When it does not build.
+pub fn c_libraries() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let messages = cargo_build(&["--package", "marea-c"]);
+        let files = messages.iter().filter_map(|message| message["filenames"].as_array()).flatten();
+        let library =
+            files.filter_map(Value::as_str).map(Path::new).find(|path| path.ends_with("libmarea.a"));
+        library.and_then(Path::parent).expect("cargo says where the library is").to_owned()
+    };
+    let given = || std::env::var_os("MAREA_C_LIBRARIES").map(PathBuf::from);
+    BUILT.get_or_init(|| given().unwrap_or_else(build)).clone()
+}
+
+fn executable(messages: &[Value]) -> PathBuf {
+    let found = messages.iter().find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    found.expect("cargo says where the program is")
+}
+
+/// Builds, and gives what cargo says about it.
+fn cargo_build(what: &[&str]) -> Vec<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     // What Cargo says to this program of its own package would be taken for news by build scripts, ring's among them, and
@@ -40,17 +68,14 @@ fn build(package: &str, name: &str) -> PathBuf {
         }
     }
     let built = command
-        .args(["build", "--quiet", "--package", package, "--bin", name])
+        .args(["build", "--quiet"])
+        .args(what)
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo starts");
-    assert!(built.status.success(), "{name} does not build");
+    assert!(built.status.success(), "{} does not build", what.join(" "));
     let messages = String::from_utf8(built.stdout).expect("cargo speaks UTF-8");
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .expect("cargo says where the program is")
+    messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

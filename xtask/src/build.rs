@@ -52,12 +52,14 @@ impl Binaries {
 
     /// Picks them from what a larger build made.
     pub(crate) fn among(programs: &[Program]) -> Result<Self> {
-        let find = |name: &str| {
-            let program = programs.iter().find(|program| !program.is_test && program.name == name);
-            program.map(|program| program.path.clone()).with_context(|| format!("cargo built no `{name}`"))
-        };
-        Ok(Self { backend: find("marea-backend")?, marea: find("marea")? })
+        Ok(Self { backend: find(programs, "marea-backend")?, marea: find(programs, "marea")? })
     }
+}
+
+/// One program of what cargo built.
+pub(crate) fn find(programs: &[Program], name: &str) -> Result<PathBuf> {
+    let program = programs.iter().find(|program| !program.is_test && program.name == name);
+    program.map(|program| program.path.clone()).with_context(|| format!("cargo built no `{name}`"))
 }
 
 /// Builds the npm package from the generated module and its TypeScript.

@@ -7,6 +7,7 @@
 
 mod bench;
 mod build;
+mod c_library;
 mod clock;
 mod demo;
 mod package;
@@ -23,7 +24,7 @@ mod tidy;
 mod types;
 mod wasm;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -74,6 +75,24 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Write the header of the C library, native/include/marea.h, from native/c
+    Header {
+        /// Only compare; exit 1 when it is stale
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the C library as it is released, and install it with its header and pkg-config file
+    InstallC {
+        /// Where it will be used: /usr/local for example
+        #[arg(long, value_name = "DIR")]
+        prefix: PathBuf,
+        /// Where the prefix lies while a package is being made
+        #[arg(long, value_name = "DIR")]
+        destdir: Option<PathBuf>,
+        /// Take the libraries from here instead of building them
+        #[arg(long, value_name = "DIR")]
+        built: Option<PathBuf>,
+    },
     /// Live through seeded worlds around the engine, or tell the story of one
     Simulate {
         /// How many worlds
@@ -113,6 +132,10 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Wasm { dev } => wasm::build(&setup::ensure()?, wasm::Effort::of_dev_flag(dev))?,
         Task::Package => package::run()?,
         Task::Sizes => sizes::run()?,
+        Task::Header { check } => c_library::header(check)?,
+        Task::InstallC { prefix, destdir, built } => {
+            c_library::install(&c_library::Destination { prefix, staging: destdir }, built)?;
+        }
         Task::Simulate { seeds, seed } => simulate::run(seeds, seed)?,
         Task::Types { check } => types::run(check)?,
         Task::Bench { what, json } => bench::run(what, json)?,

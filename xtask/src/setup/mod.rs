@@ -6,6 +6,7 @@
 //! shell's configuration, or installing anything outside the package managers named in `install`.
 
 mod apt;
+mod c_compiler;
 mod chromium;
 mod clang;
 mod compiler;
@@ -73,6 +74,7 @@ struct Findings {
     postgrest: Look<PathBuf>,
     chromium: Look<PathBuf>,
     python: Look<PathBuf>,
+    c_compiler: Look<()>,
 }
 
 impl Findings {
@@ -87,6 +89,7 @@ impl Findings {
             let postgrest = scope.spawn(servers::look_for_postgrest);
             let chromium = scope.spawn(chromium::look);
             let python = scope.spawn(python::look);
+            let c_compiler = scope.spawn(c_compiler::look);
             Self {
                 clang: clang.join().expect(PANICKED),
                 compiler: compiler.join().expect(PANICKED),
@@ -96,6 +99,7 @@ impl Findings {
                 postgrest: postgrest.join().expect(PANICKED),
                 chromium: chromium.join().expect(PANICKED),
                 python: python.join().expect(PANICKED),
+                c_compiler: c_compiler.join().expect(PANICKED),
             }
         })
     }
@@ -110,6 +114,7 @@ impl Findings {
         missing.extend(self.postgrest.as_ref().err());
         missing.extend(self.chromium.as_ref().err());
         missing.extend(self.python.as_ref().err());
+        missing.extend(self.c_compiler.as_ref().err());
         missing
     }
 
@@ -128,6 +133,7 @@ impl Findings {
         line("PostgREST", &self.postgrest);
         line("browser", &self.chromium);
         line("Python", &self.python);
+        line("C compiler", &self.c_compiler);
     }
 
     fn into_tools(self) -> Result<Tools, Box<Self>> {
@@ -141,6 +147,7 @@ impl Findings {
                 postgrest: Ok(_),
                 chromium: Ok((chromium, _)),
                 python: Ok(_),
+                c_compiler: Ok(_),
             } => Ok(Tools { compiler, clang, node, chromium }),
             incomplete => Err(Box::new(incomplete)),
         }

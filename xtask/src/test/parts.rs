@@ -1,6 +1,6 @@
 //! What each part of the test run does, and the things that several parts share.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, path::Path};
 
 use anyhow::{Result, bail};
 
@@ -61,7 +61,8 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
         Part::Tidy => tidy::run().map(|()| Tally::passed()),
         Part::Clippy => clippy(),
         Part::Unit => {
-            let tested = cargo::run_tests(workshop.programs()?, &["core", "native", "xtask"], |run| run)?;
+            let tested =
+                cargo::run_tests(workshop.programs()?, &["core", "native", "native/c", "xtask"], |run| run)?;
             Ok(tested + cargo::run_examples()?)
         }
         Part::Wasm => {
@@ -76,10 +77,14 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
         Part::System => {
             let (tools, programs) = (workshop.tools()?, workshop.programs()?);
             let binaries = Binaries::among(programs)?;
+            let xtask = build::find(programs, "xtask")?;
             cargo::run_tests(programs, &["backend", "tests"], |run| {
                 run.env("MAREA_CHROMIUM", &tools.chromium)
                     .env("MAREA_BACKEND_BIN", &binaries.backend)
                     .env("MAREA_BIN", &binaries.marea)
+                    .env("MAREA_XTASK_BIN", &xtask)
+                    // Cargo puts the libraries beside the programs.
+                    .env("MAREA_C_LIBRARIES", binaries.marea.parent().unwrap_or(Path::new("")))
             })
         }
         Part::Browser => in_chromium("browser", workshop),

@@ -1,0 +1,10 @@
+//! The entries, by subject, as the header lists them. `edge` reads and writes what pointers point at, and catches panics.
+
+mod client;
+mod edge;
+mod exports;
+mod general;
+mod queue;
+mod sign_in;
+mod vault;
+mod watch;

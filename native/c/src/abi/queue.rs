@@ -1,0 +1,106 @@
+//! The queue: what waits, what was refused and why, and what people decide about it.
+
+use std::ffi::c_char;
+
+use marea_native::block_on;
+
+use super::client::MareaClient;
+use super::edge::{clear, give, give_json, give_text, guard, handle, parsed};
+use crate::code::MareaCode;
+
+/// What waits for the server, oldest first, at most 10,000: a JSON array of objects with `"id"`, `"table"`, `"values"` and so on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_pending(
+    client: *const MareaClient,
+    mutations: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(mutations);
+        guard(error, || give_json(mutations, &block_on(handle(client, "client")?.0.client.pending())?))
+    }
+}
+
+/// What the server refused, oldest first, at most 10,000: as `marea_pending`, each with the reason.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_rejected(
+    client: *const MareaClient,
+    mutations: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(mutations);
+        guard(error, || give_json(mutations, &block_on(handle(client, "client")?.0.client.rejected())?))
+    }
+}
+
+/// Queues a refused mutation again. `found` says whether there was one with this id.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_retry(
+    client: *const MareaClient,
+    id: *const c_char,
+    found: *mut bool,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        give(found, false);
+        guard(error, || {
+            let client = &handle(client, "client")?.0.client;
+            give(found, block_on(client.retry(parsed(id, "id")?))?);
+            Ok(())
+        })
+    }
+}
+
+/// Forgets a refused mutation for good. `found` says whether there was one with this id.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_discard(
+    client: *const MareaClient,
+    id: *const c_char,
+    found: *mut bool,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        give(found, false);
+        guard(error, || {
+            let client = &handle(client, "client")?.0.client;
+            give(found, block_on(client.discard(parsed(id, "id")?))?);
+            Ok(())
+        })
+    }
+}
+
+/// All that the server does not have, as one JSON document: what was recorded, in plain columns. For its owner only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_export_queue(
+    client: *const MareaClient,
+    document: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(document);
+        guard(error, || give_json(document, &block_on(handle(client, "client")?.0.client.export_queue())?))
+    }
+}
+
+/// State and last syncs as one JSON document for support: codes, counts and times; no learner's data, no secret.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_diagnostics(
+    client: *const MareaClient,
+    document: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(document);
+        guard(error, || {
+            give_text(document, &block_on(handle(client, "client")?.0.client.diagnostics())?);
+            Ok(())
+        })
+    }
+}
+
+/// Reads the whole mirror and says whether its file is in order: MAREA_CODE_MIRROR_CORRUPT when it is not.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_check(client: *const MareaClient, error: *mut *mut c_char) -> MareaCode {
+    unsafe { guard(error, || Ok(block_on(handle(client, "client")?.0.client.check())?)) }
+}

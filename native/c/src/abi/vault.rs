@@ -1,0 +1,259 @@
+//! The learner's sealed API keys.
+
+use std::ffi::c_char;
+use std::time::Duration;
+
+use marea_native::{ApiKey, Passphrase, Provider, RecoveryCode, VaultOutcome, block_on};
+use serde::Serialize;
+
+use super::client::MareaClient;
+use super::edge::{clear, give_json, give_text, guard, handle, parsed, text};
+use crate::code::MareaCode;
+use crate::problem::Problem;
+
+/// What became of a passphrase, for C.
+#[derive(Serialize)]
+struct Shown<'a> {
+    /// To be shown once.
+    recovery_code: Option<&'a str>,
+    passphrase_is_old: bool,
+    other_passphrase: &'a [Provider],
+    rewritten: u32,
+}
+
+unsafe fn give_outcome(out: *mut *mut c_char, outcome: &VaultOutcome) -> Result<(), Problem> {
+    let code = outcome.recovery_code.as_ref().map(RecoveryCode::expose);
+    let shown = Shown {
+        recovery_code: code.as_ref().map(|code| code.as_str()),
+        passphrase_is_old: outcome.passphrase_is_old,
+        other_passphrase: &outcome.other_passphrase,
+        rewritten: outcome.rewritten,
+    };
+    unsafe { give_json(out, &shown) }
+}
+
+unsafe fn passphrase(pointer: *const c_char, argument: &'static str) -> Result<Passphrase, Problem> {
+    Ok(Passphrase::new(unsafe { text(pointer, argument)? }.to_owned())?)
+}
+
+/// Whether the vault is open, and which keys there are. `status` gets `{"state": "not_set_up", "locked" or "unlocked", "keys":
+/// [{"provider", "state", "hint"}], "locks_at", "has_recovery_code"}`; hints only while it is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_status(
+    client: *const MareaClient,
+    status: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    // SAFETY: the header's rules, here and in all entries below.
+    unsafe {
+        clear(status);
+        guard(error, || give_json(status, &block_on(handle(client, "client")?.0.client.vault().status())?))
+    }
+}
+
+/// Chooses the first passphrase, of 8 characters or more. The vault is open afterwards. Takes a fifth of a second or more, as
+/// everything that takes a passphrase.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_set_up(
+    client: *const MareaClient,
+    passphrase: *const c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        guard(error, || {
+            let vault = handle(client, "client")?.0.client.vault();
+            Ok(block_on(vault.set_up(&self::passphrase(passphrase, "passphrase")?))?)
+        })
+    }
+}
+
+/// Opens the vault; when it is open already, opens what else this passphrase opens. `outcome` gets `{"recovery_code": null,
+/// "passphrase_is_old": whether it was changed on another device, "other_passphrase": [providers whose keys need another
+/// passphrase], "rewritten": number}`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_unlock(
+    client: *const MareaClient,
+    passphrase: *const c_char,
+    outcome: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(outcome);
+        guard(error, || {
+            let vault = handle(client, "client")?.0.client.vault();
+            give_outcome(outcome, &block_on(vault.unlock(&self::passphrase(passphrase, "passphrase")?))?)
+        })
+    }
+}
+
+/// Forgets the data key: the passphrase is needed again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_lock(client: *const MareaClient, error: *mut *mut c_char) -> MareaCode {
+    unsafe { guard(error, || Ok(block_on(handle(client, "client")?.0.client.vault().lock())?)) }
+}
+
+/// Locks by itself when nothing was asked of the vault for so many milliseconds; 0: never, which is how it starts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_lock_after(
+    client: *const MareaClient,
+    idle_ms: u64,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        guard(error, || {
+            let idle = (idle_ms > 0).then(|| Duration::from_millis(idle_ms));
+            Ok(block_on(handle(client, "client")?.0.client.vault().lock_after(idle))?)
+        })
+    }
+}
+
+/// Seals a key, in place of the provider's last one. `provider` is `openai`, `unsplash` or `anthropic`. `recorded` is as for
+/// `marea_record_session`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_put(
+    client: *const MareaClient,
+    provider: *const c_char,
+    key: *const c_char,
+    recorded: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(recorded);
+        guard(error, || {
+            let vault = handle(client, "client")?.0.client.vault();
+            let key = ApiKey::new(text(key, "key")?.to_owned())?;
+            give_json(recorded, &block_on(vault.put(parsed(provider, "provider")?, &key))?)
+        })
+    }
+}
+
+/// A key in the clear. `marea_string_free` wipes it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_get(
+    client: *const MareaClient,
+    provider: *const c_char,
+    key: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(key);
+        guard(error, || {
+            let vault = handle(client, "client")?.0.client.vault();
+            give_text(key, block_on(vault.get(parsed(provider, "provider")?))?.expose());
+            Ok(())
+        })
+    }
+}
+
+/// Notes that the provider has just accepted the key, which the app has tried.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_validated(
+    client: *const MareaClient,
+    provider: *const c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        guard(error, || {
+            let vault = handle(client, "client")?.0.client.vault();
+            block_on(vault.validate(parsed(provider, "provider")?, |_| async { true }))?;
+            Ok(())
+        })
+    }
+}
+
+/// Takes a provider's key away, on all devices. Needs no passphrase. `recorded` is as for `marea_record_session`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_remove(
+    client: *const MareaClient,
+    provider: *const c_char,
+    recorded: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(recorded);
+        guard(error, || {
+            let vault = handle(client, "client")?.0.client.vault();
+            give_json(recorded, &block_on(vault.remove(parsed(provider, "provider")?))?)
+        })
+    }
+}
+
+/// Changes the passphrase. `outcome` is as for `marea_vault_unlock`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_change_passphrase(
+    client: *const MareaClient,
+    current: *const c_char,
+    new_passphrase: *const c_char,
+    outcome: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(outcome);
+        guard(error, || {
+            let vault = handle(client, "client")?.0.client.vault();
+            let (current, new) =
+                (passphrase(current, "current")?, passphrase(new_passphrase, "new_passphrase")?);
+            give_outcome(outcome, &block_on(vault.change_passphrase(&current, &new))?)
+        })
+    }
+}
+
+/// Seals everything with a new data key. Where there was a recovery code, `outcome` has a new one, to be shown once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_rotate(
+    client: *const MareaClient,
+    current: *const c_char,
+    outcome: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(outcome);
+        guard(error, || {
+            let vault = handle(client, "client")?.0.client.vault();
+            give_outcome(outcome, &block_on(vault.rotate(&passphrase(current, "current")?))?)
+        })
+    }
+}
+
+/// Makes a recovery code, in place of the one before. It can be shown now and never again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_make_recovery_code(
+    client: *const MareaClient,
+    recovery_code: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(recovery_code);
+        guard(error, || {
+            let made = block_on(handle(client, "client")?.0.client.vault().make_recovery_code())?;
+            give_text(recovery_code, &made.expose());
+            Ok(())
+        })
+    }
+}
+
+/// Chooses a new passphrase with the recovery code. `outcome` is as for `marea_vault_unlock`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_recover(
+    client: *const MareaClient,
+    recovery_code: *const c_char,
+    new_passphrase: *const c_char,
+    outcome: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(outcome);
+        guard(error, || {
+            let vault = handle(client, "client")?.0.client.vault();
+            let code = RecoveryCode::parse(text(recovery_code, "recovery_code")?)?;
+            let new = passphrase(new_passphrase, "new_passphrase")?;
+            give_outcome(outcome, &block_on(vault.recover(code, &new))?)
+        })
+    }
+}
+
+/// Gives up all keys and the passphrase with them, on all devices.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_reset(client: *const MareaClient, error: *mut *mut c_char) -> MareaCode {
+    unsafe { guard(error, || Ok(block_on(handle(client, "client")?.0.client.vault().reset())?)) }
+}

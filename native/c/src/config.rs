@@ -1,0 +1,112 @@
+//! What `marea_open` is told, as JSON, and the client that comes of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use marea_native::auth::{self, Accounts, RememberedAccount, Secret};
+use marea_native::{Client, Config, UserId, block_on};
+use serde::Deserialize;
+
+use crate::problem::{Problem, read_json};
+use crate::tokens::{Handed, Source};
+
+/// The members of the configuration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    /// The data folder.
+    dir: PathBuf,
+    user_id: Option<UserId>,
+    url: Option<String>,
+    anon_key: Option<String>,
+    access_token: Option<Secret>,
+    /// Which of the accounts that have signed in on this folder.
+    email: Option<String>,
+    #[serde(default = "yes")]
+    background_sync: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// An open client, and where its tokens are handed in when they are the app's.
+pub(crate) struct Opened {
+    pub(crate) client: Client,
+    pub(crate) tokens: Option<Arc<Handed>>,
+}
+
+/// Opens the mirror that the configuration names. Waits for no network.
+pub(crate) fn open(json: &str) -> Result<Opened, Problem> {
+    let input: Input = read_json(json, "config")?;
+    let account = match input.access_token {
+        Some(_) => None,
+        None => account(&input)?,
+    };
+    let user_id = match (&input.user_id, &input.access_token, &account) {
+        (Some(user_id), ..) => *user_id,
+        (None, Some(token), _) => auth::user_of_token(token.expose())?,
+        (None, None, Some(account)) => account.user_id,
+        (None, None, None) => {
+            let problem = "names nobody: give user_id or access_token, or sign in on this folder first";
+            return Err(Problem::Input("config", problem.to_owned()));
+        }
+    };
+    let mut config = Config::new(&input.dir, user_id).background_sync(input.background_sync);
+    let known = account.as_ref().map(|account| (account.url.clone(), account.anon_key.clone()));
+    match (input.url, input.anon_key, known) {
+        (Some(url), Some(anon_key), _) => config = config.server(url, anon_key),
+        (Some(_), None, None) => {
+            return Err(Problem::Input("config", "has a url and no anon_key".to_owned()));
+        }
+        (_, anon_key, Some((url, known_key))) => config = config.server(url, anon_key.unwrap_or(known_key)),
+        (None, _, None) => {}
+    }
+    let tokens = match account {
+        Some(account) => {
+            config = config.tokens(RememberedAccount::new(&input.dir, account, None));
+            None
+        }
+        None => {
+            let handed = Arc::new(Handed::new(input.access_token));
+            config = config.tokens(Source(Arc::clone(&handed)));
+            Some(handed)
+        }
+    };
+    Ok(Opened { client: block_on(Client::open(config))?, tokens })
+}
+
+/// The remembered sign-in that is meant, if there is one.
+fn account(input: &Input) -> Result<Option<auth::Account>, Problem> {
+    let accounts = Accounts::load(&input.dir)?;
+    let Some(user_id) = input.user_id else {
+        return Ok(accounts.find(input.url.as_deref(), input.email.as_deref()).cloned());
+    };
+    let same_server =
+        |url: &str| input.url.as_deref().is_none_or(|wanted| wanted.trim_end_matches('/') == url);
+    let found = accounts.all().iter().find(|known| known.user_id == user_id && same_server(&known.url));
+    Ok(found.cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: &str = "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d";
+
+    #[test]
+    fn a_user_may_come_from_a_token_and_nobody_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |more: &str| format!(r#"{{"dir":{:?}{more}}}"#, folder.path());
+        // `{}` . `{"sub": USER}` . nothing that any server would accept.
+        let token =
+            r#","access_token":"e30.eyJzdWIiOiI3ZDBjN2Q1ZS0wZDBlLTRjMGYtOWIzYS0yZjhmNWExYjZjM2QifQ.x""#;
+        assert_eq!(open(&config(token)).unwrap().client.user_id().to_string(), USER);
+        for refused in ["", r#","url":"http://localhost:1""#, r#","access_token":"secret""#] {
+            let said = open(&config(refused)).err().unwrap().to_json();
+            assert!(said.contains("invalid_input") && !said.contains("secret"), "{said}");
+        }
+        let no_key = format!(r#","url":"http://localhost:1","user_id":"{USER}""#);
+        assert!(open(&config(&no_key)).err().unwrap().to_json().contains("no anon_key"));
+    }
+}

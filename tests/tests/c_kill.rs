@@ -1,0 +1,75 @@
+//! `kill -9` of a program that links libmarea, at random, while it records and syncs: everything that it had acknowledged arrives
+//! once. (Of the command: `cli_kill`.)
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::Duration;
+
+use marea_tests::c_program::Installed;
+use marea_tests::random::Random;
+use marea_tests::world::World;
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+/// Kills of a run: enough to meet every step now and then. MAREA_KILLS=200 is the long run.
+fn rounds() -> usize {
+    match std::env::var("MAREA_KILLS") {
+        Ok(number) => number.parse().expect("MAREA_KILLS is a number"),
+        Err(_) => 25,
+    }
+}
+
+/// Lets the program record these sessions for as long as `delay`, and gives those that it has acknowledged in whole lines.
+async fn run_and_kill(mut program: Command, ids: &[String], delay: Duration) -> BTreeSet<String> {
+    program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut running = program.spawn().expect("it starts");
+    let mut stdin = running.stdin.take().expect("a pipe");
+    // All fit into the pipe, which is left open: a program that has recorded all goes on syncing until it is killed.
+    stdin.write_all((ids.join("\n") + "\n").as_bytes()).await.expect("it reads");
+    let ended_by_itself = tokio::time::timeout(delay, running.wait()).await.is_ok();
+    // Killing one that has ended is no error worth telling apart here.
+    let _ = running.start_kill();
+    let output = running.wait_with_output().await.expect("its output");
+    drop(stdin);
+    assert!(!ended_by_itself, "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    let whole = said.rfind('\n').map_or("", |end| &said[..end]);
+    whole.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_random_a_program_that_links_libmarea_loses_and_doubles_nothing() {
+    let mut random = Random::of_this_run("c_killed_at_random");
+    let world = World::shared().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = Installed::shared().compile("killed", &[], folder.path());
+    let device = world.device_of(1);
+    let ready = world.backend().ready();
+    let config = json!({
+        "dir": device.dir(), "url": ready.url, "anon_key": ready.anon_key, "access_token": world.token(1, 3600),
+    });
+    let (mut promised, mut tried) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..rounds() {
+        let ids: Vec<_> = (0..20).map(|_| random.uuid().to_string()).collect();
+        let delay = Duration::from_micros(random.within(0..=150_000).unsigned_abs());
+        let mut command = Command::new(&program);
+        command.arg(config.to_string());
+        let acknowledged = run_and_kill(command, &ids, delay).await;
+        assert!(acknowledged.iter().all(|id| ids.contains(id)), "{acknowledged:?}");
+        promised.extend(acknowledged);
+        tried.extend(ids);
+    }
+    eprintln!("{} of {} were acknowledged", promised.len(), tried.len());
+    assert!(!promised.is_empty(), "it was never given the time to record");
+
+    let report = device.json(&["sync"]).await;
+    assert_eq!(report["pending"], 0, "{report}");
+    let arrived: BTreeSet<_> = world.sessions_of(1).await.into_iter().collect();
+    assert!(promised.is_subset(&arrived), "lost: {:?}", promised.difference(&arrived));
+    // One that was killed before it could answer may be there or not; but never one that nobody recorded.
+    assert!(arrived.is_subset(&tried), "made up: {:?}", arrived.difference(&tried));
+    let counted = i64::try_from(arrived.len()).expect("not that many");
+    assert_eq!(world.total_sessions_of(1).await, counted);
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], counted);
+}
