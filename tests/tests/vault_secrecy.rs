@@ -18,7 +18,14 @@ const SECOND: &str = "marked passphrase violet-harbour";
 
 /// Where something is found, if it is.
 fn find(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    // From each place of the first byte to the next: hundreds of megabytes, in a build that optimises nothing but the library.
+    let mut rest = haystack;
+    while rest.skip_until(needle[0]).expect("a slice can be read") > 0 {
+        if haystack[haystack.len() - rest.len() - 1..].starts_with(needle) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Everything that must not be found: in the clear, and as the encodings that text takes on its way.

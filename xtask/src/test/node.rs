@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 use super::Tally;
 use crate::{build::Binaries, paths, run::Run, setup::Tools};
 
-/// Runs them one file after the other: each starts a browser, which is as much as two cores can do at once.
+/// Two files at a time: a browser test waits for most of its time, for a page, a lock, a server.
 pub(crate) fn run_tests(folder: &str, tools: &Tools, binaries: &Binaries) -> Result<Tally> {
     let files = files(folder)?;
     let run = Run::new(&tools.node)
-        .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
+        .args(["--test", "--test-reporter=spec", "--test-concurrency=2"])
         .args(files)
         .env("MAREA_CHROMIUM", &tools.chromium)
         .env("MAREA_BACKEND_BIN", &binaries.backend)
