@@ -2,11 +2,12 @@
 --
 --   epoch        the same name for the same history, without a query for each part of it
 --   idle         a sync with nothing to do is answered by one look-up, marea.idle_answer
---   pages        rows are written as JSON text and become JSONB once: marea.page instead of marea.pull
+--   pages        rows are written as JSON text and become JSONB once: marea.page instead of marea.pull; and for a client that asks
+--                for it, exports without their columns' names in each row
 --   completion   one session of one learner: two statements for its fold instead of five
 --   roll-up      marea.roll_up_events: a learner's old awards of a day become one, and none can be counted again
 --
--- What goes over the wire is as it was. What 005 replaces is kept in marea.replaced, under names that begin with "005", so
+-- What goes over the wire is as it was, unless a client asks for "packed". What 005 replaces is kept in marea.replaced, under names that begin with "005", so
 -- that its rollback puts back exactly that.
 --
 -- Needs 004. One transaction; run twice, the second run changes nothing. Taken back by 005_speed_and_rollup_rollback.sql,
@@ -127,7 +128,7 @@ BEGIN
     END IF;
     RETURN jsonb_build_object(
         'protocol', 1, 'server_time', marea.wire_time(clock_timestamp()), 'reset', false, 'results', '[]'::jsonb,
-        'rows', '{}'::jsonb, 'deleted', '{}'::jsonb,
+        'rows', '{}'::jsonb, 'packed', '{}'::jsonb, 'deleted', '{}'::jsonb,
         'cursor', jsonb_build_object('version', clock, 'epoch',
             concat_ws('.', history, clock, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
         'has_more', false);
@@ -142,8 +143,8 @@ COMMENT ON FUNCTION marea.idle_answer(JSONB) IS
 -- ---------------------------------------------------------------------------------------------------------------------
 
 CREATE OR REPLACE FUNCTION marea.page(
-    me UUID, known BIGINT, most INTEGER, OUT anew BOOLEAN, OUT upto BIGINT, OUT clock_at BIGINT, OUT more BOOLEAN,
-    OUT found_rows JSON, OUT found_deleted JSON
+    me UUID, known BIGINT, most INTEGER, packs BOOLEAN, OUT anew BOOLEAN, OUT upto BIGINT, OUT clock_at BIGINT,
+    OUT more BOOLEAN, OUT found_rows JSON, OUT found_packed JSON, OUT found_deleted JSON
 )
 LANGUAGE plpgsql STABLE SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $$
@@ -152,6 +153,8 @@ SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan S
 -- Rows are joined by values that have their type already: with a cast in the condition, row level security keeps it from
 -- using the index, and every page reads all of the user's rows.
 -- known: the version of the client's cursor; NULL: it has none, or one of another history.
+-- packs: exports, of which there may be very many, come as lists of values, named once; it halves what is made, sent and read.
+-- Their order in a page means nothing, so they are not sorted either.
 BEGIN
     WITH clock AS MATERIALIZED (
         SELECT coalesce(max(c.version), 0) AS version, coalesce(max(c.pruned), 0) AS pruned
@@ -203,8 +206,15 @@ BEGIN
             ) AS v
             WHERE s.table_name = 'daily_activity' AND NOT s.deleted
         ) AS line
+    ), packed AS (
+        SELECT json_agg(json_build_array(s.version, s.hlc, t.id, t.export_type, t.export_format, t.status, t.records_count,
+                   t.file_size_bytes::text, t.file_url, t.filters, t.data, t.error_message, t.retry_count,
+                   marea.wire_time(t.started_at), marea.wire_time(t.completed_at), t.processing_time_seconds,
+                   marea.wire_time(t.expires_at), marea.wire_time(t.created_at), marea.wire_time(t.updated_at))) AS found
+        FROM shown AS s JOIN public.export_history AS t ON t.id = s.id AND t.user_id = me
+        WHERE packs AND s.table_name = 'export_history' AND NOT s.deleted
     ), exports AS (
-        SELECT json_agg(line ORDER BY line.version) AS found
+        SELECT json_agg(line) AS found
         FROM (
             SELECT s.version, s.hlc, v AS "values"
             FROM shown AS s JOIN public.export_history AS t ON t.id = s.id AND t.user_id = me
@@ -216,7 +226,7 @@ BEGIN
                        marea.wire_time(t.expires_at) AS expires_at, marea.wire_time(t.created_at) AS created_at,
                        marea.wire_time(t.updated_at) AS updated_at
             ) AS v
-            WHERE s.table_name = 'export_history' AND NOT s.deleted
+            WHERE NOT packs AND s.table_name = 'export_history' AND NOT s.deleted
         ) AS line
     ), keys AS (
         SELECT json_agg(line ORDER BY line.version) AS found
@@ -247,6 +257,11 @@ BEGIN
                ) AS of_table
                WHERE of_table.found IS NOT NULL
            ), '{}'),
+           CASE WHEN packed.found IS NULL THEN '{}' ELSE json_build_object('export_history', json_build_object(
+               'columns', '["id", "export_type", "export_format", "status", "records_count", "file_size_bytes", "file_url",
+                   "filters", "data", "error_message", "retry_count", "started_at", "completed_at",
+                   "processing_time_seconds", "expires_at", "created_at", "updated_at"]'::json,
+               'rows', packed.found)) END,
            coalesce((
                SELECT json_object_agg(of_table.table_name, of_table.keys)
                FROM (
@@ -254,12 +269,12 @@ BEGIN
                    FROM shown AS line WHERE line.deleted GROUP BY line.table_name
                ) AS of_table
            ), '{}')
-    INTO anew, upto, clock_at, more, found_rows, found_deleted
-    FROM clock, start, size;
+    INTO anew, upto, clock_at, more, found_rows, found_packed, found_deleted
+    FROM clock, start, size, packed;
 END
 $$;
 
-COMMENT ON FUNCTION marea.page(UUID, BIGINT, INTEGER) IS
+COMMENT ON FUNCTION marea.page(UUID, BIGINT, INTEGER, BOOLEAN) IS
     'What of a user''s rows changed after a version, at most so many, as the caller''s policies let it be seen. A new column in a '
     'mirrored table is named here.';
 COMMENT ON FUNCTION marea.pull(UUID, BIGINT, INTEGER) IS
@@ -311,7 +326,8 @@ BEGIN
         SET CONSTRAINTS marea.pending_stamp DEFERRED;
     END IF;
 
-    SELECT * INTO page FROM marea.page(me, known, coalesce((request ->> 'limit')::int, 500));
+    SELECT * INTO page FROM marea.page(me, known, coalesce((request ->> 'limit')::int, 500),
+        coalesce(request -> 'packed' = 'true', false));
 
     -- For people who watch (004), not for correctness: a device is noted at most once an hour.
     PERFORM marea.note_client((request ->> 'client_id')::uuid, (request ->> 'schema')::integer, page.upto);
@@ -322,6 +338,7 @@ BEGIN
         'reset', page.anew OR (known IS NULL AND nullif(request -> 'cursor', 'null') IS NOT NULL),
         'results', results,
         'rows', page.found_rows,
+        'packed', page.found_packed,
         'deleted', page.found_deleted,
         'cursor', json_build_object('version', page.upto, 'epoch',
             concat_ws('.', history, page.clock_at, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
@@ -730,7 +747,7 @@ END
 $$;
 
 -- marea_sync runs as its caller.
-GRANT EXECUTE ON FUNCTION marea.idle_answer(JSONB), marea.page(UUID, BIGINT, INTEGER), marea.rolled_up_of(UUID[]),
+GRANT EXECUTE ON FUNCTION marea.idle_answer(JSONB), marea.page(UUID, BIGINT, INTEGER, BOOLEAN), marea.rolled_up_of(UUID[]),
     marea.spare_rolled_up(JSONB, JSONB)
 TO authenticated;
 GRANT EXECUTE ON FUNCTION marea.roll_up_events(INTERVAL, INTEGER) TO service_role;

@@ -37,7 +37,7 @@ DROP FUNCTION IF EXISTS marea.spare_rolled_up(JSONB, JSONB);
 DROP FUNCTION IF EXISTS marea.rolled_up_of(UUID[]);
 DROP FUNCTION IF EXISTS marea.bucket_of(UUID);
 DROP FUNCTION IF EXISTS marea.fold_one(marea.fact);
-DROP FUNCTION IF EXISTS marea.page(UUID, BIGINT, INTEGER);
+DROP FUNCTION IF EXISTS marea.page(UUID, BIGINT, INTEGER, BOOLEAN);
 DROP FUNCTION IF EXISTS marea.idle_answer(JSONB);
 DROP VIEW IF EXISTS marea.known_devices;
 DROP TABLE IF EXISTS marea.rolling_up;

@@ -5,7 +5,7 @@ BEGIN;
 
 CREATE TEMPORARY TABLE validation_005 ON COMMIT DROP AS
 WITH functions (signature) AS (
-    VALUES ('idle_answer(jsonb)'), ('page(uuid,bigint,integer)'), ('bucket_of(uuid)'), ('rolled_up_of(uuid[])'),
+    VALUES ('idle_answer(jsonb)'), ('page(uuid,bigint,integer,boolean)'), ('bucket_of(uuid)'), ('rolled_up_of(uuid[])'),
            ('count_events_once()'), ('fold(marea.fact[])'), ('fold_one(marea.fact)'), ('fold_many(marea.fact[])'),
            ('spare_rolled_up(jsonb,jsonb)'), ('roll_up_events(interval,integer)')
 ), made AS (

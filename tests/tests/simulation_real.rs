@@ -94,11 +94,28 @@ fn results(answer: &Value) -> Vec<(Value, Value, Value)> {
     results.iter().map(|r| (r["id"].clone(), r["status"].clone(), r["code"].clone())).collect()
 }
 
+/// Packed rows, with their columns' names.
+fn unpacked(packed: &Value) -> Value {
+    let columns = packed["columns"].as_array().expect("names");
+    let rows = packed["rows"].as_array().expect("rows").iter().map(|row| {
+        let row = row.as_array().expect("a list");
+        assert_eq!(row.len(), columns.len() + 2);
+        let names = columns.iter().map(|name| name.as_str().expect("a name").to_owned());
+        let values: Map<String, Value> = names.zip(row[2..].iter().cloned()).collect();
+        json!({ "version": row[0], "hlc": row[1], "values": values })
+    });
+    Value::from_iter(rows)
+}
+
 /// The rows of an answer by table and key, without what only a real table has, and without progress that is still nothing:
 /// of that a server need not have a row.
 fn rows(answer: &Value) -> BTreeMap<String, (Map<String, Value>, Value)> {
     let mut found = BTreeMap::new();
-    for (table, of_table) in answer["rows"].as_object().expect("tables") {
+    let mut tables = answer["rows"].as_object().cloned().expect("tables");
+    for (table, packed) in answer["packed"].as_object().expect("tables") {
+        tables.insert(table.clone(), unpacked(packed));
+    }
+    for (table, of_table) in &tables {
         for row in of_table.as_array().expect("rows") {
             let mut values = row["values"].as_object().cloned().expect("columns");
             let (key, own): (&str, &[&str]) = match table.as_str() {

@@ -90,6 +90,9 @@ fn note_registers(page: &Page<'_>, moved: &Moved, changed: &mut Changed) {
     for (table, key, _) in &page.registers {
         changed.row(*table, key.as_str());
     }
+    for (table, row) in &page.packed {
+        changed.row(*table, row.key());
+    }
     for (table, key) in page.deleted.iter().filter(|(table, _)| table.kind() == TableKind::Registers) {
         changed.row(*table, *key);
     }
@@ -146,10 +149,32 @@ fn keep(rows: Rows<'_>, page: &Page<'_>, moved: &mut Moved) -> Result<(), Error>
             rows.mark_refilled(*table, key)?;
         }
     }
+    keep_packed(rows, page, refilling, moved)?;
     for (table, key) in page.deleted.iter().filter(|_| !planted::is(Fault::DeletionsUnheeded)) {
         match table.kind() {
             TableKind::Registers => registers::arrive(rows, *table, key, None, &mut moved.registers)?,
             _ => rows.put_arrived(*table, key, None)?,
+        }
+    }
+    Ok(())
+}
+
+/// Nearly all of many rows have no local write on them and are only written down.
+fn keep_packed(rows: Rows<'_>, page: &Page<'_>, refilling: bool, moved: &mut Moved) -> Result<(), Error> {
+    let Some((table, _)) = page.packed.first() else { return Ok(()) };
+    let mut shadowed = (*table, rows.shadowed(*table)?);
+    for (table, row) in &page.packed {
+        if shadowed.0 != *table {
+            shadowed = (*table, rows.shadowed(*table)?);
+        }
+        if shadowed.1.contains(row.key()) {
+            let named = row.to_register(*table)?;
+            registers::arrive(rows, *table, row.key(), Some(&named), &mut moved.registers)?;
+        } else {
+            rows.put_packed(*table, row)?;
+        }
+        if refilling {
+            rows.mark_refilled(*table, row.key())?;
         }
     }
     Ok(())

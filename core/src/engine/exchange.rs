@@ -102,6 +102,7 @@ impl Engine {
             schema: MIRROR_VERSION,
             cursor,
             limit: PAGE_ROWS,
+            packed: true,
             mutations,
         }
     }

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::engine::visible;
 use crate::model::{Clocks, Hlc, MutationId, RegisterRow, Table, TableKind, UserId};
-use crate::store::fits;
-use crate::wire::{PROTOCOL, SyncAnswer, WireRow};
+use crate::store::{PackedRow, Packing, fits};
+use crate::wire::{PROTOCOL, PackedRows, SyncAnswer, WireRow};
 
 /// A fold row: its key and JSON as sent.
 pub(super) struct FoldRow<'a> {
@@ -22,6 +23,7 @@ pub(super) struct FoldRow<'a> {
 pub(super) struct Page<'a> {
     pub(super) folds: Vec<FoldRow<'a>>,
     pub(super) registers: Vec<(Table, String, RegisterRow)>,
+    pub(super) packed: Vec<(Table, PackedRow<'a>)>,
     pub(super) deleted: Vec<(Table, &'a str)>,
     /// The greatest register clock in it.
     pub(super) greatest_clock: Option<Hlc>,
@@ -45,6 +47,13 @@ impl<'a> Page<'a> {
                 page.add(table, row, user_id)?;
             }
         }
+        for (name, rows) in &answer.packed {
+            let Some(table) = Table::from_name(name).filter(|table| table.kind() == TableKind::Registers)
+            else {
+                continue;
+            };
+            page.unpack(table, rows.get(), user_id)?;
+        }
         for (name, keys) in &answer.deleted {
             if let Some(table) = Table::from_name(name).filter(|table| table.kind() != TableKind::Events) {
                 page.deleted.extend(keys.iter().map(|key| (table, key.as_str())));
@@ -54,7 +63,8 @@ impl<'a> Page<'a> {
     }
 
     pub(super) fn rows(&self) -> u32 {
-        u32::try_from(self.folds.len() + self.registers.len() + self.deleted.len()).unwrap_or(u32::MAX)
+        let registers = self.registers.len() + self.packed.len();
+        u32::try_from(self.folds.len() + registers + self.deleted.len()).unwrap_or(u32::MAX)
     }
 
     fn add(&mut self, table: Table, row: &'a WireRow, user_id: UserId) -> Option<()> {
@@ -76,11 +86,42 @@ impl<'a> Page<'a> {
                 let key = values.get(key_column)?.as_str()?.to_owned();
                 let clocks =
                     if row.hlc.is_null() { Clocks::default() } else { Clocks::deserialize(&row.hlc).ok()? };
-                let newest = clocks.values().map(|stamp| stamp.0).max();
-                self.greatest_clock = self.greatest_clock.max(newest);
+                self.note_clocks(&clocks);
                 self.registers.push((table, key, RegisterRow { values, clocks }));
             }
         }
         Some(())
+    }
+
+    fn unpack(&mut self, table: Table, json: &'a str, user_id: UserId) -> Option<()> {
+        let PackedRows { columns, rows } = serde_json::from_str(json).ok()?;
+        let packing = Packing::new(table, &columns)?;
+        let owner = columns.iter().position(|column| column == "user_id");
+        self.packed.reserve(rows.len());
+        for row in rows {
+            let (head, values) = row.split_at_checked(2)?;
+            let clocks = read_clocks(head[1])?;
+            if let Some(owner) = owner {
+                let of_user: UserId = serde_json::from_str(values.get(owner)?.get()).ok()?;
+                if of_user != user_id {
+                    return None;
+                }
+            }
+            self.note_clocks(&clocks);
+            self.packed.push((table, packing.bind(values, clocks)?));
+        }
+        Some(())
+    }
+
+    fn note_clocks(&mut self, clocks: &Clocks) {
+        let newest = clocks.values().map(|stamp| stamp.0).max();
+        self.greatest_clock = self.greatest_clock.max(newest);
+    }
+}
+
+fn read_clocks(json: &RawValue) -> Option<Clocks> {
+    match json.get() {
+        "{}" | "null" => Some(Clocks::default()),
+        json => serde_json::from_str(json).ok(),
     }
 }

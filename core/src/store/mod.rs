@@ -9,6 +9,7 @@ mod journal;
 mod meta;
 mod mutations;
 mod open;
+mod packed;
 #[cfg(test)]
 pub(crate) mod probe;
 mod progress;
@@ -28,6 +29,7 @@ pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
 pub(crate) use mutations::NewMutation;
 pub use open::MIRROR_VERSION;
+pub(crate) use packed::{PackedRow, Packing};
 pub(crate) use progress::ServerColumns;
 pub(crate) use registers::fits;
 

@@ -10,7 +10,7 @@ use crate::store::{Rows, stored};
 
 /// How a column's JSON value is kept in SQLite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Text,
     Integer,
     /// Text on the wire, because a JavaScript number cannot hold it; an integer here.
@@ -19,9 +19,9 @@ enum Kind {
 }
 
 /// A register table's columns, key first, `clocks` left out.
-struct Shape {
-    columns: &'static [(&'static str, Kind)],
-    put: &'static str,
+pub(super) struct Shape {
+    pub(super) columns: &'static [(&'static str, Kind)],
+    pub(super) put: &'static str,
     get: &'static str,
     delete: &'static str,
     sweep: &'static str,
@@ -85,7 +85,7 @@ const KEYS: Shape = Shape {
 };
 
 /// The shape of a register table; others never get here.
-fn shape(table: Table) -> Result<&'static Shape, Error> {
+pub(super) fn shape(table: Table) -> Result<&'static Shape, Error> {
     match table {
         Table::ExportHistory => Ok(&EXPORTS),
         Table::UserApiKeys => Ok(&KEYS),
@@ -95,7 +95,7 @@ fn shape(table: Table) -> Result<&'static Shape, Error> {
 
 impl Kind {
     /// The value for SQLite; `None` when the JSON does not fit the column.
-    fn bind(self, value: Option<&Value>) -> Option<ToSqlOutput<'_>> {
+    pub(super) fn bind(self, value: Option<&Value>) -> Option<ToSqlOutput<'_>> {
         let owned = |value: SqlValue| ToSqlOutput::Owned(value);
         match (self, value) {
             (_, None | Some(Value::Null)) => Some(owned(SqlValue::Null)),
@@ -116,8 +116,9 @@ impl Kind {
         }
     }
 
-    fn read(self, row: &Row<'_>, index: usize) -> Result<Value, Error> {
-        Ok(match (self, row.get_ref(index)?) {
+    /// The JSON value of what SQLite holds.
+    pub(super) fn value(self, kept: ValueRef<'_>) -> Result<Value, Error> {
+        Ok(match (self, kept) {
             (_, ValueRef::Null) => Value::Null,
             (Kind::BigInt, ValueRef::Integer(number)) => Value::from(number.to_string()),
             (_, ValueRef::Integer(number)) => Value::from(number),
@@ -130,14 +131,19 @@ impl Kind {
 
 /// Whether a row can be kept: every column that the mirror knows has a value that fits it.
 pub(crate) fn fits(table: Table, values: &Map<String, Value>) -> bool {
-    let required: &[&str] = match table {
-        Table::ExportHistory => &["id", "export_type", "export_format", "status", "created_at"],
-        _ => &["user_id"],
-    };
+    let required = required(table);
     shape(table).is_ok_and(|shape| {
         shape.columns.iter().all(|(name, kind)| kind.bind(values.get(*name)).is_some())
             && required.iter().all(|name| values.get(*name).is_some_and(Value::is_string))
     })
+}
+
+/// The columns that every row has a text in.
+pub(super) fn required(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::ExportHistory => &["id", "export_type", "export_format", "status", "created_at"],
+        _ => &["user_id"],
+    }
 }
 
 impl Rows<'_> {
@@ -262,7 +268,7 @@ impl Rows<'_> {
 fn read_register(shape: &Shape, row: &Row<'_>) -> Result<RegisterRow, Error> {
     let mut values = Map::new();
     for (index, (name, kind)) in shape.columns.iter().enumerate() {
-        values.insert((*name).to_owned(), kind.read(row, index)?);
+        values.insert((*name).to_owned(), kind.value(row.get_ref(index)?)?);
     }
     let clocks: String = row.get(shape.columns.len())?;
     Ok(RegisterRow { values, clocks: stored(serde_json::from_str(&clocks).ok())? })

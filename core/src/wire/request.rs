@@ -50,6 +50,9 @@ pub struct SyncRequest {
     pub cursor: Option<Cursor>,
     /// How many rows the answer may hold.
     pub limit: u32,
+    /// Whether the answer may pack rows. A server that does not know this sends them all by their columns' names.
+    #[serde(default)]
+    pub packed: bool,
     /// The oldest prefix of the queue, in order.
     pub mutations: Vec<WireMutation>,
 }

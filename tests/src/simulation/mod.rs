@@ -9,6 +9,7 @@ mod facts;
 mod faults;
 mod network;
 mod oracle;
+mod packed;
 mod plan;
 mod quiet;
 mod registers;

@@ -11,6 +11,7 @@ use marea_core::{
 };
 use serde_json::{Map, Value};
 
+use super::packed::unpacked;
 use super::registers::{Row, Write};
 use super::server::Known;
 
@@ -98,6 +99,7 @@ impl Oracle {
 
     /// The device has taken an answer; `waiting` mutations are left in its queue.
     pub(super) fn heard(&mut self, answer: &SyncAnswer, known: &Rc<Known>, waiting: u32) {
+        let answer = &unpacked(answer);
         if answer.reset {
             self.refill = Some(BTreeMap::new());
         } else {

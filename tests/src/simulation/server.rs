@@ -12,6 +12,7 @@ use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use super::facts::fact_of;
+use super::packed::pack;
 use super::registers::{Row, Stamp, Write, is_once, pulled_back, server_clock};
 use marea_core::Fact;
 
@@ -146,11 +147,15 @@ impl Server {
             reset: asked.is_some() && known.is_none(),
             results,
             rows: BTreeMap::new(),
+            packed: BTreeMap::new(),
             deleted: BTreeMap::new(),
             cursor: Cursor { version: books.version, epoch },
             has_more: false,
         };
         page(books, user, start, known.is_none(), most, &mut answer);
+        if request.packed {
+            pack(&mut answer);
+        }
         let known = books.known();
         if let Some(beside) = &mut self.beside {
             beside(user, request, &answer);

@@ -91,6 +91,7 @@ fn forgetful(request: &SyncRequest) -> SyncAnswer {
         reset: true,
         results: results.collect(),
         rows: BTreeMap::new(),
+        packed: BTreeMap::new(),
         deleted: BTreeMap::new(),
         cursor: Cursor { version: 0, epoch: "new".to_owned() },
         has_more: false,

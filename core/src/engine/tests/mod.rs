@@ -8,6 +8,7 @@ mod durability;
 mod healing;
 mod image;
 mod leaving;
+mod packed;
 mod registers;
 mod rescue;
 mod review;
@@ -150,6 +151,7 @@ impl Server {
             reset: false,
             results: Vec::new(),
             rows,
+            packed: BTreeMap::new(),
             deleted: BTreeMap::new(),
             cursor: Cursor { version, epoch: self.epoch.to_string() },
             has_more: false,

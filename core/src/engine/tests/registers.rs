@@ -30,6 +30,7 @@ impl Registers {
             reset,
             results,
             rows: BTreeMap::new(),
+            packed: BTreeMap::new(),
             deleted: BTreeMap::new(),
             cursor: Cursor { version: self.version, epoch: self.epoch.to_string() },
             has_more: false,

@@ -92,7 +92,7 @@ fn check_mirror(identity: &Identity) -> [Check; 2] {
         Err(failure) => {
             let mend = match failure.code.as_str() {
                 "mirror_corrupt" => {
-                    "Move the file away and keep it: unsent work may be inside. Then `marea sync` fetches what the server has."
+                    "The next command sets it aside, keeps it, and restores what can be read of its queue. Close other programs that use it."
                 }
                 "mirror_newer" => "Update marea: a newer version has written this mirror.",
                 "mirror_locked" => "Another program holds the mirror for long; end it, or wait.",
@@ -112,7 +112,15 @@ fn mirror_in_order(client: &Client, status: &Status) -> Check {
     let bytes = std::fs::metadata(path).map_or(0, |found| found.len());
     let found =
         format!("sound, schema {}, {} KiB at {}", status.mirror_version, bytes / 1024, path.display());
-    Check::new("mirror", Verdict::Ok, found)
+    match client.set_aside().last() {
+        None => Check::new("mirror", Verdict::Ok, found),
+        Some(damaged) => Check::new(
+            "mirror",
+            Verdict::Warning,
+            format!("{found}; a damaged one was set aside as {}", damaged.display()),
+        )
+        .mend("What could be read of its queue was restored. Delete it and what lies beside it once nothing is missed."),
+    }
 }
 
 fn queue(status: &Status) -> Check {
@@ -169,6 +177,7 @@ async fn ask(identity: &Identity, url: &str, anon_key: &str) -> Result<Asked, Fa
         schema: marea_core::MIRROR_VERSION,
         cursor: None,
         limit: 1,
+        packed: true,
         mutations: Vec::new(),
     };
     let begun = tokio::time::Instant::now();

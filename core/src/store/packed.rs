@@ -1,0 +1,125 @@
+//! Exports as a first sync brings them: lists of values, bound for SQLite straight from the JSON they came in.
+//!
+//! A page has 2,000 of them. A map of columns for each would cost more than writing the row.
+
+use std::collections::HashSet;
+
+use rusqlite::params_from_iter;
+use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::error::Error;
+use crate::model::{Clocks, RegisterRow, Table};
+use crate::store::registers::{Kind, Shape, required, shape};
+use crate::store::{Rows, stored};
+
+/// Which value of a list belongs to which column of a table.
+pub(crate) struct Packing {
+    shape: &'static Shape,
+    /// By the mirror's columns: their places in the list.
+    places: Vec<Option<usize>>,
+    required: Vec<usize>,
+    /// How long each list is.
+    length: usize,
+}
+
+/// A row that fits the mirror, ready to be written. Its values lie in the answer.
+pub(crate) struct PackedRow<'a> {
+    bound: Vec<ToSqlOutput<'a>>,
+    pub(crate) clocks: Clocks,
+}
+
+impl Packing {
+    /// `None` when a column that every row must have is missing, or the table has no registers.
+    pub(crate) fn new(table: Table, columns: &[String]) -> Option<Packing> {
+        let shape = shape(table).ok()?;
+        let place = |name: &str| columns.iter().position(|column| column == name);
+        let places = shape.columns.iter().map(|(name, _)| place(name)).collect();
+        let required = required(table).iter();
+        let required = required.map(|name| shape.columns.iter().position(|(column, _)| column == name));
+        Some(Packing { shape, places, required: required.collect::<Option<_>>()?, length: columns.len() })
+    }
+
+    /// Binds one row. `None` when a value does not fit its column.
+    pub(crate) fn bind<'a>(&self, values: &[&'a RawValue], clocks: Clocks) -> Option<PackedRow<'a>> {
+        if values.len() != self.length {
+            return None;
+        }
+        let columns = self.shape.columns.iter().zip(&self.places);
+        let mut bound = Vec::with_capacity(columns.len() + 1);
+        for ((_, kind), place) in columns {
+            bound.push(kind.bind_raw(place.map_or("null", |place| values[place].get()))?);
+        }
+        let is_text = |at: &usize| matches!(ends(&bound[*at]), ValueRef::Text(_));
+        if !self.required.iter().all(is_text) {
+            return None;
+        }
+        let stamps = if clocks.is_empty() { "{}".to_owned() } else { serde_json::to_string(&clocks).ok()? };
+        bound.push(ToSqlOutput::Owned(SqlValue::Text(stamps)));
+        Some(PackedRow { bound, clocks })
+    }
+}
+
+impl Kind {
+    /// As `bind`, from JSON text.
+    fn bind_raw(self, json: &str) -> Option<ToSqlOutput<'_>> {
+        if json == "null" {
+            return Some(ToSqlOutput::Owned(SqlValue::Null));
+        }
+        if self == Kind::Text
+            && let Some(plain) = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'))
+            && !plain.contains('\\')
+        {
+            return Some(ToSqlOutput::Borrowed(ValueRef::Text(plain.as_bytes())));
+        }
+        let value: Value = serde_json::from_str(json).ok()?;
+        Some(match self.bind(Some(&value))? {
+            ToSqlOutput::Owned(value) => ToSqlOutput::Owned(value),
+            ToSqlOutput::Borrowed(value) => ToSqlOutput::Owned(value.try_into().ok()?),
+            _ => return None,
+        })
+    }
+}
+
+impl PackedRow<'_> {
+    /// The row's key: the first column.
+    pub(crate) fn key(&self) -> &str {
+        match ends(&self.bound[0]) {
+            ValueRef::Text(text) => std::str::from_utf8(text).unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    /// The row with its columns' names, for the few that local writes lie on.
+    pub(crate) fn to_register(&self, table: Table) -> Result<RegisterRow, Error> {
+        let shape = shape(table)?;
+        let columns = shape.columns.iter().zip(&self.bound);
+        let named = columns.map(|((name, kind), value)| Ok(((*name).to_owned(), kind.value(ends(value))?)));
+        Ok(RegisterRow { values: named.collect::<Result<_, Error>>()?, clocks: self.clocks.clone() })
+    }
+}
+
+fn ends<'v>(value: &'v ToSqlOutput<'_>) -> ValueRef<'v> {
+    match value {
+        ToSqlOutput::Borrowed(value) => *value,
+        ToSqlOutput::Owned(value) => value.into(),
+        _ => ValueRef::Null,
+    }
+}
+
+impl Rows<'_> {
+    /// Writes a visible row that no local write lies on.
+    pub(crate) fn put_packed(self, table: Table, row: &PackedRow<'_>) -> Result<(), Error> {
+        self.connection.prepare_cached(shape(table)?.put)?.execute(params_from_iter(&row.bound))?;
+        Ok(())
+    }
+
+    /// The rows of a table that local writes lie on.
+    pub(crate) fn shadowed(self, table: Table) -> Result<HashSet<String>, Error> {
+        let sql = "SELECT row_key FROM shadow_rows WHERE table_name = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let keys = statement.query_map([table.name()], |row| row.get(0))?;
+        Ok(stored(keys.collect::<Result<_, _>>().ok())?)
+    }
+}
