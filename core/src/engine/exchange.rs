@@ -185,7 +185,7 @@ impl Engine {
                 vault::tend_arrived(rows, (context.user_id, &context.client), self.entropy.as_mut(), now)?;
             }
             let pending = rows.count_pending()?;
-            rows.add_to_journal(&entry(None, &applied, pending, now.unix_ms))?;
+            rows.add_to_journal(&entry(None, &applied, traffic, pending, now.unix_ms))?;
             Ok((applied, pending))
         })?;
         self.traffic = Traffic::default();
@@ -220,7 +220,8 @@ impl Engine {
         let traffic = self.traffic;
         self.store.write(|rows| {
             traffic.keep(rows)?;
-            rows.add_to_journal(&entry(Some(failure), &applied, rows.count_pending()?, now.unix_ms))
+            let pending = rows.count_pending()?;
+            rows.add_to_journal(&entry(Some(failure), &applied, traffic, pending, now.unix_ms))
         })?;
         self.traffic = Traffic::default();
         let random = self.random();
@@ -244,9 +245,27 @@ impl Engine {
     }
 }
 
-fn entry(failure: Option<&Failure>, applied: &Applied, pending: u32, now: UnixMillis) -> JournalEntry {
+fn entry(
+    failure: Option<&Failure>,
+    applied: &Applied,
+    traffic: Traffic,
+    pending: u32,
+    now: UnixMillis,
+) -> JournalEntry {
     let Applied { pushed, rejected, pulled, .. } = *applied;
     let code = failure.map_or("ok", Failure::code).to_owned();
     let message = failure.map(Failure::to_string).unwrap_or_default();
-    JournalEntry { at_ms: now.0, code, message, pushed, rejected, pulled, pending }
+    let [bytes_sent, bytes_received] =
+        [traffic.sent, traffic.received].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    JournalEntry {
+        at_ms: now.0,
+        code,
+        message,
+        pushed,
+        rejected,
+        pulled,
+        pending,
+        bytes_sent,
+        bytes_received,
+    }
 }

@@ -9,7 +9,7 @@ use crate::store::Rows;
 const KEEP: i64 = 200;
 
 /// One exchange with the server.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct JournalEntry {
     /// When the answer or the failure came, device's clock, Unix milliseconds.
     pub(crate) at_ms: i64,
@@ -21,14 +21,21 @@ pub(crate) struct JournalEntry {
     pub(crate) rejected: u32,
     pub(crate) pulled: u32,
     pub(crate) pending: u32,
+    /// Bytes of the request's body.
+    pub(crate) bytes_sent: i64,
+    /// Bytes of the answer's body.
+    pub(crate) bytes_received: i64,
 }
+
+const COLUMNS: &str = "at_ms, code, message, pushed, rejected, pulled, pending, bytes_sent, bytes_received";
 
 impl Rows<'_> {
     pub(crate) fn add_to_journal(self, e: &JournalEntry) -> Result<(), Error> {
-        let sql = "INSERT INTO journal (at_ms, code, message, pushed, rejected, pulled, pending)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        let values = params![e.at_ms, e.code, e.message, e.pushed, e.rejected, e.pulled, e.pending];
-        self.connection.prepare_cached(sql)?.execute(values)?;
+        let sql = format!("INSERT INTO journal ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+        let JournalEntry { at_ms, code, message, pushed, rejected, pulled, pending, .. } = e;
+        let values =
+            params![at_ms, code, message, pushed, rejected, pulled, pending, e.bytes_sent, e.bytes_received];
+        self.connection.prepare_cached(&sql)?.execute(values)?;
         let newest = self.connection.last_insert_rowid();
         self.connection.prepare_cached("DELETE FROM journal WHERE seq <= ?1")?.execute([newest - KEEP])?;
         Ok(())
@@ -36,16 +43,16 @@ impl Rows<'_> {
 
     /// Oldest first.
     pub(crate) fn journal(self) -> Result<Vec<JournalEntry>, Error> {
-        let sql = "SELECT at_ms, code, message, pushed, rejected, pulled, pending FROM journal ORDER BY seq";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let sql = format!("SELECT {COLUMNS} FROM journal ORDER BY seq");
+        let mut statement = self.connection.prepare_cached(&sql)?;
         let entries = statement.query_map([], read)?;
         Ok(entries.collect::<Result<_, _>>()?)
     }
 
     /// The last exchange of whichever process.
     pub(crate) fn last_exchange(self) -> Result<Option<JournalEntry>, Error> {
-        let sql = "SELECT at_ms, code, message, pushed, rejected, pulled, pending FROM journal ORDER BY seq DESC LIMIT 1";
-        Ok(self.connection.prepare_cached(sql)?.query_row([], read).optional()?)
+        let sql = format!("SELECT {COLUMNS} FROM journal ORDER BY seq DESC LIMIT 1");
+        Ok(self.connection.prepare_cached(&sql)?.query_row([], read).optional()?)
     }
 }
 
@@ -58,5 +65,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<JournalEntry> {
         rejected: row.get(4)?,
         pulled: row.get(5)?,
         pending: row.get(6)?,
+        bytes_sent: row.get(7)?,
+        bytes_received: row.get(8)?,
     })
 }

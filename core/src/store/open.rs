@@ -6,7 +6,8 @@ use crate::error::Error;
 use crate::store::{Location, image};
 
 /// The embedded migrations, in order: number `n` brings a file from version `n - 1` to `n`.
-const MIGRATIONS: &[&str] = &[include_str!("schema/001_mirror.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/001_mirror.sql"), include_str!("schema/002_journal_traffic.sql")];
 
 /// The newest mirror schema that this program knows.
 pub const MIRROR_VERSION: u32 = MIGRATIONS.len() as u32;
