@@ -32,6 +32,45 @@ pub(crate) fn ensure_private(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Makes sure that only its owner can read a file that somebody else has made, where there is one.
+pub(crate) fn keep_private(path: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    {
+        let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        match std::fs::set_permissions(path, only_owner) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::Files { action: "protect", path: PathBuf::from(path), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The damaged mirrors that were set aside beside a mirror, oldest first.
+pub(crate) fn set_aside_beside(mirror: &Path) -> Vec<PathBuf> {
+    let mut found = beside(mirror, |ending| ending.chars().all(|it| it.is_ascii_digit() || it == '-'));
+    found.sort();
+    found
+}
+
+/// Removes them, and all that was read of them.
+pub(crate) fn remove_set_aside(mirror: &Path) -> Result<(), Error> {
+    beside(mirror, |_| true).iter().try_for_each(|path| remove(path))
+}
+
+/// What lies beside a mirror under its name, `.damaged-`, and such an ending.
+fn beside(mirror: &Path, ends_so: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let Some((dir, name)) = mirror.parent().zip(mirror.file_name()) else { return Vec::new() };
+    let beginning = format!("{}.damaged-", name.to_string_lossy());
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().strip_prefix(&beginning).is_some_and(&ends_so)
+    });
+    named.map(|entry| entry.path()).collect()
+}
+
 /// An exclusive lock between processes, held as long as the value lives. The system frees it when a process ends, however
 /// it ends.
 pub(crate) struct FileLock {

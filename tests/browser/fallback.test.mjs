@@ -156,3 +156,18 @@ test('a damaged image is set aside, and told', async (t) => {
   assert.equal(kept, 1)
   await waitFor('the new image', () => page.evaluate((key) => localStorage.getItem(key)?.length ?? 0, key), (size) => size > 0)
 })
+
+test('what a damaged image had not sent is in the new one', async (t) => {
+  const learner = newLearner()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { storage: 'local-storage' })
+  await record(page)
+  await page.evaluate(() => window.marea.close())
+  await page.evaluate((key) => {
+    const image = atob(JSON.parse(localStorage.getItem(key)))
+    localStorage.setItem(key, JSON.stringify(btoa('x'.repeat(16) + image.slice(16))))
+  }, `marea:${learner.id}:image`)
+  await openMarea(page, stage, learner, { storage: 'local-storage' })
+  const told = await status(page)
+  assert.deepEqual([told.recovery, told.pending, await totalOf(page)], ['set-aside', 1, 1])
+})

@@ -132,6 +132,21 @@ test('a mirror that a newer version has upgraded is left alone, and the app is t
   assert.deepEqual([refused?.code, refused?.retry], ['mirror_newer', false])
 })
 
+test('what a damaged mirror had not sent is in the new one', async (t) => {
+  const learner = newLearner()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  await record(page)
+  await record(page)
+  await closeMarea(page)
+  assert.equal(await damage(page, learner, 0, Array.from({ length: 16 }, () => 0x78)), 1)
+  await openMarea(page, stage, learner)
+  const told = await status(page)
+  assert.deepEqual([told.recovery, told.pending], ['set-aside', 2])
+  assert.match(await page.evaluate(() => window.marea.diagnostics()), /mirror_set_aside.*\n.*2 of 2/)
+  assert.equal(await totalOf(page), 2)
+})
+
 test('a damaged mirror is set aside, and told', async (t) => {
   const learner = newLearner()
   const page = await browser.newPage(t)

@@ -274,12 +274,17 @@ async fn a_folder_that_cannot_be_used_is_one_clear_line() {
 }
 
 #[tokio::test]
-async fn a_damaged_mirror_is_reported_and_left_alone() {
+async fn a_damaged_mirror_is_set_aside_as_it_was_and_told() {
     let device = device();
     std::fs::create_dir_all(device.dir()).unwrap();
     let mirror = device.dir().join(format!("{USER}.sqlite3"));
     let damaged = b"this is not a database, but the learner may know what it is".repeat(40);
     std::fs::write(&mirror, &damaged).unwrap();
-    device.run(&["session", "record", "--minutes", "5", "--json"]).await.exits(1).error("mirror_corrupt");
-    assert_eq!(std::fs::read(&mirror).unwrap(), damaged);
+    device.run(&["session", "record", "--minutes", "5", "--json"]).await.json();
+    let status = device.run(&["status", "--json"]).await.json();
+    assert_eq!((&status["pending"], &status["last_error"]["code"]), (&json!(1), &json!("mirror_set_aside")));
+    let aside = status["set_aside"][0].as_str().expect("a path");
+    assert_eq!(std::fs::read(aside).unwrap(), damaged);
+    let report = device.run(&["doctor", "--json"]).await;
+    assert!(format!("{report:?}").contains(aside), "{report:?}");
 }

@@ -11,8 +11,8 @@ pub enum Recovery {
     /// The browser had deleted it (the disk was nearly full, or the site's data was cleared). Everything that the server
     /// has is pulled anew; what had not been sent is lost.
     Evicted,
-    /// It was damaged. It is kept aside, because unsent work may be inside, and everything that the server has is pulled
-    /// anew.
+    /// It was damaged. It is kept aside, what could be read of its unsent work is in the new one, and everything that the
+    /// server has is pulled anew. The journal in the diagnostics says how much that was.
     SetAside,
 }
 

@@ -8,8 +8,13 @@ use crate::engine::changed::Changed;
 use crate::engine::{Engine, registers, visible};
 use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::model::{Mutation, MutationView, Now, Rescued, RescuedMutation, TableKind, UnixMillis, UserId};
-use crate::store::{Location, NewMutation, Rows, Store, rescue};
+use crate::model::{
+    Mutation, MutationView, Now, Rescued, RescuedMutation, StatusError, TableKind, UnixMillis, UserId,
+};
+use crate::store::{JournalEntry, Location, NewMutation, Rows, Store, rescue};
+
+/// In the journal and the status, until the next sync: the mirror is a fresh one, because the last was damaged.
+const SET_ASIDE: &str = "mirror_set_aside";
 
 /// What became of a damaged mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,14 +68,40 @@ impl Engine {
         rescue::write_whole(&document, &text)?;
         let damaged = rescue::set_aside(path, now.unix_ms.0)?;
         let mut engine = Engine::open(location, user_id, entropy, now)?;
-        let restored = if found.user_id.is_some() { engine.restore(&found, now)? } else { 0 };
-        let found = u32::try_from(found.mutations.len()).unwrap_or(u32::MAX);
+        let (found, restored) = engine.restore_what_is_ours(&found, now)?;
         Ok((engine, Some(SetAside { damaged, rescued: document, found, restored })))
     }
 
-    /// Reads what is left of the queue in the bytes of a damaged mirror: for hosts that keep files or images themselves.
-    pub fn rescue(image: &[u8]) -> Rescued {
-        rescue::from_image(image)
+    /// Reads what is left of the queue in the bytes of a damaged mirror and of its write-ahead log (empty where there is
+    /// none): for hosts that keep files or images themselves.
+    pub fn rescue(image: &[u8], log: &[u8]) -> Rescued {
+        rescue::from_image(image, log)
+    }
+
+    /// Takes over what was read of a damaged mirror that the host has set aside itself, as far as it is certain that it is
+    /// this user's, and notes it in the journal and the status. Gives how many mutations were read, and how many are queued.
+    ///
+    /// # Errors
+    /// The storage errors (none was queued).
+    pub fn restore_what_is_ours(&mut self, rescued: &Rescued, now: Now) -> Result<(u32, u32), Error> {
+        let ours = rescued.user_id == Some(self.user_id);
+        let restored = if ours { self.restore(rescued, now)? } else { 0 };
+        let found = u32::try_from(rescued.mutations.len()).unwrap_or(u32::MAX);
+        let message = format!(
+            "the mirror was damaged and is set aside; {restored} of {found} unsent mutations that could be read were restored"
+        );
+        let error = StatusError { code: SET_ASIDE.to_owned(), message };
+        self.store.write(|rows| {
+            rows.add_to_journal(&JournalEntry {
+                at_ms: now.unix_ms.0,
+                code: error.code.clone(),
+                message: error.message.clone(),
+                pending: rows.count_pending()?,
+                ..JournalEntry::default()
+            })
+        })?;
+        self.schedule.last_error = Some(error);
+        Ok((found, restored))
     }
 
     /// Queues rescued mutations, with the ids that they have; says how many were not here yet. What the server has

@@ -6,6 +6,7 @@ mod confirmed;
 mod erase;
 mod image;
 mod journal;
+mod log;
 mod meta;
 mod mutations;
 mod open;

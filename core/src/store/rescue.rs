@@ -16,7 +16,7 @@ use crate::store::erase::beside;
 /// The bytes with which every SQLite file begins (SQLite's "Database File Format", 1.3).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Where a file says that it has a log beside it (the same, 1.3.3). An image has none, and is read without.
+/// Where a file says that it has a log beside it (the same, 1.3.3). An image has none, once its log is laid over it.
 const FORMAT_VERSIONS: std::ops::Range<usize> = 18..20;
 
 /// What a read of the queue asks for. Without an index: an index that is damaged would hide rows that are not.
@@ -24,9 +24,10 @@ const QUEUE: &str =
     "SELECT seq, id, hlc, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message,
    settled_ms FROM mutations NOT INDEXED WHERE state IN ('pending', 'in_doubt', 'resend', 'rejected')";
 
-/// Reads what is left in the bytes of a damaged mirror. Never fails: there may be nothing.
-pub(crate) fn from_image(image: &[u8]) -> Rescued {
+/// Reads what is left in the bytes of a damaged mirror and of its log. Never fails: there may be nothing.
+pub(crate) fn from_image(image: &[u8], log: &[u8]) -> Rescued {
     let mut image = image.to_vec();
+    super::log::lay_over(&mut image, log);
     mend_header(&mut image);
     if let Some(versions) = image.get_mut(FORMAT_VERSIONS) {
         versions.fill(1);

@@ -23,8 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use review::QueueExport;
 
 use crate::config::Config;
-use crate::files::{FileLock, remove};
-use crate::worker::{self, Message, Reply};
+use crate::files::{FileLock, remove, remove_set_aside, set_aside_beside};
+use crate::worker::{self, Done, Message};
 use crate::{Error, clock};
 
 /// A learner's mirror, open. `Send + Sync`; a clone is the same client and costs nothing.
@@ -164,15 +164,16 @@ impl Client {
         answer.await.map_err(|_| Error::Closed)?
     }
 
-    /// Closes the client and removes its mirror for good: all that was recorded, what waits for the server too. Sync before, or
-    /// ask the learner. What the server has stays there, and a later open fetches it.
+    /// Closes the client and removes its mirror for good, with damaged ones that were set aside: all that was recorded, what
+    /// waits for the server too. Gives the number of mutations that went unsent. Sync before, or ask the learner. What the server
+    /// has stays there, and a later open fetches it.
     ///
     /// # Errors
     ///
     /// `mirror_locked` while another client or program has it open, and then nothing is removed; `storage_failed` when a file
     /// cannot be removed.
-    pub async fn erase(self) -> Result<(), Error> {
-        self.shutdown(Duration::ZERO).await?;
+    pub async fn erase(self) -> Result<u32, Error> {
+        let unsent = self.shutdown(Duration::ZERO).await?;
         let mirror = &self.shared.mirror_path;
         // Whoever opens waits for this one, and whoever has it open holds a share of that one.
         let _opening = FileLock::wait_for(&mirror.with_extension("open-lock"))?;
@@ -183,8 +184,9 @@ impl Client {
             name.push(suffix);
             remove(Path::new(&name))?;
         }
-        tracing::info!("a mirror was erased");
-        Ok(())
+        remove_set_aside(mirror)?;
+        tracing::info!(unsent, "a mirror was erased");
+        Ok(unsent)
     }
 
     /// The learner's local day, by this machine's clock and time zone.
@@ -202,6 +204,12 @@ impl Client {
         &self.shared.mirror_path
     }
 
+    /// Damaged mirrors of this user that were set aside, oldest first. What could be read of a queue is in the mirror again;
+    /// beside each lies a document of it. Delete them once the learner misses nothing.
+    pub fn set_aside(&self) -> Vec<PathBuf> {
+        set_aside_beside(&self.shared.mirror_path)
+    }
+
     /// One call of the engine, on its thread.
     pub(crate) async fn call<R: Send + 'static>(
         &self,
@@ -211,8 +219,8 @@ impl Client {
         let job = move |engine: &mut Engine| {
             let result = call(engine);
             // Whoever has stopped waiting does not want to know.
-            let tell: Reply = Box::new(move || drop(reply.send(result)));
-            tell
+            let is_damaged = matches!(result, Err(marea_core::Error::MirrorCorrupt));
+            Done { reply: Box::new(move || drop(reply.send(result))), is_damaged }
         };
         self.send(Message::Call(Box::new(job))).await?;
         Ok(answer.await.map_err(|_| Error::Closed)??)

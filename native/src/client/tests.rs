@@ -1,5 +1,6 @@
 //! The client without a server: calls from anywhere, watching, two clients on one file, and the end.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -124,7 +125,7 @@ fn an_erased_mirror_is_gone_and_one_in_use_is_not_erased() {
     assert_eq!(block_on(first.erase()).unwrap_err().code(), "mirror_locked");
     assert_eq!(block_on(second.progress()).unwrap().total_sessions, 1, "nothing was lost");
     assert_eq!(crate::users_of(dir.path()).unwrap(), [user()]);
-    block_on(second.erase()).unwrap();
+    assert_eq!(block_on(second.erase()).unwrap(), 1, "what went unsent");
     assert!(crate::users_of(dir.path()).unwrap().is_empty());
     assert_eq!(block_on(open(dir.path()).progress()).unwrap().total_sessions, 0);
 }
@@ -135,8 +136,97 @@ fn a_mirror_that_cannot_be_opened_is_an_error_of_open() {
     let opened = |dir| block_on(Client::open(Config::new(dir, user()))).unwrap_err();
     std::fs::write(dir.path().join("file"), "not a folder").unwrap();
     assert_eq!(opened(dir.path().join("file")).code(), "storage_failed");
-    std::fs::write(dir.path().join(format!("{}.sqlite3", user())), [7u8; 5000]).unwrap();
-    assert_eq!(opened(dir.path().to_owned()).code(), "mirror_corrupt");
+    let other = dir.path().join(format!("{}.sqlite3", user()));
+    std::fs::create_dir(&other).unwrap();
+    assert_eq!(opened(dir.path().to_owned()).code(), "storage_failed");
+}
+
+/// A closed mirror with so many sessions in its queue, and one of their ids.
+fn filled(dir: &Path, sessions: usize) -> (PathBuf, String) {
+    let client = open(dir);
+    let ids: Vec<_> =
+        (0..sessions).map(|_| block_on(client.record_session(session(1))).unwrap().id).collect();
+    block_on(client.shutdown(Duration::ZERO)).unwrap();
+    (client.mirror_path().to_owned(), ids[sessions / 2].to_string())
+}
+
+/// Spoils the pages that an id is on.
+fn spoil(mirror: &Path, id: &str) {
+    let mut bytes = std::fs::read(mirror).unwrap();
+    let found: Vec<usize> =
+        (0..bytes.len() - id.len()).filter(|at| bytes[*at..].starts_with(id.as_bytes())).collect();
+    assert!(!found.is_empty());
+    for at in found {
+        let page = at / 4096 * 4096;
+        bytes[page..page + 4096].fill(0xff);
+    }
+    std::fs::write(mirror, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_mirror_is_set_aside_and_its_queue_is_in_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mirror, _) = filled(dir.path(), 3);
+    let mut damaged = std::fs::read(&mirror).unwrap();
+    damaged[..16].fill(b'x');
+    std::fs::write(&mirror, &damaged).unwrap();
+    let client = open(dir.path());
+    let status = block_on(client.status()).unwrap();
+    assert_eq!((status.pending, status.last_error.unwrap().code.as_str()), (3, "mirror_set_aside"));
+    assert_eq!(block_on(client.progress()).unwrap().total_sessions, 3);
+    let aside = client.set_aside();
+    assert_eq!((aside.len(), std::fs::read(&aside[0]).unwrap()), (1, damaged), "as it was");
+    #[cfg(unix)]
+    for entry in std::fs::read_dir(dir.path()).unwrap().flatten() {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&entry.metadata().unwrap().permissions());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
+    }
+}
+
+#[test]
+fn damage_that_shows_while_the_mirror_is_open_is_met_by_a_fresh_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mirror, id) = filled(dir.path(), 200);
+    spoil(&mirror, &id);
+    let client = open(dir.path());
+    let mut progress = block_on(client.watch_progress()).unwrap();
+    assert_eq!(
+        block_on(client.pending()).unwrap_err().code(),
+        "mirror_corrupt",
+        "the call that met it is told"
+    );
+    let left = block_on(client.pending()).unwrap().len();
+    assert!((150..200).contains(&left), "{left}");
+    block_on(client.record_session(session(1))).unwrap();
+    assert_eq!(block_on(client.status()).unwrap().pending as usize, left + 1);
+    let seen = block_on(progress.next()).unwrap().total_sessions;
+    assert_eq!(usize::try_from(seen).unwrap(), left + 1, "who watched before goes on watching");
+    assert_eq!(client.set_aside().len(), 1);
+}
+
+#[test]
+fn a_damaged_mirror_is_not_moved_from_under_another_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mirror, id) = filled(dir.path(), 200);
+    spoil(&mirror, &id);
+    let (first, second) = (open(dir.path()), open(dir.path()));
+    for client in [&first, &second] {
+        assert_eq!(block_on(client.pending()).unwrap_err().code(), "mirror_corrupt");
+        assert!(client.set_aside().is_empty());
+    }
+    block_on(first.shutdown(Duration::ZERO)).unwrap();
+    block_on(second.shutdown(Duration::ZERO)).unwrap();
+    // What opens without complaint is looked at closely, because somebody has met damage.
+    let client = open(dir.path());
+    assert_eq!(client.set_aside().len(), 1);
+    let left = block_on(client.pending()).unwrap().len();
+    assert!(left >= 150);
+    // Whoever erases a mirror erases what was set aside of it.
+    assert_eq!(block_on(client.erase()).unwrap() as usize, left);
+    let rest = std::fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.file_name());
+    let rest: Vec<_> = rest.filter(|name| name.to_string_lossy().contains("damaged")).collect();
+    assert!(rest.is_empty(), "{rest:?}");
 }
 
 /// A place for all that is traced.

@@ -3,6 +3,7 @@
 //! It has a small runtime of its own, so that the client works from any executor and from none, and an engine call never blocks
 //! a thread that is not its own. What to send and when to try again is the engine's decision.
 
+mod opening;
 mod state;
 mod surroundings;
 mod syncing;
@@ -11,13 +12,13 @@ mod watchers;
 use std::rc::Rc;
 use std::time::Duration;
 
-use marea_core::{Change, Engine, Location, Recorded, Signal, SyncReport, SystemEntropy};
+use marea_core::{Change, Engine, Recorded, Signal, SyncReport};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
+use crate::Error;
 use crate::config::Config;
-use crate::files::{FileLock, ensure_private, make_dir};
-use crate::{Error, clock};
+use crate::files::make_dir;
 
 use state::State;
 pub(crate) use watchers::{Follow, Of, Watcher};
@@ -25,8 +26,13 @@ pub(crate) use watchers::{Follow, Of, Watcher};
 /// Calls that may wait for the thread. Whoever comes later waits for room first: the memory stays bounded.
 const INBOX: usize = 256;
 
-/// Tells the caller.
-pub(crate) type Reply = Box<dyn FnOnce()>;
+/// A call that was carried out.
+pub(crate) struct Done {
+    /// Tells the caller.
+    pub(crate) reply: Box<dyn FnOnce()>,
+    /// It met damage in the mirror's file.
+    pub(crate) is_damaged: bool,
+}
 
 /// A local write and who waits for it.
 pub(crate) struct Write {
@@ -37,7 +43,7 @@ pub(crate) struct Write {
 /// What the thread is asked to do, in order.
 pub(crate) enum Message {
     /// One engine call. It gives back how to tell the caller, who is told last: who watches knows by then.
-    Call(Box<dyn FnOnce(&mut Engine) -> Reply + Send>),
+    Call(Box<dyn FnOnce(&mut Engine) -> Done + Send>),
     /// A local write. Those that wait together share a transaction.
     Write(Write),
     /// Somebody wants to be told.
@@ -65,7 +71,8 @@ fn run(config: Config, inbox: mpsc::Receiver<Message>, opened: oneshot::Sender<R
         Ok(runtime) => runtime,
         Err(source) => return drop(opened.send(Err(Error::NoResources { source }))),
     };
-    let (engine, in_use) = match open(&config) {
+    let opening = make_dir(&config.dir).and_then(|()| opening::open(&config.mirror_path(), config.user_id));
+    let (engine, in_use) = match opening {
         Ok(opened) => opened,
         Err(error) => return drop(opened.send(Err(error))),
     };
@@ -75,22 +82,6 @@ fn run(config: Config, inbox: mpsc::Receiver<Message>, opened: oneshot::Sender<R
     LocalSet::new().block_on(&runtime, serve(Rc::new(State::new(engine, in_use, config)), inbox));
     // A thread that waits for another program's lock must not keep this one.
     runtime.shutdown_background();
-}
-
-fn open(config: &Config) -> Result<(Engine, FileLock), Error> {
-    make_dir(&config.dir)?;
-    let mirror_path = config.mirror_path();
-    // SQLite does not wait its turn for the switch to WAL of a new file: one program makes it, the others find it made.
-    let _opening = FileLock::wait_for(&mirror_path.with_extension("open-lock"))?;
-    // SQLite would make it readable for whom the umask allows, and its journal like it.
-    ensure_private(&mirror_path)?;
-    let in_use = FileLock::shared(&mirror_path.with_extension("use-lock"))?;
-    let location = Location::File(mirror_path);
-    let mut engine = Engine::open(&location, config.user_id, Box::new(SystemEntropy::new()), clock::now())?;
-    // The first look only begins: from here on, every write of another program is noticed.
-    engine.look_for_other_writers()?;
-    tracing::debug!("the mirror is open");
-    Ok((engine, in_use))
 }
 
 async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
@@ -115,7 +106,7 @@ async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
         match message {
             None => break (Duration::ZERO, None),
             Some(Message::Close { flush, done }) => break (flush, Some(done)),
-            Some(Message::Call(call)) => state.with_engine(call)(),
+            Some(Message::Call(call)) => state.answer(call),
             Some(Message::Write(first)) => next = state.write(gather(first, &mut inbox)),
             Some(Message::Watch(watcher)) => state.add_watcher(watcher),
             Some(Message::Signal(signal)) => state.signal(signal),

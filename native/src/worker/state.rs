@@ -1,14 +1,14 @@
 //! What the thread's tasks share: the engine, lent for one call at a time, and those who want to be told.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use marea_core::{Connection, Engine, Signal, Subscription, Transport};
+use marea_core::{Connection, Engine, Signal, Subscription, Transport, UserId};
 use tokio::sync::Notify;
 
 use super::watchers::{Watcher, Watchers};
-use super::{Message, Write};
+use super::{Done, Message, Write, opening};
 use crate::config::{Config, Server};
 use crate::files::FileLock;
 use crate::tokens::TokenSource;
@@ -19,13 +19,14 @@ pub(super) struct State {
     engine: RefCell<Option<Engine>>,
     /// Nobody may erase a mirror that is open.
     in_use: RefCell<Option<FileLock>>,
-    subscription: Subscription,
+    subscription: Cell<Subscription>,
     watchers: RefCell<Watchers>,
     /// Something may have become due.
     pub(super) nudge: Notify,
     /// One conversation with the server at a time: a second caller waits, then has its own.
     pub(super) turn: tokio::sync::Mutex<()>,
     mirror_path: PathBuf,
+    user_id: UserId,
     server: Option<Server>,
     tokens: Option<Arc<dyn TokenSource>>,
     background_sync: bool,
@@ -36,13 +37,14 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(mut engine: Engine, in_use: FileLock, config: Config) -> State {
         State {
-            subscription: engine.subscribe(),
+            subscription: Cell::new(engine.subscribe()),
             engine: RefCell::new(Some(engine)),
             in_use: RefCell::new(Some(in_use)),
             watchers: RefCell::default(),
             nudge: Notify::new(),
             turn: tokio::sync::Mutex::default(),
             mirror_path: config.mirror_path(),
+            user_id: config.user_id,
             background_sync: config.background_sync,
             server: config.server,
             tokens: config.tokens,
@@ -55,7 +57,7 @@ impl State {
         let mut engine = self.engine.borrow_mut();
         let engine = engine.as_mut().expect("the engine is taken away after the last task");
         let result = call(engine);
-        let changed = engine.take_changes(self.subscription);
+        let changed = engine.take_changes(self.subscription.get());
         if !changed.is_empty() {
             self.nudge.notify_one();
         }
@@ -63,18 +65,62 @@ impl State {
         result
     }
 
+    /// Carries out a call. Damage that it meets is dealt with before the caller is told: trying again is of use then.
+    pub(super) fn answer(&self, call: impl FnOnce(&mut Engine) -> Done) {
+        let done = self.with_engine(call);
+        if done.is_damaged {
+            self.recover();
+        }
+        (done.reply)();
+    }
+
+    /// The file is damaged: a fresh mirror takes its place. Not while another program has it open: then whoever opens it
+    /// first, once all have closed it, does this.
+    pub(super) fn recover(&self) {
+        opening::suspect(&self.mirror_path);
+        if !opening::is_alone(&self.mirror_path, &mut self.in_use.borrow_mut()) {
+            tracing::warn!(
+                "the mirror is damaged, and open in other programs; it is set aside once they have closed it"
+            );
+            return;
+        }
+        // The file is read and moved now: no connection to it may be left.
+        drop(self.engine.borrow_mut().take());
+        match opening::open(&self.mirror_path, self.user_id) {
+            Ok((mut engine, in_use)) => {
+                self.subscription.set(engine.subscribe());
+                *self.engine.borrow_mut() = Some(engine);
+                *self.in_use.borrow_mut() = Some(in_use);
+                self.refresh_watchers();
+                self.nudge.notify_one();
+            }
+            Err(error) => {
+                tracing::error!(code = error.code(), "the damaged mirror could not be replaced");
+                // Everybody is told that the client is closed, as after a panic: opening anew puts it right.
+                std::panic::resume_unwind(Box::new("the mirror is damaged"));
+            }
+        }
+    }
+
     /// Carries out writes in one transaction, tells those who watch, then each writer. Gives the message that came after them back.
     pub(super) fn write(&self, (writes, next): (Vec<Write>, Option<Message>)) -> Option<Message> {
         let now = clock::now();
         let (changes, writers): (Vec<_>, Vec<_>) =
             writes.into_iter().map(|write| (write.change, write.done)).unzip();
-        let outcomes = self.with_engine(|engine| {
-            match engine.mutate_all(changes.iter().map(|change| (None, change.clone())).collect(), now) {
-                Ok(outcomes) => outcomes,
-                // None was written: each gets a try, and an error, of its own.
-                Err(_) => changes.into_iter().map(|change| engine.mutate(change, now)).collect(),
-            }
-        });
+        let carry_out = || -> Vec<_> {
+            self.with_engine(|engine| {
+                match engine.mutate_all(changes.iter().map(|change| (None, change.clone())).collect(), now) {
+                    Ok(outcomes) => outcomes,
+                    // None was written: each gets a try, and an error, of its own.
+                    Err(_) => changes.iter().map(|change| engine.mutate(change.clone(), now)).collect(),
+                }
+            })
+        };
+        let mut outcomes = carry_out();
+        if outcomes.iter().all(|outcome| matches!(outcome, Err(marea_core::Error::MirrorCorrupt))) {
+            self.recover();
+            outcomes = carry_out();
+        }
         for (writer, outcome) in writers.into_iter().zip(outcomes) {
             // Whoever has stopped waiting does not want to know.
             let _ = writer.send(outcome);

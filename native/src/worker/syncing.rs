@@ -61,6 +61,9 @@ pub(super) async fn converse(state: &Rc<State>, why: Why) -> Result<SyncReport, 
             ),
             Err(error) => tracing::warn!(code = error.code(), "a sync failed"),
         }
+        if let Err(Error::Engine(marea_core::Error::MirrorCorrupt)) = &result {
+            state.recover();
+        }
         result
     };
     told.instrument(tracing::info_span!("marea_sync", ?why)).await

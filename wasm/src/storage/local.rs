@@ -10,6 +10,7 @@ use gloo_storage::{LocalStorage, Storage as _};
 use marea_core::{Engine, Entropy, Error, ImageKeeper, SystemEntropy, UserId};
 
 use super::open_kept;
+use crate::host::now;
 
 struct Keeper {
     image_key: String,
@@ -32,8 +33,13 @@ pub(super) fn open(user: UserId) -> Result<(Engine, bool, bool), Error> {
     };
     match open_kept(keeper()?, user) {
         Err(Error::MirrorCorrupt) => {
+            let image =
+                LocalStorage::get::<String>(&image_key).ok().and_then(|text| STANDARD.decode(text).ok());
+            let rescued = Engine::rescue(&image.unwrap_or_default(), &[]);
             set_aside(&image_key)?;
-            Ok((open_kept(keeper()?, user)?, true, true))
+            let mut engine = open_kept(keeper()?, user)?;
+            engine.restore_what_is_ours(&rescued, now())?;
+            Ok((engine, true, true))
         }
         opened => Ok((opened?, false, fresh)),
     }

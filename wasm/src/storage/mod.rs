@@ -2,8 +2,9 @@
 
 mod local;
 mod opfs;
+mod salvage;
 
-use marea_core::{Engine, Error, ImageKeeper, Location, SystemEntropy, UserId};
+use marea_core::{Engine, Error, ImageKeeper, Location, Rescued, SystemEntropy, UserId};
 use sqlite_wasm_vfs::sahpool::OpfsSAHPoolUtil;
 use wasm_bindgen::JsValue;
 
@@ -54,7 +55,7 @@ pub(crate) async fn open(storage: &str, user: UserId, known: bool) -> Result<Ope
 
 async fn on_opfs(user: UserId, known: bool) -> Result<Opened, JsValue> {
     let mut generation = opfs::newest_generation(&user).await?;
-    let mut set_aside = false;
+    let mut damaged: Option<Rescued> = None;
     loop {
         let opened = match opfs::open_pool(&user, generation).await {
             Ok(pool) => {
@@ -71,13 +72,22 @@ async fn on_opfs(user: UserId, known: bool) -> Result<Opened, JsValue> {
             Err(failure) => Err((failure.is_damage, failure.error)),
         };
         match opened {
-            Ok((engine, pool, fresh)) => {
-                let recovery = recovery(set_aside, fresh && known);
+            Ok((mut engine, pool, fresh)) => {
+                if let Some(rescued) = &damaged
+                    && let Err(error) = engine.restore_what_is_ours(rescued, now())
+                {
+                    // The next opening begins the new mirror once more, and restores into that.
+                    drop(engine);
+                    opfs::remove_mirror(&pool);
+                    let _ = pool.pause();
+                    return Err(from_core(&error));
+                }
+                let recovery = recovery(damaged.is_some(), fresh && known);
                 return Ok(Opened { engine, place: Place::Opfs(pool), recovery });
             }
             // Left as it is, beside the new one. A second damaged one in a row is no accident of the first.
-            Err((true, _)) if !set_aside => {
-                set_aside = true;
+            Err((true, _)) if damaged.is_none() => {
+                damaged = Some(opfs::rescue(&user, generation).await);
                 generation += 1;
             }
             Err((_, error)) => return Err(error),

@@ -6,7 +6,7 @@
 //! A damaged pool is left as it is, and a directory of the next generation is begun beside it.
 
 use js_sys::{AsyncIterator, IteratorNext, Reflect};
-use marea_core::UserId;
+use marea_core::{Rescued, UserId};
 use sqlite_wasm_rs::WasmOsCallback;
 use sqlite_wasm_rs::vfs::VfsFilesManager;
 use sqlite_wasm_vfs::sahpool::{OpfsSAHError, OpfsSAHPoolCfgBuilder, OpfsSAHPoolUtil, install};
@@ -14,6 +14,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{DedicatedWorkerGlobalScope, FileSystemDirectoryHandle, FileSystemGetDirectoryOptions};
 
+use super::salvage::salvage;
 use crate::error;
 
 /// The mirror's name inside its pool. The pool's directory tells users apart.
@@ -54,6 +55,14 @@ pub(super) fn has_mirror(pool: &OpfsSAHPoolUtil) -> bool {
     pool.contains(MIRROR_FILE).unwrap_or(false)
 }
 
+/// Takes a mirror out of its pool again that was begun and could not be finished.
+pub(super) fn remove_mirror(pool: &OpfsSAHPoolUtil) {
+    for name in [MIRROR_FILE.to_owned(), format!("{MIRROR_FILE}-wal")] {
+        // What stays is a mirror like any other, only without what was to be restored.
+        let _ = pool.remove(&name);
+    }
+}
+
 fn directory(user: &UserId, generation: u32) -> String {
     if generation == 0 { user.to_string() } else { format!("{user}.{generation}") }
 }
@@ -65,14 +74,27 @@ pub(super) async fn newest_generation(user: &UserId) -> Result<u32, JsValue> {
     Ok(of_user.filter_map(|generation| generation.parse().ok()).max().unwrap_or(0))
 }
 
-async fn list_root() -> Result<Vec<String>, JsValue> {
+/// What is left of the queue of a damaged mirror. Its files are only read.
+pub(super) async fn rescue(user: &UserId, generation: u32) -> Rescued {
+    let read = async {
+        let root = root().await?;
+        let pool = JsFuture::from(root.get_directory_handle(&directory(user, generation))).await?;
+        Ok::<_, JsValue>(salvage(pool.unchecked_ref(), MIRROR_FILE).await)
+    };
+    read.await.unwrap_or_default()
+}
+
+async fn root() -> Result<FileSystemDirectoryHandle, JsValue> {
     let scope: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
     let top: FileSystemDirectoryHandle =
         JsFuture::from(scope.navigator().storage().get_directory()).await?.unchecked_into();
     let create = FileSystemGetDirectoryOptions::new();
     create.set_create(true);
-    let root: FileSystemDirectoryHandle =
-        JsFuture::from(top.get_directory_handle_with_options(ROOT, &create)).await?.unchecked_into();
+    Ok(JsFuture::from(top.get_directory_handle_with_options(ROOT, &create)).await?.unchecked_into())
+}
+
+async fn list_root() -> Result<Vec<String>, JsValue> {
+    let root = root().await?;
     let entries: AsyncIterator = root.keys();
     let mut names = Vec::new();
     loop {

@@ -86,6 +86,9 @@ fn a_mirror_without_its_header_loses_nothing_of_its_queue() {
     assert_eq!((refused.len(), refused[0].refusal.as_ref().unwrap().code.as_str()), (1, "22023"));
     assert_eq!(totals(&engine), (20, 20), "and they are seen");
     assert_eq!(engine.exports(&ExportQuery::default()).unwrap().exports.len(), 1);
+    assert_eq!(engine.status(at(0)).unwrap().last_error.unwrap().code, "mirror_set_aside", "and it is told");
+    let journal = engine.diagnostics(at(0)).unwrap();
+    assert!(journal.contains("22 of 22") && journal.contains("mirror_set_aside"), "{journal}");
 
     // The server has some of them already; they count once.
     let mut server = Server::default();
@@ -155,7 +158,7 @@ fn a_rescue_can_be_put_into_any_mirror_of_its_user_and_is_harmless_twice() {
     let ids = place.fill(3);
     let mut image = std::fs::read(&place.path).unwrap();
     image[..16].fill(0);
-    let mut rescued = Engine::rescue(&image);
+    let mut rescued = Engine::rescue(&image, &[]);
     let mut engine = engine();
     assert_eq!(engine.restore(&rescued, at(0)).unwrap(), 5);
     assert_eq!(engine.restore(&rescued, at(0)).unwrap(), 0);
@@ -166,5 +169,5 @@ fn a_rescue_can_be_put_into_any_mirror_of_its_user_and_is_harmless_twice() {
         rescued.user_id = owner;
         assert_eq!(engine.restore(&rescued, at(0)).unwrap_err().code(), "wrong_user");
     }
-    assert!(Engine::rescue(b"").mutations.is_empty());
+    assert!(Engine::rescue(b"", b"").mutations.is_empty());
 }

@@ -101,7 +101,12 @@ pub unsafe extern "C" fn marea_free(client: *mut MareaClient) {
 /// stays there. The handle is still to be freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_erase(client: *const MareaClient, error: *mut *mut c_char) -> MareaCode {
-    unsafe { guard(error, || Ok(block_on(handle(client, "client")?.0.client.clone().erase())?)) }
+    unsafe {
+        guard(error, || {
+            block_on(handle(client, "client")?.0.client.clone().erase())?;
+            Ok(())
+        })
+    }
 }
 
 /// Records a completed session. It is on the disk when this returns and counts at once in `marea_progress`.

@@ -20,6 +20,8 @@ struct Report {
     #[serde(flatten)]
     status: Status,
     mirror: PathBuf,
+    /// Damaged mirrors that were set aside.
+    set_aside: Vec<PathBuf>,
     /// What to do, for people.
     advice: String,
     #[serde(skip)]
@@ -35,8 +37,8 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
         true => Default::default(),
         false => (block_on(client.pending())?, block_on(client.rejected())?),
     };
-    let mirror = client.mirror_path().to_owned();
-    let report = Report { advice: advice(&status), status, mirror, waiting, refused };
+    let (mirror, set_aside) = (client.mirror_path().to_owned(), client.set_aside());
+    let report = Report { advice: advice(&status), status, mirror, set_aside, waiting, refused };
     let style = output.style();
     output.result(&report, |report| for_people(report, style))
 }
@@ -58,6 +60,10 @@ fn for_people(report: &Report, style: Style) -> String {
         ("Refused", refused),
         ("Last sync", status.last_synced_at.map_or("never".into(), local)),
     ];
+    if let Some(damaged) = report.set_aside.last() {
+        let damaged = format!("a damaged mirror: {}", damaged.display());
+        lines.push(("Set aside", style.paint(Ink::Warning, &damaged)));
+    }
     if let Some(error) = &status.last_error {
         lines.push(("Last error", style.paint(Ink::Warning, &format!("{} ({})", error.message, error.code))));
     }
