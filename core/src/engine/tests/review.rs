@@ -107,6 +107,7 @@ fn diagnostics_hold_the_last_syncs_and_nothing_of_the_learner() {
     for _ in 0..250 {
         engine.signal(Signal::SyncNow, at(0));
         let outgoing = send(&mut engine);
+        engine.count_bytes(700, 30);
         engine.apply_response(outgoing.ticket, Err(Failure::Offline), at(0)).unwrap();
     }
     engine.signal(Signal::SyncNow, at(0));
@@ -116,6 +117,8 @@ fn diagnostics_hold_the_last_syncs_and_nothing_of_the_learner() {
     let journal = parsed["journal"].as_array().unwrap();
     assert_eq!(journal.len(), 200, "bounded");
     assert_eq!((&journal[0]["code"], &journal[199]["rejected"]), (&json!("offline"), &json!(1)));
+    let bytes = |at: usize| (journal[at]["bytes_sent"].clone(), journal[at]["bytes_received"].clone());
+    assert_eq!((bytes(0), bytes(199)), ((json!(700), json!(30)), (json!(0), json!(0))), "each its own");
     assert!(!text.contains("98765") && !text.contains("private") && !text.contains("duration"), "{text}");
 }
 
