@@ -12,6 +12,7 @@ mod clock;
 mod demo;
 mod package;
 mod paths;
+mod record;
 mod run;
 mod say;
 mod service;
@@ -69,6 +70,8 @@ enum Task {
     Package,
     /// Print what a browser downloads, as one line of JSON
     Sizes,
+    /// Hold the conversations of docs/protocol/ with a real server, and write them down anew
+    Record,
     /// Write the TypeScript types of the tables, from a freshly migrated Postgres
     Types {
         /// Only compare; exit 1 when they are stale
@@ -136,6 +139,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::InstallC { prefix, destdir, built } => {
             c_library::install(&c_library::Destination { prefix, staging: destdir }, built)?;
         }
+        Task::Record => record::run()?,
         Task::Simulate { seeds, seed } => simulate::run(seeds, seed)?,
         Task::Types { check } => types::run(check)?,
         Task::Bench { what, json } => bench::run(what, json)?,
