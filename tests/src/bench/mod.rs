@@ -4,6 +4,7 @@
 pub mod bulk;
 #[cfg(target_os = "linux")]
 pub mod core;
+mod echo;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod native;
