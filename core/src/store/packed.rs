@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use crate::error::Error;
 use crate::model::{Clocks, RegisterRow, Table};
+use crate::store::Rows;
 use crate::store::registers::{Kind, Shape, required, shape};
-use crate::store::{Rows, stored};
 
 /// Which value of a list belongs to which column of a table.
 pub(crate) struct Packing {
@@ -120,6 +120,6 @@ impl Rows<'_> {
         let sql = "SELECT row_key FROM shadow_rows WHERE table_name = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let keys = statement.query_map([table.name()], |row| row.get(0))?;
-        Ok(stored(keys.collect::<Result<_, _>>().ok())?)
+        Ok(keys.collect::<Result<_, _>>()?)
     }
 }
