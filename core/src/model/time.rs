@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::civil::Date;
-use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::calendar;
 use crate::error::Error;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -46,28 +45,28 @@ impl Now {
 /// An instant with microseconds, always UTC. Its text, `2026-11-23T12:00:00.000000Z`, sorts as the instants do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
-pub struct Timestamp(#[cfg_attr(feature = "tsify", tsify(type = "string"))] jiff::Timestamp);
+pub struct Timestamp(#[cfg_attr(feature = "tsify", tsify(type = "string"))] i64);
 
-/// The last instant with a four-digit year: later ones would not sort as text.
-const LAST_SECOND: i64 = 253_402_300_799;
+/// Microseconds of the first and the last second with a four-digit year: others would not sort as text.
+const BOUNDS: (i64, i64) = (-62_167_219_200_000_000, 253_402_300_799_999_999);
+const MINUTE: i64 = 60_000_000;
+const DAY: i64 = 24 * 60 * MINUTE;
 
 impl Timestamp {
     /// From Unix milliseconds; values outside the years 0000 to 9999 are brought to the nearest bound.
     pub fn from_millis(millis: UnixMillis) -> Self {
-        let clamped = millis.0.clamp(-62_167_219_200_000, LAST_SECOND * 1000);
-        Self(jiff::Timestamp::from_millisecond(clamped).unwrap_or(jiff::Timestamp::UNIX_EPOCH))
+        Self(millis.0.saturating_mul(1000).clamp(BOUNDS.0, BOUNDS.1 / 1_000_000 * 1_000_000))
     }
 
     /// Unix milliseconds, rounded towards the past.
     pub fn as_millis(self) -> UnixMillis {
-        UnixMillis(self.0.as_microsecond().div_euclid(1000))
+        UnixMillis(self.0.div_euclid(1000))
     }
 
     /// The calendar day at an offset from UTC in minutes (clamped to +-18 hours).
     pub fn local_date(self, utc_offset_minutes: i32) -> LocalDate {
-        let seconds = utc_offset_minutes.clamp(-18 * 60, 18 * 60) * 60;
-        let offset = Offset::from_seconds(seconds).unwrap_or(Offset::UTC);
-        LocalDate(offset.to_datetime(self.0).date())
+        let offset = i64::from(utc_offset_minutes.clamp(-18 * 60, 18 * 60)) * MINUTE;
+        LocalDate((self.0 + offset).div_euclid(DAY) as i32)
     }
 
     /// This instant less some minutes.
@@ -77,7 +76,7 @@ impl Timestamp {
 
     /// Whole minutes from `earlier` to this instant, at least 0.
     pub(crate) fn minutes_since(self, earlier: Timestamp) -> i64 {
-        ((self.0.as_microsecond() - earlier.0.as_microsecond()) / 60_000_000).max(0)
+        ((self.0 - earlier.0) / MINUTE).max(0)
     }
 }
 
@@ -87,35 +86,40 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong =
             || Error::invalid("timestamp", "expected RFC 3339 with an offset, like 2026-11-23T12:00:00Z");
-        let parsed: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
-        if !(0..=9999).contains(&Offset::UTC.to_datetime(parsed).year()) {
-            return Err(wrong());
-        }
-        let micros = parsed.as_microsecond();
-        jiff::Timestamp::from_microsecond(micros).map(Self).map_err(|_| wrong())
+        let within = |micros: &i64| (BOUNDS.0..=BOUNDS.1).contains(micros);
+        calendar::parse_instant(text).filter(within).map(Self).ok_or_else(wrong)
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.6}", self.0)
+        let (days, micros) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        let (year, month, day) = calendar::civil_of(days);
+        let (minutes, micros) = (micros / MINUTE, micros % MINUTE);
+        let (hour, minute, second, micros) =
+            (minutes / 60, minutes % 60, micros / 1_000_000, micros % 1_000_000);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
 }
 
-/// A calendar day of the learner, `YYYY-MM-DD`, years 1970 to 9999.
+/// A calendar day of the learner, `YYYY-MM-DD`, years 1970 to 9999: kept as the days since 1970-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
-pub struct LocalDate(#[cfg_attr(feature = "tsify", tsify(type = "string"))] Date);
+pub struct LocalDate(#[cfg_attr(feature = "tsify", tsify(type = "string"))] i32);
+
+/// 0000-01-01 and 9999-12-31: a day may be before 1970 where a clock was wrong.
+const FIRST_DAY: i32 = -719_528;
+const LAST_DAY: i32 = 2_932_896;
 
 impl LocalDate {
     /// The day after; the last day stays itself.
     pub fn next(self) -> Self {
-        Self(self.0.tomorrow().unwrap_or(self.0))
+        Self((self.0 + 1).min(LAST_DAY))
     }
 
     /// The day before; the first day stays itself.
     pub fn previous(self) -> Self {
-        Self(self.0.yesterday().unwrap_or(self.0))
+        Self((self.0 - 1).max(FIRST_DAY))
     }
 }
 
@@ -124,16 +128,16 @@ impl FromStr for LocalDate {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || Error::invalid("local_date", "expected a calendar day like 2026-11-23");
-        // The length check keeps out the looser forms of ISO 8601, which Postgres would read differently.
-        let shaped = text.len() == 10 && text.as_bytes()[4] == b'-' && text.as_bytes()[7] == b'-';
-        let date: Date = if shaped { text.parse().map_err(|_| wrong())? } else { return Err(wrong()) };
-        if date.year() < 1970 { Err(wrong()) } else { Ok(Self(date)) }
+        // No looser form of ISO 8601: Postgres would read it differently.
+        let civil = calendar::parse_day(text).filter(|(year, ..)| *year >= 1970).ok_or_else(wrong)?;
+        Ok(Self(calendar::days_of(civil) as i32))
     }
 }
 
 impl fmt::Display for LocalDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let (year, month, day) = calendar::civil_of(self.0.into());
+        write!(f, "{year:04}-{month:02}-{day:02}")
     }
 }
 
