@@ -29,7 +29,9 @@ pub(super) struct Changed(BTreeMap<Table, Keys>);
 
 impl Changed {
     pub(super) fn of(tables: &[Table]) -> Changed {
-        Changed(tables.iter().map(|table| (*table, None)).collect())
+        let mut changed = Changed::default();
+        changed.0.extend(tables.iter().map(|table| (*table, None)));
+        changed
     }
 
     pub(super) fn row(&mut self, table: Table, key: impl Into<String>) {

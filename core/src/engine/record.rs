@@ -137,7 +137,8 @@ pub(super) fn keys(user_id: UserId, provider: Provider, value: Value) -> Result<
 }
 
 fn keys_column(user_id: UserId, column: &str, value: Value) -> Result<Plan, Error> {
-    let values: Map<String, Value> = [(column.to_owned(), value)].into_iter().collect();
+    let mut values = Map::new();
+    values.insert(column.to_owned(), value);
     merge(Table::UserApiKeys, user_id.to_string(), &values)
 }
 

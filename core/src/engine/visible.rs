@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::engine::changed::Changed;
 use crate::error::Error;
 use crate::merge::{Fact, Fold, Streaks, count_fact};
-use crate::model::{ActivityDay, Event, LocalDate, Mutation, Progress, Session, Table, UserId};
+use crate::model::{ActivityDay, Event, Mutation, Progress, Session, Table, UserId};
 use crate::planted::{self, Fault};
 use crate::store::{Rows, ServerColumns};
 
@@ -53,8 +53,9 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) ->
     if counted && !facts.is_empty() {
         fold.add(&facts);
     }
-    let mut before: BTreeMap<LocalDate, ActivityDay> =
-        rows.all_activity()?.into_iter().map(|day| (day.day, day)).collect();
+    let mut before = BTreeMap::new();
+    // Extended, not collected: collecting brings a sort of its own for every type into what a browser downloads.
+    before.extend(rows.all_activity()?.into_iter().map(|day| (day.day, day)));
     for day in fold.days.values() {
         if before.remove(&day.day).as_ref() != Some(day) {
             rows.put_activity(day)?;

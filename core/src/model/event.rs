@@ -78,6 +78,8 @@ impl EventInput {
     pub(crate) fn complete(self, id: MutationId, now: Now) -> Result<Event, Error> {
         self.check()?;
         let occurred_at = self.occurred_at.unwrap_or_else(|| now.timestamp());
+        let mut achievements = BTreeMap::new();
+        achievements.extend(self.achievements.into_iter().map(|name| (name, occurred_at)));
         Ok(Event {
             id,
             occurred_at,
@@ -92,7 +94,7 @@ impl EventInput {
             mastered_words: self.mastered_words,
             learning_words: self.learning_words,
             new_words: self.new_words,
-            achievements: self.achievements.into_iter().map(|name| (name, occurred_at)).collect(),
+            achievements,
         })
     }
 

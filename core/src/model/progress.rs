@@ -85,7 +85,9 @@ fn known_achievements<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Str
         return Ok(BTreeMap::new());
     };
     let known = |(id, at): (String, serde_json::Value)| Some((id, at.as_str()?.parse().ok()?));
-    Ok(entries.into_iter().filter_map(known).collect())
+    let mut achievements = BTreeMap::new();
+    achievements.extend(entries.into_iter().filter_map(known));
+    Ok(achievements)
 }
 
 impl Progress {
