@@ -14,6 +14,8 @@ mod error;
 #[cfg(target_family = "wasm")]
 mod host;
 #[cfg(target_family = "wasm")]
+mod omitted;
+#[cfg(target_family = "wasm")]
 mod panic;
 #[cfg(target_family = "wasm")]
 mod storage;

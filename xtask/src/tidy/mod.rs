@@ -10,6 +10,7 @@ mod licences;
 mod lockfile;
 mod manifests;
 mod migrations;
+mod mirror;
 mod rooms;
 mod source;
 mod sql;
@@ -43,10 +44,11 @@ impl Finding {
 /// A rule's name and how to check it.
 type Rule = (&'static str, fn(&Tree) -> Vec<Finding>);
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     ("every room keeps its own tools", rooms::check),
     ("the core's modules use only what lies below them", arrows::check),
     ("no SQL outside its rooms", sql::check),
+    ("the mirror keeps to what the browser's SQLite has", mirror::check),
     ("every Rust file says what it is", files::check_headers),
     ("no source file is too long", files::check_lengths),
     ("nothing is left unfinished or switched off", words::check_unfinished),

@@ -57,8 +57,18 @@ fn cargo(tools: &Tools, subcommand: &str) -> Run {
     run.env("CC_wasm32_unknown_unknown", &tools.clang.clang)
         .env("AR_wasm32_unknown_unknown", &tools.clang.ar)
         .env("CARGO_TARGET_DIR", target_dir(&tools.compiler))
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", without_places())
         .args([subcommand, "--profile", PROFILE, "--target", TARGET, "--package", "marea-wasm"])
         .args(build_std)
+}
+
+/// A panic names the place in the code, and that place must not name the machine that the module was built on.
+fn without_places() -> String {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let registry = home.map(|home| home.join("registry").join("src"));
+    let places = registry.into_iter().chain([paths::root()]);
+    places.map(|place| format!("--remap-path-prefix={}=", place.display())).collect::<Vec<_>>().join(" ")
 }
 
 /// The system's cargo, told to use the system's compiler, which may build the standard library although it is a

@@ -21,6 +21,10 @@ const FEATURES: [&str; 6] = [
     "--enable-multivalue",
 ];
 
+/// For size, and what holds for every module that rustc links: the stack lies at the bottom of the memory, so nothing valid
+/// has an address near zero, and a new memory is zero.
+const EFFORT: [&str; 4] = ["-Os", "--low-memory-unused", "--zero-filled-memory", "--strip-producers"];
+
 /// The files that the generator leaves in `wasm/pkg/`.
 const OUTPUTS: [&str; 4] =
     ["marea_wasm.js", "marea_wasm.d.ts", "marea_wasm_bg.wasm", "marea_wasm_bg.wasm.d.ts"];
@@ -61,7 +65,7 @@ fn optimise(module: &Path) -> Result<()> {
     let step = Step::start("make the module smaller (wasm-opt)");
     let smaller = module.with_extension("opt");
     step.run(
-        Run::new(paths::npm_bin("wasm-opt")).arg("-Os").args(FEATURES).arg(module).arg("-o").arg(&smaller),
+        Run::new(paths::npm_bin("wasm-opt")).args(EFFORT).args(FEATURES).arg(module).arg("-o").arg(&smaller),
     )?;
     fs::rename(&smaller, module)?;
     step.done();
