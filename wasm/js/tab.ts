@@ -5,41 +5,20 @@
 // leaders it is done once.
 
 import { WaitingCalls } from './calls.js'
+import { Channels } from './channels.js'
 import { eraseMirror } from './erase.js'
 import { erasedError, fromWire, MareaError, outdatedError, silentError } from './errors.js'
 import { makeName } from './ids.js'
 import { listenToPage } from './lifecycle.js'
-import {
-  ALL_TOPICS,
-  leaderChannel,
-  meetingName,
-  newsChannel,
-  TAB_PROTOCOL,
-  tabChannel,
-} from './protocol.js'
-import type {
-  Answer,
-  Args,
-  Call,
-  Candidacy,
-  FromSeat,
-  Leading,
-  Method,
-  News,
-  Result,
-  Results,
-  SignalName,
-  TokenWanted,
-  ToLeader,
-  Topic,
-} from './protocol.js'
+import { Patience, within } from './patience.js'
+import { ALL_TOPICS, TAB_PROTOCOL } from './protocol.js'
+import type { Answer, Args, Call, Candidacy, FromSeat, Leading, Method, News, Result } from './protocol.js'
+import type { SignalName, TokenWanted, Topic } from './protocol.js'
 import type { Seat, SeatEvents } from './seat.js'
+import { askApp } from './tokens.js'
 
 // A leader that opens a large mirror, or upgrades it, is silent meanwhile.
 const JOIN_LIMIT_MS = 15_000
-// How long calls wait before their leader is asked whether it is there, and how long it may not answer.
-const ASK_AFTER_MS = 2_000
-const SILENCE_LIMIT_MS = 20_000
 // How long a seat that was given up for a newer version stays empty when nobody takes the lead.
 const VACANT_MS = 2_000
 // A worker that is asked to leave finishes what it is doing; one that does not answer is ended.
@@ -55,11 +34,15 @@ export class Tab {
   readonly #candidacy: Candidacy
   readonly #takeSeat: (events: SeatEvents) => Seat
   readonly #events: TabEvents
-  readonly #toLeader: BroadcastChannel
-  readonly #news: BroadcastChannel
-  readonly #mail: BroadcastChannel
+  readonly #channels: Channels
   readonly #stopListening = new AbortController()
   readonly #waiting = new WaitingCalls()
+  readonly #patience = new Patience({
+    waits: () => this.#waiting.size > 0,
+    asleep: () => this.#asleep,
+    ask: () => this.#sayHello(),
+    lost: () => this.#failed(silentError()),
+  })
   #seat: Seat | null = null
   #leader: { term: string; own: boolean } | null = null
   #outbox: Call[] = []
@@ -69,19 +52,13 @@ export class Tab {
   #joined: { resolve(): void; reject(error: MareaError): void } | null = null
   #left: () => void = () => {}
   #settled: () => void = () => {}
-  #asking: ReturnType<typeof setInterval> | undefined
-  #heardLeader: () => void = () => {}
 
   constructor(candidacy: Candidacy, takeSeat: (events: SeatEvents) => Seat, events: TabEvents) {
     this.#candidacy = candidacy
     this.#takeSeat = takeSeat
     this.#events = events
-    const meeting = meetingName(candidacy.userId)
-    this.#toLeader = new BroadcastChannel(leaderChannel(meeting))
-    this.#news = new BroadcastChannel(newsChannel(meeting))
-    this.#mail = new BroadcastChannel(tabChannel(meeting, this.#name))
-    this.#news.addEventListener('message', ({ data }: MessageEvent<News>) => this.#hear(data))
-    this.#mail.addEventListener('message', ({ data }: MessageEvent<Results>) => this.#settle(data.results))
+    const hear = (news: News): void => this.#hear(news)
+    this.#channels = new Channels(candidacy.userId, this.#name, hear, (results) => this.#settle(results))
     listenToPage(
       {
         asleep: () => this.#sleep(),
@@ -140,7 +117,7 @@ export class Tab {
   /** Ends this tab and all others of the user, and takes the mirror off the device. */
   async erase(): Promise<void> {
     if (this.#ended) throw this.#ended
-    this.#news.postMessage({ kind: 'erased' } satisfies News)
+    this.#channels.tellAll({ kind: 'erased' })
     this.#end(erasedError())
     await eraseMirror(this.#candidacy.userId)
   }
@@ -156,7 +133,7 @@ export class Tab {
       broken: (reason) => this.#seatBroken(reason),
     })
     this.#seat.post({ kind: 'apply', candidacy: this.#candidacy })
-    this.#tellLeader({ kind: 'hello', tab: this.#name })
+    this.#sayHello()
   }
 
   #standUp(): void {
@@ -202,7 +179,7 @@ export class Tab {
     // A leader of an older version makes room as soon as it hears of this tab's seat.
     if (version.protocol < TAB_PROTOCOL) return
     if (version.protocol > TAB_PROTOCOL) return this.#failed(outdatedError())
-    this.#heardLeader()
+    this.#patience.heard()
     this.#noteOnline(online)
     if (this.#leader?.term === term) {
       this.#leader.own ||= own
@@ -211,7 +188,7 @@ export class Tab {
     this.#leader = { term, own }
     this.#fault = null
     this.#joined?.resolve()
-    if (!own) this.#tellLeader({ kind: 'hello', tab: this.#name })
+    if (!own) this.#sayHello()
     this.#outbox = []
     this.#sendCalls(this.#waiting.all())
     // What the last leader had to tell may not have been heard.
@@ -233,15 +210,15 @@ export class Tab {
 
   /** Without a leader they wait for the next one. */
   #sendCalls(calls: Call[]): void {
-    if (calls.length > 0) this.#askAfterLeader()
+    if (calls.length > 0) this.#patience.begin()
     if (calls.length === 0 || !this.#leader) return
     const message = { kind: 'calls', tab: this.#name, term: this.#leader.term, calls } as const
     if (this.#leader.own) this.#seat?.post(message)
-    else this.#tellLeader(message)
+    else this.#channels.tellLeader(message)
   }
 
-  #tellLeader(message: ToLeader): void {
-    this.#toLeader.postMessage(message)
+  #sayHello(): void {
+    this.#channels.tellLeader({ kind: 'hello', tab: this.#name })
   }
 
   #settle(results: Result[]): void {
@@ -249,26 +226,16 @@ export class Tab {
     this.#settled()
   }
 
-  async #token(fresh: boolean): Promise<string | null> {
-    try {
-      const token = await this.#events.tokenWanted(fresh)
-      return typeof token === 'string' && token !== '' ? token : null
-    } catch {
-      // The app has no token now (offline, signed out). Why is its own affair; the engine asks again later.
-      return null
-    }
-  }
-
   async #answerToken({ id, fresh }: TokenWanted): Promise<void> {
-    const token = await this.#token(fresh)
+    const token = await askApp(this.#events.tokenWanted, fresh)
     this.#seat?.post({ kind: 'token', id, token })
   }
 
   /** The leading tab has no token to give; this one may. */
   async #helpWithToken({ id, fresh }: TokenWanted): Promise<void> {
     if (this.#leader?.own) return
-    const token = await this.#token(fresh)
-    if (token && !this.#ended) this.#tellLeader({ kind: 'token', id, token })
+    const token = await askApp(this.#events.tokenWanted, fresh)
+    if (token && !this.#ended) this.#channels.tellLeader({ kind: 'token', id, token })
   }
 
   #seatBroken(reason: MareaError): void {
@@ -287,37 +254,17 @@ export class Tab {
     else this.#rejectAll(reason)
   }
 
-  /** Asks after a leader that lets calls wait, and follows another one if that is who answers. */
-  #askAfterLeader(): void {
-    if (this.#asking !== undefined) return
-    let unheard = 0
-    this.#heardLeader = () => (unheard = 0)
-    this.#asking = setInterval(() => {
-      if (this.#waiting.size === 0) return this.#stopAsking()
-      this.#tellLeader({ kind: 'hello', tab: this.#name })
-      if (++unheard * ASK_AFTER_MS < SILENCE_LIMIT_MS || this.#asleep) return
-      unheard = 0
-      this.#failed(silentError())
-    }, ASK_AFTER_MS)
-  }
-
-  #stopAsking(): void {
-    clearInterval(this.#asking)
-    this.#asking = undefined
-  }
-
   /** The seat made room for another. This tab follows it, and has to be ready again, but after the other one. */
   #vacate(): void {
     this.#standUp()
-    if (!this.#ended) this.#tellLeader({ kind: 'hello', tab: this.#name })
+    if (!this.#ended) this.#sayHello()
     setTimeout(() => !this.#ended && !this.#asleep && !this.#seat && this.#sitDown(), VACANT_MS)
   }
 
   #sleep(): void {
     this.#asleep = true
+    this.#standUp()
     this.#leader = null
-    this.#seat?.end()
-    this.#seat = null
   }
 
   #wake(): void {
@@ -346,21 +293,10 @@ export class Tab {
     if (this.#ended) return
     this.#ended = reason
     this.#stopListening.abort()
-    this.#stopAsking()
+    this.#patience.end()
     this.#standUp()
     this.#leader = null
-    for (const channel of [this.#toLeader, this.#news, this.#mail]) channel.close()
+    this.#channels.close()
     this.#rejectAll(reason)
   }
-}
-
-/** Waits for something that ought to come soon. */
-function within(limitMs: number, begin: (done: () => void) => void): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, limitMs)
-    begin(() => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
 }

@@ -42,3 +42,17 @@ export class Tokens {
     })
   }
 }
+
+/** Asks the app of a tab. */
+export async function askApp(
+  tokenWanted: (fresh: boolean) => Promise<string | null>,
+  fresh: boolean,
+): Promise<string | null> {
+  try {
+    const token = await tokenWanted(fresh)
+    return typeof token === 'string' && token !== '' ? token : null
+  } catch {
+    // The app has no token now (offline, signed out). Why is its own affair; the engine asks again later.
+    return null
+  }
+}
