@@ -1,0 +1,121 @@
+//! The next page is asked for while the last one is applied, on one thread: where the engine takes that thread, the request
+//! has left already.
+
+use std::cell::{Cell, RefCell};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use marea_core::{
+    Engine, Host, Location, Now, Outcome, SystemEntropy, Table, Transport, UserId, sync_until_idle,
+};
+use marea_tests::engine_device::at;
+use serde_json::json;
+use tokio::task::LocalSet;
+
+/// 2025-11-23T12:00:00Z.
+const NOON: i64 = 1_763_899_200_000;
+const PAGES: usize = 5;
+const USER: &str = "11111111-1111-4111-8111-111111111111";
+/// The user's, and nobody's: nothing here verifies it.
+const TOKEN: &str = "e30.eyJzdWIiOiIxMTExMTExMS0xMTExLTQxMTEtODExMS0xMTExMTExMTExMTEifQ.unsigned";
+
+/// A server of so many pages, each with one export; says where it is, and how many requests have come whole.
+fn serve() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let come = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&come);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let counter = Arc::clone(&counter);
+            std::thread::spawn(move || answer(stream, &counter));
+        }
+    });
+    (url, come)
+}
+
+fn answer(stream: TcpStream, come: &AtomicUsize) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            match line.to_ascii_lowercase().trim_end().split_once(": ") {
+                Some(("content-length", value)) => length = value.parse().unwrap_or(0),
+                None if line.trim_end().is_empty() => break,
+                _ => {}
+            }
+        }
+        std::io::copy(&mut (&mut stream).take(length), &mut std::io::sink())?;
+        let number = come.fetch_add(1, Ordering::SeqCst) + 1;
+        let id = format!("018f9d3e-7a00-7000-8000-{number:012}");
+        let values = json!({ "id": id, "export_type": "words", "export_format": "csv", "status": "pending",
+                             "created_at": "2025-11-23T12:00:00.000000Z" });
+        let body = json!({
+            "protocol": 1, "server_time": "2025-11-23T12:00:00.000000Z", "results": [],
+            "rows": { "export_history": [{ "values": values, "hlc": {}, "version": number }] },
+            "cursor": { "version": number, "epoch": "e" }, "has_more": number < PAGES,
+        })
+        .to_string();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:";
+        write!(stream.get_mut(), "{head} {}\r\n\r\n{body}", body.len())?;
+    }
+}
+
+struct OneThread {
+    engine: RefCell<Engine>,
+    come: Arc<AtomicUsize>,
+    applied: Cell<usize>,
+}
+
+impl Host for OneThread {
+    fn with_engine<R>(&self, work: impl FnOnce(&mut Engine) -> R) -> R {
+        work(&mut self.engine.borrow_mut())
+    }
+
+    fn now(&self) -> Now {
+        at(NOON)
+    }
+
+    async fn access_token(&self, _fresh: bool) -> Option<String> {
+        // Not at once, as from an app that looks for it.
+        tokio::task::yield_now().await;
+        Some(TOKEN.to_owned())
+    }
+
+    /// Called when a page was applied. This thread, which the connection would need too, goes nowhere until the request for
+    /// the next page has come to the server.
+    fn changed(&self, _tables: &[Table]) {
+        self.applied.set(self.applied.get() + 1);
+        let wanted = (self.applied.get() + 1).min(PAGES);
+        let begun = Instant::now();
+        while self.come.load(Ordering::SeqCst) < wanted {
+            assert!(begun.elapsed() < Duration::from_secs(20), "page {wanted} was not asked for ahead");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn the_next_page_is_asked_for_before_the_engine_takes_the_thread() {
+    let user: UserId = USER.parse().expect("a UUID");
+    let (url, come) = serve();
+    let engine = Engine::open(&Location::Memory, user, Box::new(SystemEntropy::new()), at(NOON));
+    let host = OneThread { engine: RefCell::new(engine.expect("a mirror")), come, applied: Cell::new(0) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    // As the desktop client does it: the loop is a task of a `LocalSet`, the connection one of the runtime.
+    let report = LocalSet::new().block_on(&runtime, async move {
+        let task = tokio::task::spawn_local(async move {
+            let transport = Transport::new(&url, "key").expect("an address");
+            sync_until_idle(&host, &transport).await.expect("a sound mirror")
+        });
+        task.await.expect("no panic")
+    });
+    assert_eq!((report.outcome, report.pulled as usize), (Outcome::Done, PAGES));
+}
