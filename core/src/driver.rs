@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Applied, Engine, Outgoing, Ticket};
 use crate::error::Error;
-use crate::model::{Now, StatusError, Table};
+use crate::model::{Now, StatusError, Table, UnixMillis};
 use crate::sync::{Failure, Next, OFFLINE_CODES};
 use crate::transport::{Carried, Transport};
 
 /// A run of the loop ends after so many requests even if the server always has more; the next run goes on.
 const MAX_REQUESTS: u32 = 100_000;
+
+/// How long a token is used for pages ahead without asking the host again: a learner who signs out meanwhile is gone by then.
+const TOKEN_MS: u64 = 5_000;
 
 /// How often a request is polled before the engine takes the thread. Tokio's `LocalSet` gives way to the runtime, where the
 /// connection is, after 61 polls of its own tasks.
@@ -85,16 +88,18 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
         let mut under_way = match ahead.take() {
             Some(under_way) => under_way,
             None => match host.with_engine(|engine| engine.next_request(host.now()))? {
-                Some(outgoing) => UnderWay::new(host, outgoing.ticket, carry(host, transport, outgoing)),
+                Some(outgoing) => {
+                    UnderWay::new(host, outgoing.ticket, carry(host, transport, outgoing, None))
+                }
                 None => break,
             },
         };
         let ticket = under_way.ticket;
-        let carried = under_way.arrive().await;
+        let (carried, token) = under_way.arrive().await;
         if let Ok(answer) = &carried.outcome
             && let Some(next) = host.with_engine(|engine| engine.look_ahead(ticket, answer))?
         {
-            let mut next = UnderWay::new(host, next.ticket, carry(host, transport, next));
+            let mut next = UnderWay::new(host, next.ticket, carry(host, transport, next, token));
             next.set_out().await;
             ahead = Some(next);
         }
@@ -131,10 +136,10 @@ struct UnderWay<'h, H: Host, F> {
     host: &'h H,
     ticket: Ticket,
     carrying: Pin<Box<F>>,
-    arrived: Option<Carried>,
+    arrived: Option<(Carried, Option<Token>)>,
 }
 
-impl<'h, H: Host, F: Future<Output = Carried>> UnderWay<'h, H, F> {
+impl<'h, H: Host, F: Future<Output = (Carried, Option<Token>)>> UnderWay<'h, H, F> {
     fn new(host: &'h H, ticket: Ticket, carrying: F) -> Self {
         UnderWay { host, ticket, carrying: Box::pin(carrying), arrived: None }
     }
@@ -144,8 +149,8 @@ impl<'h, H: Host, F: Future<Output = Carried>> UnderWay<'h, H, F> {
     async fn set_out(&mut self) {
         let mut turns = TURNS;
         poll_fn(|context| {
-            if let Poll::Ready(carried) = self.carrying.as_mut().poll(context) {
-                self.arrived = Some(carried);
+            if let Poll::Ready(arrived) = self.carrying.as_mut().poll(context) {
+                self.arrived = Some(arrived);
                 return Poll::Ready(());
             }
             turns -= 1;
@@ -158,9 +163,9 @@ impl<'h, H: Host, F: Future<Output = Carried>> UnderWay<'h, H, F> {
         .await;
     }
 
-    async fn arrive(&mut self) -> Carried {
+    async fn arrive(&mut self) -> (Carried, Option<Token>) {
         match self.arrived.take() {
-            Some(carried) => carried,
+            Some(arrived) => arrived,
             None => self.carrying.as_mut().await,
         }
     }
@@ -172,11 +177,39 @@ impl<H: Host, F> Drop for UnderWay<'_, H, F> {
     }
 }
 
-async fn carry(host: &impl Host, transport: &Transport, outgoing: Outgoing) -> Carried {
-    match host.access_token(outgoing.fresh_token).await {
-        Some(token) => transport.post(&outgoing.request, outgoing.user_id, &token, outgoing.timeout_ms).await,
-        None => Carried { outcome: Err(Failure::no_token()), bytes_sent: 0, bytes_received: 0 },
+/// An access token that the host has given.
+struct Token {
+    text: String,
+    asked: UnixMillis,
+}
+
+impl Token {
+    /// Whether the host need not be asked again, by a clock that may have jumped.
+    fn is_young(&self, now: UnixMillis) -> bool {
+        now.0.abs_diff(self.asked.0) <= TOKEN_MS
     }
+}
+
+/// Carries a request. A page ahead goes with the token of the page before it, while that is young: an app that has to look for
+/// one, in another tab even, would keep the request from leaving in time.
+async fn carry(
+    host: &impl Host,
+    transport: &Transport,
+    outgoing: Outgoing,
+    known: Option<Token>,
+) -> (Carried, Option<Token>) {
+    let asked = host.now().unix_ms;
+    let token = match known.filter(|token| !outgoing.fresh_token && token.is_young(asked)) {
+        Some(token) => Some(token),
+        None => host.access_token(outgoing.fresh_token).await.map(|text| Token { text, asked }),
+    };
+    let Some(token) = token else {
+        let nothing = Carried { outcome: Err(Failure::no_token()), bytes_sent: 0, bytes_received: 0 };
+        return (nothing, None);
+    };
+    let Outgoing { request, user_id, timeout_ms, .. } = outgoing;
+    let carried = transport.post(&request, user_id, &token.text, timeout_ms).await;
+    (carried, Some(token))
 }
 
 fn add(report: &mut SyncReport, applied: &Applied) {

@@ -72,6 +72,7 @@ struct OneThread {
     engine: RefCell<Engine>,
     come: Arc<AtomicUsize>,
     applied: Cell<usize>,
+    tokens: Cell<usize>,
 }
 
 impl Host for OneThread {
@@ -84,6 +85,7 @@ impl Host for OneThread {
     }
 
     async fn access_token(&self, _fresh: bool) -> Option<String> {
+        self.tokens.set(self.tokens.get() + 1);
         // Not at once, as from an app that looks for it.
         tokio::task::yield_now().await;
         Some(TOKEN.to_owned())
@@ -107,13 +109,20 @@ fn the_next_page_is_asked_for_before_the_engine_takes_the_thread() {
     let user: UserId = USER.parse().expect("a UUID");
     let (url, come) = serve();
     let engine = Engine::open(&Location::Memory, user, Box::new(SystemEntropy::new()), at(NOON));
-    let host = OneThread { engine: RefCell::new(engine.expect("a mirror")), come, applied: Cell::new(0) };
+    let host = OneThread {
+        engine: RefCell::new(engine.expect("a mirror")),
+        come,
+        applied: Cell::new(0),
+        tokens: Cell::new(0),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     // As the desktop client does it: the loop is a task of a `LocalSet`, the connection one of the runtime.
     let report = LocalSet::new().block_on(&runtime, async move {
         let task = tokio::task::spawn_local(async move {
             let transport = Transport::new(&url, "key").expect("an address");
-            sync_until_idle(&host, &transport).await.expect("a sound mirror")
+            let report = sync_until_idle(&host, &transport).await.expect("a sound mirror");
+            assert_eq!(host.tokens.get(), 1, "a token is young for more than one page");
+            report
         });
         task.await.expect("no panic")
     });
