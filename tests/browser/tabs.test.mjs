@@ -145,7 +145,7 @@ test('erase takes the mirror off the device, in all tabs; close keeps it', async
   await openMarea(second, stage, learner)
   assert.equal(await totalOf(second), 1)
 
-  await second.evaluate(() => window.marea.erase())
+  assert.equal(await second.evaluate(() => window.marea.erase()), 1, 'what went unsent')
   const codeOf = async (page) => (await page.evaluate(() => window.failureOf(() => window.marea.progress())))?.code
   assert.equal(await codeOf(second), 'closed')
   await waitFor('the other tab to hear of it', () => codeOf(first), (code) => code === 'closed')

@@ -179,11 +179,17 @@ export class Marea {
 
   /**
    * Takes this user's mirror off the device, in all tabs, **with everything that was not sent**: look at
-   * `status().pending` first. For signing out on a device that is not the learner's own; `close` keeps the mirror for the
-   * next time.
+   * `status().pending` first. Resolves with how much that was. For signing out on a device that is not the learner's own;
+   * `close` keeps the mirror for the next time.
    */
-  erase(): Promise<void> {
-    return this.#tab.erase()
+  async erase(): Promise<number> {
+    // A mirror that cannot be read is erased all the same.
+    const unsent = await this.status().then(
+      (status) => status.pending,
+      () => 0,
+    )
+    await this.#tab.erase()
+    return unsent
   }
 
   /** @internal */
