@@ -4,9 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use marea_core::{
     Engine, Host, Location, Now, Outcome, SystemEntropy, Table, Transport, UserId, sync_until_idle,
@@ -22,22 +22,24 @@ const USER: &str = "11111111-1111-4111-8111-111111111111";
 /// The user's, and nobody's: nothing here verifies it.
 const TOKEN: &str = "e30.eyJzdWIiOiIxMTExMTExMS0xMTExLTQxMTEtODExMS0xMTExMTExMTExMTEifQ.unsigned";
 
-/// A server of so many pages, each with one export; says where it is, and how many requests have come whole.
-fn serve() -> (String, Arc<AtomicUsize>) {
+/// Numbers the requests, over whatever connections they come.
+static COME: AtomicUsize = AtomicUsize::new(0);
+
+/// A server of so many pages, each with one export; says where it is, and of each request when it has come whole.
+fn serve() -> (String, Receiver<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let come = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&come);
+    let (told, come) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let counter = Arc::clone(&counter);
-            std::thread::spawn(move || answer(stream, &counter));
+            let told = told.clone();
+            std::thread::spawn(move || answer(stream, &told));
         }
     });
     (url, come)
 }
 
-fn answer(stream: TcpStream, come: &AtomicUsize) -> std::io::Result<()> {
+fn answer(stream: TcpStream, told: &Sender<usize>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut length = 0;
@@ -53,7 +55,9 @@ fn answer(stream: TcpStream, come: &AtomicUsize) -> std::io::Result<()> {
             }
         }
         std::io::copy(&mut (&mut stream).take(length), &mut std::io::sink())?;
-        let number = come.fetch_add(1, Ordering::SeqCst) + 1;
+        let number = COME.fetch_add(1, Ordering::SeqCst) + 1;
+        // Who has seen all pages listens no more.
+        let _ = told.send(number);
         let id = format!("018f9d3e-7a00-7000-8000-{number:012}");
         let values = json!({ "id": id, "export_type": "words", "export_format": "csv", "status": "pending",
                              "created_at": "2025-11-23T12:00:00.000000Z" });
@@ -70,7 +74,8 @@ fn answer(stream: TcpStream, come: &AtomicUsize) -> std::io::Result<()> {
 
 struct OneThread {
     engine: RefCell<Engine>,
-    come: Arc<AtomicUsize>,
+    come: Receiver<usize>,
+    seen: Cell<usize>,
     applied: Cell<usize>,
     tokens: Cell<usize>,
 }
@@ -96,10 +101,9 @@ impl Host for OneThread {
     fn changed(&self, _tables: &[Table]) {
         self.applied.set(self.applied.get() + 1);
         let wanted = (self.applied.get() + 1).min(PAGES);
-        let begun = Instant::now();
-        while self.come.load(Ordering::SeqCst) < wanted {
-            assert!(begun.elapsed() < Duration::from_secs(20), "page {wanted} was not asked for ahead");
-            std::thread::yield_now();
+        while self.seen.get() < wanted {
+            let come = self.come.recv_timeout(Duration::from_secs(20));
+            self.seen.set(come.unwrap_or_else(|_| panic!("page {wanted} was not asked for ahead")));
         }
     }
 }
@@ -109,12 +113,9 @@ fn the_next_page_is_asked_for_before_the_engine_takes_the_thread() {
     let user: UserId = USER.parse().expect("a UUID");
     let (url, come) = serve();
     let engine = Engine::open(&Location::Memory, user, Box::new(SystemEntropy::new()), at(NOON));
-    let host = OneThread {
-        engine: RefCell::new(engine.expect("a mirror")),
-        come,
-        applied: Cell::new(0),
-        tokens: Cell::new(0),
-    };
+    let engine = RefCell::new(engine.expect("a mirror"));
+    let (seen, applied, tokens) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let host = OneThread { engine, come, seen, applied, tokens };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     // As the desktop client does it: the loop is a task of a `LocalSet`, the connection one of the runtime.
     let report = LocalSet::new().block_on(&runtime, async move {
