@@ -1,5 +1,5 @@
-// Builds the npm package: TypeScript from js/, and the generated wasm from pkg/, side by side in dist/. Comments, blanks
-// and long local names are taken out of the JavaScript, because files that are served as they are would carry them to every learner.
+// Builds the npm package: TypeScript from js/, and the generated wasm from pkg/, side by side in dist/. Comments and blanks
+// are taken out of the JavaScript, because files that are served as they are would carry them to every learner; names stay.
 //
 // It does not make pkg/: `cargo xtask wasm` does, because that needs Rust.
 
@@ -38,6 +38,6 @@ for (const name of readdirSync(join(here, 'dist'), { recursive: true })) {
   if (!name.endsWith('.js')) continue
   const file = join(here, 'dist', name)
   // An URL in a `new URL(..., import.meta.url)` is what bundlers look for: the transformation leaves it as it is.
-  const { code } = transformSync(readFileSync(file, 'utf8'), { format: 'esm', target: 'es2022', minify: true })
+  const { code } = transformSync(readFileSync(file, 'utf8'), { format: 'esm', target: 'es2022', minifyWhitespace: true })
   writeFileSync(file, code)
 }

@@ -17,8 +17,22 @@ macro_rules! left_out {
 }
 
 left_out! {
+    // ALTER TABLE
+    sqlite3AlterRenameTable(parse, table, name);
+    sqlite3AlterRenameColumn(parse, table, old, new);
+    sqlite3AlterBeginAddColumn(parse, table);
+    sqlite3AlterFinishAddColumn(parse, column);
+    sqlite3AlterDropColumn(parse, table, name);
+    sqlite3AlterDropConstraint(parse, table, name, column);
+    sqlite3AlterSetNotNull(parse, table, column, first_token);
+    sqlite3AlterAddConstraint(parse, table, first, name, text, length, expression);
     // ANALYZE
     sqlite3Analyze(parse, name, schema);
+    // CREATE VIRTUAL TABLE
+    sqlite3VtabBeginParse(parse, table, schema, module, unless_there);
+    sqlite3VtabFinishParse(parse, end);
+    sqlite3VtabArgInit(parse);
+    sqlite3VtabArgExtend(parse, argument);
     // CURRENT_TIMESTAMP and its like
     gmtime(time) -> i32;
     strftime(text, length, format, time) -> i32;
