@@ -101,6 +101,14 @@ enum MareaCode
    */
   MAREA_CODE_SIGN_IN_UNREADABLE = 23,
   /**
+   * The system's keychain cannot be used. What was to be kept there is kept nowhere.
+   */
+  MAREA_CODE_KEYCHAIN_UNAVAILABLE = 24,
+  /**
+   * Another program has been syncing this mirror all the while.
+   */
+  MAREA_CODE_SYNC_BUSY = 25,
+  /**
    * No passphrase was chosen yet.
    */
   MAREA_CODE_VAULT_NOT_SET_UP = 30,
@@ -515,6 +523,14 @@ MareaCode marea_sign_out(const char *dir,
 MareaCode marea_accounts(const char *dir, char **accounts, char **error);
 
 /**
+ * Moves the tokens of the sign-ins on a data folder, later ones too, from its file `session.json` into the system's keychain, or
+ * back. MAREA_CODE_KEYCHAIN_UNAVAILABLE when there is none; then they stay where they are.
+ */
+MareaCode marea_keep_tokens_in_keychain(const char *dir,
+                                        bool keep,
+                                        char **error);
+
+/**
  * Whose mirrors lie in a data folder, signed in or not: a JSON array of UUIDs. Opens none of them.
  */
 MareaCode marea_users(const char *dir, char **users, char **error);
@@ -607,6 +623,27 @@ MareaCode marea_vault_recover(const struct MareaClient *client,
                               const char *new_passphrase,
                               char **outcome,
                               char **error);
+
+/**
+ * "Remember this device": lets the system's keychain keep what opens the vault, which must be open. Where there is none, nothing
+ * is kept: MAREA_CODE_KEYCHAIN_UNAVAILABLE. May wait for a person who is asked to unlock the keychain, a minute at most, as the
+ * next two.
+ */
+MareaCode marea_vault_remember_device(const struct MareaClient *client,
+                                      char **error);
+
+/**
+ * Opens the vault with what the keychain keeps. `remembered` says whether there was something; if not, the passphrase is needed.
+ * MAREA_CODE_VAULT_FORGOTTEN when the vault was rotated or reset since.
+ */
+MareaCode marea_vault_unlock_remembered(const struct MareaClient *client,
+                                        bool *remembered,
+                                        char **error);
+
+/**
+ * Lets the keychain forget what opens the vault; `found` says whether it had something.
+ */
+MareaCode marea_vault_forget_device(const struct MareaClient *client, bool *found, char **error);
 
 /**
  * Gives up all keys and the passphrase with them, on all devices.

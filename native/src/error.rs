@@ -65,6 +65,17 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// Another program has been talking to the server for this mirror all the while.
+    #[error("another program is syncing this mirror and does not end; look whether it hangs, then try again")]
+    SyncBusy,
+
+    /// The system's keychain is of no use now. What was to be kept there is kept nowhere.
+    #[error("the system's keychain cannot be used: {problem}")]
+    KeychainUnavailable {
+        /// Why. Nothing of what it holds.
+        problem: &'static str,
+    },
+
     /// The sign-in service could not be reached in time. Recorded work is safe; try again with a network.
     #[error("signing in needs the server, and it cannot be reached: {reason}")]
     Offline {
@@ -100,6 +111,8 @@ impl Error {
             Error::NotConfigured { .. } | Error::NotAToken { .. } | Error::InvalidServer { .. } => {
                 "invalid_input"
             }
+            Error::KeychainUnavailable { .. } => "keychain_unavailable",
+            Error::SyncBusy => "sync_busy",
             Error::Closed => "closed",
             Error::NoResources { .. } => "no_resources",
             Error::Offline { .. } => "offline",
@@ -112,7 +125,11 @@ impl Error {
     pub fn may_retry(&self) -> bool {
         match self {
             Error::Engine(error) => error.may_retry(),
-            Error::NoResources { .. } | Error::Offline { .. } | Error::SignInFailed { .. } => true,
+            Error::SyncBusy
+            | Error::KeychainUnavailable { .. }
+            | Error::NoResources { .. }
+            | Error::Offline { .. }
+            | Error::SignInFailed { .. } => true,
             _ => false,
         }
     }

@@ -77,6 +77,7 @@ mod clock;
 mod config;
 mod error;
 mod files;
+mod keychain;
 mod tokens;
 mod vault;
 mod watch;

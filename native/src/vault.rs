@@ -11,8 +11,9 @@ use marea_core::{
     VaultStatus, VaultWork,
 };
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
-use crate::{Client, Error, clock};
+use crate::{Client, Error, clock, keychain};
 
 /// The sealed keys of a [`Client`]. A clone is the same vault.
 ///
@@ -196,7 +197,62 @@ impl Vault {
         self.work(VaultRequest::Recover(code), None, Some(new)).await
     }
 
-    /// "Remember this device": the data key, for the system's keychain to wrap.
+    /// "Remember this device": lets the system's keychain keep the data key, until the vault is rotated or reset. From then on
+    /// whoever has unlocked the keychain of this account of the machine can open the vault; nobody else.
+    ///
+    /// Where there is no keychain nothing is kept: a file beside the mirror would undo the sealing.
+    ///
+    /// # Errors
+    ///
+    /// `vault_locked`; `keychain_unavailable`.
+    pub async fn remember_device(&self) -> Result<(), Error> {
+        let key = self.data_key_to_remember().await?;
+        let name = self.keychain_name();
+        keychain::off_thread(move || keychain::store(&name, Zeroizing::new(key.expose().to_vec()))).await
+    }
+
+    /// Opens the vault with what the keychain keeps; `None` when this device is not remembered, and then the passphrase is
+    /// needed.
+    ///
+    /// # Errors
+    ///
+    /// `keychain_unavailable`; `vault_forgotten` when the vault was rotated or reset since, and then the keychain has been told
+    /// to forget.
+    pub async fn unlock_remembered(&self) -> Result<Option<VaultOutcome>, Error> {
+        let name = self.keychain_name();
+        let Some(secret) = keychain::off_thread(move || keychain::load(&name)).await? else {
+            return Ok(None);
+        };
+        let Ok(bytes) =
+            <&mut [u8; 32]>::try_from(Zeroizing::new(secret.to_vec()).as_mut_slice()).map(DataKey::take)
+        else {
+            // Not written by this program; the passphrase will do.
+            return Ok(None);
+        };
+        let unlocked = self.unlock_with_data_key(bytes).await;
+        if unlocked.as_ref().is_err_and(|error| error.code() == "vault_forgotten") {
+            self.forget_device().await?;
+        }
+        unlocked.map(Some)
+    }
+
+    /// Lets the keychain forget the data key; says whether it had one. The vault stays as open as it is.
+    ///
+    /// # Errors
+    ///
+    /// `keychain_unavailable`.
+    pub async fn forget_device(&self) -> Result<bool, Error> {
+        let name = self.keychain_name();
+        keychain::off_thread(move || keychain::forget(&name)).await
+    }
+
+    /// One for each mirror: a copy of the folder is another device.
+    fn keychain_name(&self) -> String {
+        let path = self.client.mirror_path();
+        format!("vault of {}", std::path::absolute(path).as_deref().unwrap_or(path).display())
+    }
+
+    /// "Remember this device" by other means: the data key, for a keychain of the app's own to wrap.
     ///
     /// # Errors
     ///

@@ -214,6 +214,12 @@ static void vault(MareaClient *client)
     SAYS("\"recovery_code\":\"");
     DONE(marea_vault_lock_after(client, 60000, &error));
     DONE(marea_vault_lock_after(client, 0, &error));
+    /* The test gives it no keychain. */
+    bool flag = true;
+    REFUSED(MAREA_CODE_KEYCHAIN_UNAVAILABLE, "session", marea_vault_remember_device(client, &error));
+    REFUSED(MAREA_CODE_KEYCHAIN_UNAVAILABLE, "session", marea_vault_unlock_remembered(client, &flag, &error));
+    CHECK(!flag);
+    REFUSED(MAREA_CODE_KEYCHAIN_UNAVAILABLE, "session", marea_vault_forget_device(client, &flag, &error));
     DONE(marea_vault_remove(client, "openai", &out, &error));
     DONE(marea_vault_reset(client, &error));
 }
@@ -260,6 +266,8 @@ static void sign_in(const char *dir, const char *url, const char *anon_key, cons
     snprintf(user, sizeof user, "%s", member("user_id"));
     DONE(marea_accounts(dir, &out, &error));
     SAYS(user);
+    REFUSED(MAREA_CODE_KEYCHAIN_UNAVAILABLE, "session", marea_keep_tokens_in_keychain(dir, true, &error));
+    DONE(marea_keep_tokens_in_keychain(dir, false, &error));
     /* The folder is enough from now on. */
     MareaClient *client = open_client("{\"dir\":\"%s\"}", dir, "", "", "");
     DONE(marea_sync(client, &out, &error));

@@ -10,6 +10,7 @@ pub mod command;
 pub mod engine_device;
 pub mod header;
 pub mod history;
+pub mod keyring;
 pub mod normalised;
 pub mod program;
 pub mod random;

@@ -9,7 +9,7 @@ use marea_tests::c_program::Installed;
 use marea_tests::random::Random;
 use marea_tests::world::World;
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
 /// Kills of a run: enough to meet every step now and then. MAREA_KILLS=200 is the long run.
@@ -20,20 +20,26 @@ fn rounds() -> usize {
     }
 }
 
-/// Lets the program record these sessions for as long as `delay`, and gives those that it has acknowledged in whole lines.
-async fn run_and_kill(mut program: Command, ids: &[String], delay: Duration) -> BTreeSet<String> {
+/// Lets the program record these sessions, kills it after `delay`, and gives those that it has acknowledged in whole lines. The
+/// delay counts from the first of them, or from the start: however slow the machine is, both are killed, the busy and the starting.
+async fn run_and_kill(mut program: Command, ids: &[String], busy: bool, delay: Duration) -> BTreeSet<String> {
     program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut running = program.spawn().expect("it starts");
+    let mut stdout = BufReader::new(running.stdout.take().expect("a pipe"));
     let mut stdin = running.stdin.take().expect("a pipe");
     // All fit into the pipe, which is left open: a program that has recorded all goes on syncing until it is killed.
     stdin.write_all((ids.join("\n") + "\n").as_bytes()).await.expect("it reads");
+    let mut said = String::new();
+    if busy {
+        stdout.read_line(&mut said).await.expect("it records");
+    }
     let ended_by_itself = tokio::time::timeout(delay, running.wait()).await.is_ok();
     // Killing one that has ended is no error worth telling apart here.
     let _ = running.start_kill();
     let output = running.wait_with_output().await.expect("its output");
     drop(stdin);
     assert!(!ended_by_itself, "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    stdout.read_to_string(&mut said).await.expect("the rest, in UTF-8");
     let whole = said.rfind('\n').map_or("", |end| &said[..end]);
     whole.lines().map(str::to_owned).collect()
 }
@@ -55,7 +61,7 @@ async fn killed_at_random_a_program_that_links_libmarea_loses_and_doubles_nothin
         let delay = Duration::from_micros(random.within(0..=150_000).unsigned_abs());
         let mut command = Command::new(&program);
         command.arg(config.to_string());
-        let acknowledged = run_and_kill(command, &ids, delay).await;
+        let acknowledged = run_and_kill(command, &ids, random.chance(80), delay).await;
         assert!(acknowledged.iter().all(|id| ids.contains(id)), "{acknowledged:?}");
         promised.extend(acknowledged);
         tried.extend(ids);

@@ -7,7 +7,7 @@ use crate::engine::record::{Plan, carry_out, keys, tick};
 use crate::engine::{Engine, Recorded};
 use crate::entropy::Entropy;
 use crate::error::{Error, VaultError};
-use crate::model::{Hlc, KeyEnvelope, MutationId, Now, Provider, Table, UserId};
+use crate::model::{Hlc, KeyEnvelope, MutationId, Now, Provider, Table, UnixMillis, UserId};
 use crate::store::{Meta, Rows};
 use crate::vault::{
     ApiKey, DataKey, RecoveryCode, Rewrite, Sealed, SealedKey, VaultOutcome, VaultPlan, VaultRequest,
@@ -105,6 +105,11 @@ impl Engine {
     /// [`Engine::vault_status`] when that time has come; every use of the vault checks it too.
     pub fn lock_vault_after(&mut self, millis: Option<u64>) {
         self.vault.set_lock_after(millis);
+    }
+
+    /// When the vault locks by itself, if nothing is asked of it until then: for the host's timer. Asking is no use of it.
+    pub fn vault_locks_at(&self) -> Option<UnixMillis> {
+        self.vault.locks_at()
     }
 
     /// The data key, for a key store of the device to wrap ("remember this device"). The host keeps the wrapped form, and

@@ -55,7 +55,8 @@ impl Vault {
         self.lock_after_ms = millis;
     }
 
-    fn locks_at(&self) -> Option<UnixMillis> {
+    /// When it locks by itself, if nothing is asked of it until then.
+    pub(crate) fn locks_at(&self) -> Option<UnixMillis> {
         self.open.as_ref().zip(self.lock_after_ms).map(|(open, millis)| open.used.plus_ms(millis))
     }
 

@@ -39,6 +39,11 @@ pub enum MareaCode {
     ServerFailed = 22,
     /// The file of remembered sign-ins cannot be understood. It is left as it is.
     SignInUnreadable = 23,
+    /// The system's keychain cannot be used. What was to be kept there is kept nowhere.
+    KeychainUnavailable = 24,
+
+    /// Another program has been syncing this mirror all the while.
+    SyncBusy = 25,
 
     /// No passphrase was chosen yet.
     VaultNotSetUp = 30,
@@ -68,7 +73,7 @@ pub enum MareaCode {
 }
 
 /// Every number and its name.
-const NAMES: [(MareaCode, &str); 28] = [
+const NAMES: [(MareaCode, &str); 30] = [
     (MareaCode::Ok, "ok\0"),
     (MareaCode::NullArgument, "null_argument\0"),
     (MareaCode::InvalidUtf8, "invalid_utf8\0"),
@@ -84,6 +89,8 @@ const NAMES: [(MareaCode, &str); 28] = [
     (MareaCode::Offline, "offline\0"),
     (MareaCode::ServerFailed, "server_failed\0"),
     (MareaCode::SignInUnreadable, "sign_in_unreadable\0"),
+    (MareaCode::KeychainUnavailable, "keychain_unavailable\0"),
+    (MareaCode::SyncBusy, "sync_busy\0"),
     (MareaCode::VaultNotSetUp, "vault_not_set_up\0"),
     (MareaCode::VaultSetUp, "vault_set_up\0"),
     (MareaCode::VaultLocked, "vault_locked\0"),

@@ -9,7 +9,7 @@ use std::path::Path;
 use marea_core::UserId;
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
+use super::{Secret, tokens};
 use crate::Error;
 use crate::files::{FileLock, make_dir, make_private};
 
@@ -18,7 +18,9 @@ pub(crate) const FILE_NAME: &str = "session.json";
 const NEW_FILE_NAME: &str = "session.json.new";
 const LOCK_NAME: &str = "session.lock";
 /// The shape of the file. A greater one was written by a newer program and is left alone.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// What a file without anything in the keychain is written as, so that older programs go on reading it.
+const FORMAT_WITHOUT_KEYCHAIN: u32 = 1;
 /// More people than ever share one device; the file stays small whatever happens.
 const ACCOUNTS_MAX: usize = 100;
 
@@ -45,11 +47,15 @@ pub struct Account {
 #[derive(Debug)]
 pub struct Accounts {
     list: Vec<Account>,
+    in_keychain: bool,
 }
 
 #[derive(Serialize, Deserialize)]
 struct OnDisk {
     format: u32,
+    /// The tokens are in the system's keychain, and empty here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    in_keychain: bool,
     accounts: Vec<Account>,
 }
 
@@ -57,7 +63,8 @@ struct OnDisk {
 pub(super) struct WriteLock(#[expect(dead_code, reason = "held, never read")] FileLock);
 
 impl Accounts {
-    /// Reads the accounts of a data folder. None when nobody has signed in there.
+    /// Reads the accounts of a data folder. None when nobody has signed in there. Tokens that are in the keychain stay there: they
+    /// are empty in what is read.
     ///
     /// # Errors
     ///
@@ -67,7 +74,7 @@ impl Accounts {
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Accounts { list: Vec::new() });
+                return Ok(Accounts { list: Vec::new(), in_keychain: false });
             }
             Err(source) => return Err(Error::Files { action: "read", path, source }),
         };
@@ -78,7 +85,7 @@ impl Accounts {
         if on_disk.format > FORMAT {
             return Err(Error::AccountsUnreadable { path, problem: "a newer marea has written it" });
         }
-        Ok(Accounts { list: on_disk.accounts })
+        Ok(Accounts { list: on_disk.accounts, in_keychain: on_disk.in_keychain })
     }
 
     /// The account to use: the latest to sign in of those that match what is given. Emails match whatever their case.
@@ -105,14 +112,61 @@ impl Accounts {
     /// As [`Accounts::remember`].
     pub fn forget(dir: &Path, url: &str, user_id: UserId) -> Result<bool, Error> {
         let _lock = lock(dir)?;
-        let mut accounts = Accounts::load(dir)?.list;
-        let before = accounts.len();
-        accounts.retain(|known| (known.url.as_str(), known.user_id) != (normal_url(url), user_id));
-        let was_known = accounts.len() < before;
-        if was_known {
-            replace(dir, &OnDisk { format: FORMAT, accounts })?;
+        let mut accounts = Accounts::load(dir)?;
+        let is_it = |known: &Account| (known.url.as_str(), known.user_id) == (normal_url(url), user_id);
+        let Some(at) = accounts.list.iter().position(is_it) else { return Ok(false) };
+        let account = accounts.list.remove(at);
+        replace(dir, &accounts)?;
+        if accounts.in_keychain {
+            tokens::forget(dir, &account)?;
         }
-        Ok(was_known)
+        Ok(true)
+    }
+
+    /// Whether the tokens are in the system's keychain, and not in the file.
+    pub fn are_in_keychain(&self) -> bool {
+        self.in_keychain
+    }
+
+    /// Moves the tokens of a data folder into the system's keychain, those of later sign-ins too; the file keeps who has signed
+    /// in where. From then on syncing needs the keychain; recording and reading do not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeychainUnavailable`], and as [`Accounts::remember`]; then the tokens stay where they are.
+    pub fn move_to_keychain(dir: &Path) -> Result<(), Error> {
+        let _lock = lock(dir)?;
+        let mut accounts = Accounts::load(dir)?;
+        if accounts.in_keychain {
+            return Ok(());
+        }
+        // Also without an account: later sign-ins rely on it.
+        tokens::try_keychain(dir)?;
+        accounts.list =
+            accounts.list.into_iter().map(|account| tokens::hide(dir, account)).collect::<Result<_, _>>()?;
+        accounts.in_keychain = true;
+        replace(dir, &accounts)
+    }
+
+    /// Moves the tokens back into the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Accounts::move_to_keychain`].
+    pub fn move_to_file(dir: &Path) -> Result<(), Error> {
+        let _lock = lock(dir)?;
+        let hidden = Accounts::load(dir)?;
+        if !hidden.in_keychain {
+            return Ok(());
+        }
+        let list = hidden.list.iter().map(|account| tokens::reveal(dir, account.clone()));
+        replace(dir, &Accounts { list: list.collect::<Result<_, _>>()?, in_keychain: false })?;
+        hidden.list.iter().try_for_each(|account| tokens::forget(dir, account))
+    }
+
+    /// An account with its tokens, wherever they are.
+    pub(super) fn with_tokens(&self, dir: &Path, account: Account) -> Result<Account, Error> {
+        if self.in_keychain { tokens::reveal(dir, account) } else { Ok(account) }
     }
 
     /// Remembers an account in a data folder, in the place of an older sign-in of the same user, and as the latest.
@@ -132,17 +186,30 @@ pub(super) fn lock(dir: &Path) -> Result<WriteLock, Error> {
     Ok(WriteLock(FileLock::wait_for(&dir.join(LOCK_NAME))?))
 }
 
-pub(super) fn remember_locked(dir: &Path, account: Account, _lock: &WriteLock) -> Result<(), Error> {
-    let mut accounts = Accounts::load(dir)?.list;
-    accounts.retain(|known| (&known.url, known.user_id) != (&account.url, account.user_id));
-    accounts.insert(0, account);
-    accounts.truncate(ACCOUNTS_MAX);
-    replace(dir, &OnDisk { format: FORMAT, accounts })
+/// As [`remember_locked`], on another thread than the one that holds the lock.
+pub(super) fn remember_renewed(dir: &Path, account: Account) -> Result<(), Error> {
+    put(dir, account)
+}
+
+fn remember_locked(dir: &Path, account: Account, _lock: &WriteLock) -> Result<(), Error> {
+    put(dir, account)
+}
+
+fn put(dir: &Path, account: Account) -> Result<(), Error> {
+    let mut accounts = Accounts::load(dir)?;
+    accounts.list.retain(|known| (&known.url, known.user_id) != (&account.url, account.user_id));
+    // Into the keychain first: a crash in between leaves a newer token there, which is a good one.
+    let account = if accounts.in_keychain { tokens::hide(dir, account)? } else { account };
+    accounts.list.insert(0, account);
+    accounts.list.truncate(ACCOUNTS_MAX);
+    replace(dir, &accounts)
 }
 
 /// Written beside the file, synced, then renamed over it: a crash leaves the old one or the new one, never half of one.
-fn replace(dir: &Path, contents: &OnDisk) -> Result<(), Error> {
+fn replace(dir: &Path, accounts: &Accounts) -> Result<(), Error> {
     let (path, new_path) = (dir.join(FILE_NAME), dir.join(NEW_FILE_NAME));
+    let format = if accounts.in_keychain { FORMAT } else { FORMAT_WITHOUT_KEYCHAIN };
+    let contents = OnDisk { format, in_keychain: accounts.in_keychain, accounts: accounts.list.clone() };
     let write = || -> io::Result<()> {
         // A leftover of a crash is removed, not reused: its permissions are not to be trusted.
         match fs::remove_file(&new_path) {
@@ -150,7 +217,7 @@ fn replace(dir: &Path, contents: &OnDisk) -> Result<(), Error> {
             _ => {}
         }
         let mut file = make_private(&new_path)?;
-        file.write_all(&serde_json::to_vec_pretty(contents).map_err(io::Error::other)?)?;
+        file.write_all(&serde_json::to_vec_pretty(&contents).map_err(io::Error::other)?)?;
         file.sync_all()?;
         fs::rename(&new_path, &path)
     };
@@ -230,7 +297,7 @@ mod tests {
     fn a_file_that_is_not_understood_is_left_alone_and_not_quoted() {
         let dir = tempfile::tempdir().unwrap();
         for text in
-            ["refresh-secret", r#"{"format":2,"accounts":[]}"#, r#"{"format":1,"accounts":"refresh-secret"}"#]
+            ["refresh-secret", r#"{"format":3,"accounts":[]}"#, r#"{"format":1,"accounts":"refresh-secret"}"#]
         {
             fs::write(dir.path().join(FILE_NAME), text).unwrap();
             let error = Accounts::load(dir.path()).unwrap_err();

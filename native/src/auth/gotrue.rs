@@ -77,7 +77,13 @@ pub(super) async fn refresh(account: &Account) -> Result<Account, Error> {
 ///
 /// [`Error::Files`] and [`Error::AccountsUnreadable`] when the account could not be forgotten on this device.
 pub async fn sign_out(dir: &std::path::Path, account: &Account) -> Result<bool, Error> {
-    Accounts::forget(dir, &account.url, account.user_id)?;
+    // The tokens end the session at the server: they are asked for before they are forgotten.
+    let accounts = Accounts::load(dir)?;
+    let (folder, known) = (dir.to_owned(), account.clone());
+    let revealed = crate::keychain::off_thread(move || accounts.with_tokens(&folder, known)).await;
+    let (folder, url, user_id) = (dir.to_owned(), account.url.clone(), account.user_id);
+    crate::keychain::off_thread(move || Accounts::forget(&folder, &url, user_id)).await?;
+    let account = &revealed.unwrap_or_else(|_| account.clone());
     Ok(end_session(account).await.is_some_and(|status| status.is_success()))
 }
 

@@ -25,6 +25,8 @@
 //! # }
 //! ```
 //!
+//! [`Accounts::move_to_keychain`] lets the system's keychain hold the tokens in place of the file, where there is one.
+//!
 //! [`sign_out`] ends it again, and keeps the queue.
 //!
 //! Deliberately not here: sign-up, social sign-in, and any verification of a token. The server verifies.
@@ -34,6 +36,7 @@ mod claims;
 mod gotrue;
 mod remembered;
 mod secret;
+mod tokens;
 
 pub(crate) use accounts::FILE_NAME as ACCOUNTS_FILE;
 pub use accounts::{Account, Accounts};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::accounts::{self, WriteLock};
 use super::{Account, Accounts, Secret, gotrue};
 use crate::tokens::{TokenFuture, TokenSource};
-use crate::{Error, clock};
+use crate::{Error, clock, keychain};
 
 /// A token that ends within this time is replaced first, so that it does not end on its way.
 const EXPIRY_MARGIN_SECONDS: i64 = 30;
@@ -34,8 +34,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     handed_out: Option<Secret>,
-    /// The stored token when it was last looked at, handed out or not.
-    looked_at: Option<Secret>,
+    /// What the file said when it was last looked at: the token, or that it is in the keychain, and when it ends.
+    looked_at: Option<(Secret, i64)>,
     problem: Option<Error>,
 }
 
@@ -65,25 +65,25 @@ impl RememberedAccount {
     async fn token(&self, refused: bool) -> Option<Secret> {
         let _turn = self.shared.turn.lock().await;
         let found = self.stored_or_new(refused).await;
-        let stored = if found.is_err() { self.stored().ok() } else { None };
+        let looked_at = self.in_file().ok().map(|account| (account.access_token, account.expires_at));
         let mut state = self.state();
         match found {
             Ok(token) => {
                 state.problem = None;
                 state.handed_out = Some(token.clone());
-                state.looked_at = Some(token.clone());
+                state.looked_at = looked_at;
                 Some(token)
             }
             Err(error) => {
                 state.problem = Some(error);
-                state.looked_at = stored.map(|account| account.access_token);
+                state.looked_at = looked_at;
                 None
             }
         }
     }
 
     async fn stored_or_new(&self, refused: bool) -> Result<Secret, Error> {
-        let stored = self.stored()?;
+        let stored = self.stored().await?;
         if self.is_usable(&stored, refused) {
             return Ok(stored.access_token);
         }
@@ -91,7 +91,7 @@ impl RememberedAccount {
         let lock =
             tokio::task::spawn_blocking(move || accounts::lock(&dir)).await.map_err(|_| Error::Closed)??;
         // Another process may have refreshed while this one waited.
-        let stored = self.stored()?;
+        let stored = self.stored().await?;
         if self.is_usable(&stored, refused) {
             return Ok(stored.access_token);
         }
@@ -102,7 +102,18 @@ impl RememberedAccount {
         }
     }
 
-    fn stored(&self) -> Result<Account, Error> {
+    /// The account with its tokens, which the keychain may have to be asked for.
+    async fn stored(&self) -> Result<Account, Error> {
+        let account = self.in_file()?;
+        let accounts = Accounts::load(&self.shared.dir)?;
+        if !accounts.are_in_keychain() {
+            return Ok(account);
+        }
+        let dir = self.shared.dir.clone();
+        keychain::off_thread(move || accounts.with_tokens(&dir, account)).await
+    }
+
+    fn in_file(&self) -> Result<Account, Error> {
         let mine = &self.shared.account;
         let accounts = Accounts::load(&self.shared.dir)?;
         accounts.find_user(&mine.url, mine.user_id).cloned().ok_or(Error::SignInEnded)
@@ -125,7 +136,10 @@ impl RememberedAccount {
             }
             (renewed, _) => renewed?,
         };
-        accounts::remember_locked(&self.shared.dir, renewed.clone(), lock)?;
+        // The lock is held by the caller for as long as this takes.
+        let _held = lock;
+        let (dir, kept) = (self.shared.dir.clone(), renewed.clone());
+        keychain::off_thread(move || accounts::remember_renewed(&dir, kept)).await?;
         Ok(renewed)
     }
 }
@@ -137,7 +151,7 @@ impl TokenSource for RememberedAccount {
 
     fn has_newer(&self) -> bool {
         let Some(looked_at) = self.state().looked_at.clone() else { return false };
-        self.stored().is_ok_and(|stored| stored.access_token != looked_at)
+        self.in_file().is_ok_and(|now| (now.access_token, now.expires_at) != looked_at)
     }
 }
 

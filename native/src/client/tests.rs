@@ -271,3 +271,21 @@ fn what_is_traced_says_what_happened_and_nothing_of_the_learners() {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
 }
+
+#[test]
+fn a_vault_that_nobody_asks_anything_locks_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path());
+    let vault = client.vault();
+    block_on(vault.set_up(&crate::Passphrase::new("correct horse".into()).unwrap())).unwrap();
+    // Looking at the time is no use of the vault, and locks nothing.
+    let locks_at = || block_on(client.call(|engine| Ok(engine.vault_locks_at()))).unwrap();
+    assert_eq!(locks_at(), None);
+    block_on(vault.lock_after(Some(Duration::from_millis(30)))).unwrap();
+    let bound = clock::now().unix_ms.plus_ms(60_000);
+    while locks_at().is_some() {
+        assert!(clock::now().unix_ms < bound, "it stays open");
+        std::thread::yield_now();
+    }
+    assert_eq!(block_on(vault.status()).unwrap().state, crate::VaultState::Locked);
+}

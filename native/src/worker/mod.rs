@@ -7,6 +7,7 @@ mod opening;
 mod state;
 mod surroundings;
 mod syncing;
+mod vault_timer;
 mod watchers;
 
 use std::rc::Rc;
@@ -87,6 +88,7 @@ fn run(config: Config, inbox: mpsc::Receiver<Message>, opened: oneshot::Sender<R
 async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
     let mut tasks = JoinSet::new();
     let mut looks_around = false;
+    tasks.spawn_local(vault_timer::watch(Rc::clone(&state)));
     if state.syncs_by_itself() {
         tasks.spawn_local(syncing::in_the_background(Rc::clone(&state)));
     }

@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use marea_core::{Connection, Engine, Signal, Subscription, Transport, UserId};
+use marea_core::{Connection, Engine, Signal, Subscription, Transport, UnixMillis, UserId};
 use tokio::sync::Notify;
 
 use super::watchers::{Watcher, Watchers};
@@ -23,6 +23,9 @@ pub(super) struct State {
     watchers: RefCell<Watchers>,
     /// Something may have become due.
     pub(super) nudge: Notify,
+    /// When the vault locks by itself has changed.
+    pub(super) vault_nudge: Notify,
+    vault_locks_at: Cell<Option<UnixMillis>>,
     /// One conversation with the server at a time: a second caller waits, then has its own.
     pub(super) turn: tokio::sync::Mutex<()>,
     mirror_path: PathBuf,
@@ -42,6 +45,8 @@ impl State {
             in_use: RefCell::new(Some(in_use)),
             watchers: RefCell::default(),
             nudge: Notify::new(),
+            vault_nudge: Notify::new(),
+            vault_locks_at: Cell::default(),
             turn: tokio::sync::Mutex::default(),
             mirror_path: config.mirror_path(),
             user_id: config.user_id,
@@ -62,6 +67,10 @@ impl State {
             self.nudge.notify_one();
         }
         self.watchers.borrow_mut().tell(engine, &changed);
+        let vault_locks_at = engine.vault_locks_at();
+        if self.vault_locks_at.replace(vault_locks_at) != vault_locks_at {
+            self.vault_nudge.notify_one();
+        }
         result
     }
 
@@ -126,6 +135,11 @@ impl State {
             let _ = writer.send(outcome);
         }
         next
+    }
+
+    /// When the vault locks by itself, if nothing is asked of it until then.
+    pub(super) fn vault_locks_at(&self) -> Option<UnixMillis> {
+        self.vault_locks_at.get()
     }
 
     pub(super) fn add_watcher(&self, watcher: Box<dyn Watcher>) {

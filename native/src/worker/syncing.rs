@@ -2,6 +2,7 @@
 //!
 //! It sleeps without a timer when only a signal can change anything, and until the engine's next wake-up otherwise.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ use crate::{Error, clock};
 
 /// How long the loop rests when the mirror itself fails: a full disk is not emptied by asking again at once.
 const TROUBLE: Duration = Duration::from_secs(30);
+
+/// How long another process may talk before this one gives up waiting for its turn. Longer than any request may take; a first sync
+/// of a large mirror may take longer, and then the next attempt is as good.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why a conversation is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +90,26 @@ async fn turn_between_processes(state: &State) -> Result<FileLock, Error> {
     if let Some(lock) = FileLock::try_for(&path)? {
         return Ok(lock);
     }
-    let waiting = tokio::task::spawn_blocking(move || FileLock::wait_for(&path));
-    let lock = waiting.await.map_err(|_| Error::Closed)??;
+    let lock = wait_for_turn(&path, PATIENCE).await?;
     // The other one has probably said everything that this one was about to say.
     state.look_for_other_writers();
     Ok(lock)
+}
+
+/// Asks again and again, and not for ever: the other process may have been stopped in the middle. A thread that waits for the lock
+/// could not be told to give up.
+async fn wait_for_turn(path: &Path, patience: Duration) -> Result<FileLock, Error> {
+    let asking = async {
+        let mut rest = Duration::from_millis(20);
+        loop {
+            if let Some(lock) = FileLock::try_for(path)? {
+                return Ok(lock);
+            }
+            tokio::time::sleep(rest).await;
+            rest = (rest * 2).min(Duration::from_millis(500));
+        }
+    };
+    tokio::time::timeout(patience, asking).await.unwrap_or(Err(Error::SyncBusy))
 }
 
 /// What the engine's loop sees of this thread.
@@ -113,4 +133,20 @@ impl Host for Conversation<'_> {
 
     /// Lending the engine has told those who watch already.
     fn changed(&self, _tables: &[Table]) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_is_waited_for_and_not_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = FileLock::try_for(&path).unwrap();
+        let refused = wait_for_turn(&path, Duration::from_millis(60)).await;
+        assert_eq!(refused.err().map(|error| (error.code(), error.may_retry())), Some(("sync_busy", true)));
+        let (waited, ()) = tokio::join!(wait_for_turn(&path, PATIENCE), async { drop(held) });
+        assert!(waited.is_ok());
+    }
 }

@@ -11,6 +11,7 @@ mod chromium;
 mod clang;
 mod compiler;
 mod install;
+mod keychain;
 mod npm;
 mod python;
 mod servers;
@@ -75,6 +76,7 @@ struct Findings {
     chromium: Look<PathBuf>,
     python: Look<PathBuf>,
     c_compiler: Look<()>,
+    keychain: Look<()>,
 }
 
 impl Findings {
@@ -90,6 +92,7 @@ impl Findings {
             let chromium = scope.spawn(chromium::look);
             let python = scope.spawn(python::look);
             let c_compiler = scope.spawn(c_compiler::look);
+            let keychain = scope.spawn(keychain::look);
             Self {
                 clang: clang.join().expect(PANICKED),
                 compiler: compiler.join().expect(PANICKED),
@@ -100,6 +103,7 @@ impl Findings {
                 chromium: chromium.join().expect(PANICKED),
                 python: python.join().expect(PANICKED),
                 c_compiler: c_compiler.join().expect(PANICKED),
+                keychain: keychain.join().expect(PANICKED),
             }
         })
     }
@@ -115,6 +119,7 @@ impl Findings {
         missing.extend(self.chromium.as_ref().err());
         missing.extend(self.python.as_ref().err());
         missing.extend(self.c_compiler.as_ref().err());
+        missing.extend(self.keychain.as_ref().err());
         missing
     }
 
@@ -134,6 +139,7 @@ impl Findings {
         line("browser", &self.chromium);
         line("Python", &self.python);
         line("C compiler", &self.c_compiler);
+        line("keychain", &self.keychain);
     }
 
     fn into_tools(self) -> Result<Tools, Box<Self>> {
@@ -148,6 +154,7 @@ impl Findings {
                 chromium: Ok((chromium, _)),
                 python: Ok(_),
                 c_compiler: Ok(_),
+                keychain: Ok(_),
             } => Ok(Tools { compiler, clang, node, chromium }),
             incomplete => Err(Box::new(incomplete)),
         }

@@ -103,6 +103,22 @@ pub unsafe extern "C" fn marea_accounts(
     }
 }
 
+/// Moves the tokens of the sign-ins on a data folder, later ones too, from its file `session.json` into the system's keychain, or
+/// back. MAREA_CODE_KEYCHAIN_UNAVAILABLE when there is none; then they stay where they are.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_keep_tokens_in_keychain(
+    dir: *const c_char,
+    keep: bool,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        guard(error, || {
+            let dir = Path::new(text(dir, "dir")?);
+            Ok(if keep { Accounts::move_to_keychain(dir) } else { Accounts::move_to_file(dir) }?)
+        })
+    }
+}
+
 /// Whose mirrors lie in a data folder, signed in or not: a JSON array of UUIDs. Opens none of them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_users(

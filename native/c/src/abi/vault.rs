@@ -7,7 +7,7 @@ use marea_native::{ApiKey, Passphrase, Provider, RecoveryCode, VaultOutcome, blo
 use serde::Serialize;
 
 use super::client::MareaClient;
-use super::edge::{clear, give_json, give_text, guard, handle, parsed, text};
+use super::edge::{clear, give, give_json, give_text, guard, handle, parsed, text};
 use crate::code::MareaCode;
 use crate::problem::Problem;
 
@@ -248,6 +248,51 @@ pub unsafe extern "C" fn marea_vault_recover(
             let code = RecoveryCode::parse(text(recovery_code, "recovery_code")?)?;
             let new = passphrase(new_passphrase, "new_passphrase")?;
             give_outcome(outcome, &block_on(vault.recover(code, &new))?)
+        })
+    }
+}
+
+/// "Remember this device": lets the system's keychain keep what opens the vault, which must be open. Where there is none, nothing
+/// is kept: MAREA_CODE_KEYCHAIN_UNAVAILABLE. May wait for a person who is asked to unlock the keychain, a minute at most, as the
+/// next two.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_remember_device(
+    client: *const MareaClient,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe { guard(error, || Ok(block_on(handle(client, "client")?.0.client.vault().remember_device())?)) }
+}
+
+/// Opens the vault with what the keychain keeps. `remembered` says whether there was something; if not, the passphrase is needed.
+/// MAREA_CODE_VAULT_FORGOTTEN when the vault was rotated or reset since.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_unlock_remembered(
+    client: *const MareaClient,
+    remembered: *mut bool,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        give(remembered, false);
+        guard(error, || {
+            let vault = handle(client, "client")?.0.client.vault();
+            give(remembered, block_on(vault.unlock_remembered())?.is_some());
+            Ok(())
+        })
+    }
+}
+
+/// Lets the keychain forget what opens the vault; `found` says whether it had something.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_forget_device(
+    client: *const MareaClient,
+    found: *mut bool,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        give(found, false);
+        guard(error, || {
+            give(found, block_on(handle(client, "client")?.0.client.vault().forget_device())?);
+            Ok(())
         })
     }
 }

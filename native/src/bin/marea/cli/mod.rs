@@ -1,6 +1,7 @@
 //! The words of the command line: options, commands, and the help that teaches them. Runs nothing.
 
 mod export;
+mod key;
 mod queue;
 mod session;
 mod variables;
@@ -14,10 +15,11 @@ use marea_native::LocalDate;
 use marea_native::auth::Secret;
 
 pub(crate) use export::{CreateArgs, ExportCommand, ListArgs, UpdateArgs};
+pub(crate) use key::{From, KeyCommand, New};
 pub(crate) use queue::{ChosenArgs, QueueCommand};
 pub(crate) use session::{EventArgs, EventCommand, RecordArgs, SessionCommand};
 
-use crate::commands::key::KeyCommand;
+use crate::commands::keychain::KeychainCommand;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -167,6 +169,11 @@ Examples:
         /// The folder, made when it is missing
         #[arg(long, value_name = "DIR")]
         output: Option<PathBuf>,
+    },
+    /// Keep the tokens of sign-ins in the system's keychain
+    Keychain {
+        #[command(subcommand)]
+        command: KeychainCommand,
     },
     /// Keep API keys, sealed with a passphrase on this machine
     Key {

@@ -1,6 +1,5 @@
 //! `marea key ...`: API keys sealed with a passphrase. Each command opens the vault for itself and leaves it locked.
 
-use clap::{Args, Subcommand, ValueEnum};
 use marea_native::{
     ApiKey, KeyState, KeyView, Passphrase, Provider, RecoveryCode, Vault, VaultOutcome, VaultState,
     VaultStatus, block_on,
@@ -8,120 +7,11 @@ use marea_native::{
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::cli::Globals;
+use crate::cli::{From, Globals, KeyCommand, New};
 use crate::failure::Failure;
 use crate::identity::{Opened, identify};
 use crate::output::{Output, table};
 use crate::secrets::{Secrets, Wanted};
-
-#[derive(Subcommand)]
-#[command(after_help = "\
-Passphrases and keys come from a prompt without echo, a file descriptor or the environment, never from arguments:
-  marea key set openai
-  MAREA_PASSPHRASE=... MAREA_API_KEY=... marea key set openai
-  marea key get openai --passphrase-fd 3 3< passphrase.txt
-
-The key is sealed on this machine; `marea sync` sends the sealed form, and other devices open it with the passphrase.")]
-pub(crate) enum KeyCommand {
-    /// Seal a key, in place of the provider's last one; the first time, choose the passphrase
-    Set {
-        /// Whose API it is for
-        provider: Named,
-        #[command(flatten)]
-        from: From,
-        /// Read the key from this file descriptor, one line [environment: MAREA_API_KEY]
-        #[arg(long, value_name = "N")]
-        key_fd: Option<u32>,
-    },
-    /// Print a key in the clear
-    Get {
-        /// Whose API it is for
-        provider: Named,
-        #[command(flatten)]
-        from: From,
-    },
-    /// Show which keys there are; with a passphrase from a descriptor or the environment, also a few letters of each
-    List {
-        #[command(flatten)]
-        from: From,
-    },
-    /// Take a key away, on all devices
-    Remove {
-        /// Whose API it is for
-        provider: Named,
-    },
-    /// Bring keys that were sealed under another passphrase, on a device set up apart, under this one
-    Join {
-        #[command(flatten)]
-        from: From,
-        /// Read the other passphrase from this file descriptor, one line [environment: MAREA_OTHER_PASSPHRASE]
-        #[arg(long, value_name = "N")]
-        other_passphrase_fd: Option<u32>,
-    },
-    /// Change the passphrase
-    Passphrase {
-        #[command(flatten)]
-        from: From,
-        #[command(flatten)]
-        new: New,
-    },
-    /// Seal all keys with a new data key, and replace the recovery code
-    Rotate {
-        #[command(flatten)]
-        from: From,
-    },
-    /// Make a recovery code, in place of the one before; it is shown once
-    Recovery {
-        #[command(flatten)]
-        from: From,
-    },
-    /// Choose a new passphrase with the recovery code
-    Recover {
-        /// Read the recovery code from this file descriptor, one line [environment: MAREA_RECOVERY_CODE]
-        #[arg(long, value_name = "N")]
-        code_fd: Option<u32>,
-        #[command(flatten)]
-        new: New,
-    },
-    /// Give up all keys and the passphrase, on all devices
-    Reset {
-        /// Yes, all of them
-        #[arg(long, required = true)]
-        yes: bool,
-    },
-}
-
-#[derive(Args)]
-pub(crate) struct From {
-    /// Read the passphrase from this file descriptor, one line [environment: MAREA_PASSPHRASE]
-    #[arg(long, value_name = "N")]
-    passphrase_fd: Option<u32>,
-}
-
-#[derive(Args)]
-pub(crate) struct New {
-    /// Read the new passphrase from this file descriptor, one line [environment: MAREA_NEW_PASSPHRASE]
-    #[arg(long, value_name = "N")]
-    new_passphrase_fd: Option<u32>,
-}
-
-/// A provider, as it is typed.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Named {
-    Openai,
-    Unsplash,
-    Anthropic,
-}
-
-impl Named {
-    fn provider(self) -> Provider {
-        match self {
-            Named::Openai => Provider::Openai,
-            Named::Unsplash => Provider::Unsplash,
-            Named::Anthropic => Provider::Anthropic,
-        }
-    }
-}
 
 /// What a change comes to.
 #[derive(Serialize)]
@@ -151,6 +41,15 @@ pub(crate) fn run(globals: &Globals, command: &KeyCommand, output: &Output) -> R
             Done::new("The key is taken away.").of(provider.provider())
         }
         KeyCommand::Join { from, other_passphrase_fd } => session.join(from, *other_passphrase_fd)?,
+        KeyCommand::Remember { from } => {
+            session.unlock(from)?;
+            block_on(session.vault.remember_device())?;
+            Done::new("This device is remembered: the system's keychain opens the vault.")
+        }
+        KeyCommand::Forget => Done::new(match block_on(session.vault.forget_device())? {
+            true => "The keychain has forgotten this vault.",
+            false => "The keychain knew nothing of this vault.",
+        }),
         KeyCommand::Passphrase { from, new } => session.change(from, new)?,
         KeyCommand::Rotate { from } => {
             let current = session.passphrase(from)?;
@@ -205,10 +104,30 @@ impl Session {
     }
 
     fn unlock(&mut self, from: &From) -> Result<VaultOutcome, Failure> {
-        let given = self.passphrase(from)?;
-        let outcome = block_on(self.vault.unlock(&given))?;
+        let outcome = match self.secrets.given(&current(from))? {
+            Some(given) => block_on(self.vault.unlock(&read_passphrase(&given)?))?,
+            None => match self.remembered()? {
+                Some(outcome) => outcome,
+                None => {
+                    let given = self.passphrase(from)?;
+                    block_on(self.vault.unlock(&given))?
+                }
+            },
+        };
         self.note(&outcome);
         Ok(outcome)
+    }
+
+    /// Opens the vault with what the keychain keeps. Where there is none, or it is of no use, the passphrase is asked for.
+    fn remembered(&mut self) -> Result<Option<VaultOutcome>, Failure> {
+        match block_on(self.vault.unlock_remembered()) {
+            Err(error) if error.code() == "vault_forgotten" => {
+                self.notes.push("The keychain has forgotten this vault: it was sealed anew since.".into());
+                Ok(None)
+            }
+            Err(error) if error.code() == "keychain_unavailable" => Ok(None),
+            outcome => Ok(outcome?),
+        }
     }
 
     /// Opens the vault with its passphrase, then with the other one: what that opens is sealed under the first.

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod follow;
 pub(crate) mod key;
+pub(crate) mod keychain;
 pub(crate) mod progress;
 pub(crate) mod queue;
 pub(crate) mod record;
