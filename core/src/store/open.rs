@@ -1,12 +1,13 @@
 //! Opens a mirror's file: settings, then the embedded migrations.
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Error;
 use crate::store::{Location, image};
 
 /// The embedded migrations, in order: number `n` brings a file from version `n - 1` to `n`.
-const MIGRATIONS: &[&str] =
+pub const MIGRATIONS: &[&str] =
     &[include_str!("schema/001_mirror.sql"), include_str!("schema/002_journal_traffic.sql")];
 
 /// The newest mirror schema that this program knows.
@@ -48,6 +49,8 @@ pub(super) fn open_image(kept: Option<&[u8]>) -> Result<Connection, Error> {
 
 fn prepare(mut connection: Connection, location: &Location) -> Result<Connection, Error> {
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    // Else SQLite parses a statement anew each time that other values are bound to it, to look for a better plan.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
     // Before anything is written: a newer file or a stranger's must be left as it is.
     let found = {
