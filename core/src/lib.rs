@@ -37,7 +37,9 @@ pub use model::{
     StatusError, StorageKind, Table, Timestamp, UnixMillis, UserId,
 };
 #[cfg(feature = "planted-faults")]
-pub use planted::{Fault, cut_off_after, plant};
+pub use planted::{Fault, plant};
+#[cfg(feature = "planted-faults")]
+pub use store::MIRROR_MIGRATIONS;
 pub use store::{ImageKeeper, Location, MIRROR_VERSION};
 pub use sync::{Failure, Next, Signal, TlsProblem};
 pub use vault::{

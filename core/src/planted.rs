@@ -40,7 +40,6 @@ mod switch {
 
     thread_local! {
         static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
-        static WRITES_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
     }
 
     /// Plants a fault into all engines of this thread, or takes it out.
@@ -48,33 +47,17 @@ mod switch {
         PLANTED.set(fault);
     }
 
-    /// Lets a transaction of this thread be cut off right before its commit, after so many that succeed.
-    pub fn cut_off_after(writes: Option<u32>) {
-        WRITES_LEFT.set(writes);
-    }
-
     pub(crate) fn is(fault: Fault) -> bool {
         PLANTED.get() == Some(fault)
     }
-
-    pub(crate) fn is_cut_off() -> bool {
-        let left = WRITES_LEFT.get();
-        WRITES_LEFT.set(left.and_then(|left| left.checked_sub(1)));
-        left == Some(0)
-    }
 }
 
 #[cfg(feature = "planted-faults")]
-pub use switch::{cut_off_after, plant};
+pub(crate) use switch::is;
 #[cfg(feature = "planted-faults")]
-pub(crate) use switch::{is, is_cut_off};
+pub use switch::plant;
 
 #[cfg(not(feature = "planted-faults"))]
 pub(crate) const fn is(_: Fault) -> bool {
-    false
-}
-
-#[cfg(not(feature = "planted-faults"))]
-pub(crate) const fn is_cut_off() -> bool {
     false
 }

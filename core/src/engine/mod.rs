@@ -9,6 +9,8 @@ mod changed;
 mod exchange;
 mod leave;
 mod page;
+#[cfg(feature = "planted-faults")]
+mod rebuild;
 mod record;
 mod refill;
 mod registers;

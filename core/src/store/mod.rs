@@ -29,6 +29,8 @@ pub use image::ImageKeeper;
 pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
 pub(crate) use mutations::NewMutation;
+#[cfg(feature = "planted-faults")]
+pub use open::MIGRATIONS as MIRROR_MIGRATIONS;
 pub use open::MIRROR_VERSION;
 pub(crate) use packed::{PackedRow, Packing};
 pub(crate) use progress::ServerColumns;
@@ -93,17 +95,13 @@ impl Store {
     /// Runs `work` in one transaction that is durable when this returns, or changes nothing.
     pub(crate) fn write<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, Error>) -> Result<T, Error> {
         if planted::is(Fault::WriteNotAtomic) {
-            let value = work(Rows { connection: &self.connection })?;
-            return if planted::is_cut_off() { Err(Error::StorageFailed { code: 0 }) } else { Ok(value) };
+            return work(Rows { connection: &self.connection });
         }
         if self.keeper.is_some() {
             return self.write_kept(work);
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = work(Rows { connection: &transaction })?;
-        if planted::is_cut_off() {
-            return Err(Error::StorageFailed { code: 0 });
-        }
         transaction.commit()?;
         Ok(value)
     }

@@ -5,13 +5,14 @@ use std::rc::Rc;
 
 use marea_core::{
     Change, Error, EventInput, ExportChange, ExportInput, ExportQuery, ExportStatus, Fact, FactKind,
-    KeyEnvelope, MutationId, Now, Provider, SessionInput, Timestamp, UnixMillis, cut_off_after,
+    KeyEnvelope, MIRROR_VERSION, MutationId, Now, Provider, SessionInput, Timestamp, UnixMillis,
 };
 use serde_json::{Map, Value, json};
 
-use super::device::Device;
+use super::device::{Device, some_place};
 use super::registers::Write;
 use super::world::{Checked, MINUTE_MS, World};
+use crate::disk::{Fault, Files};
 
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
@@ -19,8 +20,11 @@ impl World<'_> {
     /// Somebody uses the app.
     pub(super) fn change_something(&mut self) -> Checked {
         let chosen = self.some_device();
+        let mut registers = false;
         for _ in 0..self.random.within(1..=self.plan.burst) {
-            match self.random.within(0..=99) {
+            let what = self.random.within(0..=99);
+            registers |= what >= 60;
+            match what {
                 0..=44 => self.record_session(chosen)?,
                 45..=59 => self.record_award(chosen)?,
                 60..=71 => self.create_export(chosen)?,
@@ -29,27 +33,34 @@ impl World<'_> {
                 _ => self.decide_about_refused(chosen)?,
             }
         }
-        self.check(chosen)
+        if registers {
+            self.check_registers(chosen)?;
+        }
+        self.check_folds(chosen)
     }
 
-    /// Makes a change; `None` when the device died before it was told that the change is safe.
+    /// Makes a change. `None` when the device died and the change is not there when it starts again; when it is there, the
+    /// app finds it in the queue, and it must count like any other.
     fn mutate(&mut self, chosen: usize, change: Change) -> Result<Option<MutationId>, String> {
         let now = self.devices[chosen].now(self.now_ms);
-        let Some(recorded) = self.dare(chosen, |device| device.engine.mutate(change, now))? else {
-            return Ok(None);
+        let id = match self.dare(chosen, |device| device.engine.mutate(change, now))? {
+            Some(recorded) => recorded.id,
+            None => match self.devices[chosen].newly_queued()? {
+                Some(id) => id,
+                None => return self.check(chosen).map(|()| None),
+            },
         };
         if self.random.chance(self.plan.poison) {
             let taken = if self.random.chance(70) { &mut self.server.poison } else { &mut self.server.huge };
-            taken.insert(recorded.id);
+            taken.insert(id);
         }
         let name = self.devices[chosen].name.clone();
         self.tell(&name, |world| {
-            let refused =
-                world.server.poison.contains(&recorded.id) || world.server.huge.contains(&recorded.id);
+            let refused = world.server.poison.contains(&id) || world.server.huge.contains(&id);
             let fate = if refused { ", which the server will refuse" } else { "" };
-            format!("records {}{fate}", recorded.id)
+            format!("records {id}{fate}")
         });
-        Ok(Some(recorded.id))
+        Ok(Some(id))
     }
 
     /// Around the device's present, sometimes days off.
@@ -216,18 +227,19 @@ impl World<'_> {
             return Ok(());
         }
         let id = self.random.one_of(&refused).id;
-        let device = &mut self.devices[chosen];
         let kept = self.server.poison.contains(&id) || self.server.huge.contains(&id);
         if kept && self.random.chance(30) {
-            device.engine.discard(id).map_err(|error| error.to_string())?;
-            self.discarded.insert(id);
+            if self.dare(chosen, |device| device.engine.discard(id))?.is_some() || !self.lists(chosen, id)? {
+                self.discarded.insert(id);
+            }
         } else {
             if !self.discarded.contains(&id) && self.random.chance(60) {
                 self.server.poison.remove(&id);
                 self.server.huge.remove(&id);
             }
-            device.engine.retry(id).map_err(|error| error.to_string())?;
-            device.oracle.retried(id);
+            if self.dare(chosen, |device| device.engine.retry(id))?.is_some() || !self.lists(chosen, id)? {
+                self.devices[chosen].oracle.retried(id);
+            }
         }
         let name = self.devices[chosen].name.clone();
         self.tell(&name, |world| {
@@ -237,11 +249,18 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Whether a refused mutation is still set aside.
+    fn lists(&self, chosen: usize, id: MutationId) -> Result<bool, String> {
+        let refused = self.devices[chosen].engine.rejected().map_err(|error| error.to_string())?;
+        Ok(refused.iter().any(|mutation| mutation.id == id))
+    }
+
     /// What nobody asked for, as often as the plan says.
     pub(super) fn strike(&mut self) -> Checked {
         let mut comes = BTreeMap::new();
         for (name, per_mille) in [
             ("crash", self.plan.crashes),
+            ("upgrade", self.plan.upgrades),
             ("copy", self.plan.copies),
             ("set back", self.plan.set_backs),
             ("save", self.plan.set_backs * 3),
@@ -254,7 +273,12 @@ impl World<'_> {
         }
         let chosen = self.some_device();
         if comes["crash"] {
-            self.crash(chosen)?;
+            let files = self.devices[chosen].disk.as_it_is();
+            self.die(chosen, files)?;
+            self.check(chosen)?;
+        }
+        if comes["upgrade"] {
+            self.upgrade(chosen)?;
         }
         if comes["copy"] && self.devices.len() < 6 {
             self.copy(chosen)?;
@@ -287,32 +311,55 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Calls a device's engine, which may be cut off right before a commit: then the device dies, and the caller is told
-    /// nothing.
+    /// Calls a device's engine. It may die in the middle, with the mirror's file as it was right before some write, sync,
+    /// truncation or deletion: then the caller is told nothing.
     pub(super) fn dare<T>(
         &mut self,
         chosen: usize,
         call: impl FnOnce(&mut Device) -> Result<T, Error>,
     ) -> Result<Option<T>, String> {
-        if self.random.within(0..=999) < self.plan.crashes {
-            cut_off_after(Some(u32::from(self.random.chance(30))));
+        let dies = self.random.within(0..=999) < self.plan.crashes;
+        if dies {
+            let place = some_place(&mut self.random);
+            self.devices[chosen].remember()?;
+            self.devices[chosen].disk.break_at(place, Fault::Crash);
         }
-        let called = call(&mut self.devices[chosen]);
-        cut_off_after(None);
-        match called {
-            Ok(value) => Ok(Some(value)),
-            Err(Error::StorageFailed { .. }) => self.crash(chosen).map(|()| None),
-            Err(error) => Err(error.to_string()),
+        let device = &mut self.devices[chosen];
+        let called = call(device).map_err(|error| error.to_string())?;
+        if !dies {
+            return Ok(Some(called));
         }
+        device.disk.mend();
+        // A short call is over before that moment: the device dies before it can tell.
+        let files = device.disk.found_at_crash().unwrap_or_else(|| device.disk.as_it_is());
+        self.die(chosen, files).map(|()| None)
     }
 
-    fn crash(&mut self, chosen: usize) -> Checked {
+    /// The device starts again on the files as they were, or on what a power cut has left of them.
+    fn die(&mut self, chosen: usize, files: Files) -> Checked {
+        let is_cut = self.random.chance(self.plan.power_cuts);
+        let files = if is_cut { files.after_power_cut(&mut self.random) } else { files };
         let life = self.new_life();
-        self.devices[chosen].crash(life, &mut self.random);
+        self.devices[chosen].start_again(files, life, &mut self.random);
         let refused = self.devices[chosen].engine.rejected().map_err(|error| error.to_string())?;
         self.devices[chosen].oracle.refused.extend(refused.iter().map(|mutation| mutation.id));
         let name = self.devices[chosen].name.clone();
-        self.tell(&name, |_| "crashes and starts again".to_owned());
+        let what = if is_cut { "loses its power" } else { "crashes" };
+        self.tell(&name, |_| format!("{what} and starts again"));
+        Ok(())
+    }
+
+    /// The app was of an older version until now, and is updated with all that is in its queue.
+    fn upgrade(&mut self, chosen: usize) -> Checked {
+        let newest = i64::from(MIRROR_VERSION);
+        if newest == 1 {
+            return Ok(());
+        }
+        let version = u32::try_from(self.random.within(1..=newest - 1)).expect("a version");
+        let files = self.devices[chosen].files_of_version(version);
+        let name = self.devices[chosen].name.clone();
+        self.tell(&name, |_| format!("is updated from mirror version {version}"));
+        self.die(chosen, files)?;
         self.check(chosen)
     }
 

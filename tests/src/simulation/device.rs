@@ -1,10 +1,10 @@
-//! One device: the engine on a real file, a clock that may be wrong, and what a crash or a copy makes of it.
+//! One device: the engine on a disk of its own, a clock that may be wrong, and what a crash or a copy makes of it.
 
-use std::path::{Path, PathBuf};
-
-use marea_core::{Engine, Entropy, Error, Location, Now, Ticket, UnixMillis, UserId};
+use marea_core::{Engine, Entropy, Error, MutationId, Now, Ticket, UnixMillis, UserId};
 
 use super::oracle::Oracle;
+use crate::disk::{Disk, Fault, Files};
+use crate::mirror;
 use crate::random::Random;
 
 /// Randomness of a seed, for an engine.
@@ -29,14 +29,20 @@ pub(super) struct Device {
     pub(super) skew_ms: i64,
     pub(super) good_token: bool,
     pub(super) oracle: Oracle,
-    path: PathBuf,
+    pub(super) disk: Disk,
+    /// The queue and the exchanges with the server, as they were before the call in which it died last.
+    remembered: (Vec<MutationId>, i64),
+    /// A browser's mirror, which nobody else opens; else a desktop's.
+    is_browser: bool,
 }
 
 impl Device {
-    pub(super) fn new(name: String, user: UserId, life: u32, folder: &Path, random: &mut Random) -> Device {
-        let path = folder.join(format!("{life}.sqlite3"));
+    pub(super) fn new(name: String, user: UserId, life: u32, random: &mut Random) -> Device {
+        // Making the tables is the dearest part of a short life: most devices find them made.
+        let disk = if random.chance(10) { Disk::new() } else { Disk::with(mirror::empty_files()) };
+        let is_browser = random.chance(50);
         Device {
-            engine: open(&path, user, random),
+            engine: open(&disk, is_browser, user, random).expect("a mirror"),
             oracle: Oracle::new(user),
             name,
             user,
@@ -44,7 +50,9 @@ impl Device {
             waiting: None,
             skew_ms: 0,
             good_token: true,
-            path,
+            disk,
+            remembered: Default::default(),
+            is_browser,
         }
     }
 
@@ -53,23 +61,29 @@ impl Device {
         Now { unix_ms: UnixMillis(true_ms + self.skew_ms), utc_offset_minutes: 60 }
     }
 
-    /// Dies without a word and starts again on the file as it was at that moment.
-    pub(super) fn crash(&mut self, life: u32, random: &mut Random) {
-        let reborn = self.copy_files(life);
-        self.engine = open(&reborn, self.user, random);
-        for suffix in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(with_suffix(&self.path, suffix));
+    /// Dies without a word and starts again on these files. Starting may be cut short as well.
+    pub(super) fn start_again(&mut self, files: Files, life: u32, random: &mut Random) {
+        let mut disk = Disk::with(files);
+        if random.chance(20) {
+            disk.break_at(some_place(random), Fault::Crash);
+            drop(open(&disk, self.is_browser, self.user, random));
+            disk.mend();
+            if let Some(files) = disk.found_at_crash() {
+                disk = Disk::with(files);
+            }
         }
-        self.path = reborn;
+        // The old engine goes before its disk, and neither can touch the new one.
+        self.engine = open(&disk, self.is_browser, self.user, random).expect("a mirror after a crash");
+        self.disk = disk;
         self.life = life;
         self.waiting = None;
     }
 
-    /// A second device made of this one's file, with all that is queued in it.
+    /// A second device made of this one's files, with all that is queued in them.
     pub(super) fn copy(&self, name: String, life: u32, random: &mut Random) -> Device {
-        let path = self.copy_files(life);
+        let disk = Disk::with(self.disk.as_it_is());
         Device {
-            engine: open(&path, self.user, random),
+            engine: open(&disk, self.is_browser, self.user, random).expect("a copied mirror"),
             oracle: self.oracle.clone(),
             name,
             user: self.user,
@@ -77,31 +91,56 @@ impl Device {
             waiting: None,
             skew_ms: self.skew_ms,
             good_token: self.good_token,
-            path,
+            disk,
+            remembered: Default::default(),
+            is_browser: self.is_browser,
         }
     }
 
-    /// Between two calls of the engine the file and its log together are what a crash would leave.
-    fn copy_files(&self, life: u32) -> PathBuf {
-        let copy = self.path.with_file_name(format!("{life}.sqlite3"));
-        for suffix in ["", "-wal"] {
-            let from = with_suffix(&self.path, suffix);
-            if from.exists() {
-                std::fs::copy(from, with_suffix(&copy, suffix)).expect("a copy of the mirror");
-            }
-        }
-        copy
+    /// What an older program would have left on this disk at this moment: a mirror of that version.
+    pub(super) fn files_of_version(&self, version: u32) -> Files {
+        mirror::files_of_version(self.disk.as_it_is(), version)
+    }
+
+    /// Keeps what will be asked about after a call in which the device dies.
+    pub(super) fn remember(&mut self) -> Result<(), String> {
+        self.remembered = (self.queued()?, self.exchanges());
+        Ok(())
+    }
+
+    /// A mutation that is in the queue, and was not before the call in which the device died.
+    pub(super) fn newly_queued(&self) -> Result<Option<MutationId>, String> {
+        Ok(self.queued()?.into_iter().find(|id| !self.remembered.0.contains(id)))
+    }
+
+    /// Whether the call in which the device died had made an exchange with the server durable.
+    pub(super) fn has_exchanged(&self) -> bool {
+        self.exchanges() > self.remembered.1
+    }
+
+    /// How many exchanges are in the journal: an answer and its entry are kept together.
+    fn exchanges(&self) -> i64 {
+        let copy = Disk::with(self.disk.as_it_is());
+        let connection = rusqlite::Connection::open(copy.address()).expect("a mirror");
+        let sql = "SELECT coalesce(max(seq), 0) FROM journal";
+        connection.query_row(sql, [], |row| row.get(0)).expect("a journal")
+    }
+
+    fn queued(&self) -> Result<Vec<MutationId>, String> {
+        let queued = self.engine.pending().map_err(|error| error.to_string())?;
+        Ok(queued.iter().map(|mutation| mutation.id).collect())
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
+/// One of the first operations of a call, early ones more often.
+pub(super) fn some_place(random: &mut Random) -> u64 {
+    let most = random.within(0..=80);
+    random.within(0..=most).unsigned_abs()
 }
 
-fn open(path: &Path, user: UserId, random: &mut Random) -> Engine {
+fn open(disk: &Disk, is_browser: bool, user: UserId, random: &mut Random) -> Result<Engine, Error> {
     let entropy = Box::new(Seeded(Random::of_seed(random.bits())));
     let now = Now { unix_ms: UnixMillis(0), utc_offset_minutes: 0 };
-    Engine::open(&Location::File(path.to_owned()), user, entropy, now).expect("a mirror")
+    let location = if is_browser { disk.in_browser() } else { disk.on_desktop() };
+    Engine::open(&location, user, entropy, now)
 }

@@ -21,8 +21,6 @@ pub use faults::{FAULTS, find};
 pub use server::Beside;
 pub use story::Story;
 
-use std::path::{Path, PathBuf};
-
 /// What does not hold in a world, and when it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -53,12 +51,8 @@ pub fn run(seed: u64, story: &mut Story) -> Result<(), Violation> {
 /// # Errors
 /// The first thing that does not hold.
 pub fn run_beside(seed: u64, story: &mut Story, beside: Option<Beside>) -> Result<(), Violation> {
-    let folder = tempfile::Builder::new()
-        .prefix("marea-simulation-")
-        .tempdir_in(scratch())
-        .expect("a folder for the mirrors");
     let _announced = Announced(seed);
-    let mut world = world::World::new(seed, folder.path(), story, beside);
+    let mut world = world::World::new(seed, story, beside);
     let lived = world.live().and_then(|()| world.come_to_rest());
     lived.map_err(|what| Violation { seed, step: world.step(), what })
 }
@@ -81,12 +75,6 @@ pub fn first_violation_on_all_cores(seeds: u64) -> Option<Violation> {
         workers.into_iter().filter_map(|worker| worker.join().expect("a panic was told above")).collect()
     });
     met.into_iter().min_by_key(|violation| violation.seed)
-}
-
-/// Memory, where there is a file system in it: the mirrors of thousands of worlds are nothing to wear out a disk with.
-fn scratch() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }
 
 /// Names the seed when a panic ends the world: then no violation can.

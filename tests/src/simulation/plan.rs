@@ -20,10 +20,13 @@ pub(super) struct Plan {
     pub(super) lost: i64,
     pub(super) doubled: i64,
     pub(super) troubled: i64,
+    /// In percent of crashes: the power is gone too, and with it what was not synced.
+    pub(super) power_cuts: i64,
     /// In percent of mutations: refused for good.
     pub(super) poison: i64,
     /// In per mille of steps.
     pub(super) crashes: i64,
+    pub(super) upgrades: i64,
     pub(super) copies: i64,
     pub(super) set_backs: i64,
     pub(super) clock_steps: i64,
@@ -49,6 +52,7 @@ impl Plan {
         let mut sometimes =
             |percent: i64, most: i64| if random.chance(percent) { random.within(1..=most) } else { 0 };
         let (lost, doubled, troubled) = (sometimes(70, 40), sometimes(50, 30), sometimes(50, 20));
+        let (power_cuts, upgrades) = (sometimes(60, 60), sometimes(40, 30));
         let (poison, crashes, copies) = (sometimes(30, 15), sometimes(60, 60), sometimes(25, 20));
         let (mut set_backs, mut clock_steps) = (sometimes(40, 30), sometimes(40, 60));
         let (server_writes, long_pauses) = (sometimes(40, 60), sometimes(50, 20));
@@ -57,7 +61,7 @@ impl Plan {
             // Wrong clocks are dangerous where time decides what is kept for a server that loses its past.
             (set_backs, clock_steps) = (set_backs + 20, clock_steps + 40);
         }
-        let devices = usize::try_from(random.within(2..=4)).expect("few");
+        let devices = usize::try_from(random.within(2..=5)).expect("few");
         Plan {
             devices: [devices, usize::from(random.chance(25))],
             steps: u32::try_from(random.within(20..=100)).expect("few"),
@@ -68,8 +72,10 @@ impl Plan {
             lost,
             doubled,
             troubled,
+            power_cuts,
             poison,
             crashes,
+            upgrades,
             copies,
             set_backs,
             clock_steps,

@@ -12,15 +12,17 @@ use super::world::{Checked, World};
 
 /// Requests after which a device that is still not at rest never will be.
 const MOST_REQUESTS: u32 = 3_000;
-/// The first round heals the server, the second brings to each device what the others healed.
-const ROUNDS: u32 = 3;
+/// The first round pushes everything, the second brings to each device what the others pushed.
+const ROUNDS: u32 = 2;
+/// Where the server was set back, the first round may only heal it.
+const HEALING_ROUNDS: u32 = 3;
 
 impl World<'_> {
     /// Lets everything come to rest and compares what is left.
     pub(super) fn come_to_rest(&mut self) -> Checked {
         self.step += 1;
         self.tell("world", |_| "comes to rest".to_owned());
-        for round in 0..ROUNDS {
+        for round in 0..if self.server.was_set_back() { HEALING_ROUNDS } else { ROUNDS } {
             for chosen in 0..self.devices.len() {
                 self.take_quietly(chosen, Err(Failure::Timeout))?;
                 if round == 0 {

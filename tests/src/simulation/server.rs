@@ -123,6 +123,11 @@ impl Server {
         true
     }
 
+    /// Whether it has lost some of its past.
+    pub(super) fn was_set_back(&self) -> bool {
+        self.epoch > 0
+    }
+
     /// Answers a request as its user.
     pub(super) fn answer(
         &mut self,

@@ -1,7 +1,6 @@
 //! One seeded world: devices, a network, a server, and the dice that decide what happens next.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use marea_core::{Error, Failure, MutationId, Next, Signal, SyncAnswer, UserId};
@@ -34,7 +33,6 @@ pub(super) struct World<'s> {
     pub(super) step: u32,
     pub(super) story: &'s mut Story,
     network: Network,
-    folder: PathBuf,
     lives: u32,
 }
 
@@ -42,7 +40,7 @@ pub(super) struct World<'s> {
 pub(super) type Checked = Result<(), String>;
 
 impl<'s> World<'s> {
-    pub(super) fn new(seed: u64, folder: &Path, story: &'s mut Story, beside: Option<Beside>) -> World<'s> {
+    pub(super) fn new(seed: u64, story: &'s mut Story, beside: Option<Beside>) -> World<'s> {
         let mut random = Random::of_seed(seed);
         let plan = Plan::of(&mut random);
         let (plan, now_ms) = match beside {
@@ -63,7 +61,6 @@ impl<'s> World<'s> {
             step: 0,
             story,
             network: Network::default(),
-            folder: folder.to_owned(),
             lives: 0,
             plan,
         };
@@ -95,7 +92,7 @@ impl<'s> World<'s> {
     fn add_device(&mut self, user: UserId) {
         let life = self.new_life();
         let name = format!("device{}", self.devices.len());
-        let mut device = Device::new(name, user, life, &self.folder, &mut self.random);
+        let mut device = Device::new(name, user, life, &mut self.random);
         device.skew_ms = self.some_skew();
         self.devices.push(device);
     }
@@ -148,7 +145,7 @@ impl<'s> World<'s> {
     fn send_from(&mut self, chosen: usize) -> Checked {
         let now = self.devices[chosen].now(self.now_ms);
         let asked = self.dare(chosen, |device| device.engine.next_request(now))?;
-        let Some(outgoing) = asked.flatten() else { return Ok(()) };
+        let Some(outgoing) = asked.flatten() else { return self.check(chosen) };
         let device = &mut self.devices[chosen];
         device.oracle.check_sent(&outgoing.request)?;
         device.waiting = Some(outgoing.ticket);
@@ -240,18 +237,22 @@ impl<'s> World<'s> {
         let heard = outcome.clone();
         let answer = outcome.map(|(answer, _)| SyncAnswer::clone(&answer));
         let applied = self.dare(chosen, |device| device.engine.apply_response(ticket, answer, now))?;
-        let Some(applied) = applied else { return Ok(Next::Continue) };
         let device = &mut self.devices[chosen];
+        if applied.is_none() && !device.has_exchanged() {
+            // It died before the answer was safe.
+            return self.check(chosen).map(|()| Next::Continue);
+        }
         let waiting = device.engine.status(now).map_err(|error| error.to_string())?.pending;
         match &heard {
             Ok((answer, known)) => device.oracle.heard(answer, known, waiting),
-            Err(Failure::TooLarge) if applied.rejected > 0 => {
+            Err(Failure::TooLarge) => {
                 let refused = device.engine.rejected().map_err(|error| error.to_string())?;
                 device.oracle.refused.extend(refused.iter().map(|mutation| mutation.id));
             }
             Err(_) => {}
         }
-        if matches!(applied.next, Next::RefreshToken) {
+        let next = applied.map_or(Next::Continue, |applied| applied.next);
+        if next == Next::RefreshToken {
             device.good_token = true;
         }
         let name = device.name.clone();
@@ -260,7 +261,7 @@ impl<'s> World<'s> {
             format!("takes {}; {waiting} wait, shows {shown} sessions", in_words(&heard))
         });
         self.check(chosen)?;
-        Ok(applied.next)
+        Ok(next)
     }
 
     /// A host stops waiting: its time limit is over, or the network is gone. The messages stay under way.
@@ -272,12 +273,25 @@ impl<'s> World<'s> {
 
     /// What must hold for a device at every moment.
     pub(super) fn check(&mut self, chosen: usize) -> Checked {
+        self.check_folds(chosen)?;
+        self.check_registers(chosen)
+    }
+
+    /// The sums that a device shows.
+    pub(super) fn check_folds(&mut self, chosen: usize) -> Checked {
         let device = &mut self.devices[chosen];
         let now = device.now(self.now_ms);
         let folds = device.oracle.check_folds(&device.engine, &self.facts, now);
-        let registers =
-            if self.plan.fast_clocks { Ok(()) } else { device.oracle.check_registers(&device.engine) };
-        folds.and(registers).map_err(|what| format!("{} {what}", device.name))
+        folds.map_err(|what| format!("{} {what}", device.name))
+    }
+
+    /// The exports and keys that a device shows.
+    pub(super) fn check_registers(&self, chosen: usize) -> Checked {
+        let device = &self.devices[chosen];
+        if self.plan.fast_clocks {
+            return Ok(());
+        }
+        device.oracle.check_registers(&device.engine).map_err(|what| format!("{} {what}", device.name))
     }
 
     pub(super) fn oldest_set_back(&self) -> i64 {
