@@ -30,6 +30,8 @@ pub use engine::{
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, VaultError};
 pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
+#[cfg(feature = "planted-faults")]
+pub use merge::{MergedRow, merge_registers};
 pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
     ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, LocalDate, MutationId, MutationView, Now, Op,

@@ -9,5 +9,7 @@ mod streak;
 pub(crate) use fold::count_fact;
 pub use fold::{Fact, FactKind, Fold};
 pub(crate) use register::overlay;
+#[cfg(feature = "planted-faults")]
+pub use register::{MergedRow, merge_registers};
 pub use rules::{Rule, rule_of};
 pub use streak::Streaks;

@@ -42,6 +42,33 @@ fn applied(table: Table, mut row: RegisterRow, write: RegisterWrite, is_new: boo
     row
 }
 
+/// A row of registers, for tests: its columns, and the clock and client that wrote each.
+#[cfg(feature = "planted-faults")]
+pub type MergedRow = Option<(
+    serde_json::Map<String, serde_json::Value>,
+    std::collections::BTreeMap<String, (crate::model::Hlc, String)>,
+)>;
+
+/// The engine's merge of one write, for tests that compare it with the server's.
+#[cfg(feature = "planted-faults")]
+pub fn merge_registers(
+    table: Table,
+    confirmed: MergedRow,
+    op: Op,
+    stamp: (crate::model::Hlc, String),
+    values: serde_json::Map<String, serde_json::Value>,
+) -> MergedRow {
+    use crate::model::Stamp;
+    let confirmed = confirmed.map(|(values, clocks)| RegisterRow {
+        values,
+        clocks: clocks.into_iter().map(|(column, (hlc, client))| (column, Stamp(hlc, client))).collect(),
+    });
+    let write = RegisterWrite { op, stamp: Stamp(stamp.0, stamp.1), values };
+    let row = overlay(table, confirmed, [write])?;
+    let clocks = row.clocks.into_iter().map(|(column, Stamp(hlc, client))| (column, (hlc, client)));
+    Some((row.values, clocks.collect()))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
