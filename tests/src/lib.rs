@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod command;
 pub mod disk;
 pub mod engine_device;
+pub mod fuzz;
 pub mod header;
 pub mod history;
 pub mod keyring;
