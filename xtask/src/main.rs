@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod c_library;
 mod clock;
+mod coverage;
 mod demo;
 mod package;
 mod paths;
@@ -105,6 +106,17 @@ enum Task {
         #[arg(long, conflicts_with = "seeds")]
         seed: Option<u64>,
     },
+    /// Feed the engine hostile input: answers, mirror files, texts
+    Fuzz {
+        /// How long for each kind
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// Only this kind
+        #[arg(value_parser = ["answer", "mirror", "text"])]
+        kind: Option<String>,
+    },
+    /// Say which lines of the engine no test reaches
+    Coverage,
     /// Measure, each figure against a baseline of the same run
     Bench {
         #[arg(value_enum)]
@@ -141,6 +153,8 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Record => record::run()?,
         Task::Simulate { seeds, seed } => simulate::run(seeds, seed)?,
+        Task::Fuzz { minutes, kind } => simulate::fuzz(minutes, kind.as_deref())?,
+        Task::Coverage => coverage::run()?,
         Task::Types { check } => types::run(check)?,
         Task::Bench { what, json } => bench::run(what, json)?,
     }

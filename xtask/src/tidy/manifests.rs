@@ -15,6 +15,9 @@ const PACKAGE: [&str; 6] = [
     "publish.workspace = true",
 ];
 
+/// The feature that lets tests break the engine.
+const PLANTED: &str = "planted-faults";
+
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let manifests = tree.under("", &["/Cargo.toml"]);
     manifests.flat_map(check_manifest).collect()
@@ -30,6 +33,12 @@ fn check_manifest(file: &File) -> Vec<Finding> {
     if !file.text.contains("[lints]\nworkspace = true") {
         findings.push(Finding::in_file(&file.path, "it lacks `[lints] workspace = true`"));
     }
+    let plants =
+        file.text.lines().enumerate().filter(|(_, line)| line.contains(PLANTED) && !line.starts_with('#'));
+    for (number, _) in plants.filter(|(_, line)| !may_plant(&file.path, line)) {
+        let message = "faults are planted by tests alone: no product may ask for this feature";
+        findings.push(Finding::at(&file.path, number, message));
+    }
     let mut in_dependencies = false;
     for (number, line) in file.text.lines().enumerate() {
         if line.starts_with('[') {
@@ -40,6 +49,11 @@ fn check_manifest(file: &File) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Declared by the engine, asked for by the whole-system tests.
+fn may_plant(path: &str, line: &str) -> bool {
+    path == "tests/Cargo.toml" || path == "core/Cargo.toml" && line.starts_with("planted-faults = []")
 }
 
 fn inherits(line: &str) -> bool {
@@ -71,6 +85,8 @@ mod tests {
         );
         check(&manifest("[target.'cfg(unix)'.dev-dependencies]\nserde = \"1\""), 1);
         check(&manifest("").replace("license.workspace = true", "license = \"MIT\""), 1);
+        check(&manifest("[dependencies]\na = { workspace = true, features = [\"planted-faults\"] }"), 1);
+        check(&manifest("[features]\ndefault = [\"a/planted-faults\"]"), 1);
         check(&manifest("").replace("[lints]", "[features]"), 1);
     }
 }
