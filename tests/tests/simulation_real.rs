@@ -1,123 +1,176 @@
-//! The model of the server in the seeded worlds, and `marea_sync` in a real Postgres: sent the same requests by the same
-//! engines, they answer the same, result by result and column by column. So what the worlds show holds for Postgres.
+//! The seeded worlds with a real server: the devices talk over HTTP to the gateway, PostgREST and `marea_sync` in Postgres,
+//! with real tokens, while the model of the fast worlds is sent the same requests. Answer by answer, and at the end as a
+//! whole, Postgres holds what the model holds: so what thousands of fast worlds show, holds for Postgres.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use marea_core::{SyncAnswer, SyncRequest, UserId};
+use marea_core::{Failure, ResultStatus, SyncAnswer, SyncRequest, Transport, UserId};
 use marea_tests::backend::{TestBackend, connect};
-use marea_tests::simulation::{self, Story};
-use marea_tests::sql::Caller;
+use marea_tests::simulation::{self, Beside, Story, unpacked};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 /// Worlds of every test run; `MAREA_SEEDS` asks for more.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 200;
+/// Worlds that are lived through at the same time.
+const AT_ONCE: u64 = 2;
+const TIMEOUT_MS: u64 = 30_000;
+
+/// Makes Postgres refuse what a world calls poison, as an app's own trigger would.
+const POISON: &str = "
+    CREATE TABLE public.poison (id uuid PRIMARY KEY);
+    CREATE FUNCTION public.refuse_poison() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+    BEGIN
+      IF EXISTS (SELECT FROM public.poison AS p WHERE p.id = NEW.id) THEN
+        RAISE EXCEPTION 'refused' USING ERRCODE = '22023';
+      END IF;
+      RETURN NEW;
+    END $$;
+    CREATE TRIGGER poison BEFORE INSERT ON public.sessions FOR EACH ROW EXECUTE FUNCTION public.refuse_poison();
+    CREATE TRIGGER poison BEFORE INSERT ON marea.progress_events FOR EACH ROW EXECUTE FUNCTION public.refuse_poison();
+    CREATE TRIGGER poison BEFORE INSERT ON public.export_history FOR EACH ROW EXECUTE FUNCTION public.refuse_poison();";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_model_of_the_server_answers_as_postgres_does() {
+async fn devices_and_postgres_agree_in_every_world() {
     let backend = TestBackend::start().await;
-    let url = backend.ready().database_url.clone();
+    backend.sql().await.batch_execute(POISON).await.expect("triggers");
     let given = std::env::var("MAREA_SEEDS").ok();
     let seeds = given.map_or(SEEDS, |text| text.parse().expect("MAREA_SEEDS is a whole number"));
-    let handle = Handle::current();
-    let lived = tokio::task::spawn_blocking(move || {
-        for seed in 0..seeds {
-            let mut real = Real::new(&url, &handle);
-            let compare = move |user: UserId, request: &SyncRequest, answer: &SyncAnswer| {
-                real.compare(*user.as_uuid(), request, answer);
-            };
-            if let Err(violation) =
-                simulation::run_beside(seed, &mut Story::untold(), Some(Box::new(compare)))
-            {
-                panic!("{violation}");
-            }
-        }
-    });
-    lived.await.expect("the servers agree");
-    backend.stop().await;
+    let backend = std::sync::Arc::new(backend);
+    let workers: Vec<_> = (0..AT_ONCE)
+        .map(|worker| {
+            let (backend, handle) = (std::sync::Arc::clone(&backend), Handle::current());
+            tokio::task::spawn_blocking(move || {
+                let own = (0..seeds).filter(|seed| seed % AT_ONCE == worker);
+                own.map(|seed| live(seed, &backend, &handle)).sum::<u32>()
+            })
+        })
+        .collect();
+    let mut requests = 0;
+    for worker in workers {
+        requests += worker.await.expect("devices, model and Postgres agree");
+    }
+    eprintln!("simulation_real: {seeds} worlds, {requests} requests");
+    assert!(u64::from(requests) > seeds * 10, "{requests} requests in {seeds} worlds");
 }
 
-/// The real server, and which of its cursors stands for which of the model's.
+/// Lives through one world; returns how many requests were answered.
+fn live(seed: u64, backend: &std::sync::Arc<TestBackend>, handle: &Handle) -> u32 {
+    let answered = std::rc::Rc::new(std::cell::Cell::new(0));
+    let real = Real::new(backend, handle, std::rc::Rc::clone(&answered));
+    if let Err(violation) = simulation::run_beside(seed, &mut Story::untold(), Some(Box::new(real))) {
+        panic!("{violation}");
+    }
+    answered.get()
+}
+
+/// The way to the real server.
 struct Real {
-    url: String,
+    backend: std::sync::Arc<TestBackend>,
     handle: Handle,
-    callers: BTreeMap<Uuid, Caller>,
-    cursors: BTreeMap<(Uuid, i64), Value>,
+    transport: Transport,
+    admin: Client,
+    tokens: BTreeMap<Uuid, String>,
+    refused: BTreeSet<Uuid>,
+    answered: std::rc::Rc<std::cell::Cell<u32>>,
 }
 
 impl Real {
-    fn new(url: &str, handle: &Handle) -> Real {
+    fn new(
+        backend: &std::sync::Arc<TestBackend>,
+        handle: &Handle,
+        answered: std::rc::Rc<std::cell::Cell<u32>>,
+    ) -> Real {
+        let ready = backend.ready();
         Real {
-            url: url.to_owned(),
+            backend: std::sync::Arc::clone(backend),
             handle: handle.clone(),
-            callers: BTreeMap::new(),
-            cursors: BTreeMap::new(),
+            transport: Transport::new(&ready.url, &ready.anon_key).expect("an address"),
+            admin: handle.block_on(connect(&ready.database_url)),
+            tokens: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            answered,
         }
     }
 
-    fn compare(&mut self, user: Uuid, request: &SyncRequest, answer: &SyncAnswer) {
-        let mut asked = as_json(request);
-        if let Some(cursor) = &request.cursor {
-            asked["cursor"] = self.cursors[&(user, cursor.version)].clone();
+    fn token(&mut self, user: Uuid) -> String {
+        if let Some(token) = self.tokens.get(&user) {
+            return token.clone();
         }
-        let real = self.handle.clone().block_on(self.ask(user, &asked));
-        let model = as_json(answer);
-        self.cursors.insert((user, answer.cursor.version), real["cursor"].clone());
-        let context = || format!("asked {asked}\nreal {real}\nmodel {model}");
-        assert_eq!(results(&real), results(&model), "{}", context());
-        for field in ["reset", "has_more"] {
-            assert_eq!(real[field], model[field], "{field}: {}", context());
-        }
-        assert_eq!(rows(&real), rows(&model), "{}", context());
+        let statement = "INSERT INTO public.users (id, email) VALUES ($1, $1::uuid || '@test.example')";
+        self.handle.block_on(self.admin.execute(statement, &[&user])).expect("a new user");
+        let token = self.backend.token(user, 3600);
+        self.tokens.insert(user, token.clone());
+        token
     }
 
-    async fn ask(&mut self, user: Uuid, request: &Value) -> Value {
-        if !self.callers.contains_key(&user) {
-            let admin = connect(&self.url).await;
-            let statement = "INSERT INTO public.users (id, email) VALUES ($1, $1 || '@test.example')";
-            let statement = statement.replace("$1 ||", "$1::uuid ||");
-            admin.execute(&statement, &[&user]).await.expect("a new user");
-            self.callers.insert(user, Caller::of(&self.url, user).await);
+    /// Has Postgres refuse what the model refused because the world calls it poison, and only that.
+    fn poison(&mut self, model: &SyncAnswer) {
+        for result in &model.results {
+            let id = *result.id.as_uuid();
+            let is_poison =
+                result.status == ResultStatus::Rejected && result.message.as_deref() == Some("refused");
+            let statement = match (is_poison, self.refused.contains(&id)) {
+                (true, false) => "INSERT INTO public.poison (id) VALUES ($1)",
+                (false, true) => "DELETE FROM public.poison WHERE id = $1",
+                _ => continue,
+            };
+            self.handle.block_on(self.admin.execute(statement, &[&id])).expect("told");
+            if is_poison {
+                self.refused.insert(id)
+            } else {
+                self.refused.remove(&id)
+            };
         }
-        self.callers[&user].sync(request).await
     }
 }
 
-fn as_json(value: &impl serde::Serialize) -> Value {
-    let text = serde_json::to_string(value).expect("JSON");
-    serde_json::from_str(&text).expect("JSON")
+impl Beside for Real {
+    fn answer(
+        &mut self,
+        user: UserId,
+        request: &SyncRequest,
+        model: &SyncAnswer,
+    ) -> Result<SyncAnswer, Failure> {
+        self.poison(model);
+        let token = self.token(*user.as_uuid());
+        let posted = self.transport.post(request, user, &token, TIMEOUT_MS);
+        let real =
+            self.handle.block_on(posted).unwrap_or_else(|failure| panic!("{failure} for {}", json!(request)));
+        compare(request, &real, model);
+        self.answered.set(self.answered.get() + 1);
+        Ok(real)
+    }
+
+    fn refuse(&mut self, user: UserId, request: &SyncRequest) -> Failure {
+        self.token(*user.as_uuid());
+        let expired = self.backend.token(*user.as_uuid(), -60);
+        let failure = self.handle.block_on(self.transport.post(request, user, &expired, TIMEOUT_MS)).err();
+        let failure = failure.expect("an expired token is refused");
+        assert!(matches!(failure, Failure::Unauthorized { .. }), "{failure:?}");
+        failure
+    }
 }
 
-fn results(answer: &Value) -> Vec<(Value, Value, Value)> {
-    let results = answer["results"].as_array().expect("results");
-    results.iter().map(|r| (r["id"].clone(), r["status"].clone(), r["code"].clone())).collect()
-}
-
-/// Packed rows, with their columns' names.
-fn unpacked(packed: &Value) -> Value {
-    let columns = packed["columns"].as_array().expect("names");
-    let rows = packed["rows"].as_array().expect("rows").iter().map(|row| {
-        let row = row.as_array().expect("a list");
-        assert_eq!(row.len(), columns.len() + 2);
-        let names = columns.iter().map(|name| name.as_str().expect("a name").to_owned());
-        let values: Map<String, Value> = names.zip(row[2..].iter().cloned()).collect();
-        json!({ "version": row[0], "hlc": row[1], "values": values })
-    });
-    Value::from_iter(rows)
+fn compare(request: &SyncRequest, real: &SyncAnswer, model: &SyncAnswer) {
+    let context = || format!("asked {}\nreal {}\nmodel {}", json!(request), json!(real), json!(model));
+    let results = |answer: &SyncAnswer| -> Vec<_> {
+        answer.results.iter().map(|result| (result.id, result.status, result.code.clone())).collect()
+    };
+    assert_eq!(results(real), results(model), "{}", context());
+    assert_eq!((real.reset, real.has_more), (model.reset, model.has_more), "{}", context());
+    assert_eq!(rows(real), rows(model), "{}", context());
 }
 
 /// The rows of an answer by table and key, without what only a real table has, and without progress that is still nothing:
 /// of that a server need not have a row.
-fn rows(answer: &Value) -> BTreeMap<String, (Map<String, Value>, Value)> {
+fn rows(answer: &SyncAnswer) -> BTreeMap<String, (Map<String, Value>, Value)> {
     let mut found = BTreeMap::new();
-    let mut tables = answer["rows"].as_object().cloned().expect("tables");
-    for (table, packed) in answer["packed"].as_object().expect("tables") {
-        tables.insert(table.clone(), unpacked(packed));
-    }
-    for (table, of_table) in &tables {
-        for row in of_table.as_array().expect("rows") {
-            let mut values = row["values"].as_object().cloned().expect("columns");
+    for (table, of_table) in &unpacked(answer).rows {
+        for row in of_table {
+            let mut values: Map<String, Value> = serde_json::from_str(row.values.get()).expect("columns");
             let (key, own): (&str, &[&str]) = match table.as_str() {
                 "export_history" => ("id", &["updated_at"]),
                 "daily_activity" => ("day", &[]),
@@ -132,8 +185,8 @@ fn rows(answer: &Value) -> BTreeMap<String, (Map<String, Value>, Value)> {
             }
             let nothing = table == "user_progress" && values["last_activity_at"].is_null();
             if !nothing {
-                let place = format!("{table} {}", row["values"][key]);
-                found.insert(place, (values, row["hlc"].clone()));
+                let place = format!("{table} {}", values[key]);
+                found.insert(place, (values, row.hlc.clone()));
             }
         }
     }

@@ -43,6 +43,7 @@ impl World<'_> {
     /// app finds it in the queue, and it must count like any other.
     fn mutate(&mut self, chosen: usize, change: Change) -> Result<Option<MutationId>, String> {
         let now = self.devices[chosen].now(self.now_ms);
+        let can_be_refused = self.server.beside.is_none() || is_insert(&change);
         let id = match self.dare(chosen, |device| device.engine.mutate(change, now))? {
             Some(recorded) => recorded.id,
             None => match self.devices[chosen].newly_queued()? {
@@ -50,8 +51,12 @@ impl World<'_> {
                 None => return self.check(chosen).map(|()| None),
             },
         };
-        if self.random.chance(self.plan.poison) {
-            let taken = if self.random.chance(70) { &mut self.server.poison } else { &mut self.server.huge };
+        if self.random.chance(self.plan.poison) && can_be_refused {
+            let taken = if self.random.chance(70) || self.server.beside.is_some() {
+                &mut self.server.poison
+            } else {
+                &mut self.server.huge
+            };
             taken.insert(id);
         }
         let name = self.devices[chosen].name.clone();
@@ -408,4 +413,9 @@ impl World<'_> {
             _ => {}
         }
     }
+}
+
+/// Whether it makes a row, whose id a real server can be told to refuse.
+fn is_insert(change: &Change) -> bool {
+    matches!(change, Change::RecordSession(_) | Change::RecordEvent(_) | Change::CreateExport(_))
 }

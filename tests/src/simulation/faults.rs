@@ -1,5 +1,7 @@
 //! Faults that are planted into the engine, to see that the worlds catch them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use marea_core::{Fault, plant};
 
 use super::{Violation, first_violation};
@@ -33,6 +35,25 @@ pub const FAULTS: &[Fault] = &[
 pub fn find(fault: Fault, seeds: impl IntoIterator<Item = u64>) -> Option<Violation> {
     let _planted = Planted::new(fault);
     first_violation(seeds)
+}
+
+/// Those of the faults that none of so many worlds shows. A fault is planted into one thread, so all cores can search.
+pub fn not_found(faults: &[Fault], seeds: u64) -> Vec<Fault> {
+    let next = AtomicUsize::new(0);
+    let search = || {
+        let mut missed = Vec::new();
+        while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match find(*fault, 0..seeds) {
+                Some(violation) => eprintln!("{fault:?}: {violation}"),
+                None => missed.push(*fault),
+            }
+        }
+        missed
+    };
+    std::thread::scope(|scope| {
+        let searches: Vec<_> = (0..super::cores()).map(|_| scope.spawn(search)).collect();
+        searches.into_iter().flat_map(|search| search.join().expect("a panic was told above")).collect()
+    })
 }
 
 /// A fault that goes away again, whatever happens.

@@ -17,8 +17,9 @@ mod server;
 mod story;
 mod world;
 
-pub use faults::{FAULTS, find};
+pub use faults::{FAULTS, find, not_found};
 pub use server::Beside;
+pub use packed::unpacked;
 pub use story::Story;
 
 /// What does not hold in a world, and when it was seen.
@@ -46,11 +47,11 @@ pub fn run(seed: u64, story: &mut Story) -> Result<(), Violation> {
     run_beside(seed, story, None)
 }
 
-/// The same, with another server that is sent the same requests. It is expected to panic when it disagrees.
+/// The same with a real server, to which the devices talk. It is expected to panic when the model disagrees with it.
 ///
 /// # Errors
 /// The first thing that does not hold.
-pub fn run_beside(seed: u64, story: &mut Story, beside: Option<Beside>) -> Result<(), Violation> {
+pub fn run_beside(seed: u64, story: &mut Story, beside: Option<Box<dyn Beside>>) -> Result<(), Violation> {
     let _announced = Announced(seed);
     let mut world = world::World::new(seed, story, beside);
     let lived = world.live().and_then(|()| world.come_to_rest());
@@ -64,7 +65,7 @@ pub fn first_violation(seeds: impl IntoIterator<Item = u64>) -> Option<Violation
 
 /// Lives through the worlds of the first seeds, on all cores; returns the violation of the lowest seed that was met.
 pub fn first_violation_on_all_cores(seeds: u64) -> Option<Violation> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let cores = cores();
     let met: Vec<Violation> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cores)
             .map(|core| {
@@ -75,6 +76,11 @@ pub fn first_violation_on_all_cores(seeds: u64) -> Option<Violation> {
         workers.into_iter().filter_map(|worker| worker.join().expect("a panic was told above")).collect()
     });
     met.into_iter().min_by_key(|violation| violation.seed)
+}
+
+/// How many worlds can be lived through at the same time.
+fn cores() -> u64 {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64
 }
 
 /// Names the seed when a panic ends the world: then no violation can.

@@ -41,7 +41,7 @@ pub(super) fn pack(answer: &mut SyncAnswer) {
 }
 
 /// An answer with each row by its columns' names.
-pub(super) fn unpacked(answer: &SyncAnswer) -> SyncAnswer {
+pub fn unpacked(answer: &SyncAnswer) -> SyncAnswer {
     let mut answer = answer.clone();
     for (table, packed) in std::mem::take(&mut answer.packed) {
         let packed: Value = serde_json::from_str(packed.get()).expect("JSON");

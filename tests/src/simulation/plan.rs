@@ -41,7 +41,6 @@ impl Plan {
             page_rows: 500,
             most_mutations: 500,
             fast_clocks: false,
-            poison: 0,
             set_backs: 0,
             server_writes: 0,
             ..self

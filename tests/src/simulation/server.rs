@@ -42,12 +42,29 @@ struct Line {
     deleted: bool,
 }
 
-/// Another server that is sent the same requests, and shown how this one answered.
-pub type Beside = Box<dyn FnMut(UserId, &SyncRequest, &SyncAnswer)>;
+/// A real server that the devices talk to, while the model is sent the same requests, so that it is known of which facts
+/// the answers are made.
+pub trait Beside {
+    /// Answers a request as its user. `model` is the model's answer; the cursors of the two differ, and times of the server.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    fn answer(
+        &mut self,
+        user: UserId,
+        request: &SyncRequest,
+        model: &SyncAnswer,
+    ) -> Result<SyncAnswer, Failure>;
+
+    /// What comes back for a token that has expired.
+    fn refuse(&mut self, user: UserId, request: &SyncRequest) -> Failure;
+}
 
 /// The server, with its earlier states.
 pub(super) struct Server {
-    pub(super) beside: Option<Beside>,
+    pub(super) beside: Option<Box<dyn Beside>>,
+    /// Which of the model's cursors stands for which of the real server's.
+    cursors: BTreeMap<(UserId, String, i64), Cursor>,
     pub(super) books: BTreeMap<UserId, Books>,
     epoch: u32,
     saved: Vec<(i64, BTreeMap<UserId, Books>)>,
@@ -97,6 +114,7 @@ impl Server {
         let books: BTreeMap<_, _> = users.iter().map(|user| (*user, Books::new(*user))).collect();
         Server {
             beside: None,
+            cursors: BTreeMap::new(),
             saved: vec![(i64::MIN, books.clone())],
             books,
             epoch: 0,
@@ -139,6 +157,42 @@ impl Server {
         if request.mutations.len() > self.most_mutations || huge {
             return Err(Failure::TooLarge);
         }
+        if self.beside.is_some() {
+            return self.answer_beside(user, request, now_ms);
+        }
+        self.answer_alone(user, request, now_ms)
+    }
+
+    /// Lets the real server answer, and takes the request like it.
+    fn answer_beside(
+        &mut self,
+        user: UserId,
+        request: &SyncRequest,
+        now_ms: i64,
+    ) -> Result<(SyncAnswer, Rc<Known>), Failure> {
+        let of_model = |cursor: &Cursor| self.cursors[&(user, cursor.epoch.clone(), cursor.version)].clone();
+        let cursor = request.cursor.as_ref().map(of_model);
+        let (model, known) = self.answer_alone(user, &SyncRequest { cursor, ..request.clone() }, now_ms)?;
+        let Some(beside) = &mut self.beside else { return Ok((model, known)) };
+        let real = beside.answer(user, request, &model)?;
+        self.cursors.insert((user, real.cursor.epoch.clone(), real.cursor.version), model.cursor);
+        Ok((real, known))
+    }
+
+    /// What comes back for a token that has expired.
+    pub(super) fn refuse(&mut self, user: UserId, request: &SyncRequest, code: &str) -> Failure {
+        match &mut self.beside {
+            Some(beside) => beside.refuse(user, request),
+            None => Failure::Unauthorized { code: code.to_owned() },
+        }
+    }
+
+    fn answer_alone(
+        &mut self,
+        user: UserId,
+        request: &SyncRequest,
+        now_ms: i64,
+    ) -> Result<(SyncAnswer, Rc<Known>), Failure> {
         let results = self.push(user, request, now_ms);
         let most = self.page_rows.min(request.limit as usize);
         let epoch = self.epoch.to_string();
@@ -161,11 +215,7 @@ impl Server {
         if request.packed {
             pack(&mut answer);
         }
-        let known = books.known();
-        if let Some(beside) = &mut self.beside {
-            beside(user, request, &answer);
-        }
-        Ok((answer, known))
+        Ok((answer, books.known()))
     }
 
     fn push(&mut self, user: UserId, request: &SyncRequest, now_ms: i64) -> Vec<MutationResult> {

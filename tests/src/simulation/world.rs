@@ -40,7 +40,7 @@ pub(super) struct World<'s> {
 pub(super) type Checked = Result<(), String>;
 
 impl<'s> World<'s> {
-    pub(super) fn new(seed: u64, story: &'s mut Story, beside: Option<Beside>) -> World<'s> {
+    pub(super) fn new(seed: u64, story: &'s mut Story, beside: Option<Box<dyn Beside>>) -> World<'s> {
         let mut random = Random::of_seed(seed);
         let plan = Plan::of(&mut random);
         let (plan, now_ms) = match beside {
@@ -173,7 +173,9 @@ impl<'s> World<'s> {
             Message::Request { from, request, good_token } => {
                 let user = self.devices[from.device].user;
                 let outcome: Outcome = if !good_token {
-                    Err(Failure::Unauthorized { code: "PGRST303".to_owned() })
+                    // By version of PostgREST.
+                    let code = *self.random.one_of(&["PGRST301", "PGRST303"]);
+                    Err(self.server.refuse(user, &request, code))
                 } else if self.random.chance(self.plan.troubled) {
                     Err(self.some_trouble())
                 } else {
