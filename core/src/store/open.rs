@@ -4,6 +4,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Error;
+use crate::planted::{self, Fault};
 use crate::store::{Location, image};
 
 /// The embedded migrations, in order: number `n` brings a file from version `n - 1` to `n`.
@@ -86,7 +87,8 @@ fn configure(connection: &Connection, location: &Location) -> Result<(), Error> 
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     }
     // NORMAL may lose the last commits, and the caller was told that they are safe.
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = if planted::is(Fault::NotSynced) { "OFF" } else { "FULL" };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(())
@@ -99,6 +101,9 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Error
     let found = check_owner(&transaction)?;
     for sql in &migrations[found as usize..] {
         transaction.execute_batch(sql)?;
+        if planted::is(Fault::MigrationNotAtomic) {
+            transaction.execute_batch("COMMIT; BEGIN")?;
+        }
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", migrations.len() as u32)?;

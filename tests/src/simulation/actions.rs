@@ -345,7 +345,7 @@ impl World<'_> {
         let is_cut = self.random.chance(self.plan.power_cuts);
         let files = if is_cut { files.after_power_cut(&mut self.random) } else { files };
         let life = self.new_life();
-        self.devices[chosen].start_again(files, life, &mut self.random);
+        self.devices[chosen].start_again(files, life, &mut self.random)?;
         let refused = self.devices[chosen].engine.rejected().map_err(|error| error.to_string())?;
         self.devices[chosen].oracle.refused.extend(refused.iter().map(|mutation| mutation.id));
         let name = self.devices[chosen].name.clone();
@@ -371,7 +371,7 @@ impl World<'_> {
     fn copy(&mut self, chosen: usize) -> Checked {
         let life = self.new_life();
         let name = format!("device{}", self.devices.len());
-        let copy = self.devices[chosen].copy(name.clone(), life, &mut self.random);
+        let copy = self.devices[chosen].copy(name.clone(), life, &mut self.random)?;
         self.tell(&name, |world| format!("is made as a copy of {}", world.devices[chosen].name));
         self.devices.push(copy);
         self.check(self.devices.len() - 1)

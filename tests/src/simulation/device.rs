@@ -37,12 +37,13 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn new(name: String, user: UserId, life: u32, random: &mut Random) -> Device {
+    pub(super) fn new(name: String, user: UserId, life: u32, random: &mut Random) -> Result<Device, String> {
         // Making the tables is the dearest part of a short life: most devices find them made.
-        let disk = if random.chance(10) { Disk::new() } else { Disk::with(mirror::empty_files()) };
+        let files = if random.chance(10) { Files::default() } else { mirror::empty_files() };
         let is_browser = random.chance(50);
-        Device {
-            engine: open(&disk, is_browser, user, random).expect("a mirror"),
+        let (engine, disk) = start(files, is_browser, user, random)?;
+        Ok(Device {
+            engine,
             oracle: Oracle::new(user),
             name,
             user,
@@ -53,7 +54,7 @@ impl Device {
             disk,
             remembered: Default::default(),
             is_browser,
-        }
+        })
     }
 
     /// The device's reading of its clock.
@@ -61,29 +62,22 @@ impl Device {
         Now { unix_ms: UnixMillis(true_ms + self.skew_ms), utc_offset_minutes: 60 }
     }
 
-    /// Dies without a word and starts again on these files. Starting may be cut short as well.
-    pub(super) fn start_again(&mut self, files: Files, life: u32, random: &mut Random) {
-        let mut disk = Disk::with(files);
-        if random.chance(20) {
-            disk.break_at(some_place(random), Fault::Crash);
-            drop(open(&disk, self.is_browser, self.user, random));
-            disk.mend();
-            if let Some(files) = disk.found_at_crash() {
-                disk = Disk::with(files);
-            }
-        }
+    /// Dies without a word and starts again on these files.
+    pub(super) fn start_again(&mut self, files: Files, life: u32, random: &mut Random) -> Result<(), String> {
+        let (engine, disk) = start(files, self.is_browser, self.user, random)?;
         // The old engine goes before its disk, and neither can touch the new one.
-        self.engine = open(&disk, self.is_browser, self.user, random).expect("a mirror after a crash");
+        self.engine = engine;
         self.disk = disk;
         self.life = life;
         self.waiting = None;
+        Ok(())
     }
 
     /// A second device made of this one's files, with all that is queued in them.
-    pub(super) fn copy(&self, name: String, life: u32, random: &mut Random) -> Device {
-        let disk = Disk::with(self.disk.as_it_is());
-        Device {
-            engine: open(&disk, self.is_browser, self.user, random).expect("a copied mirror"),
+    pub(super) fn copy(&self, name: String, life: u32, random: &mut Random) -> Result<Device, String> {
+        let (engine, disk) = start(self.disk.as_it_is(), self.is_browser, self.user, random)?;
+        Ok(Device {
+            engine,
             oracle: self.oracle.clone(),
             name,
             user: self.user,
@@ -94,7 +88,7 @@ impl Device {
             disk,
             remembered: Default::default(),
             is_browser: self.is_browser,
-        }
+        })
     }
 
     /// What an older program would have left on this disk at this moment: a mirror of that version.
@@ -136,6 +130,28 @@ impl Device {
 pub(super) fn some_place(random: &mut Random) -> u64 {
     let most = random.within(0..=80);
     random.within(0..=most).unsigned_abs()
+}
+
+/// Opens the mirror in these files. The first attempt may be cut short by a crash or a power cut.
+fn start(
+    files: Files,
+    is_browser: bool,
+    user: UserId,
+    random: &mut Random,
+) -> Result<(Engine, Disk), String> {
+    let mut disk = Disk::with(files);
+    if random.chance(20) {
+        disk.break_at(some_place(random), Fault::Crash);
+        drop(open(&disk, is_browser, user, random));
+        disk.mend();
+        if let Some(files) = disk.found_at_crash() {
+            let is_cut = random.chance(50);
+            disk = Disk::with(if is_cut { files.after_power_cut(random) } else { files });
+        }
+    }
+    let engine =
+        open(&disk, is_browser, user, random).map_err(|error| format!("no mirror opens: {error}"))?;
+    Ok((engine, disk))
 }
 
 fn open(disk: &Disk, is_browser: bool, user: UserId, random: &mut Random) -> Result<Engine, Error> {

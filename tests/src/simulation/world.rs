@@ -33,6 +33,8 @@ pub(super) struct World<'s> {
     pub(super) step: u32,
     pub(super) story: &'s mut Story,
     network: Network,
+    /// Who lives in this world, and with how many devices.
+    users: Vec<(UserId, usize)>,
     lives: u32,
 }
 
@@ -61,14 +63,11 @@ impl<'s> World<'s> {
             step: 0,
             story,
             network: Network::default(),
+            users: Vec::new(),
             lives: 0,
             plan,
         };
-        for (user, count) in users.into_iter().zip(world.plan.devices) {
-            for _ in 0..count {
-                world.add_device(user);
-            }
-        }
+        world.users = users.into_iter().zip(world.plan.devices).collect();
         world.tell("world", |world| format!("seed {seed}: {:?}", world.plan));
         world
     }
@@ -89,12 +88,13 @@ impl<'s> World<'s> {
         self.lives
     }
 
-    fn add_device(&mut self, user: UserId) {
+    fn add_device(&mut self, user: UserId) -> Checked {
         let life = self.new_life();
         let name = format!("device{}", self.devices.len());
-        let mut device = Device::new(name, user, life, &mut self.random);
+        let mut device = Device::new(name, user, life, &mut self.random)?;
         device.skew_ms = self.some_skew();
         self.devices.push(device);
+        Ok(())
     }
 
     /// How wrong a clock is: mostly a little, sometimes by years, ahead only where the world allows it.
@@ -111,6 +111,9 @@ impl<'s> World<'s> {
 
     /// Everything happens that the plan has in store.
     pub(super) fn live(&mut self) -> Checked {
+        for (user, count) in self.users.clone() {
+            (0..count).try_for_each(|_| self.add_device(user))?;
+        }
         while self.step < self.plan.steps {
             self.step += 1;
             self.now_ms += self.random.within(0..=90_000);
