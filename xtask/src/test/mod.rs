@@ -38,6 +38,8 @@ pub(crate) enum Part {
     Types,
     /// The packed npm package: its manifest, its types as others resolve them, its face, its size
     Package,
+    /// Seeded worlds around the engine
+    Simulation,
     /// Whole-system tests against real Postgres and PostgREST
     System,
     /// Tests in real Chromium
@@ -83,10 +85,10 @@ pub(crate) fn run(only: &[Part]) -> Result<()> {
 
 /// The closing table, and a last line that a program can read.
 fn conclude(outcomes: &[Outcome], took: &str) -> Result<()> {
-    println!("\n  part      passed  failed  time");
+    println!("\n  part        passed  failed  time");
     for Outcome { part, tally, took } in outcomes {
         let mark = if tally.failed == 0 { "✓" } else { "✗" };
-        println!("{mark} {:<8} {:>7} {:>7}  {took}", part.name(), tally.passed, tally.failed);
+        println!("{mark} {:<10} {:>7} {:>7}  {took}", part.name(), tally.passed, tally.failed);
     }
     let total = outcomes.iter().fold(Tally::default(), |total, outcome| total + outcome.tally);
     println!("\nall parts: {took}");
