@@ -9,7 +9,7 @@ use marea_tests::random::Random;
 use marea_tests::sql::{Caller, mutation, request, statuses, with};
 use serde_json::{Map, Value, json};
 
-const HISTORIES: usize = 60;
+const HISTORIES: usize = 30;
 const DEVICES: [&str; 3] = [
     "10000000-0000-4000-8000-000000000001",
     "20000000-0000-4000-8000-000000000002",
@@ -91,7 +91,7 @@ async fn postgres_and_rust_merge_every_column_alike() {
         }
     }
     assert!(
-        merged > 200 && pulled_back > 10 && ties > 50,
+        merged > 100 && pulled_back > 5 && ties > 25,
         "{merged} merged, {pulled_back} ahead, {ties} ties"
     );
 }

@@ -98,6 +98,13 @@ impl<'de> Deserialize<'de> for Hlc {
 mod tests {
     use super::*;
 
+    /// It went back by 65,535 steps: a later write would have lost against an earlier one.
+    #[test]
+    fn at_the_end_of_time_a_clock_stands_still() {
+        let last: Hlc = "9999999999999-ffff".parse().unwrap();
+        assert_eq!(last.tick(UnixMillis(i64::MAX)), last);
+    }
+
     #[test]
     fn ticks_run_forwards_even_when_the_clock_does_not() {
         let first = Hlc::ZERO.tick(UnixMillis(1_700_000_000_000));
