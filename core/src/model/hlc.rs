@@ -30,8 +30,10 @@ impl Hlc {
         }
         match self.counter.checked_add(1) {
             Some(counter) => Hlc { millis: self.millis, counter },
-            // 65,536 mutations in one millisecond: borrow from the next one. At the very end of time it stands still.
-            None => Hlc { millis: (self.millis + 1).min(MAX_MILLIS), counter: 0 },
+            // At the very end of time it stands still.
+            None if self.millis >= MAX_MILLIS => self,
+            // 65,536 mutations in one millisecond: borrow from the next one.
+            None => Hlc { millis: self.millis + 1, counter: 0 },
         }
     }
 }

@@ -69,7 +69,7 @@ fn take(engine: &mut Engine, answer: SyncAnswer) {
 /// Reads all that an app can read.
 pub(super) fn read_everything(engine: &Engine) -> Result<(), Error> {
     engine.progress(now())?;
-    engine.activity("0001-01-01".parse().expect("a day"), "9999-12-31".parse().expect("a day"))?;
+    engine.activity("1970-01-01".parse().expect("a day"), "9999-12-31".parse().expect("a day"))?;
     let page = engine.exports(&ExportQuery::default())?;
     for export in page.exports {
         engine.export(export.id)?;
