@@ -1,5 +1,6 @@
 //! The visible rows from nothing, for tests: what the engine keeps up step by step must equal this.
 
+use crate::engine::changed::Changed;
 use crate::engine::{Engine, registers, visible};
 use crate::error::Error;
 use crate::model::MutationState;
@@ -12,7 +13,7 @@ impl Engine {
     pub fn rebuild_visible(&mut self) -> Result<(), Error> {
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         self.store.write(|rows| {
-            visible::rebuild(rows, user_id)?;
+            visible::rebuild(rows, user_id, &mut Changed::default())?;
             for state in [
                 MutationState::Pending,
                 MutationState::InDoubt,

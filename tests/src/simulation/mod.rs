@@ -4,12 +4,14 @@
 //! fast world the server. One seed decides everything, so a seed replays its world exactly.
 
 mod actions;
+mod beside;
 mod device;
 mod facts;
 mod faults;
 mod network;
 mod oracle;
 mod packed;
+mod perils;
 mod plan;
 mod quiet;
 mod registers;
@@ -17,8 +19,8 @@ mod server;
 mod story;
 mod world;
 
+pub use beside::Beside;
 pub use faults::{FAULTS, find, not_found};
-pub use server::Beside;
 pub use packed::unpacked;
 pub use story::Story;
 

@@ -11,6 +11,7 @@ use marea_core::{
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
+use super::beside::Beside;
 use super::facts::fact_of;
 use super::packed::pack;
 use super::registers::{Row, Stamp, Write, is_once, pulled_back, server_clock};
@@ -40,24 +41,6 @@ pub(super) struct Books {
 struct Line {
     version: i64,
     deleted: bool,
-}
-
-/// A real server that the devices talk to, while the model is sent the same requests, so that it is known of which facts
-/// the answers are made.
-pub trait Beside {
-    /// Answers a request as its user. `model` is the model's answer; the cursors of the two differ, and times of the server.
-    ///
-    /// # Errors
-    /// When the server does not answer.
-    fn answer(
-        &mut self,
-        user: UserId,
-        request: &SyncRequest,
-        model: &SyncAnswer,
-    ) -> Result<SyncAnswer, Failure>;
-
-    /// What comes back for a token that has expired.
-    fn refuse(&mut self, user: UserId, request: &SyncRequest) -> Failure;
 }
 
 /// The server, with its earlier states.

@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use marea_core::{Error, Failure, MutationId, Next, Signal, SyncAnswer, UserId};
 
+use super::beside::Beside;
 use super::device::Device;
 use super::network::{Message, Network, Outcome, Sender};
 use super::oracle::Facts;
 use super::plan::Plan;
-use super::server::{Beside, Known, Server};
+use super::server::{Known, Server};
 use super::story::Story;
 use crate::random::Random;
 
