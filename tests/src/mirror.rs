@@ -42,15 +42,14 @@ pub fn files_of_version(files: Files, version: u32) -> Files {
     older.as_it_is()
 }
 
-/// All rows of all tables, in an order that does not depend on how they are stored. The journal of syncs is left out.
+/// All rows of all tables, in an order that does not depend on how they are stored.
 ///
 /// # Panics
 /// When SQLite cannot read it.
 pub fn dump(files: &Files) -> Vec<String> {
     let disk = Disk::with(files.clone());
     let connection = Connection::open(disk.address()).expect("a mirror");
-    let tables =
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('journal', 'sqlite_sequence')";
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'sqlite_sequence'";
     let mut rows: Vec<String> = names(&connection, tables)
         .expect("tables")
         .iter()
