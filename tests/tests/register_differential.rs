@@ -7,6 +7,7 @@ use marea_core::{Hlc, MergedRow, Op, Rule, Table, merge_registers, rule_of};
 use marea_tests::backend::TestBackend;
 use marea_tests::random::Random;
 use marea_tests::sql::{Caller, mutation, request, statuses, with};
+use marea_tests::vault::of_shape;
 use serde_json::{Map, Value, json};
 
 const HISTORIES: usize = 30;
@@ -131,9 +132,9 @@ fn change(table: Table, random: &mut Random) -> Write {
                 _ => ("error_message", maybe(random, "error ")),
             },
             _ => match random.within(0..=3) {
-                0 => ("openai_api_key", maybe(random, "marea1.a.")),
-                1 => ("unsplash_api_key", maybe(random, "marea1.b.")),
-                2 => ("anthropic_api_key", maybe(random, "marea1.c.")),
+                0 => ("openai_api_key", envelope(random)),
+                1 => ("unsplash_api_key", envelope(random)),
+                2 => ("anthropic_api_key", envelope(random)),
                 _ => (
                     "last_validated_at",
                     json!(format!("2025-11-23T12:00:0{}.000000Z", random.within(0..=9))),
@@ -152,6 +153,11 @@ fn change(table: Table, random: &mut Random) -> Write {
 
 fn maybe(random: &mut Random, start: &str) -> Value {
     if random.chance(25) { Value::Null } else { json!(format!("{start}{}", random.within(0..=99))) }
+}
+
+/// Few different ones, so that two devices write the same.
+fn envelope(random: &mut Random) -> Value {
+    if random.chance(25) { Value::Null } else { json!(of_shape(random.within(0..=99))) }
 }
 
 fn as_mutation(table: Table, key: Option<&str>, write: &Write) -> Value {

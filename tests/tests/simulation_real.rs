@@ -136,9 +136,8 @@ impl Beside for Real {
     ) -> Result<SyncAnswer, Failure> {
         self.poison(model);
         let token = self.token(*user.as_uuid());
-        let posted = self.transport.post(request, user, &token, TIMEOUT_MS);
-        let real =
-            self.handle.block_on(posted).unwrap_or_else(|failure| panic!("{failure} for {}", json!(request)));
+        let carried = self.handle.block_on(self.transport.post(request, user, &token, TIMEOUT_MS));
+        let real = carried.outcome.unwrap_or_else(|failure| panic!("{failure} for {}", json!(request)));
         compare(request, &real, model);
         self.answered.set(self.answered.get() + 1);
         Ok(real)
@@ -147,8 +146,8 @@ impl Beside for Real {
     fn refuse(&mut self, user: UserId, request: &SyncRequest) -> Failure {
         self.token(*user.as_uuid());
         let expired = self.backend.token(*user.as_uuid(), -60);
-        let failure = self.handle.block_on(self.transport.post(request, user, &expired, TIMEOUT_MS)).err();
-        let failure = failure.expect("an expired token is refused");
+        let carried = self.handle.block_on(self.transport.post(request, user, &expired, TIMEOUT_MS));
+        let failure = carried.outcome.expect_err("an expired token is refused");
         assert!(matches!(failure, Failure::Unauthorized { .. }), "{failure:?}");
         failure
     }
