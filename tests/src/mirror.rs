@@ -24,7 +24,7 @@ pub fn empty_files() -> Files {
         connection.pragma_update(None, "application_id", APPLICATION_ID).expect("a name");
         connection.pragma_update(None, "user_version", MIRROR_VERSION).expect("a version");
         connection.close().expect("closed");
-        disk.as_it_is()
+        durable(&disk)
     });
     EMPTY.clone()
 }
@@ -39,7 +39,12 @@ pub fn files_of_version(files: Files, version: u32) -> Files {
     let connection = Connection::open(older.address()).expect("an empty mirror");
     rewrite(&connection, &newest, version).expect("a mirror of an older version");
     connection.close().expect("closed");
-    older.as_it_is()
+    durable(&older)
+}
+
+/// What has long been on the disk: no power cut brings back the journals with which it was made.
+fn durable(disk: &Disk) -> Files {
+    Files::of_mirror(disk.as_it_is().mirror().to_vec())
 }
 
 /// All rows of all tables, in an order that does not depend on how they are stored.
