@@ -1,6 +1,6 @@
 //! One device: the engine on a disk of its own, a clock that may be wrong, and what a crash or a copy makes of it.
 
-use marea_core::{Engine, Entropy, Error, MutationId, Now, Ticket, UnixMillis, UserId};
+use marea_core::{Engine, Entropy, Error, MutationId, Now, Outgoing, Ticket, UnixMillis, UserId};
 
 use super::oracle::Oracle;
 use crate::disk::{Disk, Fault, Files};
@@ -26,6 +26,8 @@ pub(super) struct Device {
     /// Unlike every other life of any device.
     pub(super) life: u32,
     pub(super) waiting: Option<Ticket>,
+    /// The request for the page behind the one that is being applied.
+    pub(super) ahead: Option<Outgoing>,
     pub(super) skew_ms: i64,
     pub(super) good_token: bool,
     pub(super) oracle: Oracle,
@@ -49,6 +51,7 @@ impl Device {
             user,
             life,
             waiting: None,
+            ahead: None,
             skew_ms: 0,
             good_token: true,
             disk,
@@ -70,6 +73,7 @@ impl Device {
         self.disk = disk;
         self.life = life;
         self.waiting = None;
+        self.ahead = None;
         Ok(())
     }
 
@@ -83,6 +87,7 @@ impl Device {
             user: self.user,
             life,
             waiting: None,
+            ahead: None,
             skew_ms: self.skew_ms,
             good_token: self.good_token,
             disk,

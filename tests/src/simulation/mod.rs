@@ -4,6 +4,7 @@
 //! fast world the server. One seed decides everything, so a seed replays its world exactly.
 
 mod actions;
+mod ahead;
 mod beside;
 mod device;
 mod facts;

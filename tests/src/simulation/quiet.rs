@@ -71,9 +71,11 @@ impl World<'_> {
             self.now_ms += 10;
             let device = &mut self.devices[chosen];
             let now = device.now(self.now_ms);
-            let Some(outgoing) = device.engine.next_request(now).map_err(|error| error.to_string())? else {
-                return Ok(());
+            let due = match device.ahead.take() {
+                Some(ahead) => Some(ahead),
+                None => device.engine.next_request(now).map_err(|error| error.to_string())?,
             };
+            let Some(outgoing) = due else { return Ok(()) };
             device.oracle.check_sent(&outgoing.request)?;
             device.waiting = Some(outgoing.ticket);
             let answered = self.server.answer(device.user, &outgoing.request, self.now_ms);

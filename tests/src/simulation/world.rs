@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use marea_core::{Error, Failure, MutationId, Next, Signal, SyncAnswer, UserId};
+use marea_core::{Error, Failure, MutationId, Next, Outgoing, Signal, SyncAnswer, UserId};
 
 use super::beside::Beside;
 use super::device::Device;
@@ -149,7 +149,14 @@ impl<'s> World<'s> {
     fn send_from(&mut self, chosen: usize) -> Checked {
         let now = self.devices[chosen].now(self.now_ms);
         let asked = self.dare(chosen, |device| device.engine.next_request(now))?;
-        let Some(outgoing) = asked.flatten() else { return self.check(chosen) };
+        match asked.flatten() {
+            Some(outgoing) => self.carry(chosen, outgoing),
+            None => self.check(chosen),
+        }
+    }
+
+    /// A device's request sets out.
+    fn carry(&mut self, chosen: usize, outgoing: Outgoing) -> Checked {
         let device = &mut self.devices[chosen];
         device.oracle.check_sent(&outgoing.request)?;
         device.waiting = Some(outgoing.ticket);
@@ -229,6 +236,9 @@ impl<'s> World<'s> {
     /// A device takes what came back, and does what the engine then asks its host to do.
     pub(super) fn apply(&mut self, chosen: usize, outcome: Outcome) -> Checked {
         let next = self.take_quietly(chosen, outcome)?;
+        if let Some(ahead) = self.devices[chosen].ahead.take() {
+            return self.carry(chosen, ahead);
+        }
         if matches!(next, Next::Continue | Next::RefreshToken) && self.random.chance(70) {
             return self.send_from(chosen);
         }
@@ -240,9 +250,11 @@ impl<'s> World<'s> {
         let device = &mut self.devices[chosen];
         let now = device.now(self.now_ms);
         let Some(ticket) = device.waiting.take() else { return Ok(Next::Wait) };
+        self.look_ahead(chosen, ticket, &outcome)?;
         let heard = outcome.clone();
         let answer = outcome.map(|(answer, _)| SyncAnswer::clone(&answer));
         let applied = self.dare(chosen, |device| device.engine.apply_response(ticket, answer, now))?;
+        self.await_ahead(chosen);
         let device = &mut self.devices[chosen];
         if applied.is_none() && !device.has_exchanged() {
             // It died before the answer was safe.
