@@ -12,6 +12,7 @@ pub enum Fault {
     AcknowledgeWholeQueue,
     ArrivedRowsDropped,
     CursorBeforeRows,
+    CursorMovedAhead,
     DeletionsUnheeded,
     DuplicatesUnheeded,
     EpochUnheeded,

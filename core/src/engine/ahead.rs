@@ -7,6 +7,7 @@
 use crate::engine::exchange::{InFlight, Outgoing, Ticket};
 use crate::engine::{Engine, apply};
 use crate::error::Error;
+use crate::planted::{self, Fault};
 use crate::wire::{PROTOCOL, SyncAnswer};
 
 impl Engine {
@@ -29,6 +30,9 @@ impl Engine {
         }
         if self.store.read().count_pending()? as usize > current.sent.len() {
             return Ok(None);
+        }
+        if planted::is(Fault::CursorMovedAhead) {
+            self.store.write(|rows| apply::set_cursor(rows, &answer.cursor))?;
         }
         let request = self.request(Some(answer.cursor.clone()), Vec::new());
         let outgoing = self.outgoing(request, false);

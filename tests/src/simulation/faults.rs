@@ -11,6 +11,7 @@ pub const FAULTS: &[Fault] = &[
     Fault::AcknowledgeWholeQueue,
     Fault::ArrivedRowsDropped,
     Fault::CursorBeforeRows,
+    Fault::CursorMovedAhead,
     Fault::DeletionsUnheeded,
     Fault::DuplicatesUnheeded,
     Fault::EpochUnheeded,
