@@ -111,9 +111,10 @@ fn export() -> Change {
 }
 
 type Call = Box<dyn FnOnce(&mut Engine) -> Result<(), Error>>;
+type Prepare = fn(&mut Engine) -> Call;
 
 /// What is done to a mirror, each as a preparation that succeeds and a call that meets the fault.
-fn scenarios() -> Vec<(&'static str, fn(&mut Engine) -> Call)> {
+fn scenarios() -> Vec<(&'static str, Prepare)> {
     fn records(_: &mut Engine) -> Call {
         Box::new(|engine| engine.mutate(session(30), now()).map(drop))
     }
@@ -188,7 +189,7 @@ fn sound(files: Files, host: Host, context: &str) -> Vec<String> {
 }
 
 /// A disk and an engine that are ready for the call.
-fn prepared(files: &Files, host: Host, prepare: fn(&mut Engine) -> Call) -> (Disk, Engine, Call) {
+fn prepared(files: &Files, host: Host, prepare: Prepare) -> (Disk, Engine, Call) {
     let disk = Disk::with(files.clone());
     let mut engine = open(&disk, host).expect("a sound mirror");
     let call = prepare(&mut engine);
