@@ -81,6 +81,7 @@ fn answer_to(outgoing: &Outgoing, refused: &[MutationId], epoch: &str, reset: bo
         reset,
         results: outgoing.request.mutations.iter().map(|mutation| result(mutation.id)).collect(),
         rows,
+        packed: BTreeMap::new(),
         deleted: BTreeMap::new(),
         cursor: Cursor { version: 9, epoch: epoch.to_owned() },
         has_more: false,
