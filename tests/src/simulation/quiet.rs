@@ -42,8 +42,15 @@ impl World<'_> {
             self.compare_server(user)?;
             // A device that has nothing yet is sent everything: so a real server is compared whole.
             let (client_id, mutations) = (ClientId::from(self.random.uuid()), Vec::new());
-            let request =
-                SyncRequest { protocol: 1, client_id, schema: 1, cursor: None, limit: 2_000, packed: true, mutations };
+            let request = SyncRequest {
+                protocol: 1,
+                client_id,
+                schema: 1,
+                cursor: None,
+                limit: 2_000,
+                packed: true,
+                mutations,
+            };
             self.server.answer(user, &request, self.now_ms).map_err(|failure| failure.to_string())?;
         }
         Ok(())
