@@ -145,7 +145,7 @@ fn change(table: Table, random: &mut Random) -> Write {
     }
     Write {
         op: Op::Merge,
-        device: *random.one_of::<&str>(&DEVICES),
+        device: random.one_of::<&str>(&DEVICES),
         hlc: clock(random),
         values: values.into(),
     }
