@@ -73,7 +73,8 @@ enum MareaCode
    */
   MAREA_CODE_MIRROR_NEWER = 11,
   /**
-   * The mirror is damaged. It is left as it is.
+   * The file is another program's database, or a damaged mirror that another program has open. It is left as it is. (A damaged
+   * mirror that nobody else has open is set aside when it is opened, and its queue goes into a fresh one.)
    */
   MAREA_CODE_MIRROR_CORRUPT = 12,
   /**

@@ -24,7 +24,8 @@ pub enum MareaCode {
     MirrorLocked = 10,
     /// A newer version of Marea has written the mirror. It is left as it is.
     MirrorNewer = 11,
-    /// The mirror is damaged. It is left as it is.
+    /// The file is another program's database, or a damaged mirror that another program has open. It is left as it is. (A damaged
+    /// mirror that nobody else has open is set aside when it is opened, and its queue goes into a fresh one.)
     MirrorCorrupt = 12,
     /// The disk is full. Nothing was written.
     StorageFull = 13,

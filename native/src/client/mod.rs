@@ -53,8 +53,9 @@ impl Client {
     /// # Errors
     ///
     /// `storage_failed` when the folder or the file cannot be used, `mirror_locked` while another program holds it,
-    /// `mirror_newer` for one that a newer program wrote, `mirror_corrupt` for a damaged one, `wrong_user` for another
-    /// user's. The file is left as it is in all these cases.
+    /// `mirror_newer` for one that a newer program wrote, `wrong_user` for another user's, `mirror_corrupt` for another program's
+    /// database, or for a damaged mirror that another program has open. The file is left as it is in all these cases; a
+    /// damaged mirror that nobody else has open is set aside, and its queue goes into a fresh one.
     pub async fn open(config: Config) -> Result<Client, Error> {
         let (user_id, mirror_path) = (config.user_id, config.mirror_path());
         let inbox = worker::start(config).await?;
