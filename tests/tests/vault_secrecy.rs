@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use marea_native::{Client, Config, Passphrase};
-use marea_tests::program;
 use marea_tests::world::World;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -161,7 +160,7 @@ fn memory(pid: u32) -> Vec<u8> {
 /// Runs the program to where it waits, and gives what is in its memory then, and the data key and what the passphrase makes.
 fn locked_memory(keeping: bool) -> (Vec<u8>, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut command = Command::new(program::built("marea-tests", "vault_memory"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vault_memory"));
     command.args(keeping.then_some("keep")).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     let mut stdin = child.stdin.take().expect("a pipe");
