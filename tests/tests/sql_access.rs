@@ -227,12 +227,17 @@ async fn only_what_is_granted_can_be_executed() {
         assert_eq!(error.code().expect("a code").code(), DENIED, "{call}");
     }
     // Another's rows do not come out of the pull either, whoever is asked for.
-    for function in ["pull", "page"] {
-        let asked =
-            format!("SELECT to_jsonb(found) FROM marea.{function}('{}', NULL, 500) AS found", other.user);
+    let them = other.user;
+    for (call, members) in [
+        (format!("pull('{them}', NULL, 500)"), ["rows"].as_slice()),
+        (format!("page('{them}', NULL, 500, false)"), &["found_rows", "found_packed"]),
+        (format!("page('{them}', NULL, 500, true)"), &["found_rows", "found_packed"]),
+    ] {
+        let asked = format!("SELECT to_jsonb(found) FROM marea.{call} AS found");
         let answer: serde_json::Value = owner.client.query_one(&asked, &[]).await.expect("an answer").get(0);
-        let rows = if function == "pull" { &answer["rows"] } else { &answer["found_rows"] };
-        assert_eq!(rows, &json!({}), "{function}");
+        for member in members {
+            assert_eq!(answer[member], json!({}), "{member} of {call}");
+        }
     }
     assert_ne!(me, other.user.to_string());
 }
