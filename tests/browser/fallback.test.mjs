@@ -145,6 +145,8 @@ test('a device that has a mirror on the file system is never given an empty one 
 test('a damaged image is set aside, and told', async (t) => {
   const learner = newLearner()
   const page = await browser.newPage(t)
+  // Two images at once need room, and what the tests before have kept takes most of it.
+  await page.evaluate(() => localStorage.clear())
   await openMarea(page, stage, learner, { storage: 'local-storage' })
   await record(page)
   await page.evaluate(() => window.marea.close())
@@ -160,6 +162,8 @@ test('a damaged image is set aside, and told', async (t) => {
 test('what a damaged image had not sent is in the new one', async (t) => {
   const learner = newLearner()
   const page = await browser.newPage(t)
+  // Two images at once need room, and what the tests before have kept takes most of it.
+  await page.evaluate(() => localStorage.clear())
   await openMarea(page, stage, learner, { storage: 'local-storage' })
   await record(page)
   await page.evaluate(() => window.marea.close())
