@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use marea_native::{EventInput, Signal, block_on};
+use marea_native::{Client, EventInput, Signal, block_on};
 
 use super::edge::{
     clear, give, give_handle, give_json, give_text, guard, handle, json, parsed, take_handle, text,
@@ -15,6 +15,11 @@ use crate::problem::Problem;
 
 /// One learner's mirror, open. All entries may be called from any thread, also at the same time.
 pub struct MareaClient(pub(super) Opened);
+
+/// The client that a handle stands for.
+pub(super) unsafe fn client_of<'a>(client: *const MareaClient) -> Result<&'a Client, Problem> {
+    Ok(&unsafe { handle(client, "client")? }.0.client)
+}
 
 /// What an app may have noticed; for `marea_signal`.
 #[repr(i32)]
@@ -76,7 +81,7 @@ pub unsafe extern "C" fn marea_close(
         give(pending, 0);
         guard(error, || {
             let flush = Duration::from_millis(flush_ms.into());
-            give(pending, block_on(handle(client, "client")?.0.client.shutdown(flush))?);
+            give(pending, block_on(client_of(client)?.shutdown(flush))?);
             Ok(())
         })
     }
@@ -103,7 +108,7 @@ pub unsafe extern "C" fn marea_free(client: *mut MareaClient) {
 pub unsafe extern "C" fn marea_erase(client: *const MareaClient, error: *mut *mut c_char) -> MareaCode {
     unsafe {
         guard(error, || {
-            block_on(handle(client, "client")?.0.client.clone().erase())?;
+            block_on(client_of(client)?.clone().erase())?;
             Ok(())
         })
     }
@@ -127,7 +132,7 @@ pub unsafe extern "C" fn marea_record_session(
     unsafe {
         clear(recorded);
         guard(error, || {
-            let client = &handle(client, "client")?.0.client;
+            let client = client_of(client)?;
             give_json(recorded, &block_on(client.record_session(json(session, "session")?))?)
         })
     }
@@ -148,7 +153,7 @@ pub unsafe extern "C" fn marea_record_event(
     unsafe {
         clear(recorded);
         guard(error, || {
-            let client = &handle(client, "client")?.0.client;
+            let client = client_of(client)?;
             let event: EventInput = json(event, "event")?;
             give_json(recorded, &block_on(client.record_event(event))?)
         })
@@ -165,7 +170,7 @@ pub unsafe extern "C" fn marea_progress(
 ) -> MareaCode {
     unsafe {
         clear(progress);
-        guard(error, || give_json(progress, &block_on(handle(client, "client")?.0.client.progress())?))
+        guard(error, || give_json(progress, &block_on(client_of(client)?.progress())?))
     }
 }
 
@@ -182,7 +187,7 @@ pub unsafe extern "C" fn marea_activity(
     unsafe {
         clear(days);
         guard(error, || {
-            let client = &handle(client, "client")?.0.client;
+            let client = client_of(client)?;
             give_json(days, &block_on(client.activity(parsed(from, "from")?, parsed(to, "to")?))?)
         })
     }
@@ -198,7 +203,7 @@ pub unsafe extern "C" fn marea_today(
     unsafe {
         clear(day);
         guard(error, || {
-            give_text(day, &handle(client, "client")?.0.client.today().to_string());
+            give_text(day, &client_of(client)?.today().to_string());
             Ok(())
         })
     }
@@ -214,7 +219,7 @@ pub unsafe extern "C" fn marea_status(
 ) -> MareaCode {
     unsafe {
         clear(status);
-        guard(error, || give_json(status, &block_on(handle(client, "client")?.0.client.status())?))
+        guard(error, || give_json(status, &block_on(client_of(client)?.status())?))
     }
 }
 
@@ -231,7 +236,7 @@ pub unsafe extern "C" fn marea_sync(
 ) -> MareaCode {
     unsafe {
         clear(report);
-        guard(error, || give_json(report, &block_on(handle(client, "client")?.0.client.sync())?))
+        guard(error, || give_json(report, &block_on(client_of(client)?.sync())?))
     }
 }
 
@@ -244,7 +249,7 @@ pub unsafe extern "C" fn marea_signal(
 ) -> MareaCode {
     unsafe {
         guard(error, || {
-            let client = &handle(client, "client")?.0.client;
+            let client = client_of(client)?;
             Ok(block_on(client.signal(signal_of(signal)?))?)
         })
     }
@@ -296,7 +301,7 @@ pub unsafe extern "C" fn marea_mirror_path(
     unsafe {
         clear(path);
         guard(error, || {
-            let mirror_path = handle(client, "client")?.0.client.mirror_path();
+            let mirror_path = client_of(client)?.mirror_path();
             let text = mirror_path.to_str().ok_or(Problem::Internal("the folder came in as UTF-8"))?;
             give_text(path, text);
             Ok(())

@@ -4,8 +4,8 @@ use std::ffi::c_char;
 
 use marea_native::{ExportQuery, block_on};
 
-use super::client::MareaClient;
-use super::edge::{clear, give_json, guard, handle, json, parsed, text_or_none};
+use super::client::{MareaClient, client_of};
+use super::edge::{clear, give_json, guard, json, parsed, text_or_none};
 use crate::code::MareaCode;
 use crate::problem::{Problem, read_json};
 
@@ -29,7 +29,7 @@ pub unsafe extern "C" fn marea_create_export(
     unsafe {
         clear(recorded);
         guard(error, || {
-            let client = &handle(client, "client")?.0.client;
+            let client = client_of(client)?;
             give_json(recorded, &block_on(client.create_export(json(export_, "export_")?))?)
         })
     }
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn marea_update_export(
     unsafe {
         clear(recorded);
         guard(error, || {
-            let client = &handle(client, "client")?.0.client;
+            let client = client_of(client)?;
             let change = json(change, "change")?;
             give_json(recorded, &block_on(client.update_export(parsed(id, "id")?, change))?)
         })
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn marea_exports(
     unsafe {
         clear(page);
         guard(error, || {
-            let client = &handle(client, "client")?.0.client;
+            let client = client_of(client)?;
             give_json(page, &block_on(client.exports(self::query(query)?))?)
         })
     }
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn marea_export(
     unsafe {
         clear(export_);
         guard(error, || {
-            let client = &handle(client, "client")?.0.client;
+            let client = client_of(client)?;
             give_json(export_, &block_on(client.export(parsed(id, "id")?))?)
         })
     }

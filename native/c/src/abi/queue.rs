@@ -4,8 +4,8 @@ use std::ffi::c_char;
 
 use marea_native::block_on;
 
-use super::client::MareaClient;
-use super::edge::{clear, give, give_json, give_text, guard, handle, parsed};
+use super::client::{MareaClient, client_of};
+use super::edge::{clear, give, give_json, give_text, guard, parsed};
 use crate::code::MareaCode;
 
 /// What waits for the server, oldest first, at most 10,000: a JSON array of objects with `"id"`, `"table"`, `"values"` and so on.
@@ -17,7 +17,7 @@ pub unsafe extern "C" fn marea_pending(
 ) -> MareaCode {
     unsafe {
         clear(mutations);
-        guard(error, || give_json(mutations, &block_on(handle(client, "client")?.0.client.pending())?))
+        guard(error, || give_json(mutations, &block_on(client_of(client)?.pending())?))
     }
 }
 
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn marea_rejected(
 ) -> MareaCode {
     unsafe {
         clear(mutations);
-        guard(error, || give_json(mutations, &block_on(handle(client, "client")?.0.client.rejected())?))
+        guard(error, || give_json(mutations, &block_on(client_of(client)?.rejected())?))
     }
 }
 
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn marea_retry(
     unsafe {
         give(found, false);
         guard(error, || {
-            let client = &handle(client, "client")?.0.client;
+            let client = client_of(client)?;
             give(found, block_on(client.retry(parsed(id, "id")?))?);
             Ok(())
         })
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn marea_discard(
     unsafe {
         give(found, false);
         guard(error, || {
-            let client = &handle(client, "client")?.0.client;
+            let client = client_of(client)?;
             give(found, block_on(client.discard(parsed(id, "id")?))?);
             Ok(())
         })
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn marea_export_queue(
 ) -> MareaCode {
     unsafe {
         clear(document);
-        guard(error, || give_json(document, &block_on(handle(client, "client")?.0.client.export_queue())?))
+        guard(error, || give_json(document, &block_on(client_of(client)?.export_queue())?))
     }
 }
 
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn marea_diagnostics(
     unsafe {
         clear(document);
         guard(error, || {
-            give_text(document, &block_on(handle(client, "client")?.0.client.diagnostics())?);
+            give_text(document, &block_on(client_of(client)?.diagnostics())?);
             Ok(())
         })
     }
@@ -102,5 +102,5 @@ pub unsafe extern "C" fn marea_diagnostics(
 /// Reads the whole mirror and says whether its file is in order: MAREA_CODE_MIRROR_CORRUPT when it is not.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_check(client: *const MareaClient, error: *mut *mut c_char) -> MareaCode {
-    unsafe { guard(error, || Ok(block_on(handle(client, "client")?.0.client.check())?)) }
+    unsafe { guard(error, || Ok(block_on(client_of(client)?.check())?)) }
 }

@@ -3,11 +3,11 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use marea_native::{ApiKey, Passphrase, Provider, RecoveryCode, VaultOutcome, block_on};
+use marea_native::{ApiKey, Passphrase, Provider, RecoveryCode, Vault, VaultOutcome, block_on};
 use serde::Serialize;
 
-use super::client::MareaClient;
-use super::edge::{clear, give, give_json, give_text, guard, handle, parsed, text};
+use super::client::{MareaClient, client_of};
+use super::edge::{clear, give, give_json, give_text, guard, parsed, text};
 use crate::code::MareaCode;
 use crate::problem::Problem;
 
@@ -32,6 +32,10 @@ unsafe fn give_outcome(out: *mut *mut c_char, outcome: &VaultOutcome) -> Result<
     unsafe { give_json(out, &shown) }
 }
 
+unsafe fn vault_of(client: *const MareaClient) -> Result<Vault, Problem> {
+    Ok(unsafe { client_of(client)? }.vault())
+}
+
 unsafe fn passphrase(pointer: *const c_char, argument: &'static str) -> Result<Passphrase, Problem> {
     Ok(Passphrase::new(unsafe { text(pointer, argument)? }.to_owned())?)
 }
@@ -47,7 +51,7 @@ pub unsafe extern "C" fn marea_vault_status(
     // SAFETY: the header's rules, here and in all entries below.
     unsafe {
         clear(status);
-        guard(error, || give_json(status, &block_on(handle(client, "client")?.0.client.vault().status())?))
+        guard(error, || give_json(status, &block_on(vault_of(client)?.status())?))
     }
 }
 
@@ -61,7 +65,7 @@ pub unsafe extern "C" fn marea_vault_set_up(
 ) -> MareaCode {
     unsafe {
         guard(error, || {
-            let vault = handle(client, "client")?.0.client.vault();
+            let vault = vault_of(client)?;
             Ok(block_on(vault.set_up(&self::passphrase(passphrase, "passphrase")?))?)
         })
     }
@@ -80,7 +84,7 @@ pub unsafe extern "C" fn marea_vault_unlock(
     unsafe {
         clear(outcome);
         guard(error, || {
-            let vault = handle(client, "client")?.0.client.vault();
+            let vault = vault_of(client)?;
             give_outcome(outcome, &block_on(vault.unlock(&self::passphrase(passphrase, "passphrase")?))?)
         })
     }
@@ -89,7 +93,7 @@ pub unsafe extern "C" fn marea_vault_unlock(
 /// Forgets the data key: the passphrase is needed again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_vault_lock(client: *const MareaClient, error: *mut *mut c_char) -> MareaCode {
-    unsafe { guard(error, || Ok(block_on(handle(client, "client")?.0.client.vault().lock())?)) }
+    unsafe { guard(error, || Ok(block_on(vault_of(client)?.lock())?)) }
 }
 
 /// Locks by itself when nothing was asked of the vault for so many milliseconds; 0: never, which is how it starts.
@@ -102,7 +106,7 @@ pub unsafe extern "C" fn marea_vault_lock_after(
     unsafe {
         guard(error, || {
             let idle = (idle_ms > 0).then(|| Duration::from_millis(idle_ms));
-            Ok(block_on(handle(client, "client")?.0.client.vault().lock_after(idle))?)
+            Ok(block_on(vault_of(client)?.lock_after(idle))?)
         })
     }
 }
@@ -120,7 +124,7 @@ pub unsafe extern "C" fn marea_vault_put(
     unsafe {
         clear(recorded);
         guard(error, || {
-            let vault = handle(client, "client")?.0.client.vault();
+            let vault = vault_of(client)?;
             let key = ApiKey::new(text(key, "key")?.to_owned())?;
             give_json(recorded, &block_on(vault.put(parsed(provider, "provider")?, &key))?)
         })
@@ -138,7 +142,7 @@ pub unsafe extern "C" fn marea_vault_get(
     unsafe {
         clear(key);
         guard(error, || {
-            let vault = handle(client, "client")?.0.client.vault();
+            let vault = vault_of(client)?;
             give_text(key, block_on(vault.get(parsed(provider, "provider")?))?.expose());
             Ok(())
         })
@@ -154,7 +158,7 @@ pub unsafe extern "C" fn marea_vault_validated(
 ) -> MareaCode {
     unsafe {
         guard(error, || {
-            let vault = handle(client, "client")?.0.client.vault();
+            let vault = vault_of(client)?;
             block_on(vault.validate(parsed(provider, "provider")?, |_| async { true }))?;
             Ok(())
         })
@@ -172,7 +176,7 @@ pub unsafe extern "C" fn marea_vault_remove(
     unsafe {
         clear(recorded);
         guard(error, || {
-            let vault = handle(client, "client")?.0.client.vault();
+            let vault = vault_of(client)?;
             give_json(recorded, &block_on(vault.remove(parsed(provider, "provider")?))?)
         })
     }
@@ -190,7 +194,7 @@ pub unsafe extern "C" fn marea_vault_change_passphrase(
     unsafe {
         clear(outcome);
         guard(error, || {
-            let vault = handle(client, "client")?.0.client.vault();
+            let vault = vault_of(client)?;
             let (current, new) =
                 (passphrase(current, "current")?, passphrase(new_passphrase, "new_passphrase")?);
             give_outcome(outcome, &block_on(vault.change_passphrase(&current, &new))?)
@@ -209,7 +213,7 @@ pub unsafe extern "C" fn marea_vault_rotate(
     unsafe {
         clear(outcome);
         guard(error, || {
-            let vault = handle(client, "client")?.0.client.vault();
+            let vault = vault_of(client)?;
             give_outcome(outcome, &block_on(vault.rotate(&passphrase(current, "current")?))?)
         })
     }
@@ -225,7 +229,7 @@ pub unsafe extern "C" fn marea_vault_make_recovery_code(
     unsafe {
         clear(recovery_code);
         guard(error, || {
-            let made = block_on(handle(client, "client")?.0.client.vault().make_recovery_code())?;
+            let made = block_on(vault_of(client)?.make_recovery_code())?;
             give_text(recovery_code, &made.expose());
             Ok(())
         })
@@ -244,7 +248,7 @@ pub unsafe extern "C" fn marea_vault_recover(
     unsafe {
         clear(outcome);
         guard(error, || {
-            let vault = handle(client, "client")?.0.client.vault();
+            let vault = vault_of(client)?;
             let code = RecoveryCode::parse(text(recovery_code, "recovery_code")?)?;
             let new = passphrase(new_passphrase, "new_passphrase")?;
             give_outcome(outcome, &block_on(vault.recover(code, &new))?)
@@ -260,7 +264,7 @@ pub unsafe extern "C" fn marea_vault_remember_device(
     client: *const MareaClient,
     error: *mut *mut c_char,
 ) -> MareaCode {
-    unsafe { guard(error, || Ok(block_on(handle(client, "client")?.0.client.vault().remember_device())?)) }
+    unsafe { guard(error, || Ok(block_on(vault_of(client)?.remember_device())?)) }
 }
 
 /// Opens the vault with what the keychain keeps. `remembered` says whether there was something; if not, the passphrase is needed.
@@ -274,7 +278,7 @@ pub unsafe extern "C" fn marea_vault_unlock_remembered(
     unsafe {
         give(remembered, false);
         guard(error, || {
-            let vault = handle(client, "client")?.0.client.vault();
+            let vault = vault_of(client)?;
             give(remembered, block_on(vault.unlock_remembered())?.is_some());
             Ok(())
         })
@@ -291,7 +295,7 @@ pub unsafe extern "C" fn marea_vault_forget_device(
     unsafe {
         give(found, false);
         guard(error, || {
-            give(found, block_on(handle(client, "client")?.0.client.vault().forget_device())?);
+            give(found, block_on(vault_of(client)?.forget_device())?);
             Ok(())
         })
     }
@@ -300,5 +304,5 @@ pub unsafe extern "C" fn marea_vault_forget_device(
 /// Gives up all keys and the passphrase with them, on all devices.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_vault_reset(client: *const MareaClient, error: *mut *mut c_char) -> MareaCode {
-    unsafe { guard(error, || Ok(block_on(handle(client, "client")?.0.client.vault().reset())?)) }
+    unsafe { guard(error, || Ok(block_on(vault_of(client)?.reset())?)) }
 }

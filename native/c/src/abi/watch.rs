@@ -9,7 +9,7 @@ use marea_native::{Client, Error, Watch, block_on};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::client::MareaClient;
+use super::client::{MareaClient, client_of};
 use super::edge::{clear, free_text, give_handle, give_text, guard, handle, parsed, take_handle, to_json};
 use super::exports::query;
 use crate::code::MareaCode;
@@ -72,18 +72,17 @@ async fn listen<T: Serialize + Clone + Send + Sync + 'static>(
     }
 }
 
-unsafe fn start<T, F>(
+unsafe fn start<T>(
     client: *const MareaClient,
     callback: MareaCallback,
     context: *mut c_void,
     watch: *mut *mut MareaWatch,
-    begin: impl FnOnce(&Client) -> F,
+    begin: impl AsyncFnOnce(&Client) -> Result<Watch<T>, Error>,
 ) -> Result<(), Problem>
 where
     T: Serialize + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<Watch<T>, Error>>,
 {
-    let client = &unsafe { handle(client, "client")? }.0.client;
+    let client = unsafe { client_of(client)? };
     let callback = callback.ok_or(Problem::Null("callback"))?;
     unsafe { handle(watch, "watch")? };
     let listener = Listener { callback, context };
@@ -127,12 +126,7 @@ pub unsafe extern "C" fn marea_watch_progress(
 ) -> MareaCode {
     unsafe {
         clear(watch);
-        guard(error, || {
-            start(client, callback, context, watch, |client| {
-                let client = client.clone();
-                async move { client.watch_progress().await }
-            })
-        })
+        guard(error, || start(client, callback, context, watch, async |client| client.watch_progress().await))
     }
 }
 
@@ -151,10 +145,7 @@ pub unsafe extern "C" fn marea_watch_activity(
         clear(watch);
         guard(error, || {
             let (from, to) = (parsed(from, "from")?, parsed(to, "to")?);
-            start(client, callback, context, watch, |client| {
-                let client = client.clone();
-                async move { client.watch_activity(from, to).await }
-            })
+            start(client, callback, context, watch, async |client| client.watch_activity(from, to).await)
         })
     }
 }
@@ -173,10 +164,7 @@ pub unsafe extern "C" fn marea_watch_exports(
         clear(watch);
         guard(error, || {
             let query = self::query(query)?;
-            start(client, callback, context, watch, |client| {
-                let client = client.clone();
-                async move { client.watch_exports(query).await }
-            })
+            start(client, callback, context, watch, async |client| client.watch_exports(query).await)
         })
     }
 }
@@ -192,12 +180,7 @@ pub unsafe extern "C" fn marea_watch_status(
 ) -> MareaCode {
     unsafe {
         clear(watch);
-        guard(error, || {
-            start(client, callback, context, watch, |client| {
-                let client = client.clone();
-                async move { client.watch_status().await }
-            })
-        })
+        guard(error, || start(client, callback, context, watch, async |client| client.watch_status().await))
     }
 }
 
@@ -212,11 +195,6 @@ pub unsafe extern "C" fn marea_watch_rejected(
 ) -> MareaCode {
     unsafe {
         clear(watch);
-        guard(error, || {
-            start(client, callback, context, watch, |client| {
-                let client = client.clone();
-                async move { client.watch_rejected().await }
-            })
-        })
+        guard(error, || start(client, callback, context, watch, async |client| client.watch_rejected().await))
     }
 }
