@@ -29,12 +29,14 @@ pub use image::ImageKeeper;
 pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
 pub(crate) use mutations::NewMutation;
-#[cfg(feature = "planted-faults")]
-pub use open::MIGRATIONS as MIRROR_MIGRATIONS;
 pub use open::MIRROR_VERSION;
 pub(crate) use packed::{PackedRow, Packing};
 pub(crate) use progress::ServerColumns;
 pub(crate) use registers::fits;
+
+/// For tests that make mirrors of their own.
+#[cfg(feature = "planted-faults")]
+pub const MIRROR_MIGRATIONS: &[&str] = open::MIGRATIONS;
 
 /// Where a mirror lives.
 #[derive(Clone, Debug, PartialEq, Eq)]

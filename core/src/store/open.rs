@@ -8,9 +8,7 @@ use crate::planted::{self, Fault};
 use crate::store::{Location, image};
 
 /// The embedded migrations, in order: number `n` brings a file from version `n - 1` to `n`.
-// Seen from outside only by tests that make mirrors of their own.
-#[cfg_attr(not(feature = "planted-faults"), allow(unreachable_pub))]
-pub const MIGRATIONS: &[&str] =
+pub(super) const MIGRATIONS: &[&str] =
     &[include_str!("schema/001_mirror.sql"), include_str!("schema/002_journal_traffic.sql")];
 
 /// The newest mirror schema that this program knows.
