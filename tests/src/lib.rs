@@ -20,6 +20,7 @@ pub mod random;
 pub mod recorded;
 pub mod schema;
 pub mod simulation;
+pub mod small_server;
 pub mod sql;
 pub mod typescript;
 pub mod vault;

@@ -2,13 +2,12 @@
 //! against the recording they show that the engine still says the same.
 
 use marea_core::{
-    Change, Engine, Entropy, Error, ExportInput, Failure, Location, MutationId, Now, SessionInput, Signal,
-    SyncAnswer, UserId,
+    Change, Engine, ExportInput, Failure, Location, MutationId, Now, SessionInput, Signal, SyncAnswer, UserId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::engine_device::at;
+use crate::engine_device::{Counter, at};
 
 /// 2025-11-23T12:00:00Z: in the past for every server that this is played against.
 const NOON: i64 = 1_763_899_200_000;
@@ -71,19 +70,6 @@ pub trait Carrier {
     ) -> impl Future<Output = Option<(u16, Value)>>;
     /// Does something on the server.
     fn on_server(&mut self, sql: &str) -> impl Future<Output = ()>;
-}
-
-/// Ids without randomness: the same device says the same, and no other.
-struct Counter(u64);
-
-impl Entropy for Counter {
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
-        for chunk in buffer.chunks_mut(8) {
-            self.0 += 1;
-            chunk.copy_from_slice(&self.0.to_be_bytes()[..chunk.len()]);
-        }
-        Ok(())
-    }
 }
 
 /// Plays a script; gives what was said.

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use marea_core::{
-    Change, Cursor, Engine, Entropy, Error, ExportInput, Failure, Location, MIRROR_VERSION, MutationId,
+    Change, Cursor, Engine, Error, ExportInput, Failure, Location, MIRROR_VERSION, MutationId,
     MutationResult, Now, Outgoing, Provider, ResultStatus, SessionInput, Signal, SyncAnswer, UnixMillis,
     UserId, WireRow,
 };
 use marea_tests::disk::{Disk, Fault, Files, How};
+use marea_tests::engine_device::Counter;
 use marea_tests::mirror::{self, dump};
 use marea_tests::random::Random;
 use marea_tests::vault::of_shape;
@@ -17,19 +18,6 @@ use serde_json::{Value, json, value::to_raw_value};
 const START_MS: i64 = 1_795_435_200_000;
 /// Far more operations than any call makes.
 const MOST_OPERATIONS: u64 = 2_000;
-
-/// The same numbers in each run, so that the same call leaves the same rows.
-struct Counter(u64);
-
-impl Entropy for Counter {
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
-        for chunk in buffer.chunks_mut(8) {
-            self.0 += 1;
-            chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
 
 fn user() -> UserId {
     "00000000-0000-4000-8000-000000000001".parse().expect("an id")
@@ -197,17 +185,32 @@ fn prepared(files: &Files, host: Host, prepare: Prepare) -> (Disk, Engine, Call)
     (disk, engine, call)
 }
 
+/// A call in which nothing fails: what is on the disk before and after, and how many operations lie between.
+struct Undisturbed {
+    disk: Disk,
+    before: Vec<String>,
+    after: Vec<String>,
+    operations: u64,
+    /// Closing it would write once more.
+    _engine: Engine,
+}
+
+fn undisturbed(base: &Files, host: Host, prepare: Prepare) -> Undisturbed {
+    let (disk, mut engine, call) = prepared(base, host, prepare);
+    let before = dump(&disk.as_it_is());
+    disk.break_at(u64::MAX, Fault::Crash);
+    call(&mut engine).expect("nothing fails");
+    let operations = disk.mend();
+    let after = dump(&disk.as_it_is());
+    Undisturbed { disk, before, after, operations, _engine: engine }
+}
+
 #[test]
 fn a_call_is_done_or_not_whatever_fails_in_it() {
     let base = base();
     for (host_name, host) in HOSTS {
         for (name, prepare) in scenarios() {
-            let (disk, mut engine, call) = prepared(&base, host, prepare);
-            let before = dump(&disk.as_it_is());
-            disk.break_at(u64::MAX, Fault::Crash);
-            call(&mut engine).expect("nothing fails");
-            let operations = disk.mend();
-            let after = dump(&disk.as_it_is());
+            let Undisturbed { before, after, operations, .. } = undisturbed(&base, host, prepare);
             assert!(before != after, "{name} changes something");
             assert!((2..MOST_OPERATIONS).contains(&operations), "{name}: {operations} operations");
 
@@ -246,12 +249,7 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_moment() {
     let mut random = Random::of_this_run("power cuts");
     for (host_name, host) in HOSTS {
         for (name, prepare) in scenarios() {
-            let (disk, mut engine, call) = prepared(&base, host, prepare);
-            let before = dump(&disk.as_it_is());
-            disk.break_at(u64::MAX, Fault::Crash);
-            call(&mut engine).expect("nothing fails");
-            let operations = disk.mend();
-            let after = dump(&disk.as_it_is());
+            let Undisturbed { disk, before, after, operations, .. } = undisturbed(&base, host, prepare);
             // The caller was told: whatever was synced must be enough.
             for _ in 0..4 {
                 let files = disk.as_it_is().after_power_cut(&mut random);

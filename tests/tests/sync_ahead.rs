@@ -2,16 +2,15 @@
 //! has left already.
 
 use std::cell::{Cell, RefCell};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use marea_core::{
     Engine, Host, Location, Now, Outcome, SystemEntropy, Table, Transport, UserId, sync_until_idle,
 };
 use marea_tests::engine_device::at;
+use marea_tests::small_server;
 use serde_json::json;
 use tokio::task::LocalSet;
 
@@ -22,40 +21,12 @@ const USER: &str = "11111111-1111-4111-8111-111111111111";
 /// The user's, and nobody's: nothing here verifies it.
 const TOKEN: &str = "e30.eyJzdWIiOiIxMTExMTExMS0xMTExLTQxMTEtODExMS0xMTExMTExMTExMTEifQ.unsigned";
 
-/// Numbers the requests, over whatever connections they come.
-static COME: AtomicUsize = AtomicUsize::new(0);
-
 /// A server of so many pages, each with one export; says where it is, and of each request when it has come whole.
 fn serve() -> (String, Receiver<usize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
     let (told, come) = channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let told = told.clone();
-            std::thread::spawn(move || answer(stream, &told));
-        }
-    });
-    (url, come)
-}
-
-fn answer(stream: TcpStream, told: &Sender<usize>) -> std::io::Result<()> {
-    let mut stream = BufReader::new(stream);
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if stream.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            match line.to_ascii_lowercase().trim_end().split_once(": ") {
-                Some(("content-length", value)) => length = value.parse().unwrap_or(0),
-                None if line.trim_end().is_empty() => break,
-                _ => {}
-            }
-        }
-        std::io::copy(&mut (&mut stream).take(length), &mut std::io::sink())?;
-        let number = COME.fetch_add(1, Ordering::SeqCst) + 1;
+    let last = AtomicUsize::new(0);
+    let url = small_server::start(move || {
+        let number = last.fetch_add(1, Ordering::SeqCst) + 1;
         // Who has seen all pages listens no more.
         let _ = told.send(number);
         let id = format!("018f9d3e-7a00-7000-8000-{number:012}");
@@ -65,11 +36,10 @@ fn answer(stream: TcpStream, told: &Sender<usize>) -> std::io::Result<()> {
             "protocol": 1, "server_time": "2025-11-23T12:00:00.000000Z", "results": [],
             "rows": { "export_history": [{ "values": values, "hlc": {}, "version": number }] },
             "cursor": { "version": number, "epoch": "e" }, "has_more": number < PAGES,
-        })
-        .to_string();
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:";
-        write!(stream.get_mut(), "{head} {}\r\n\r\n{body}", body.len())?;
-    }
+        });
+        body.to_string().into_bytes()
+    });
+    (url, come)
 }
 
 struct OneThread {

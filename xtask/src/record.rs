@@ -1,5 +1,6 @@
 //! `cargo xtask record`: holds the conversations of `docs/protocol/` with a real server and writes them down, then shows that
-//! the engine alone says the same. The conversations are a test of `marea-tests`.
+//! the engine alone says the same. The conversations are a test of `marea-tests`, which also says when the exchange that
+//! `docs/PROTOCOL.md` shows is no longer theirs.
 
 use anyhow::Result;
 

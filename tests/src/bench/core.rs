@@ -2,6 +2,7 @@
 //! what a long queue costs, and how fast much is pulled and pushed.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use marea_core::{
@@ -10,9 +11,9 @@ use marea_core::{
 };
 use rusqlite::Connection;
 
-use super::echo::Echo;
 use super::{Figure, Rounds, Spread, millis, now};
 use crate::engine_device::at;
+use crate::small_server;
 use crate::world::World;
 
 /// 2026-11-23T12:00:00Z.
@@ -23,7 +24,7 @@ const WRITES: u32 = 100;
 
 /// A mirror in a file, and a host around it.
 struct FileDevice {
-    engine: std::sync::Mutex<Engine>,
+    engine: Mutex<Engine>,
     token: String,
 }
 
@@ -32,7 +33,7 @@ impl FileDevice {
         let entropy = Box::new(SystemEntropy::new());
         let engine =
             Engine::open(&Location::File(path.to_owned()), user, entropy, at(NOON)).expect("a mirror");
-        FileDevice { engine: std::sync::Mutex::new(engine), token }
+        FileDevice { engine: Mutex::new(engine), token }
     }
 }
 
@@ -234,8 +235,11 @@ async fn shares(world: &World, transport: &Transport, folder: &Path) -> Shares {
             "SET ROLE authenticated; SELECT set_config('request.jwt.claims', '{{\"sub\":\"{user}\",\"role\":\"authenticated\"}}', false)"
         ))
         .await;
-    let echo = Echo::start();
-    let repeated = Transport::new(&echo.url, "key").expect("an address");
+    // A server that says again what Postgres has just said: what it takes to fetch that is the wire and the client.
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let echo = Arc::clone(&said);
+    let url = small_server::start(move || echo.lock().expect("no panic").clone());
+    let repeated = Transport::new(&url, "key").expect("an address");
     let mut shares = Shares::default();
     while let Some(outgoing) =
         device.with_engine(|engine| engine.next_request(at(NOON))).expect("a sound mirror")
@@ -255,7 +259,7 @@ async fn shares(world: &World, transport: &Transport, folder: &Path) -> Shares {
         std::hint::black_box(serde_json::from_slice::<SyncAnswer>(&text).expect("an answer"));
         let json = begun.elapsed();
         shares.json += json;
-        echo.say(text);
+        *said.lock().expect("no panic") = text;
         let begun = now();
         let again = repeated.post(&outgoing.request, user.into(), &token, 60_000).await;
         shares.wire += begun.elapsed().saturating_sub(json);

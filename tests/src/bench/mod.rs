@@ -4,7 +4,6 @@
 pub mod bulk;
 #[cfg(target_os = "linux")]
 pub mod core;
-mod echo;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod native;

@@ -1,21 +1,11 @@
 //! Answers of a server that is broken, hostile or of another age: the engine takes them or not, whole, and goes on.
 
 use marea_core::{
-    Change, Engine, Entropy, Error, ExportInput, ExportQuery, Failure, Location, Now, SessionInput, Signal,
+    Change, Engine, Error, ExportInput, ExportQuery, Failure, Location, Now, SessionInput, Signal,
     SyncAnswer, UnixMillis, UserId,
 };
 
-struct Counter(u64);
-
-impl Entropy for Counter {
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
-        for chunk in buffer.chunks_mut(8) {
-            self.0 += 1;
-            chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
+use crate::engine_device::Counter;
 
 pub(super) fn user() -> UserId {
     "00000000-0000-4000-8000-000000000001".parse().expect("an id")

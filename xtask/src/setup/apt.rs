@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::Result;
 
+use super::{Fix, Missing};
 use crate::{paths, run::Run, say::Step};
 
 /// Versions of LLVM worth asking for, the best first: each has a wasm32 backend that SQLite and ring build with.
@@ -33,6 +34,26 @@ pub(crate) fn usable() -> Result<(), &'static str> {
 /// Whether packages come from apt on this machine, be it by root or through sudo.
 pub(crate) fn exists() -> bool {
     paths::on_path("apt-get").is_some()
+}
+
+/// What is missing of some programs, each with the package of Debian that has it; `None` when all are there.
+pub(crate) fn missing_programs(
+    name: &'static str,
+    needed: &[(&'static str, &'static str)],
+    what_for: &str,
+) -> Option<Missing> {
+    let absent = needed.iter().filter(|(program, _)| paths::on_path(program).is_none());
+    let (programs, packages): (Vec<_>, Vec<_>) =
+        absent.map(|(program, package)| (*program, Wanted::Exactly(package))).unzip();
+    if programs.is_empty() {
+        return None;
+    }
+    let by_hand = match exists() {
+        true => command(&packages),
+        false => format!("install {}", programs.join(", ")),
+    };
+    let why = format!("{} not found; {what_for}", programs.join(", "));
+    Some(Missing { name, why, fix: Fix::Apt(packages), by_hand })
 }
 
 /// Whether this is Debian itself: its relatives may ship a stub instead of the real package (Chromium on Ubuntu).
