@@ -142,14 +142,20 @@ test('a device that has a mirror on the file system is never given an empty one 
   assert.equal(await totalOf(page), 1)
 })
 
-test('a damaged image is set aside, and told', async (t) => {
+/** A mirror in localStorage with one session, closed. */
+async function keptAndClosed(t) {
   const learner = newLearner()
   const page = await browser.newPage(t)
-  // Two images at once need room, and what the tests before have kept takes most of it.
+  // A damaged image is kept beside the new one, and what the tests before have left takes most of the room.
   await page.evaluate(() => localStorage.clear())
   await openMarea(page, stage, learner, { storage: 'local-storage' })
   await record(page)
   await page.evaluate(() => window.marea.close())
+  return { learner, page }
+}
+
+test('a damaged image is set aside, and told', async (t) => {
+  const { learner, page } = await keptAndClosed(t)
   const key = `marea:${learner.id}:image`
   await page.evaluate((key) => localStorage.setItem(key, `"${btoa('x'.repeat(4096))}"`), key)
   await openMarea(page, stage, learner, { storage: 'local-storage' })
@@ -160,13 +166,7 @@ test('a damaged image is set aside, and told', async (t) => {
 })
 
 test('what a damaged image had not sent is in the new one', async (t) => {
-  const learner = newLearner()
-  const page = await browser.newPage(t)
-  // Two images at once need room, and what the tests before have kept takes most of it.
-  await page.evaluate(() => localStorage.clear())
-  await openMarea(page, stage, learner, { storage: 'local-storage' })
-  await record(page)
-  await page.evaluate(() => window.marea.close())
+  const { learner, page } = await keptAndClosed(t)
   await page.evaluate((key) => {
     const image = atob(JSON.parse(localStorage.getItem(key)))
     localStorage.setItem(key, JSON.stringify(btoa('x'.repeat(16) + image.slice(16))))
