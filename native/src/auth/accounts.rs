@@ -175,8 +175,8 @@ impl Accounts {
     ///
     /// As [`Accounts::load`], and [`Error::Files`] when the file cannot be written. The old file stays whole then.
     pub fn remember(dir: &Path, account: Account) -> Result<(), Error> {
-        let lock = lock(dir)?;
-        remember_locked(dir, account, &lock)
+        let _lock = lock(dir)?;
+        remember_locked(dir, account)
     }
 }
 
@@ -186,23 +186,19 @@ pub(super) fn lock(dir: &Path) -> Result<WriteLock, Error> {
     Ok(WriteLock(FileLock::wait_for(&dir.join(LOCK_NAME))?))
 }
 
-/// As [`remember_locked`], on another thread than the one that holds the lock.
-pub(super) fn remember_renewed(dir: &Path, account: Account) -> Result<(), Error> {
-    put(dir, account)
-}
-
-fn remember_locked(dir: &Path, account: Account, _lock: &WriteLock) -> Result<(), Error> {
-    put(dir, account)
-}
-
-fn put(dir: &Path, account: Account) -> Result<(), Error> {
+/// As [`Accounts::remember`], where the caller holds the lock.
+pub(super) fn remember_locked(dir: &Path, account: Account) -> Result<(), Error> {
     let mut accounts = Accounts::load(dir)?;
     accounts.list.retain(|known| (&known.url, known.user_id) != (&account.url, account.user_id));
     // Into the keychain first: a crash in between leaves a newer token there, which is a good one.
     let account = if accounts.in_keychain { tokens::hide(dir, account)? } else { account };
     accounts.list.insert(0, account);
-    accounts.list.truncate(ACCOUNTS_MAX);
-    replace(dir, &accounts)
+    let dropped = accounts.list.split_off(accounts.list.len().min(ACCOUNTS_MAX));
+    replace(dir, &accounts)?;
+    match accounts.in_keychain {
+        true => dropped.iter().try_for_each(|account| tokens::forget(dir, account)),
+        false => Ok(()),
+    }
 }
 
 /// Written beside the file, synced, then renamed over it: a crash leaves the old one or the new one, never half of one.

@@ -139,7 +139,7 @@ impl RememberedAccount {
         // The lock is held by the caller for as long as this takes.
         let _held = lock;
         let (dir, kept) = (self.shared.dir.clone(), renewed.clone());
-        keychain::off_thread(move || accounts::remember_renewed(&dir, kept)).await?;
+        keychain::off_thread(move || accounts::remember_locked(&dir, kept)).await?;
         Ok(renewed)
     }
 }
