@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 use crate::model::{Clocks, RegisterRow, Table};
 use crate::store::Rows;
-use crate::store::registers::{Kind, Shape, required, shape};
+use crate::store::registers::{Kind, Shape, ends, is_text, required, shape};
 
 /// Which value of a list belongs to which column of a table.
 pub(crate) struct Packing {
@@ -51,8 +51,7 @@ impl Packing {
         for ((_, kind), place) in columns {
             bound.push(kind.bind_raw(place.map_or("null", |place| values[place].get()))?);
         }
-        let is_text = |at: &usize| matches!(ends(&bound[*at]), ValueRef::Text(_));
-        if !self.required.iter().all(is_text) {
+        if !self.required.iter().all(|at| is_text(&bound[*at])) {
             return None;
         }
         let stamps = if clocks.is_empty() { "{}".to_owned() } else { serde_json::to_string(&clocks).ok()? };
@@ -67,11 +66,11 @@ impl Kind {
         if json == "null" {
             return Some(ToSqlOutput::Owned(SqlValue::Null));
         }
-        if self == Kind::Text
+        if matches!(self, Kind::Text | Kind::Id | Kind::Instant | Kind::Envelope)
             && let Some(plain) = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'))
             && !plain.contains('\\')
         {
-            return Some(ToSqlOutput::Borrowed(ValueRef::Text(plain.as_bytes())));
+            return self.bind_text(plain);
         }
         let value: Value = serde_json::from_str(json).ok()?;
         Some(match self.bind(Some(&value))? {
@@ -97,14 +96,6 @@ impl PackedRow<'_> {
         let columns = shape.columns.iter().zip(&self.bound);
         let named = columns.map(|((name, kind), value)| Ok(((*name).to_owned(), kind.value(ends(value))?)));
         Ok(RegisterRow { values: named.collect::<Result<_, Error>>()?, clocks: self.clocks.clone() })
-    }
-}
-
-fn ends<'v>(value: &'v ToSqlOutput<'_>) -> ValueRef<'v> {
-    match value {
-        ToSqlOutput::Borrowed(value) => *value,
-        ToSqlOutput::Owned(value) => value.into(),
-        _ => ValueRef::Null,
     }
 }
 

@@ -5,13 +5,19 @@ use rusqlite::{OptionalExtension, Row, ToSql, params, params_from_iter};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::model::{RegisterRow, Table};
+use crate::model::{KeyEnvelope, MutationId, RegisterRow, Table, Timestamp};
 use crate::store::{Rows, stored};
 
 /// How a column's JSON value is kept in SQLite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
+    /// A UUID.
+    Id,
+    /// An instant. One that the mirror cannot hold (`infinity`, a year after 9999) is none.
+    Instant,
+    /// A sealed key.
+    Envelope,
     Integer,
     /// Text on the wire, because a JavaScript number cannot hold it; an integer here.
     BigInt,
@@ -29,7 +35,7 @@ pub(super) struct Shape {
 
 const EXPORTS: Shape = Shape {
     columns: &[
-        ("id", Kind::Text),
+        ("id", Kind::Id),
         ("export_type", Kind::Text),
         ("export_format", Kind::Text),
         ("status", Kind::Text),
@@ -40,12 +46,12 @@ const EXPORTS: Shape = Shape {
         ("data", Kind::Json),
         ("error_message", Kind::Text),
         ("retry_count", Kind::Integer),
-        ("started_at", Kind::Text),
-        ("completed_at", Kind::Text),
+        ("started_at", Kind::Instant),
+        ("completed_at", Kind::Instant),
         ("processing_time_seconds", Kind::Integer),
-        ("expires_at", Kind::Text),
-        ("created_at", Kind::Text),
-        ("updated_at", Kind::Text),
+        ("expires_at", Kind::Instant),
+        ("created_at", Kind::Instant),
+        ("updated_at", Kind::Instant),
     ],
     put: "INSERT OR REPLACE INTO export_history (id, export_type, export_format, status, records_count,
             file_size_bytes, file_url, filters, data, error_message, retry_count, started_at, completed_at,
@@ -63,14 +69,14 @@ const EXPORTS: Shape = Shape {
 
 const KEYS: Shape = Shape {
     columns: &[
-        ("user_id", Kind::Text),
+        ("user_id", Kind::Id),
         ("id", Kind::Text),
-        ("openai_api_key", Kind::Text),
-        ("unsplash_api_key", Kind::Text),
-        ("anthropic_api_key", Kind::Text),
-        ("last_validated_at", Kind::Text),
-        ("created_at", Kind::Text),
-        ("updated_at", Kind::Text),
+        ("openai_api_key", Kind::Envelope),
+        ("unsplash_api_key", Kind::Envelope),
+        ("anthropic_api_key", Kind::Envelope),
+        ("last_validated_at", Kind::Instant),
+        ("created_at", Kind::Instant),
+        ("updated_at", Kind::Instant),
     ],
     put: "INSERT OR REPLACE INTO user_api_keys (user_id, id, openai_api_key, unsplash_api_key, anthropic_api_key,
             last_validated_at, created_at, updated_at, clocks)
@@ -99,8 +105,8 @@ impl Kind {
         let owned = |value: SqlValue| ToSqlOutput::Owned(value);
         match (self, value) {
             (_, None | Some(Value::Null)) => Some(owned(SqlValue::Null)),
-            (Kind::Text, Some(Value::String(text))) => {
-                Some(ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())))
+            (Kind::Text | Kind::Id | Kind::Instant | Kind::Envelope, Some(Value::String(text))) => {
+                self.bind_text(text)
             }
             (Kind::Integer, Some(Value::Number(number))) => {
                 number.as_i64().map(|n| owned(SqlValue::Integer(n)))
@@ -113,6 +119,24 @@ impl Kind {
             }
             (Kind::Json, Some(json)) => Some(owned(SqlValue::Text(json.to_string()))),
             _ => None,
+        }
+    }
+
+    /// The value for SQLite of a text; `None` when it does not read as what the column holds.
+    pub(super) fn bind_text(self, text: &str) -> Option<ToSqlOutput<'_>> {
+        let as_it_is = || ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()));
+        match self {
+            Kind::Text => Some(as_it_is()),
+            Kind::Id => {
+                text.parse::<MutationId>().ok().filter(|id| id.to_string() == text).map(|_| as_it_is())
+            }
+            Kind::Envelope => text.parse::<KeyEnvelope>().ok().map(|_| as_it_is()),
+            Kind::Instant => Some(match text.parse::<Timestamp>() {
+                Ok(_) if Timestamp::is_canonical(text) => as_it_is(),
+                Ok(instant) => ToSqlOutput::Owned(SqlValue::Text(instant.to_string())),
+                Err(_) => ToSqlOutput::Owned(SqlValue::Null),
+            }),
+            Kind::Integer | Kind::BigInt | Kind::Json => None,
         }
     }
 
@@ -133,9 +157,24 @@ impl Kind {
 pub(crate) fn fits(table: Table, values: &Map<String, Value>) -> bool {
     let required = required(table);
     shape(table).is_ok_and(|shape| {
-        shape.columns.iter().all(|(name, kind)| kind.bind(values.get(*name)).is_some())
-            && required.iter().all(|name| values.get(*name).is_some_and(Value::is_string))
+        shape.columns.iter().all(|(name, kind)| {
+            let bound = kind.bind(values.get(*name));
+            bound.is_some_and(|bound| is_text(&bound) || !required.contains(name))
+        })
     })
+}
+
+/// What is bound for SQLite, as it will be read.
+pub(super) fn ends<'v>(value: &'v ToSqlOutput<'_>) -> ValueRef<'v> {
+    match value {
+        ToSqlOutput::Borrowed(value) => *value,
+        ToSqlOutput::Owned(value) => value.into(),
+        _ => ValueRef::Null,
+    }
+}
+
+pub(super) fn is_text(value: &ToSqlOutput<'_>) -> bool {
+    matches!(ends(value), ValueRef::Text(_))
 }
 
 /// The columns that every row has a text in.

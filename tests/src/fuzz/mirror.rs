@@ -61,11 +61,8 @@ fn damaged(input: &[u8]) -> Vec<u8> {
             0 => file[at] ^= 1 << (value % 8),
             1 => file[at] = value,
             // The header and the pages' own headers decide more than the rest.
-            2 => file[at % 100] = value,
-            3 => {
-                let page = at / PAGE * PAGE;
-                file[page + usize::from(value) % 12] = value;
-            }
+            2 => set(&mut file, at % 100, value),
+            3 => set(&mut file, at / PAGE * PAGE + usize::from(value) % 12, value),
             4 => file.truncate(at),
             _ => {
                 let (from, to) = (at / PAGE * PAGE, usize::from(value) * PAGE % file.len() / PAGE * PAGE);
@@ -77,6 +74,11 @@ fn damaged(input: &[u8]) -> Vec<u8> {
         }
     }
     file
+}
+
+/// A file that was cut short may not reach so far.
+fn set(file: &mut [u8], at: usize, value: u8) {
+    file.get_mut(at).into_iter().for_each(|byte| *byte = value);
 }
 
 pub(super) fn grow(seed: &[u8], random: &mut Random) -> Vec<u8> {

@@ -101,6 +101,9 @@ fn packed_rows_that_do_not_fit_are_refused_with_their_whole_answer() {
         ("text for a number", COLUMNS, with(" 3,", " \"many\",")),
         ("a number that no integer holds", COLUMNS, with(" 3,", " 1e300,")),
         ("JSON that cannot be read back", COLUMNS, with("[\"a\\\"b\"]", "1e999")),
+        ("an id that is none", COLUMNS, with("018f9d3e-7a00-7000-8000", "018f9d3e")),
+        ("an id written another way", COLUMNS, with("018f9d3e-7a00", "018F9D3E-7A00")),
+        ("no instant where one is required", COLUMNS, with("Z\"]", "\"]")),
         ("clocks that are none", COLUMNS, with("{}", "{\"status\": 1}")),
         ("another user's", &owned, with("[1]", "\"00000000-0000-4000-8000-000000000002\"")),
     ];
@@ -109,5 +112,36 @@ fn packed_rows_that_do_not_fit_are_refused_with_their_whole_answer() {
         let error = pull(&mut engine, packed(columns, &rows));
         assert_eq!(error.as_deref(), Some("unintelligible_answer"), "{case}");
         assert!(engine.exports(&ExportQuery::default()).unwrap().exports.is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn an_instant_that_no_mirror_can_hold_is_none_and_others_are_written_the_one_way_that_sorts() {
+    // As `to_char` writes infinity and a late year, and as JSON of a bare timestamptz looks.
+    for (sent, kept) in [
+        ("", Value::Null),
+        ("10000-01-01T00:00:00.000000Z", Value::Null),
+        ("2026-026-11-23T12:00:00.000000Z", Value::Null),
+        ("2026-11-23T13:00:00.5+01:00", json!("2026-11-23T12:00:00.500000Z")),
+    ] {
+        let columns = COLUMNS.replace("surprise", "expires_at");
+        let rows = [row(1, "completed", "{}").replace("[1]", &json!(sent).to_string())];
+        let by_list = packed(&columns, &rows);
+        let values = json!({ "id": id(1), "export_type": "words", "export_format": "csv", "status": "completed",
+            "created_at": at(1).timestamp().to_string(), "expires_at": sent });
+        let named = WireRow { values: to_raw_value(&values).unwrap(), hlc: json!({}), version: 7 };
+        let by_name = BTreeMap::from([("export_history".to_owned(), vec![named])]);
+        for answer in [
+            SyncAnswer { packed: by_list, ..Server::default().page() },
+            SyncAnswer { rows: by_name, ..Server::default().page() },
+        ] {
+            let mut engine = engine();
+            engine.signal(Signal::SyncNow, at(0));
+            let outgoing = send(&mut engine);
+            engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+            assert_eq!(engine.status(at(0)).unwrap().last_error, None, "{sent}");
+            let shown = engine.exports(&ExportQuery::default()).unwrap().exports.remove(0);
+            assert_eq!(serde_json::to_value(shown).unwrap()["expires_at"], kept, "{sent}");
+        }
     }
 }
