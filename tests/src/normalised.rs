@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use marea_core::Timestamp;
 use serde_json::Value;
 
 use crate::recorded::Exchange;
@@ -10,6 +11,8 @@ use crate::recorded::Exchange;
 /// The device's day: what was said of it is the device's own, every other time is the server's.
 const DEVICE_DAY: &str = "2025-11-23T";
 const SERVER_TIME: &str = "2025-11-23T12:00:30.000000Z";
+/// The same among packed rows.
+const PACKED_SERVER_TIME: &str = "2025-11-23T12:00:30+00:00";
 const SERVER_MICROS: &str = "1763899230000000";
 
 /// What has been replaced, and by what.
@@ -63,8 +66,18 @@ impl Names {
             let name = self.histories.entry(history.to_owned()).or_insert(format!("{number:016x}"));
             return format!("{name}.{version}.{SERVER_MICROS}");
         }
-        let is_time = text.len() == SERVER_TIME.len() && text.ends_with('Z') && text.as_bytes()[10] == b'T';
-        if is_time && !text.starts_with(DEVICE_DAY) { SERVER_TIME.to_owned() } else { text }
+        if text.starts_with('{')
+            && let Ok(mut packed) = serde_json::from_str::<Value>(&text)
+        {
+            self.replace(&mut packed);
+            return packed.to_string();
+        }
+        match (text.parse::<Timestamp>(), text.strip_suffix("+00:00")) {
+            (Err(_), _) => text,
+            _ if text.starts_with(DEVICE_DAY) => text,
+            (Ok(_), None) => SERVER_TIME.to_owned(),
+            (Ok(_), Some(_)) => PACKED_SERVER_TIME.to_owned(),
+        }
     }
 }
 

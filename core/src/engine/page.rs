@@ -52,7 +52,7 @@ impl<'a> Page<'a> {
             else {
                 continue;
             };
-            page.unpack(table, rows.get(), user_id)?;
+            page.unpack(table, rows, user_id)?;
         }
         for (name, keys) in &answer.deleted {
             if let Some(table) = Table::from_name(name).filter(|table| table.kind() != TableKind::Events) {
@@ -94,21 +94,18 @@ impl<'a> Page<'a> {
     }
 
     fn unpack(&mut self, table: Table, json: &'a str, user_id: UserId) -> Option<()> {
-        let PackedRows { columns, rows } = serde_json::from_str(json).ok()?;
+        let columns: PackedRows<'a> = serde_json::from_str(json).ok()?;
         let packing = Packing::new(table, &columns)?;
-        let owner = columns.iter().position(|column| column == "user_id");
-        self.packed.reserve(rows.len());
-        for row in rows {
-            let (head, values) = row.split_at_checked(2)?;
-            let clocks = read_clocks(head[1])?;
-            if let Some(owner) = owner {
-                let of_user: UserId = serde_json::from_str(values.get(owner)?.get()).ok()?;
-                if of_user != user_id {
-                    return None;
-                }
+        for owner in columns.get("user_id").into_iter().flatten() {
+            if serde_json::from_str::<UserId>(owner.get()).ok()? != user_id {
+                return None;
             }
+        }
+        self.packed.reserve(packing.rows());
+        for (row, clocks) in columns.get("clocks")?.iter().enumerate() {
+            let clocks = read_clocks(clocks)?;
             self.note_clocks(&clocks);
-            self.packed.push((table, packing.bind(values, clocks)?));
+            self.packed.push((table, packing.bind(row, clocks)?));
         }
         Some(())
     }

@@ -1,4 +1,4 @@
-//! Exports as a first sync brings them: lists of values, bound for SQLite straight from the JSON they came in.
+//! Exports as a first sync brings them: column by column, bound for SQLite straight from the JSON they came in.
 //!
 //! A page has 2,000 of them. A map of columns for each would cost more than writing the row.
 
@@ -12,16 +12,19 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 use crate::model::{Clocks, RegisterRow, Table};
 use crate::store::Rows;
-use crate::store::registers::{Kind, Shape, ends, is_text, required, shape};
+use crate::store::registers::{Kind, ends, is_text, required, shape};
+use crate::wire::PackedRows;
 
-/// Which value of a list belongs to which column of a table.
-pub(crate) struct Packing {
-    shape: &'static Shape,
-    /// By the mirror's columns: their places in the list.
-    places: Vec<Option<usize>>,
-    required: Vec<usize>,
-    /// How long each list is.
-    length: usize,
+/// The columns of a mirrored table, as far as they came.
+pub(crate) struct Packing<'p, 'a> {
+    columns: Vec<Column<'p, 'a>>,
+    rows: usize,
+}
+
+struct Column<'p, 'a> {
+    kind: Kind,
+    is_required: bool,
+    values: Option<&'p [&'a RawValue]>,
 }
 
 /// A row that fits the mirror, ready to be written. Its values lie in the answer.
@@ -30,29 +33,37 @@ pub(crate) struct PackedRow<'a> {
     pub(crate) clocks: Clocks,
 }
 
-impl Packing {
-    /// `None` when a column that every row must have is missing, or the table has no registers.
-    pub(crate) fn new(table: Table, columns: &[String]) -> Option<Packing> {
-        let shape = shape(table).ok()?;
-        let place = |name: &str| columns.iter().position(|column| column == name);
-        let places = shape.columns.iter().map(|(name, _)| place(name)).collect();
-        let required = required(table).iter();
-        let required = required.map(|name| shape.columns.iter().position(|(column, _)| column == name));
-        Some(Packing { shape, places, required: required.collect::<Option<_>>()?, length: columns.len() })
+impl<'p, 'a> Packing<'p, 'a> {
+    /// `None` when one column has more values than another, or the table has no registers.
+    pub(crate) fn new(table: Table, came: &'p PackedRows<'a>) -> Option<Packing<'p, 'a>> {
+        let rows = came.values().next().map_or(0, Vec::len);
+        if came.values().any(|values| values.len() != rows) {
+            return None;
+        }
+        let columns = shape(table).ok()?.columns.iter().map(|(name, kind)| Column {
+            kind: *kind,
+            is_required: required(table).contains(name),
+            values: came.get(name).map(Vec::as_slice),
+        });
+        Some(Packing { columns: columns.collect(), rows })
     }
 
-    /// Binds one row. `None` when a value does not fit its column.
-    pub(crate) fn bind<'a>(&self, values: &[&'a RawValue], clocks: Clocks) -> Option<PackedRow<'a>> {
-        if values.len() != self.length {
-            return None;
-        }
-        let columns = self.shape.columns.iter().zip(&self.places);
-        let mut bound = Vec::with_capacity(columns.len() + 1);
-        for ((_, kind), place) in columns {
-            bound.push(kind.bind_raw(place.map_or("null", |place| values[place].get()))?);
-        }
-        if !self.required.iter().all(|at| is_text(&bound[*at])) {
-            return None;
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Binds one row. `None` when a value does not fit its column, or a required one is missing.
+    pub(crate) fn bind(&self, row: usize, clocks: Clocks) -> Option<PackedRow<'a>> {
+        let mut bound = Vec::with_capacity(self.columns.len() + 1);
+        for Column { kind, is_required, values } in &self.columns {
+            let value = match values {
+                Some(values) => kind.bind_raw(values.get(row)?.get())?,
+                None => ToSqlOutput::Owned(SqlValue::Null),
+            };
+            if *is_required && !is_text(&value) {
+                return None;
+            }
+            bound.push(value);
         }
         let stamps = if clocks.is_empty() { "{}".to_owned() } else { serde_json::to_string(&clocks).ok()? };
         bound.push(ToSqlOutput::Owned(SqlValue::Text(stamps)));

@@ -48,15 +48,8 @@ pub struct WireRow {
     pub version: i64,
 }
 
-/// Many rows of one table: their columns are named once.
-#[derive(Deserialize)]
-pub(crate) struct PackedRows<'a> {
-    /// The names of each row's values, from its third one on.
-    pub(crate) columns: Vec<String>,
-    /// For each row its version, its register clocks, then its columns.
-    #[serde(borrow)]
-    pub(crate) rows: Vec<Vec<&'a RawValue>>,
-}
+/// Many rows of one table, column by column: as many values of each. What `clocks` holds are the rows' register clocks.
+pub(crate) type PackedRows<'a> = BTreeMap<&'a str, Vec<&'a RawValue>>;
 
 /// One answer.
 #[derive(Clone, Serialize, Deserialize)]
@@ -74,9 +67,9 @@ pub struct SyncAnswer {
     /// Changed rows by table.
     #[serde(default)]
     pub rows: BTreeMap<String, Vec<WireRow>>,
-    /// More changed rows by table, [`PackedRows`] each: read where they lie, because there may be very many.
+    /// More changed rows by table, column by column: a JSON text each, because there may be very many.
     #[serde(default)]
-    pub packed: BTreeMap<String, Box<RawValue>>,
+    pub packed: BTreeMap<String, String>,
     /// Keys of deleted rows by table.
     #[serde(default)]
     pub deleted: BTreeMap<String, Vec<String>>,

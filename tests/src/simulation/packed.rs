@@ -1,10 +1,12 @@
-//! Exports as the real server packs them for who asks: the columns named once, each row a list.
+//! Exports as the real server packs them for who asks: column by column.
 
-use marea_core::{SyncAnswer, WireRow};
+use std::collections::BTreeMap;
+
+use marea_core::{SyncAnswer, Timestamp, WireRow};
 use serde_json::value::to_raw_value;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-/// In the real server's order.
+const CLOCKS: &str = "clocks";
 const COLUMNS: [&str; 17] = [
     "id",
     "export_type",
@@ -28,35 +30,36 @@ const COLUMNS: [&str; 17] = [
 /// Moves an answer's exports to its packed rows.
 pub(super) fn pack(answer: &mut SyncAnswer) {
     let Some(exports) = answer.rows.remove("export_history") else { return };
-    let rows: Vec<Value> = exports
-        .iter()
-        .map(|export| {
-            let values: Map<String, Value> = serde_json::from_str(export.values.get()).expect("columns");
-            let columns = COLUMNS.map(|column| values.get(column).cloned().unwrap_or_default());
-            Value::from_iter([json!(export.version), export.hlc.clone()].into_iter().chain(columns))
-        })
-        .collect();
-    let packed = to_raw_value(&json!({ "columns": COLUMNS, "rows": rows })).expect("JSON");
-    answer.packed.insert("export_history".to_owned(), packed);
+    let read =
+        |export: &WireRow| serde_json::from_str::<Map<String, Value>>(export.values.get()).expect("columns");
+    let rows: Vec<Map<String, Value>> = exports.iter().map(read).collect();
+    let values = |column: &str| rows.iter().map(|row| row.get(column).cloned().unwrap_or_default()).collect();
+    let clocks = exports.iter().map(|export| export.hlc.clone()).collect();
+    let columns = COLUMNS.map(|column| (column.to_owned(), values(column)));
+    let columns: Map<String, Value> = columns.into_iter().chain([(CLOCKS.to_owned(), clocks)]).collect();
+    answer.packed.insert("export_history".to_owned(), Value::from(columns).to_string());
 }
 
-/// An answer with each row by its columns' names.
+/// An answer with each row by its columns' names. What is packed comes without its version.
 pub fn unpacked(answer: &SyncAnswer) -> SyncAnswer {
     let mut answer = answer.clone();
     for (table, packed) in std::mem::take(&mut answer.packed) {
-        let packed: Value = serde_json::from_str(packed.get()).expect("JSON");
-        let columns: Vec<String> = serde_json::from_value(packed["columns"].clone()).expect("names");
-        let rows: Vec<Vec<Value>> = serde_json::from_value(packed["rows"].clone()).expect("lists");
-        answer.rows.entry(table).or_default().extend(rows.into_iter().map(|mut row| {
-            let values = columns.iter().cloned().zip(row.split_off(2));
-            // What the model's rows do not have is null in a list.
+        let mut columns: BTreeMap<String, Vec<Value>> = serde_json::from_str(&packed).expect("columns");
+        let clocks = columns.remove(CLOCKS).expect("clocks");
+        answer.rows.entry(table).or_default().extend(clocks.into_iter().enumerate().map(|(at, hlc)| {
+            let values =
+                columns.iter().map(|(column, values)| (column.clone(), wire_form(column, &values[at])));
+            // What the model's rows do not have is null among the values.
             let values: Map<String, Value> = values.filter(|(_, value)| !value.is_null()).collect();
-            WireRow {
-                values: to_raw_value(&values).expect("JSON"),
-                version: row[0].as_i64().expect("a version"),
-                hlc: row[1].take(),
-            }
+            WireRow { values: to_raw_value(&values).expect("JSON"), version: 0, hlc }
         }));
     }
     answer
+}
+
+/// A value as it comes by its column's name: among packed ones Postgres writes times its own way.
+fn wire_form(column: &str, value: &Value) -> Value {
+    let time = value.as_str().filter(|_| column.ends_with("_at"));
+    let time = time.map(|time| Value::from(time.parse::<Timestamp>().expect("a time").to_string()));
+    time.unwrap_or_else(|| value.clone())
 }

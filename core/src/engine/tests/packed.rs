@@ -1,31 +1,58 @@
 //! Exports that come packed: as good as by their columns' names, and refused as a whole when one does not fit.
 
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, value::to_raw_value};
 
 use super::*;
 
-const COLUMNS: &str = r#"["id","surprise","export_type","export_format","status","records_count","file_size_bytes",
-  "filters","error_message","created_at"]"#;
+const COLUMNS: [&str; 11] = [
+    "clocks",
+    "id",
+    "surprise",
+    "export_type",
+    "export_format",
+    "status",
+    "records_count",
+    "file_size_bytes",
+    "filters",
+    "error_message",
+    "created_at",
+];
 
 fn id(number: u32) -> String {
     format!("018f9d3e-7a00-7000-8000-{number:012}")
 }
 
-fn row(number: u32, status: &str, hlc: &str) -> String {
-    format!(
-        r#"[{number}, {hlc}, "{}", [1], "words", "csv", "{status}", 3, "9007199254740993",
-            {{"tags": ["a\"b"]}}, "it said \"no\"\n", "{}"]"#,
-        id(number),
-        at(i64::from(number)).timestamp()
-    )
+/// In the order of the columns.
+fn row(number: u32, status: &str, clocks: Value) -> Vec<Value> {
+    let created_at = json!(at(i64::from(number)).timestamp());
+    let (words, csv, bytes) = (json!("words"), json!("csv"), json!("9007199254740993"));
+    let (filters, said) = (json!({ "tags": ["a\"b"] }), json!("it said \"no\"\n"));
+    vec![
+        clocks,
+        json!(id(number)),
+        json!([1]),
+        words,
+        csv,
+        json!(status),
+        json!(3),
+        bytes,
+        filters,
+        said,
+        created_at,
+    ]
 }
 
-fn packed(columns: &str, rows: &[String]) -> BTreeMap<String, Box<RawValue>> {
-    let text = format!(r#"{{"columns": {columns}, "rows": [{}]}}"#, rows.join(","));
-    BTreeMap::from([("export_history".to_owned(), RawValue::from_string(text).unwrap())])
+fn packed(columns: &[&str], rows: &[Vec<Value>]) -> BTreeMap<String, String> {
+    let values = |at: usize| rows.iter().map(|row| row[at].clone()).collect::<Value>();
+    let named = columns.iter().enumerate().map(|(at, column)| ((*column).to_owned(), values(at)));
+    in_text(&Value::Object(named.collect()).to_string())
 }
 
-fn pull(engine: &mut Engine, packed: BTreeMap<String, Box<RawValue>>) -> Option<String> {
+fn in_text(text: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("export_history".to_owned(), text.to_owned())])
+}
+
+fn pull(engine: &mut Engine, packed: BTreeMap<String, String>) -> Option<String> {
     engine.signal(Signal::SyncNow, at(0));
     let outgoing = send(engine);
     assert!(outgoing.request.packed);
@@ -38,9 +65,9 @@ fn pull(engine: &mut Engine, packed: BTreeMap<String, Box<RawValue>>) -> Option<
 fn packed_rows_are_kept_column_by_column() {
     let mut engine = engine();
     let subscription = engine.subscribe();
-    let stamps = r#"{"status": ["1763899200000-0001", "server"]}"#;
-    let rows = [row(1, "pending", "{}"), row(2, "completed", stamps), row(3, "failed", "null")];
-    assert_eq!(pull(&mut engine, packed(COLUMNS, &rows)), None);
+    let stamps = json!({ "status": ["1763899200000-0001", "server"] });
+    let rows = [row(1, "pending", json!({})), row(2, "completed", stamps), row(3, "failed", Value::Null)];
+    assert_eq!(pull(&mut engine, packed(&COLUMNS, &rows)), None);
     let kept = engine.exports(&ExportQuery::default()).unwrap().exports;
     assert_eq!(kept.iter().map(|kept| kept.id.to_string()).collect::<Vec<_>>(), [id(3), id(2), id(1)]);
     let one = serde_json::to_value(&kept[1]).unwrap();
@@ -62,7 +89,7 @@ fn packed_rows_are_kept_column_by_column() {
 #[test]
 fn a_local_write_stays_on_top_of_a_packed_row() {
     let mut engine = engine();
-    pull(&mut engine, packed(COLUMNS, &[row(1, "pending", "{}"), row(2, "pending", "{}")]));
+    pull(&mut engine, packed(&COLUMNS, &[row(1, "pending", json!({})), row(2, "pending", json!({}))]));
     let change = crate::model::ExportChange { status: Some(ExportStatus::Failed), ..Default::default() };
     let export = id(1).parse().unwrap();
     engine.mutate(Change::UpdateExport { id: export, change }, at(1)).unwrap();
@@ -75,8 +102,8 @@ fn a_local_write_stays_on_top_of_a_packed_row() {
         code: Some("42501".to_owned()),
         message: None,
     });
-    let rows = [row(1, "processing", "{}"), row(2, "processing", "{}")];
-    let held = SyncAnswer { packed: packed(COLUMNS, &rows), ..Server::default().page() };
+    let rows = [row(1, "processing", json!({})), row(2, "processing", json!({}))];
+    let held = SyncAnswer { packed: packed(&COLUMNS, &rows), ..Server::default().page() };
     let refused = SyncAnswer { results: results.collect(), ..held.clone() };
     engine.apply_response(outgoing.ticket, Err(Failure::Timeout), at(1)).unwrap();
     let shown = |engine: &Engine| engine.export(export).unwrap().unwrap().status;
@@ -89,27 +116,30 @@ fn a_local_write_stays_on_top_of_a_packed_row() {
 
 #[test]
 fn packed_rows_that_do_not_fit_are_refused_with_their_whole_answer() {
-    let good = row(1, "pending", "{}");
-    let with = |from: &str, to: &str| vec![good.clone(), good.replace(from, to)];
-    let unnamed = COLUMNS.replace("\"status\"", "\"stat\"");
-    let owned = COLUMNS.replace("surprise", "user_id");
-    let cases = [
-        ("too short", COLUMNS, vec!["[1, {}]".to_owned()]),
-        ("no list", COLUMNS, vec!["{}".to_owned()]),
-        ("a required column is null", COLUMNS, with("\"words\"", "null")),
-        ("a required column is missing", &unnamed, vec![good.clone()]),
-        ("text for a number", COLUMNS, with(" 3,", " \"many\",")),
-        ("a number that no integer holds", COLUMNS, with(" 3,", " 1e300,")),
-        ("JSON that cannot be read back", COLUMNS, with("[\"a\\\"b\"]", "1e999")),
-        ("an id that is none", COLUMNS, with("018f9d3e-7a00-7000-8000", "018f9d3e")),
-        ("an id written another way", COLUMNS, with("018f9d3e-7a00", "018F9D3E-7A00")),
-        ("no instant where one is required", COLUMNS, with("Z\"]", "\"]")),
-        ("clocks that are none", COLUMNS, with("{}", "{\"status\": 1}")),
-        ("another user's", &owned, with("[1]", "\"00000000-0000-4000-8000-000000000002\"")),
-    ];
-    for (case, columns, rows) in cases {
+    let good = packed(&COLUMNS, &[row(1, "pending", json!({})), row(2, "pending", json!({}))]);
+    let good = &good["export_history"];
+    assert!(pull(&mut engine(), in_text(good)).is_none());
+    let another = "00000000-0000-4000-8000-000000000002";
+    let owned_by_another = format!("\"user_id\":[\"{}\",\"{another}\"]", engine().user_id);
+    for (case, part, instead) in [
+        ("no columns", good.as_str(), "[]"),
+        ("not JSON", "]", ""),
+        ("one column is shorter", "[{},{}]", "[{}]"),
+        ("no clocks", "clocks", "watches"),
+        ("clocks that are none", "[{},{}]", "[{},1]"),
+        ("a required column is null", "\"words\",\"words\"", "\"words\",null"),
+        ("a required column is missing", "\"status\"", "\"stat\""),
+        ("no instant where one is required", "000Z\"]", "000\"]"),
+        ("text for a number", "[3,3]", "[3,\"many\"]"),
+        ("a number that no integer holds", "[3,3]", "[3,1e300]"),
+        ("JSON that cannot be read back", "{\"tags\":[\"a\\\"b\"]}", "1e999"),
+        ("an id that is none", "018f9d3e-7a00-7000-8000", "018f9d3e"),
+        ("an id written another way", "018f9d3e-7a00", "018F9D3E-7A00"),
+        ("another user's", "\"surprise\":[[1],[1]]", &owned_by_another),
+    ] {
+        assert!(good.contains(part), "{case}");
         let mut engine = engine();
-        let error = pull(&mut engine, packed(columns, &rows));
+        let error = pull(&mut engine, in_text(&good.replacen(part, instead, 1)));
         assert_eq!(error.as_deref(), Some("unintelligible_answer"), "{case}");
         assert!(engine.exports(&ExportQuery::default()).unwrap().exports.is_empty(), "{case}");
     }
@@ -124,15 +154,16 @@ fn an_instant_that_no_mirror_can_hold_is_none_and_others_are_written_the_one_way
         ("2026-026-11-23T12:00:00.000000Z", Value::Null),
         ("2026-11-23T13:00:00.5+01:00", json!("2026-11-23T12:00:00.500000Z")),
     ] {
-        let columns = COLUMNS.replace("surprise", "expires_at");
-        let rows = [row(1, "completed", "{}").replace("[1]", &json!(sent).to_string())];
-        let by_list = packed(&columns, &rows);
+        let columns = COLUMNS.map(|column| if column == "surprise" { "expires_at" } else { column });
+        let mut row = row(1, "completed", json!({}));
+        row[2] = json!(sent);
+        let by_column = packed(&columns, &[row]);
         let values = json!({ "id": id(1), "export_type": "words", "export_format": "csv", "status": "completed",
             "created_at": at(1).timestamp().to_string(), "expires_at": sent });
         let named = WireRow { values: to_raw_value(&values).unwrap(), hlc: json!({}), version: 7 };
         let by_name = BTreeMap::from([("export_history".to_owned(), vec![named])]);
         for answer in [
-            SyncAnswer { packed: by_list, ..Server::default().page() },
+            SyncAnswer { packed: by_column, ..Server::default().page() },
             SyncAnswer { rows: by_name, ..Server::default().page() },
         ] {
             let mut engine = engine();
