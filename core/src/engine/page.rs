@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::engine::visible;
 use crate::model::{Clocks, Hlc, MutationId, RegisterRow, Table, TableKind, UserId};
-use crate::store::{PackedRow, Packing, fits};
-use crate::wire::{PROTOCOL, PackedRows, SyncAnswer, WireRow};
+use crate::store::{PackedRow, PackedRows, Packing, fits};
+use crate::wire::{PROTOCOL, SyncAnswer, WireRow};
 
 /// A fold row: its key and JSON as sent.
 pub(super) struct FoldRow<'a> {

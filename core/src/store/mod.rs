@@ -30,7 +30,7 @@ pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
 pub(crate) use mutations::NewMutation;
 pub use open::MIRROR_VERSION;
-pub(crate) use packed::{PackedRow, Packing};
+pub(crate) use packed::{PackedRow, PackedRows, Packing};
 pub(crate) use progress::ServerColumns;
 pub(crate) use registers::fits;
 

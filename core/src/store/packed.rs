@@ -2,7 +2,7 @@
 //!
 //! A page has 2,000 of them. A map of columns for each would cost more than writing the row.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::params_from_iter;
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
@@ -13,7 +13,9 @@ use crate::error::Error;
 use crate::model::{Clocks, RegisterRow, Table};
 use crate::store::Rows;
 use crate::store::registers::{Kind, ends, is_text, required, shape};
-use crate::wire::PackedRows;
+
+/// Rows of one table, column by column: as many values of each. What `clocks` holds are the rows' register clocks.
+pub(crate) type PackedRows<'a> = BTreeMap<&'a str, Vec<&'a RawValue>>;
 
 /// The columns of a mirrored table, as far as they came.
 pub(crate) struct Packing<'p, 'a> {

@@ -48,9 +48,6 @@ pub struct WireRow {
     pub version: i64,
 }
 
-/// Many rows of one table, column by column: as many values of each. What `clocks` holds are the rows' register clocks.
-pub(crate) type PackedRows<'a> = BTreeMap<&'a str, Vec<&'a RawValue>>;
-
 /// One answer.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SyncAnswer {

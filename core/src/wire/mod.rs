@@ -3,7 +3,6 @@
 mod answer;
 mod request;
 
-pub(crate) use answer::PackedRows;
 pub use answer::{MutationResult, ResultStatus, SyncAnswer, WireRow};
 pub(crate) use request::MAX_REQUEST_BYTES;
 pub use request::{Cursor, PROTOCOL, SyncRequest, WireMutation};
