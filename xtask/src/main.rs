@@ -21,6 +21,7 @@ mod setup;
 mod simulate;
 mod sizes;
 mod stop;
+mod tauri;
 mod test;
 mod tidy;
 mod types;
@@ -115,6 +116,8 @@ enum Task {
         #[arg(value_parser = ["answer", "mirror", "text"])]
         kind: Option<String>,
     },
+    /// Build the Tauri example and click through it in WebKit, which this installs where it is missing
+    Tauri,
     /// Say which lines of the engine no test reaches
     Coverage,
     /// Measure, each figure against a baseline of the same run
@@ -154,6 +157,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Record => record::run()?,
         Task::Simulate { seeds, seed } => simulate::run(seeds, seed)?,
         Task::Fuzz { minutes, kind } => simulate::fuzz(minutes, kind.as_deref())?,
+        Task::Tauri => tauri::run()?,
         Task::Coverage => coverage::run()?,
         Task::Types { check } => types::run(check)?,
         Task::Bench { what, json } => bench::run(what, json)?,

@@ -15,6 +15,7 @@ mod keychain;
 mod npm;
 mod python;
 mod servers;
+mod webkit;
 
 use std::{path::PathBuf, thread};
 
@@ -197,6 +198,22 @@ pub(crate) fn ensure() -> Result<Tools> {
     match Findings::look().into_tools() {
         Ok(tools) => Ok(tools),
         Err(findings) => bail!(explain(&findings.missing())),
+    }
+}
+
+/// What `cargo xtask tauri` needs on top, installed when it is missing; gives Node.
+pub(crate) fn ensure_for_tauri() -> Result<PathBuf> {
+    let tools = ensure()?;
+    // Twice: the library can be asked for only once there is pkg-config.
+    for _ in 0..2 {
+        if let Err(missing) = webkit::look() {
+            eprintln!("  - {}: {}", missing.name, missing.why);
+            install::all(&[&missing]);
+        }
+    }
+    match webkit::look() {
+        Ok(_) => Ok(tools.node),
+        Err(missing) => bail!(explain(&[&missing])),
     }
 }
 

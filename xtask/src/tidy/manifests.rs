@@ -15,6 +15,9 @@ const PACKAGE: [&str; 6] = [
     "publish.workspace = true",
 ];
 
+/// The one crate that is a workspace of its own: it has a root's table of versions, and its `[dependencies]` take from that.
+const ALONE: &str = "examples/tauri/Cargo.toml";
+
 /// The feature that lets tests break the engine.
 const PLANTED: &str = "planted-faults";
 
@@ -42,7 +45,8 @@ fn check_manifest(file: &File) -> Vec<Finding> {
     let mut in_dependencies = false;
     for (number, line) in file.text.lines().enumerate() {
         if line.starts_with('[') {
-            in_dependencies = line.trim_end_matches(']').ends_with("dependencies");
+            let is_root = file.path == ALONE && line == "[workspace.dependencies]";
+            in_dependencies = !is_root && line.trim_end_matches(']').ends_with("dependencies");
         } else if in_dependencies && line.contains(" = ") && !line.starts_with('#') && !inherits(line) {
             let message = "a dependency's version belongs in the root's [workspace.dependencies]";
             findings.push(Finding::at(&file.path, number, message));
@@ -69,6 +73,18 @@ mod tests {
     fn manifest(dependencies: &str) -> String {
         let package = PACKAGE.join("\n").replace("\"", "\"\"");
         format!("[package]\nname = \"a\"\n{package}\n\n[lints]\nworkspace = true\n\n{dependencies}")
+    }
+
+    #[test]
+    fn only_the_workspace_of_its_own_decides_versions() {
+        let check = |path: &str, table: &str, expected: usize| {
+            let text = manifest(&format!("[{table}]\nserde = \"1\""));
+            assert_eq!(check(&Tree::of(&[(path, &text)])).len(), expected, "{path}: {table}")
+        };
+        check(ALONE, "workspace.dependencies", 0);
+        check(ALONE, "dependencies", 1);
+        check(ALONE, "build-dependencies", 1);
+        check("a/Cargo.toml", "workspace.dependencies", 1);
     }
 
     #[test]

@@ -1,0 +1,5 @@
+//! Tauri's own preparations.
+
+fn main() {
+    tauri_build::build();
+}
