@@ -1,6 +1,8 @@
 //! Pushing events and exports: once each, whoever sends them however often, and never into somebody else's rows.
 
+use marea_core::{Change, Engine, EventInput, Location, SessionInput};
 use marea_tests::backend::TestBackend;
+use marea_tests::engine_device::{Counter, at};
 use marea_tests::sql::{Caller, event, hlc, keys, mutation, progress, request, session, statuses, with};
 use serde_json::{Value, json};
 
@@ -211,4 +213,28 @@ async fn achievements_are_united_and_the_earlier_unlock_wins() {
         .await
         .expect("ok");
     assert_eq!(progress(&caller.pull().await)["achievements"], expected);
+}
+
+/// The close look costs as much again as everything else that is done with a session.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_engine_sends_needs_no_close_look() {
+    let now = at(1_795_435_200_000);
+    let user = "00000000-0000-4000-8000-000000000001".parse().expect("a UUID");
+    let mut engine = Engine::open(&Location::Memory, user, Box::new(Counter(1)), now).expect("a mirror");
+    let event = EventInput { points: 5, ..EventInput::default() };
+    for change in [SessionInput::new("qa").into(), Change::RecordEvent(event)] {
+        engine.mutate(change, now).expect("recorded");
+    }
+    let outgoing = engine.next_request(now).expect("a sound mirror").expect("something to send");
+    let backend = TestBackend::shared().await;
+    let sql = backend.sql().await;
+    for (mutation, kind) in outgoing.request.mutations.iter().zip(["session", "event"]) {
+        let look = format!("SELECT marea.{kind}_is_sound($1)");
+        let mut values: Value = serde_json::from_str(mutation.values.get()).expect("columns");
+        let is_sound = sql.query_one(&look, &[&values]).await.expect("a look").get::<_, bool>(0);
+        assert!(is_sound, "{values}");
+        values["vocabulary_learned"] = json!("many");
+        let is_sound = sql.query_one(&look, &[&values]).await.expect("a look").get::<_, bool>(0);
+        assert!(!is_sound, "{values}");
+    }
 }
