@@ -196,7 +196,7 @@ impl World<'_> {
         let (change, value) = if self.random.chance(25) {
             (Change::DeleteKey { provider }, Value::Null)
         } else {
-            let text = crate::vault::of_shape(self.random.within(0..=999));
+            let text = crate::envelope::of_shape(self.random.within(0..=999));
             let envelope: KeyEnvelope = text.parse().expect("an envelope");
             (Change::PutKey { provider, envelope }, json!(text))
         };
