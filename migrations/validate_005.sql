@@ -68,7 +68,7 @@ WITH functions (signature) AS (
         xpath('/row/open/text()', query_to_xml('SELECT count(*) AS open FROM marea.rolling_up', false, true,
             '')))[1]::text::bigint END
     UNION ALL
-    SELECT 14, 'definitions kept for the rollback', 4, CASE WHEN to_regclass('marea.replaced') IS NULL THEN 0 ELSE (
+    SELECT 14, 'definitions kept for the rollback', 6, CASE WHEN to_regclass('marea.replaced') IS NULL THEN 0 ELSE (
         xpath('/row/kept/text()', query_to_xml('SELECT count(*) AS kept FROM marea.replaced WHERE name LIKE ''005 %''',
             false, true, '')))[1]::text::bigint END
 )
