@@ -72,12 +72,11 @@ impl Names {
             self.replace(&mut packed);
             return packed.to_string();
         }
-        match (text.parse::<Timestamp>(), text.strip_suffix("+00:00")) {
-            (Err(_), _) => text,
-            _ if text.starts_with(DEVICE_DAY) => text,
-            (Ok(_), None) => SERVER_TIME.to_owned(),
-            (Ok(_), Some(_)) => PACKED_SERVER_TIME.to_owned(),
+        if text.starts_with(DEVICE_DAY) || text.parse::<Timestamp>().is_err() {
+            return text;
         }
+        let server_time = if text.ends_with('Z') { SERVER_TIME } else { PACKED_SERVER_TIME };
+        server_time.to_owned()
     }
 }
 

@@ -1,7 +1,9 @@
 //! The engine and its transport against the real PostgREST: lost answers, servers that say nothing or something else,
 //! mutations that are refused, and other people's rows.
 
-use marea_core::{Failure, Now, Outcome, ResultStatus, SessionInput, SyncRequest, Transport, UserId};
+use marea_core::{
+    ExportQuery, Failure, Host as _, Now, Outcome, ResultStatus, SessionInput, SyncRequest, Transport, UserId,
+};
 use marea_tests::backend::SYNC;
 use marea_tests::engine_device::{EngineDevice, at};
 use marea_tests::world::{Fault, FaultKind, World};
@@ -235,4 +237,21 @@ async fn a_captive_portal_is_no_server_and_gets_no_second_request() {
     let redirect =
         "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(post_to(redirect, 30_000).await, Failure::CaptivePortal);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_whose_instants_no_mirror_can_hold_is_listed_without_them() {
+    let world = World::alone().await;
+    let (transport, device) = (transport(&world), device(&world, 1));
+    let export =
+        "INSERT INTO public.export_history (user_id, export_type, export_format, started_at, expires_at)";
+    let values = format!("VALUES ('{}', 'words', 'csv', '10000-01-01Z', 'infinity')", world.learner(1));
+    world.execute(&format!("{export} {values}")).await;
+    assert_eq!(device.sync(&transport).await.outcome, Outcome::Done);
+    let listed =
+        device.with_engine(|engine| engine.exports(&ExportQuery::default())).expect("a sound mirror");
+    let instants: Vec<_> =
+        listed.exports.iter().map(|export| (export.started_at, export.expires_at)).collect();
+    assert_eq!(instants, [(None, None)]);
+    world.stop().await;
 }

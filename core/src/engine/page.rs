@@ -101,8 +101,9 @@ impl<'a> Page<'a> {
                 return None;
             }
         }
-        self.packed.reserve(packing.rows());
-        for (row, clocks) in columns.get("clocks")?.iter().enumerate() {
+        let clocks = columns.get("clocks")?;
+        self.packed.reserve(clocks.len());
+        for (row, clocks) in clocks.iter().enumerate() {
             let clocks = read_clocks(clocks)?;
             self.note_clocks(&clocks);
             self.packed.push((table, packing.bind(row, clocks)?));

@@ -49,8 +49,6 @@ pub struct Timestamp(#[cfg_attr(feature = "tsify", tsify(type = "string"))] i64)
 
 /// Microseconds of the first and the last second with a four-digit year: others would not sort as text.
 const BOUNDS: (i64, i64) = (-62_167_219_200_000_000, 253_402_300_799_999_999);
-/// `2026-11-23T12:00:00.000000Z`
-const CANONICAL_LENGTH: usize = 27;
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 
@@ -63,12 +61,6 @@ impl Timestamp {
     /// Unix milliseconds, rounded towards the past.
     pub fn as_millis(self) -> UnixMillis {
         UnixMillis(self.0.div_euclid(1000))
-    }
-
-    /// Whether a text that reads as an instant is written the one way that sorts.
-    pub(crate) fn is_canonical(text: &str) -> bool {
-        let text = text.as_bytes();
-        text.len() == CANONICAL_LENGTH && text[10] == b'T' && text.ends_with(b"Z")
     }
 
     /// The calendar day at an offset from UTC in minutes (clamped to +-18 hours).

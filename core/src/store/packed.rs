@@ -20,7 +20,6 @@ pub(crate) type PackedRows<'a> = BTreeMap<&'a str, Vec<&'a RawValue>>;
 /// The columns of a mirrored table, as far as they came.
 pub(crate) struct Packing<'p, 'a> {
     columns: Vec<Column<'p, 'a>>,
-    rows: usize,
 }
 
 struct Column<'p, 'a> {
@@ -47,11 +46,7 @@ impl<'p, 'a> Packing<'p, 'a> {
             is_required: required(table).contains(name),
             values: came.get(name).map(Vec::as_slice),
         });
-        Some(Packing { columns: columns.collect(), rows })
-    }
-
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
+        Some(Packing { columns: columns.collect() })
     }
 
     /// Binds one row. `None` when a value does not fit its column, or a required one is missing.
@@ -79,8 +74,7 @@ impl Kind {
         if json == "null" {
             return Some(ToSqlOutput::Owned(SqlValue::Null));
         }
-        if matches!(self, Kind::Text | Kind::Id | Kind::Instant | Kind::Envelope)
-            && let Some(plain) = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'))
+        if let Some(plain) = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'))
             && !plain.contains('\\')
         {
             return self.bind_text(plain);

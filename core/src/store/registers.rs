@@ -105,16 +105,8 @@ impl Kind {
         let owned = |value: SqlValue| ToSqlOutput::Owned(value);
         match (self, value) {
             (_, None | Some(Value::Null)) => Some(owned(SqlValue::Null)),
-            (Kind::Text | Kind::Id | Kind::Instant | Kind::Envelope, Some(Value::String(text))) => {
-                self.bind_text(text)
-            }
-            (Kind::Integer, Some(Value::Number(number))) => {
-                number.as_i64().map(|n| owned(SqlValue::Integer(n)))
-            }
-            (Kind::BigInt, Some(Value::String(text))) => {
-                text.parse().ok().map(|n| owned(SqlValue::Integer(n)))
-            }
-            (Kind::BigInt, Some(Value::Number(number))) => {
+            (kind, Some(Value::String(text))) => kind.bind_text(text),
+            (Kind::Integer | Kind::BigInt, Some(Value::Number(number))) => {
                 number.as_i64().map(|n| owned(SqlValue::Integer(n)))
             }
             (Kind::Json, Some(json)) => Some(owned(SqlValue::Text(json.to_string()))),
@@ -124,20 +116,21 @@ impl Kind {
 
     /// The value for SQLite of a text; `None` when it does not read as what the column holds.
     pub(super) fn bind_text(self, text: &str) -> Option<ToSqlOutput<'_>> {
-        let as_it_is = || ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()));
-        match self {
-            Kind::Text => Some(as_it_is()),
+        let as_it_is = ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()));
+        let owned = match self {
+            Kind::Text => return Some(as_it_is),
             Kind::Id => {
-                text.parse::<MutationId>().ok().filter(|id| id.to_string() == text).map(|_| as_it_is())
+                return text.parse::<MutationId>().is_ok_and(|id| id.to_string() == text).then_some(as_it_is);
             }
-            Kind::Envelope => text.parse::<KeyEnvelope>().ok().map(|_| as_it_is()),
-            Kind::Instant => Some(match text.parse::<Timestamp>() {
-                Ok(_) if Timestamp::is_canonical(text) => as_it_is(),
-                Ok(instant) => ToSqlOutput::Owned(SqlValue::Text(instant.to_string())),
-                Err(_) => ToSqlOutput::Owned(SqlValue::Null),
-            }),
-            Kind::Integer | Kind::BigInt | Kind::Json => None,
-        }
+            Kind::Envelope => return text.parse::<KeyEnvelope>().is_ok().then_some(as_it_is),
+            Kind::Instant => {
+                text.parse::<Timestamp>().map_or(SqlValue::Null, |at| SqlValue::Text(at.to_string()))
+            }
+            Kind::BigInt => SqlValue::Integer(text.parse().ok()?),
+            Kind::Json => SqlValue::Text(Value::from(text).to_string()),
+            Kind::Integer => return None,
+        };
+        Some(ToSqlOutput::Owned(owned))
     }
 
     /// The JSON value of what SQLite holds.

@@ -78,7 +78,9 @@ fn damaged(input: &[u8]) -> Vec<u8> {
 
 /// A file that was cut short may not reach so far.
 fn set(file: &mut [u8], at: usize, value: u8) {
-    file.get_mut(at).into_iter().for_each(|byte| *byte = value);
+    if let Some(byte) = file.get_mut(at) {
+        *byte = value;
+    }
 }
 
 pub(super) fn grow(seed: &[u8], random: &mut Random) -> Vec<u8> {

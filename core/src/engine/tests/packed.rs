@@ -147,10 +147,9 @@ fn packed_rows_that_do_not_fit_are_refused_with_their_whole_answer() {
 
 #[test]
 fn an_instant_that_no_mirror_can_hold_is_none_and_others_are_written_the_one_way_that_sorts() {
-    // As `to_char` writes infinity and a late year, and as JSON of a bare timestamptz looks.
     for (sent, kept) in [
-        ("", Value::Null),
-        ("10000-01-01T00:00:00.000000Z", Value::Null),
+        ("infinity", Value::Null),
+        ("10000-01-01T00:00:00+00:00", Value::Null),
         ("2026-026-11-23T12:00:00.000000Z", Value::Null),
         ("2026-11-23T13:00:00.5+01:00", json!("2026-11-23T12:00:00.500000Z")),
     ] {
