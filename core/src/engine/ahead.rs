@@ -28,7 +28,7 @@ impl Engine {
         if !goes_on || self.ahead.is_some() {
             return Ok(None);
         }
-        if self.store.read().count_pending()? as usize > current.sent.len() {
+        if self.store.pending()? as usize > current.sent.len() {
             return Ok(None);
         }
         if planted::is(Fault::CursorMovedAhead) {

@@ -76,7 +76,7 @@ impl Engine {
         if self.in_flight.is_some() {
             return Ok(None);
         }
-        let has_work = self.store.read().count_pending()? > 0;
+        let has_work = self.store.pending()? > 0;
         if self.schedule.due(has_work, now.unix_ms) != Due::Now {
             return Ok(None);
         }

@@ -126,7 +126,7 @@ impl Engine {
         user_id: UserId,
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Result<Engine, Error> {
-        let client_id = store.write(|rows| claim(rows, user_id, entropy.as_mut()))?;
+        let client_id = store.write_beside_queue(|rows| claim(rows, user_id, entropy.as_mut()))?;
         let mut schedule = Schedule::new();
         // Another process, or an earlier one, may have been the last to try.
         let last = store.read().last_exchange()?.filter(|last| !last.message.is_empty());
@@ -214,7 +214,7 @@ impl Engine {
     /// The storage errors.
     pub fn status(&self, now: Now) -> Result<Status, Error> {
         let rows = self.store.read();
-        let pending = rows.count_pending()?;
+        let pending = self.store.pending()?;
         let last_synced_ms = rows.meta(Meta::LastSyncedMs)?.and_then(|text| text.parse().ok());
         let next_attempt_at = match self.schedule.due(pending > 0, now.unix_ms) {
             _ if self.in_flight.is_some() => None,
@@ -255,7 +255,7 @@ impl Engine {
         if self.in_flight.is_some() {
             return Ok(None);
         }
-        let has_work = self.store.read().count_pending()? > 0;
+        let has_work = self.store.pending()? > 0;
         Ok(match self.schedule.due(has_work, now.unix_ms) {
             Due::Now => Some(now.unix_ms),
             Due::At(at) => Some(at),

@@ -12,7 +12,7 @@ impl Engine {
     /// The storage errors.
     pub fn rebuild_visible(&mut self) -> Result<(), Error> {
         let (user_id, client) = (self.user_id, self.client_id.to_string());
-        self.store.write(|rows| {
+        self.store.write_beside_queue(|rows| {
             visible::rebuild(rows, user_id, &mut Changed::default())?;
             for state in [
                 MutationState::Pending,

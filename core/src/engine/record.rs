@@ -172,19 +172,21 @@ impl Engine {
             changes.into_iter().map(|(id, change)| self.plan(id, change, now)).collect();
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         let mut changed = Changed::default();
-        let outcomes = self.store.write(|rows| {
-            let mut outcomes = Vec::with_capacity(planned.len());
+        let (outcomes, pending) = self.store.write_queueing(|rows| {
+            let (mut outcomes, mut queued) = (Vec::with_capacity(planned.len()), 0);
             for planned in planned {
-                outcomes.push(match planned {
-                    Ok((id, plan)) => record(rows, (user_id, &client), id, plan, now, &mut changed)?,
+                let outcome = match planned {
+                    Ok((id, plan)) => record(rows, (user_id, &client), id, plan, now, &mut changed)?
+                        .map(|is_new| (id, is_new)),
                     Err(refused) => Err(refused),
-                });
+                };
+                queued += u32::from(matches!(outcome, Ok((_, true))));
+                outcomes.push(outcome);
             }
-            let pending = rows.count_pending()?;
-            Ok(outcomes.into_iter().map(|done| done.map(|id| Recorded { id, pending })).collect())
+            Ok((outcomes, queued))
         })?;
         self.announce_rows(&changed);
-        Ok(outcomes)
+        Ok(outcomes.into_iter().map(|done| done.map(|(id, _)| Recorded { id, pending })).collect())
     }
 
     fn plan(
@@ -201,7 +203,7 @@ impl Engine {
     }
 }
 
-/// Records one change inside a transaction. The inner error is the change's own, and nothing was written for it; the outer
+/// Records one change inside a transaction; says whether it was not known yet. The inner error is the change's own, and nothing was written for it; the outer
 /// one ends the transaction.
 fn record(
     rows: Rows<'_>,
@@ -210,12 +212,12 @@ fn record(
     plan: Plan,
     now: Now,
     changed: &mut Changed,
-) -> Result<Result<MutationId, Error>, Error> {
+) -> Result<Result<bool, Error>, Error> {
     if rows.sent_mutation(id)?.is_some() {
         if let (Some(fact), true) = (&plan.fact, planted::is(Fault::RepeatedCallCounts)) {
             visible::count(rows, user_id, fact)?;
         }
-        return Ok(Ok(id));
+        return Ok(Ok(false));
     }
     if let Err(refused) = plan.check(rows) {
         return Ok(Err(refused));
@@ -227,9 +229,12 @@ fn record(
         }
         None => changed.row(plan.table, plan.key.as_str()),
     }
-    let hlc = tick(rows, now.unix_ms, Hlc::tick)?;
+    let hlc = match plan.fact {
+        Some(_) => rows.clock()?.tick(now.unix_ms),
+        None => tick(rows, now.unix_ms, Hlc::tick)?,
+    };
     carry_out(rows, (user_id, client), id, plan, hlc, now.unix_ms)?;
-    Ok(Ok(id))
+    Ok(Ok(true))
 }
 
 pub(super) fn carry_out(
@@ -256,14 +261,13 @@ pub(super) fn carry_out(
     Ok(())
 }
 
-/// The next hybrid logical clock, kept in the same transaction as the mutation that carries it.
+/// The next hybrid logical clock, noted in the same transaction as the mutation that carries it: it may not stay the newest.
 pub(super) fn tick(
     rows: Rows<'_>,
     now: UnixMillis,
     next: impl Fn(Hlc, UnixMillis) -> Hlc,
 ) -> Result<Hlc, Error> {
-    let last = rows.meta(Meta::Hlc)?.and_then(|text| text.parse().ok()).unwrap_or(Hlc::ZERO);
-    let next = next(last, now);
+    let next = next(rows.clock()?, now);
     rows.set_meta(Meta::Hlc, &next.to_string())?;
     Ok(next)
 }

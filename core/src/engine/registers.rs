@@ -66,8 +66,7 @@ const MAX_AHEAD_MS: u64 = 5 * 60 * 1000;
 pub(super) fn observe(rows: Rows<'_>, seen: Option<Hlc>, server_time: UnixMillis) -> Result<(), Error> {
     let limit = Hlc::ZERO.tick(server_time.plus_ms(MAX_AHEAD_MS));
     let Some(seen) = seen.filter(|seen| *seen <= limit) else { return Ok(()) };
-    let own = rows.meta(Meta::Hlc)?.and_then(|text| text.parse().ok()).unwrap_or(Hlc::ZERO);
-    if seen > own && !planted::is(Fault::RemoteClocksUnheeded) {
+    if seen > rows.clock()? && !planted::is(Fault::RemoteClocksUnheeded) {
         rows.set_meta(Meta::Hlc, &seen.to_string())
     } else {
         Ok(())

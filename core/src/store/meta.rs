@@ -3,7 +3,8 @@
 use rusqlite::OptionalExtension;
 
 use crate::error::Error;
-use crate::store::Rows;
+use crate::model::Hlc;
+use crate::store::{Rows, stored};
 
 /// A key of `meta`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub(crate) enum Meta {
     UserId,
     /// This installation.
     ClientId,
-    /// The last hybrid logical clock given out.
+    /// The greatest hybrid logical clock given out or seen, but for those of the newest facts: see [`Rows::clock`].
     Hlc,
     /// The cursor's version.
     CursorVersion,
@@ -62,6 +63,26 @@ impl Rows<'_> {
     pub(crate) fn clear_meta(self, key: Meta) -> Result<(), Error> {
         self.connection.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key.name()])?;
         Ok(())
+    }
+
+    /// The greatest hybrid logical clock given out or seen. That of a session or an award is found at its mutation: to note it
+    /// here too would be one more page of each commit.
+    pub(crate) fn clock(self) -> Result<Hlc, Error> {
+        let sql = "SELECT max(hlc) FROM (SELECT value AS hlc FROM meta WHERE key = 'hlc'
+                   UNION ALL SELECT hlc FROM (SELECT hlc FROM mutations
+                     WHERE table_name IN ('sessions', 'progress_events') ORDER BY seq DESC LIMIT 1))";
+        let found: Option<String> = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        found.map_or(Ok(Hlc::ZERO), |text| stored(text.parse().ok()))
+    }
+
+    /// Notes the clock, before anything becomes of the newest fact.
+    pub(super) fn keep_clock(self) -> Result<(), Error> {
+        let clock = self.clock()?.to_string();
+        let known = self.meta(Meta::Hlc)?;
+        if clock == Hlc::ZERO.to_string() || known.is_some_and(|known| known >= clock) {
+            return Ok(());
+        }
+        self.set_meta(Meta::Hlc, &clock)
     }
 
     /// A number that changes when another connection commits, and only then.

@@ -18,6 +18,7 @@ mod registers;
 pub(crate) mod rescue;
 mod review;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -56,6 +57,15 @@ pub(crate) struct Store {
     path: Option<PathBuf>,
     /// Of a mirror in memory: who keeps its image.
     keeper: Option<Box<dyn ImageKeeper>>,
+    /// How many mutations wait, so that a long queue is not counted after each: see [`Store::pending`].
+    counted: Cell<Option<Counted>>,
+}
+
+/// A count, and SQLite's `data_version` as of it.
+#[derive(Clone, Copy)]
+struct Counted {
+    version: i64,
+    pending: u32,
 }
 
 /// The mirror's rows, inside or outside of a transaction.
@@ -71,13 +81,13 @@ impl Store {
             Location::File(path) => Some(path.clone()),
             Location::Vfs(_) | Location::Memory => None,
         };
-        Ok(Store { connection: open::open(location)?, path, keeper: None })
+        Ok(Store { connection: open::open(location)?, path, keeper: None, counted: Cell::default() })
     }
 
     /// Opens a mirror in memory from the image that was kept of it, or makes it.
     pub(crate) fn open_image(mut keeper: Box<dyn ImageKeeper>) -> Result<Store, Error> {
         let connection = open::open_image(keeper.load()?.as_deref())?;
-        Ok(Store { connection, path: None, keeper: Some(keeper) })
+        Ok(Store { connection, path: None, keeper: Some(keeper), counted: Cell::default() })
     }
 
     /// Reads; each statement sees the newest committed state.
@@ -96,6 +106,14 @@ impl Store {
 
     /// Runs `work` in one transaction that is durable when this returns, or changes nothing.
     pub(crate) fn write<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.transact(|rows| {
+            rows.keep_clock()?;
+            work(rows)
+        })
+    }
+
+    fn transact<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.counted.set(None);
         if planted::is(Fault::WriteNotAtomic) {
             return work(Rows { connection: &self.connection });
         }
@@ -106,6 +124,46 @@ impl Store {
         let value = work(Rows { connection: &transaction })?;
         transaction.commit()?;
         Ok(value)
+    }
+
+    /// As [`Store::write`], for work that does not touch the queue. It need not note the clock.
+    pub(crate) fn write_beside_queue<T>(
+        &mut self,
+        work: impl FnOnce(Rows<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.write_queueing(|rows| Ok((work(rows)?, 0))).map(|(value, _)| value)
+    }
+
+    /// As [`Store::write`], for work that does nothing to the queue but to lengthen it, in the order of the clock: by how much,
+    /// `work` says beside its value. Returns how many mutations wait then.
+    pub(crate) fn write_queueing<T>(
+        &mut self,
+        work: impl FnOnce(Rows<'_>) -> Result<(T, u32), Error>,
+    ) -> Result<(T, u32), Error> {
+        let before = self.counted.get();
+        let (value, counted) = self.transact(|rows| {
+            let version = rows.data_version()?;
+            let (value, more) = work(rows)?;
+            let pending = match before {
+                Some(before) if before.version == version => before.pending + more,
+                _ => rows.count_pending()?,
+            };
+            Ok((value, Counted { version, pending }))
+        })?;
+        self.counted.set(Some(counted));
+        Ok((value, counted.pending))
+    }
+
+    /// How many mutations wait.
+    pub(crate) fn pending(&self) -> Result<u32, Error> {
+        // Read first: should another process commit in between, the count does not hold for this version.
+        let version = self.read().data_version()?;
+        if let Some(known) = self.counted.get().filter(|known| known.version == version) {
+            return Ok(known.pending);
+        }
+        let pending = self.read().count_pending()?;
+        self.counted.set(Some(Counted { version, pending }));
+        Ok(pending)
     }
 
     /// The same for a mirror in memory: it is kept first and committed afterwards, which cannot fail in memory.

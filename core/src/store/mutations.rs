@@ -116,7 +116,6 @@ impl Rows<'_> {
 
     /// The register rows that mutations of one state concern.
     pub(crate) fn register_rows_in(self, state: MutationState) -> Result<Vec<(Table, String)>, Error> {
-        // The state stands in the text, not in a parameter: only so can SQLite use a partial index.
         let sql = format!(
             "SELECT DISTINCT table_name, row_key FROM mutations
              WHERE state = '{}' AND table_name IN ('export_history', 'user_api_keys')",
@@ -136,7 +135,8 @@ impl Rows<'_> {
     pub(crate) fn open_mutations(self, limit: usize) -> Result<Vec<Mutation>, Error> {
         self.mutations(
             "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations
-             WHERE state IN ('pending', 'in_doubt', 'resend') ORDER BY seq LIMIT ?1",
+             WHERE seq IN (SELECT seq FROM mutations WHERE state IN ('pending', 'in_doubt', 'resend') ORDER BY seq LIMIT ?1)
+             ORDER BY seq",
             limit,
         )
     }

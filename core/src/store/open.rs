@@ -8,8 +8,11 @@ use crate::planted::{self, Fault};
 use crate::store::{Location, image};
 
 /// The embedded migrations, in order: number `n` brings a file from version `n - 1` to `n`.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("schema/001_mirror.sql"), include_str!("schema/002_journal_traffic.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("schema/001_mirror.sql"),
+    include_str!("schema/002_journal_traffic.sql"),
+    include_str!("schema/003_queue.sql"),
+];
 
 /// The newest mirror schema that this program knows.
 pub const MIRROR_VERSION: u32 = MIGRATIONS.len() as u32;

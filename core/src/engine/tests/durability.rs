@@ -56,6 +56,23 @@ fn another_programs_write_is_noticed_and_ones_own_is_not() {
 }
 
 #[test]
+fn what_waits_is_counted_whoever_recorded_it() {
+    let (_folder, location) = file();
+    let (mut app, mut command) = (open(&location).unwrap(), open(&location).unwrap());
+    let pending = |engine: &Engine| engine.status(at(0)).unwrap().pending;
+    let recorded = |engine: &mut Engine| engine.mutate(session(10).into(), at(0)).unwrap().pending;
+    assert_eq!((recorded(&mut app), recorded(&mut app), pending(&command)), (1, 2, 2));
+    assert_eq!((recorded(&mut command), recorded(&mut app), pending(&command)), (3, 4, 4));
+    assert!(app.mutate(SessionInput::new("").into(), at(0)).is_err());
+    assert_eq!(pending(&app), 4, "a refused input does not wait");
+    let (outgoing, mut server) = (send(&mut app), Server::default());
+    assert_eq!(recorded(&mut command), 5);
+    let answer = server.take(&outgoing.request);
+    app.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    assert_eq!((pending(&app), pending(&command), recorded(&mut app)), (1, 1, 2));
+}
+
+#[test]
 fn an_abandoned_request_is_sent_again() {
     let mut engine = engine();
     record(&mut engine, 10);
@@ -105,6 +122,21 @@ fn the_installation_and_its_clock_outlive_the_process() {
     second.mutate(session(1).into(), years_back).unwrap();
     let hlcs: Vec<_> = send(&mut second).request.mutations.iter().map(|m| m.hlc).collect();
     assert!(hlcs[0] < hlcs[1], "a clock that steps back does not reorder");
+}
+
+#[test]
+fn the_clock_outlives_the_mutation_that_it_was_given_to() {
+    let mut engine = engine();
+    let id = record(&mut engine, 10);
+    let first = send(&mut engine);
+    let hlc = first.request.mutations[0].hlc;
+    let mut server = Server { reject: vec![id], ..Server::default() };
+    let answer = server.take(&first.request);
+    engine.apply_response(first.ticket, Ok(answer), at(0)).unwrap();
+    engine.discard(id).unwrap();
+    assert_eq!(engine.store.read().sent_mutation(id).unwrap().map(|sent| sent.state), None);
+    engine.mutate(session(20).into(), at(-86_400)).unwrap();
+    assert!(send(&mut engine).request.mutations[0].hlc > hlc);
 }
 
 #[test]
