@@ -1,6 +1,7 @@
 //! The HTTP client of the desktop: ring for TLS, the system's certificates, the system's resolver, no redirects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
@@ -8,6 +9,10 @@ use reqwest::{Client, ClientBuilder};
 use rustls::crypto::CryptoProvider;
 
 use super::unreached::NameNotFound;
+
+/// How long a connection is kept for the next conversation. Several follow each other quickly while somebody writes; later, one that
+/// is kept would only wake an idle program when the server closes it, and may have been cut without a word meanwhile.
+const KEPT: Duration = Duration::from_secs(5);
 
 /// The one way in which HTTP clients are made on the desktop, so that all of them fail in the same words.
 ///
@@ -18,7 +23,7 @@ pub fn http_client_builder() -> ClientBuilder {
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     // A redirect is a captive portal's answer, not PostgREST's; following it would hand a token to a stranger.
-    Client::builder().redirect(Policy::none()).dns_resolver(Arc::new(SystemResolver))
+    Client::builder().redirect(Policy::none()).pool_idle_timeout(KEPT).dns_resolver(Arc::new(SystemResolver))
 }
 
 /// The system's resolver, with an error of a type of its own.
