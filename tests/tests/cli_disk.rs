@@ -108,6 +108,11 @@ fn a_folder_that_is_closed_to_it_is_one_clear_line() {
     let fresh = place.dir("fresh");
     std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o500)).unwrap();
     place.run(&fresh, RECORD).failed("storage_failed");
+    // The doctor says what is to be mended, and that is not the account: it cannot be known.
+    std::fs::write(fresh.join("session.json"), "{}").unwrap();
+    let report = place.run_in_shell("MAREA_TOKEN= exec \"$@\"", &fresh, &["doctor"]).stdout;
+    assert_eq!(report["checks"][0]["name"], "sign-in");
+    assert!(report["checks"][0]["mend"].as_str().unwrap().contains("session.json"), "{report}");
     mode(0o700);
     assert_eq!(place.run(&dir, &["progress"]).succeeded()["total_sessions"], 1, "nothing was lost");
 }
@@ -138,6 +143,8 @@ fn a_full_disk_refuses_whole_and_keeps_what_was_acknowledged() {
     refused.failed(&code);
     assert!(refused.stderr.contains("refused whole"), "{}", refused.stderr);
     assert!(acknowledged > 1, "something had room");
+    // Without any, not even the log's index can be made, and that is what is said of it.
+    place.run_in_shell("trap '' XFSZ; ulimit -f 8; exec \"$@\"", &dir, &["progress"]).failed("storage_full");
     // With room again, all is there and work goes on.
     assert_eq!(place.run(&dir, &["progress"]).succeeded()["total_sessions"], acknowledged);
     assert_eq!(place.run(&dir, RECORD).succeeded()["pending"], acknowledged + 1);

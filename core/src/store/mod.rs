@@ -21,6 +21,7 @@ mod review;
 use std::cell::Cell;
 use std::path::PathBuf;
 
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::error::Error;
@@ -204,6 +205,8 @@ impl From<rusqlite::Error> for Error {
                 Error::MirrorLocked
             }
             ErrorCode::DiskFull => Error::StorageFull,
+            // SQLite makes room for the log's index when it opens one, and finds none.
+            _ if failure.extended_code == SQLITE_IOERR_SHMSIZE => Error::StorageFull,
             ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => Error::MirrorCorrupt,
             _ => Error::StorageFailed { code: failure.extended_code },
         }

@@ -57,11 +57,24 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     let mut checks = Vec::new();
     match identify(globals) {
         Err(failure) => {
-            checks.push(Check::new("sign-in", Verdict::Failed, failure.message).mend(
-                "Sign in once with a network: marea sync --email EMAIL, with MAREA_PASSWORD, MAREA_URL and MAREA_ANON_KEY set.",
-            ));
+            let mend = match failure.code.as_str() {
+                "storage_failed" => {
+                    "Look at the folder: whose it is, and whether you may read and write in it."
+                }
+                "sign_in_unreadable" => "Move session.json away and sign in again. Mirror and queue stay.",
+                "offline" => "Look at the network and at the spelling of MAREA_URL, then sign in once.",
+                "unauthorized" => {
+                    "Look at MAREA_EMAIL and MAREA_PASSWORD, then sign in once with `marea sync`."
+                }
+                _ => {
+                    "Sign in once with a network: marea sync --email EMAIL, with MAREA_PASSWORD, MAREA_URL and MAREA_ANON_KEY set."
+                }
+            };
+            let offline = failure.code == "offline";
+            let found = Check { offline, ..Check::new("sign-in", Verdict::Failed, failure.message) };
+            checks.push(found.mend(mend));
             for name in ["mirror", "queue", "server", "clock", "versions"] {
-                checks.push(Check::new(name, Verdict::Skipped, "nobody is signed in"));
+                checks.push(Check::new(name, Verdict::Skipped, "it is not known who is asking"));
             }
         }
         Ok(identity) => {
@@ -124,7 +137,10 @@ fn mirror_in_order(client: &Client, status: &Status) -> Check {
 }
 
 fn queue(status: &Status) -> Check {
-    let waiting = count(status.pending.into(), "mutation waits", "mutations wait");
+    let waiting = match status.pending {
+        0 => "nothing waits".to_owned(),
+        number => count(number.into(), "mutation waits", "mutations wait"),
+    };
     match status.rejected {
         0 => Check::new("queue", Verdict::Ok, waiting),
         number => Check::new("queue", Verdict::Warning, format!("{waiting}, {number} refused by the server"))
