@@ -24,6 +24,8 @@ struct Seen {
     rejected: u32,
     error: Option<String>,
     synced: Option<marea_native::Timestamp>,
+    /// It was said that everything is in step, and nothing has happened since.
+    in_step: bool,
 }
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
@@ -64,16 +66,29 @@ async fn asked_to_end() {
 }
 
 fn tell_status(status: &Status, seen: &mut Option<Seen>, output: &Output) -> Result<(), Failure> {
+    let (now, said, ink) = news(status, seen.as_ref());
+    let has_changed = seen.as_ref() != Some(&now);
+    *seen = Some(now);
+    // A program is told of each change, a person of those that are worth a line.
+    if said.is_empty() && !(output.is_json() && has_changed) {
+        return Ok(());
+    }
+    line(output, "status", &json!(status), ink, &said)
+}
+
+/// What is new since the last look, in words; nothing when nothing is worth any.
+fn news(status: &Status, before: Option<&Seen>) -> (Seen, String, Ink) {
+    // What was in step before the start is no news.
+    let has_synced = before.is_some_and(|before| before.synced != status.last_synced_at);
+    let before = before.cloned().unwrap_or_default();
+    let settled = status.pending == 0 && status.last_error.is_none();
     let now = Seen {
         pending: status.pending,
         rejected: status.rejected,
         error: status.last_error.as_ref().map(|error| error.code.clone()),
         synced: status.last_synced_at,
+        in_step: settled && (has_synced || before.in_step),
     };
-    let before = seen.replace(now.clone()).unwrap_or_default();
-    if before == now {
-        return Ok(());
-    }
     let mut parts = Vec::new();
     let mut ink = Ink::Good;
     if now.pending != before.pending {
@@ -83,19 +98,15 @@ fn tell_status(status: &Status, seen: &mut Option<Seen>, output: &Output) -> Res
         ink = Ink::Bad;
         parts.push(format!("{} refused (`marea queue rejected` says why)", now.rejected - before.rejected));
     }
-    match (&status.last_error, now.error == before.error) {
-        (Some(error), false) => {
-            ink = Ink::Warning;
-            let again = status.next_attempt_at.map(|at| format!(", again at {}", wall(at, "%H:%M:%S")));
-            parts.push(format!("{} ({}{})", error.message, error.code, again.unwrap_or_default()));
-        }
-        (None, _) if now.synced != before.synced => parts.push("in step with the server".into()),
-        _ => {}
+    if let Some(error) = status.last_error.as_ref().filter(|_| now.error != before.error) {
+        ink = Ink::Warning;
+        let again = status.next_attempt_at.map(|at| format!(", again at {}", wall(at, "%H:%M:%S")));
+        parts.push(format!("{} ({}{})", error.message, error.code, again.unwrap_or_default()));
     }
-    if parts.is_empty() {
-        return Ok(());
+    if now.in_step && !before.in_step {
+        parts.push("in step with the server".into());
     }
-    line(output, "status", &json!(status), ink, &parts.join("; "))
+    (now, parts.join("; "), ink)
 }
 
 fn tell_progress(progress: Progress, last: &mut Option<Progress>, output: &Output) -> Result<(), Failure> {
@@ -128,4 +139,38 @@ fn line(
     output.result(&json!({ "at": now.to_string(), "change": change, change: value }), |_| {
         format!("{}  {}\n", style.paint(Ink::Dim, &clock), style.paint(ink, said))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(pending: u32, synced_second: Option<u32>, error: Option<&str>) -> Status {
+        let at = |second| format!("2026-11-25T12:00:{second:02}.000000Z");
+        let error = error.map(|code| json!({ "code": code, "message": "no network", "at": at(0) }));
+        let id = "00000000-0000-4000-8000-000000000001";
+        let json = json!({ "user_id": id, "client_id": id, "storage": "file", "pending": pending, "rejected": 0,
+            "connection": "unknown", "online": true, "syncing": false, "last_synced_at": synced_second.map(at),
+            "last_error": error, "next_attempt_at": null, "bytes_sent": 0, "bytes_received": 0, "mirror_version": 2 });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn each_change_is_said_once_and_nothing_else() {
+        let mut seen = None;
+        let mut check = |status: Status, expected: &str| {
+            let (now, said, _) = news(&status, seen.as_ref());
+            assert_eq!(said, expected);
+            seen = Some(now);
+        };
+        check(status(0, Some(1), None), "");
+        check(status(0, Some(2), None), "in step with the server");
+        check(status(0, Some(3), None), "");
+        check(status(2, Some(3), None), "2 waiting to be sent");
+        check(status(2, Some(3), Some("offline")), "no network (offline)");
+        check(status(2, Some(3), Some("offline")), "");
+        check(status(1, Some(4), None), "1 waiting to be sent");
+        check(status(0, Some(5), None), "nothing is waiting; in step with the server");
+        check(status(0, Some(6), None), "");
+    }
 }
