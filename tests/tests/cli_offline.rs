@@ -206,6 +206,10 @@ async fn help_and_version_are_answers() {
     let help = device.run(&["--help"]).await.exits(0);
     assert!(help.stdout.contains("Examples:") && help.stdout.contains("Exit codes:"), "{}", help.stdout);
     assert!(device.run(&["session", "record", "--help"]).await.exits(0).stdout.contains("--questions"));
+    // Who has not said enough is taught, whatever the environment gives.
+    assert!(device.run(&[]).await.exits(2).stderr.contains("Exit codes:"));
+    let queue = device.run(&["queue"]).await.exits(2);
+    assert!(queue.stderr.contains("Usage: marea queue") && queue.stderr.contains("discard"), "{queue:?}");
     assert!(device.run(&["--version"]).await.exits(0).stdout.starts_with("marea "));
     assert!(!device.dir().exists(), "asking for help leaves nothing behind");
 }
@@ -280,10 +284,19 @@ async fn a_damaged_mirror_is_set_aside_as_it_was_and_told() {
     let mirror = device.dir().join(format!("{USER}.sqlite3"));
     let damaged = b"this is not a database, but the learner may know what it is".repeat(40);
     std::fs::write(&mirror, &damaged).unwrap();
-    device.run(&["session", "record", "--minutes", "5", "--json"]).await.json();
+    let recorded = device.run(&["session", "record", "--minutes", "5", "--json"]).await;
+    recorded.json();
     let status = device.run(&["status", "--json"]).await.json();
     assert_eq!((&status["pending"], &status["last_error"]["code"]), (&json!(1), &json!("mirror_set_aside")));
     let aside = status["set_aside"][0].as_str().expect("a path");
+    // Whoever only records learns of it too, at once and until a sync has filled the new mirror.
+    let warning: serde_json::Value = serde_json::from_str(&recorded.stderr).expect("one JSON object");
+    assert_eq!(warning["warning"]["code"], "mirror_set_aside");
+    assert!(warning["warning"]["message"].as_str().unwrap().contains(aside), "{warning}");
+    let for_people = device.run(&["progress"]).await;
+    assert_eq!(for_people.code, Some(0), "{for_people:?}");
+    assert!(for_people.stderr.starts_with("warning (mirror_set_aside): "), "{for_people:?}");
+    assert_eq!(for_people.stderr.lines().count(), 1, "{for_people:?}");
     assert_eq!(std::fs::read(aside).unwrap(), damaged);
     let report = device.run(&["doctor", "--json"]).await;
     assert!(format!("{report:?}").contains(aside), "{report:?}");

@@ -48,6 +48,7 @@ async fn once_signed_in_the_folder_is_enough() {
     assert_eq!(device.json(&["sync"]).await["pushed"], 1);
     assert_eq!(world.total_sessions_of(1).await, 1);
 
+    let url = world.backend().ready().url.clone();
     // Offline from here: with the account named (any case), or not at all.
     world.stop().await;
     device.record(&["--minutes", "6"]).await;
@@ -55,6 +56,12 @@ async fn once_signed_in_the_folder_is_enough() {
     assert_eq!(device.json(&["progress"]).await["total_sessions"], 2);
     device.run(&["sync", "--json"]).await.exits(3).error("offline");
     assert_eq!(device.json(&["status"]).await["pending"], 1);
+    // Another server is not this one, and the one that is known is named.
+    device.set("MAREA_EMAIL", "");
+    device.set("MAREA_URL", "http://127.0.0.1:9");
+    let refused = device.run(&["progress", "--json"]).await.exits(2).error("usage");
+    assert!(refused.contains("http://127.0.0.1:9") && refused.contains(&url), "{refused}");
+    device.set("MAREA_URL", "");
     // Somebody else has never been here.
     device.set("MAREA_EMAIL", LEARNER2.email);
     device.run(&["progress", "--json"]).await.exits(2).error("usage");

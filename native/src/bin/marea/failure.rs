@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use marea_native::Error;
 
+use crate::cli;
 use crate::output::Output;
 
 /// Why a command did not do what it was asked. Holds no token and no password.
@@ -31,10 +32,13 @@ impl Failure {
                 output.text(&error.render().to_string());
                 Ok(())
             }
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !output.is_json() => {
-                Err(Failure::usage(error.render().to_string()))
+            // Which of the two it is depends on what the environment gives.
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+                if !output.is_json() =>
+            {
+                Err(Failure::usage(cli::help_for(std::env::args_os())))
             }
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
                 Err(Failure::usage("a command is missing; `marea --help` lists them"))
             }
             _ => {

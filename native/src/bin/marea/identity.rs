@@ -4,7 +4,7 @@
 
 use std::io::IsTerminal as _;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use marea_native::auth::{self, Account, Accounts, RememberedAccount, Secret};
@@ -12,6 +12,7 @@ use marea_native::{Client, Config, Error, StaticToken, TokenSource as _, UserId,
 
 use crate::cli::Globals;
 use crate::failure::Failure;
+use crate::output::Output;
 
 /// The user of this command, and how to speak to the server for them.
 pub(crate) struct Identity {
@@ -19,7 +20,11 @@ pub(crate) struct Identity {
     user_id: UserId,
     server: Option<(String, String)>,
     tokens: Tokens,
+    json: bool,
 }
+
+/// The engine's code for a damaged mirror whose place a new one has taken.
+const SET_ASIDE: &str = "mirror_set_aside";
 
 enum Tokens {
     Given(String),
@@ -34,24 +39,36 @@ pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
     if let Some(token) = globals.token() {
         let user_id = auth::user_of_token(token.expose())?;
         let server = globals.url().zip(globals.anon_key()).map(|(url, key)| (url.to_owned(), key.to_owned()));
-        return Ok(Identity { dir, user_id, server, tokens: Tokens::Given(token.expose().to_owned()) });
+        return Ok(Identity {
+            dir,
+            user_id,
+            server,
+            tokens: Tokens::Given(token.expose().to_owned()),
+            json: globals.json,
+        });
     }
-    let known = Accounts::load(&dir)?.find(globals.url(), globals.email()).cloned();
-    let account = match known {
+    let accounts = Accounts::load(&dir)?;
+    let account = match accounts.find(globals.url(), globals.email()).cloned() {
         Some(account) => account,
-        None => sign_in(globals, &dir)?,
+        None => sign_in(globals, &dir, &accounts)?,
     };
     let server = Some((account.url.clone(), globals.anon_key().unwrap_or(&account.anon_key).to_owned()));
     let user_id = account.user_id;
     let tokens = Tokens::Remembered(RememberedAccount::new(&dir, account, globals.password().cloned()));
-    Ok(Identity { dir, user_id, server, tokens })
+    Ok(Identity { dir, user_id, server, tokens, json: globals.json })
 }
 
-fn sign_in(globals: &Globals, dir: &std::path::Path) -> Result<Account, Failure> {
+fn sign_in(globals: &Globals, dir: &Path, known: &Accounts) -> Result<Account, Failure> {
     let Some(email) = globals.email() else {
-        return Err(Failure::usage(
-            "nobody has signed in here yet: give --email and --password (or MAREA_EMAIL and MAREA_PASSWORD), or --token",
-        ));
+        return Err(Failure::usage(match (globals.url(), known.find(None, None)) {
+            (Some(url), Some(other)) => format!(
+                "nobody has signed in to {url} here, but to {}: leave --url and MAREA_URL away to use that, or sign in with \
+                 --email and --password",
+                other.url
+            ),
+            _ => "nobody has signed in here yet: give --email and --password (or MAREA_EMAIL and MAREA_PASSWORD), or --token"
+                .to_owned(),
+        }));
     };
     let (Some(url), Some(anon_key)) = (globals.url(), globals.anon_key()) else {
         return Err(Failure::usage(
@@ -89,7 +106,21 @@ fn ask_password() -> Result<Secret, Failure> {
 impl Identity {
     /// Opens the user's mirror to read and record. Uses no network.
     pub(crate) fn open(&self) -> Result<Opened, Failure> {
-        Ok(Opened(block_on(Client::open(Config::new(&self.dir, self.user_id)))?))
+        self.opened(Config::new(&self.dir, self.user_id))
+    }
+
+    /// That the mirror was damaged is said with every command until the next sync has filled its place.
+    fn opened(&self, config: Config) -> Result<Opened, Failure> {
+        let client = Opened(block_on(Client::open(config))?);
+        match block_on(client.status())?.last_error {
+            Some(error) if error.code == SET_ASIDE => {
+                let place = client.set_aside().last().map(|path| format!(": {}", path.display()));
+                let message = format!("{}{}", error.message, place.unwrap_or_default());
+                Output::new(self.json).warning(&error.code, &message);
+            }
+            _ => {}
+        }
+        Ok(client)
     }
 
     /// Opens the user's mirror to sync once, or by itself for as long as it is open.
@@ -103,7 +134,7 @@ impl Identity {
             Tokens::Given(token) => config.tokens(StaticToken::new(token.as_str())),
             Tokens::Remembered(account) => config.tokens(account.clone()),
         };
-        Ok(Opened(block_on(Client::open(config))?))
+        self.opened(config)
     }
 
     /// The server's address and key, once somebody has said them.

@@ -65,6 +65,15 @@ impl Output {
         };
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
+
+    /// What should be known although the command does what it was asked, on stderr.
+    pub(crate) fn warning(&self, code: &str, message: &str) {
+        let text = match self.json {
+            true => format!("{}\n", json!({"warning": {"code": code, "message": message}})),
+            false => format!("warning ({code}): {message}\n"),
+        };
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
 }
 
 /// `1 session`, `2 sessions`.

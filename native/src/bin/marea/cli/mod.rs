@@ -35,7 +35,7 @@ Examples:
     marea status                     what waits, what was refused and why, and what to do
     marea doctor                     checks mirror, server, token, clock and versions
 
-Every value can also come from the environment. The variables of the options above are beside them; those of a command
+Every value can also come from the environment. The variables of the options above are beside them; those of a command \
 are MAREA, the command and the option, as in MAREA_SESSION_RECORD_MINUTES=12 or MAREA_ACTIVITY_DAYS=30.
 
 Colours and charts are for terminals: NO_COLOR=1 leaves the colours away, CLICOLOR_FORCE=1 has both in a pipe too.
@@ -48,6 +48,9 @@ Exit codes:
 
 Passwords are never stored. The session that a sign-in gives is kept in DIR/session.json, readable by you alone (mode 0600).
 ";
+
+/// Under which heading the help lists what every command takes, apart from what only this one takes.
+const GLOBAL: &str = "Everywhere";
 
 /// Learning progress that works offline: recorded on this machine at once, on the server later, exactly once.
 #[derive(Parser)]
@@ -63,31 +66,31 @@ pub(crate) struct Cli {
 #[derive(Args)]
 pub(crate) struct Globals {
     /// The folder of the mirrors, one file for each user; made when it is missing
-    #[arg(long, global = true, env = "MAREA_DIR", value_name = "DIR", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_DIR", value_name = "DIR", hide_env_values = true)]
     dir: Option<PathBuf>,
 
     /// The server's address: what stands before /rest/v1. Remembered by a sign-in
-    #[arg(long, global = true, env = "MAREA_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
 
     /// The project's anon key (public). Remembered by a sign-in
-    #[arg(long, global = true, env = "MAREA_ANON_KEY", value_name = "KEY", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_ANON_KEY", value_name = "KEY", hide_env_values = true)]
     anon_key: Option<String>,
 
     /// An access token of the signed-in user; goes before --email, and is not remembered
-    #[arg(long, global = true, env = "MAREA_TOKEN", value_name = "JWT", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_TOKEN", value_name = "JWT", hide_env_values = true)]
     token: Option<Secret>,
 
     /// The account to use: signs in when this folder does not know it yet
-    #[arg(long, global = true, env = "MAREA_EMAIL", value_name = "EMAIL", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_EMAIL", value_name = "EMAIL", hide_env_values = true)]
     email: Option<String>,
 
     /// The account's password. Better given by MAREA_PASSWORD: other users of a machine can see command lines
-    #[arg(long, global = true, env = "MAREA_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     password: Option<Secret>,
 
     /// Print exactly one JSON document on stdout, and errors as one JSON object on stderr
-    #[arg(long, global = true, env = "MAREA_JSON", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_JSON", hide_env_values = true)]
     pub(crate) json: bool,
 }
 
@@ -191,7 +194,7 @@ pub(crate) struct SyncArgs {
 
 #[derive(Args)]
 #[command(after_help = "\
-On a terminal the days are drawn as a calendar, a column for each week. In a pipe they are a table of the days with
+On a terminal the days are drawn as a calendar, a column for each week. In a pipe they are a table of the days with \
 activity; with --json, a document.")]
 pub(crate) struct ActivityArgs {
     /// The first day to show [default: the Monday 17 weeks ago]
@@ -219,6 +222,12 @@ impl Cli {
     }
 }
 
+/// The help of the command that was named without saying which of its own commands.
+pub(crate) fn help_for(words: impl Iterator<Item = OsString>) -> String {
+    let asked = definition().try_get_matches_from(words.chain([OsString::from("-h")]));
+    asked.err().map(|help| help.render().to_string()).unwrap_or_default()
+}
+
 /// Whether `--json` was among the words of a command line that could not be parsed.
 pub(crate) fn asks_for_json(words: impl Iterator<Item = OsString>) -> bool {
     words.take_while(|word| word != "--").any(|word| word == "--json")
@@ -237,6 +246,20 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         definition().debug_assert();
+    }
+
+    #[test]
+    fn what_every_command_takes_is_told_apart_in_its_help() {
+        let help = help_for(["marea", "session", "record"].map(OsString::from).into_iter());
+        let (own, everywhere) = help.split_once(GLOBAL).expect("two lists");
+        assert!(own.contains("--minutes") && !own.contains("--anon-key"), "{help}");
+        assert!(everywhere.contains("--anon-key") && !everywhere.contains("--minutes <"), "{help}");
+    }
+
+    #[test]
+    fn a_command_without_its_own_gets_its_help() {
+        let help = help_for(["marea", "queue"].map(OsString::from).into_iter());
+        assert!(help.contains("Usage: marea queue") && help.contains("discard"), "{help}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ Examples:
 
 A script that may run the same line twice gives the session an id of its own (a UUID); the second time changes nothing:
   marea session record --id 019ab0d2-7c00-7000-8000-000000000001 --minutes 5")]
+#[command(allow_negative_numbers = true)] // The engine says better what is wrong with one.
 pub(crate) struct RecordArgs {
     /// What kind of session, 1 to 50 characters
     #[arg(long = "type", value_name = "TYPE", default_value = "practice")]
@@ -72,6 +73,7 @@ Examples:
   marea event record --mastered 3 --learning -3        three words went from learning to mastered
 
 The learner's words by state are changes, so that two devices add up: --mastered 3 is three more, --learning -3 three fewer.")]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct EventArgs {
     /// Points awarded
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -80,13 +82,13 @@ pub(crate) struct EventArgs {
     #[arg(long = "achievement", value_name = "ID", value_delimiter = ',')]
     pub(crate) achievements: Vec<String>,
     /// Change of the mastered words
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) mastered: i32,
     /// Change of the words being learned
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) learning: i32,
     /// Change of the new words
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) new: i32,
     /// Minutes practised outside of any session
     #[arg(long, value_name = "N", default_value_t = 0)]

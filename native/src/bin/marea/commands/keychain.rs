@@ -10,7 +10,7 @@ use crate::output::Output;
 
 #[derive(Subcommand)]
 #[command(after_help = "\
-Without a keychain the tokens are in session.json in the data folder, readable by you alone (mode 0600). With one, syncing needs
+Without a keychain the tokens are in session.json in the data folder, readable by you alone (mode 0600). With one, syncing needs \
 the keychain unlocked; recording and reading never do. `marea key remember` is the same for the passphrase of `marea key`.")]
 pub(crate) enum KeychainCommand {
     /// Move the tokens into the system's keychain, those of later sign-ins too

@@ -64,6 +64,7 @@ pub(super) fn in_words_of_the_command_line(error: Error) -> Failure {
     let Error::Engine(marea_core::Error::InvalidInput { field, problem }) = &error else {
         return error.into();
     };
+    let problem = problem.replace("qa_attempts", "--questions").replace("questions_answered", "--questions");
     let option = match *field {
         "session_type" => "--type",
         "duration_minutes" => "--minutes",

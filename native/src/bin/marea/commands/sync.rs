@@ -83,7 +83,12 @@ fn for_people(report: &Report) -> String {
         0 => ". Nothing is waiting.".into(),
         number => format!(". {number} still waiting to be sent."),
     };
-    format!("{sent}{refused}{waiting}\n")
+    let why = if report.rejected > 0 {
+        "\n`marea queue rejected` says why it was refused, and what to do."
+    } else {
+        ""
+    };
+    format!("{sent}{refused}{waiting}{why}\n")
 }
 
 /// Why the run ended before everything was said. The queue is kept in all these cases.
