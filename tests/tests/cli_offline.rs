@@ -298,6 +298,12 @@ async fn a_damaged_mirror_is_set_aside_as_it_was_and_told() {
     assert!(for_people.stderr.starts_with("warning (mirror_set_aside): "), "{for_people:?}");
     assert_eq!(for_people.stderr.lines().count(), 1, "{for_people:?}");
     assert_eq!(std::fs::read(aside).unwrap(), damaged);
-    let report = device.run(&["doctor", "--json"]).await;
-    assert!(format!("{report:?}").contains(aside), "{report:?}");
+    // Those whose own words include it say it once.
+    for words in [&["status"][..], &["status", "--json"], &["doctor"], &["doctor", "--json"]] {
+        let report = device.run(words).await;
+        assert!(!report.stderr.contains("warning") && report.stdout.contains(aside), "{report:?}");
+    }
+    let told = device.run(&["status"]).await.stdout;
+    assert_eq!((told.matches("was damaged").count(), told.matches(aside).count()), (1, 1), "{told}");
+    assert!(told.contains("Run `marea sync`"), "{told}");
 }

@@ -24,7 +24,7 @@ pub(crate) struct Identity {
 }
 
 /// The engine's code for a damaged mirror whose place a new one has taken.
-const SET_ASIDE: &str = "mirror_set_aside";
+pub(crate) const SET_ASIDE: &str = "mirror_set_aside";
 
 enum Tokens {
     Given(String),
@@ -106,12 +106,18 @@ fn ask_password() -> Result<Secret, Failure> {
 impl Identity {
     /// Opens the user's mirror to read and record. Uses no network.
     pub(crate) fn open(&self) -> Result<Opened, Failure> {
-        self.opened(Config::new(&self.dir, self.user_id))
+        let client = self.open_to_report()?;
+        self.warn_of_damage(&client)?;
+        Ok(client)
+    }
+
+    /// The same, for the commands whose own words include what became of a damaged mirror.
+    pub(crate) fn open_to_report(&self) -> Result<Opened, Failure> {
+        opened(Config::new(&self.dir, self.user_id))
     }
 
     /// That the mirror was damaged is said with every command until the next sync has filled its place.
-    fn opened(&self, config: Config) -> Result<Opened, Failure> {
-        let client = Opened(block_on(Client::open(config))?);
+    fn warn_of_damage(&self, client: &Client) -> Result<(), Failure> {
         match block_on(client.status())?.last_error {
             Some(error) if error.code == SET_ASIDE => {
                 let place = client.set_aside().last().map(|path| format!(": {}", path.display()));
@@ -120,10 +126,10 @@ impl Identity {
             }
             _ => {}
         }
-        Ok(client)
+        Ok(())
     }
 
-    /// Opens the user's mirror to sync once, or by itself for as long as it is open.
+    /// Opens the user's mirror to sync once, or by itself for as long as it is open: that tells all troubles as they come.
     pub(crate) fn open_to_sync(&self, by_itself: bool) -> Result<Opened, Failure> {
         let (url, anon_key) = self.server.as_ref().ok_or_else(|| {
             Failure::usage("say which server: --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)")
@@ -134,7 +140,11 @@ impl Identity {
             Tokens::Given(token) => config.tokens(StaticToken::new(token.as_str())),
             Tokens::Remembered(account) => config.tokens(account.clone()),
         };
-        self.opened(config)
+        let client = opened(config)?;
+        if !by_itself {
+            self.warn_of_damage(&client)?;
+        }
+        Ok(client)
     }
 
     /// The server's address and key, once somebody has said them.
@@ -162,6 +172,10 @@ impl Identity {
             Tokens::Remembered(account) => account.take_problem(),
         }
     }
+}
+
+fn opened(config: Config) -> Result<Opened, Failure> {
+    Ok(Opened(block_on(Client::open(config))?))
 }
 
 /// A client that is closed in order before the command ends: else its thread would be cut off, and leave the next command the

@@ -95,7 +95,7 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
 }
 
 fn check_mirror(identity: &Identity) -> [Check; 2] {
-    let looked = identity.open().and_then(|client| {
+    let looked = identity.open_to_report().and_then(|client| {
         block_on(client.check())?;
         let status = block_on(client.status())?;
         Ok((client, status))

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::words::{about, summary};
 use crate::cli::Globals;
 use crate::failure::Failure;
-use crate::identity::identify;
+use crate::identity::{SET_ASIDE, identify};
 use crate::output::{Output, aligned, local};
 use crate::style::{Ink, Style};
 
@@ -31,7 +31,7 @@ struct Report {
 }
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
-    let client = identify(globals)?.open()?;
+    let client = identify(globals)?.open_to_report()?;
     let status = block_on(client.status())?;
     let (waiting, refused) = match output.is_json() {
         true => Default::default(),
@@ -60,11 +60,14 @@ fn for_people(report: &Report, style: Style) -> String {
         ("Refused", refused),
         ("Last sync", status.last_synced_at.map_or("never".into(), local)),
     ];
+    let last_error = status.last_error.as_ref();
     if let Some(damaged) = report.set_aside.last() {
-        let damaged = format!("a damaged mirror: {}", damaged.display());
+        let what = last_error.filter(|error| error.code == SET_ASIDE);
+        let what = what.map_or("a damaged mirror", |error| &error.message);
+        let damaged = format!("{what}: {}", damaged.display());
         lines.push(("Set aside", style.paint(Ink::Warning, &damaged)));
     }
-    if let Some(error) = &status.last_error {
+    if let Some(error) = last_error.filter(|error| error.code != SET_ASIDE || report.set_aside.is_empty()) {
         lines.push(("Last error", style.paint(Ink::Warning, &format!("{} ({})", error.message, error.code))));
     }
     let refusals: String = report.refused.iter().take(REFUSED_SHOWN).map(refusal).collect();
@@ -99,6 +102,7 @@ fn advice(status: &Status) -> String {
                 "Look at this machine's clock and at the server's address; `marea doctor` says more."
             }
             "upgrade_required" => "Update marea, then run `marea sync`.",
+            SET_ASIDE => "Run `marea sync`: it fetches again what the server has.",
             "refused" => "Run `marea doctor`: the server does not take this client's requests.",
             _ => return None,
         })
