@@ -12,6 +12,7 @@ pub mod fuzz;
 pub mod header;
 pub mod history;
 pub mod keyring;
+pub mod kills;
 pub mod normalised;
 pub mod program;
 pub mod recorded;

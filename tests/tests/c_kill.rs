@@ -6,19 +6,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use marea_tests::c_program::Installed;
+use marea_tests::kills::{Ids, nothing_is_lost_or_doubled, rounds};
 use marea_tests::random::Random;
 use marea_tests::world::World;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
-
-/// Kills of a run: enough to meet every step now and then. MAREA_KILLS=200 is the long run.
-fn rounds() -> usize {
-    match std::env::var("MAREA_KILLS") {
-        Ok(number) => number.parse().expect("MAREA_KILLS is a number"),
-        Err(_) => 25,
-    }
-}
 
 /// Lets the program record these sessions, kills it after `delay`, and gives those that it has acknowledged in whole lines. The
 /// delay counts from the first of them, or from the start: however slow the machine is, both are killed, the busy and the starting.
@@ -45,37 +38,31 @@ async fn run_and_kill(mut program: Command, ids: &[String], busy: bool, delay: D
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_random_a_program_that_links_libmarea_loses_and_doubles_nothing() {
-    let mut random = Random::of_this_run("c_killed_at_random");
+async fn killed_two_hundred_times_at_random_a_program_that_links_libmarea_loses_and_doubles_nothing() {
     let world = World::shared().await;
+    let random = Random::of_this_run("c_killed_at_random");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = Installed::shared().compile("killed", &[], folder.path());
-    let device = world.device_of(1);
     let ready = world.backend().ready();
-    let config = json!({
-        "dir": device.dir(), "url": ready.url, "anon_key": ready.anon_key, "access_token": world.token(1, 3600),
-    });
-    let (mut promised, mut tried) = (BTreeSet::new(), BTreeSet::new());
-    for _ in 0..rounds() {
-        let ids: Vec<_> = (0..20).map(|_| random.uuid().to_string()).collect();
-        let delay = Duration::from_micros(random.within(0..=150_000).unsigned_abs());
-        let mut command = Command::new(&program);
-        command.arg(config.to_string());
-        let acknowledged = run_and_kill(command, &ids, random.chance(80), delay).await;
-        assert!(acknowledged.iter().all(|id| ids.contains(id)), "{acknowledged:?}");
-        promised.extend(acknowledged);
-        tried.extend(ids);
-    }
-    eprintln!("{} of {} were acknowledged", promised.len(), tried.len());
-    assert!(!promised.is_empty(), "it was never given the time to record");
-
-    let report = device.json(&["sync"]).await;
-    assert_eq!(report["pending"], 0, "{report}");
-    let arrived: BTreeSet<_> = world.sessions_of(1).await.into_iter().collect();
-    assert!(promised.is_subset(&arrived), "lost: {:?}", promised.difference(&arrived));
-    // One that was killed before it could answer may be there or not; but never one that nobody recorded.
-    assert!(arrived.is_subset(&tried), "made up: {:?}", arrived.difference(&tried));
-    let counted = i64::try_from(arrived.len()).expect("not that many");
-    assert_eq!(world.total_sessions_of(1).await, counted);
-    assert_eq!(device.json(&["progress"]).await["total_sessions"], counted);
+    nothing_is_lost_or_doubled(&world, random, |device, mut random| {
+        let config = json!({
+            "dir": device.dir(), "url": ready.url, "anon_key": ready.anon_key, "access_token": world.token(1, 3600),
+        });
+        let program = program.clone();
+        async move {
+            let mut ids = Ids::default();
+            for _ in 0..rounds(50) {
+                let asked: Vec<_> = (0..20).map(|_| random.uuid().to_string()).collect();
+                let delay = Duration::from_micros(random.within(0..=150_000).unsigned_abs());
+                let mut command = Command::new(&program);
+                command.arg(config.to_string());
+                let acknowledged = run_and_kill(command, &asked, random.chance(80), delay).await;
+                assert!(acknowledged.iter().all(|id| asked.contains(id)), "{acknowledged:?}");
+                ids.promised.extend(acknowledged);
+                ids.tried.extend(asked);
+            }
+            (device, ids)
+        }
+    })
+    .await;
 }

@@ -1,21 +1,14 @@
 //! `kill -9` of the `marea` command: at the moment an id was printed, and at random moments of recording and syncing.
-//! What was acknowledged is there at the next start and reaches Postgres exactly once.
+//! What was acknowledged is there at the next start and reaches Postgres exactly once. (Of a program that links libmarea: `c_kill`.)
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use marea_tests::command::Device;
+use marea_tests::kills::{Ids, nothing_is_lost_or_doubled, rounds};
 use marea_tests::random::Random;
 use marea_tests::world::World;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-
-/// Kills of each test: enough to meet every step now and then. MAREA_KILLS=200 is the long run.
-fn rounds() -> usize {
-    match std::env::var("MAREA_KILLS") {
-        Ok(number) => number.parse().expect("MAREA_KILLS is a number"),
-        Err(_) => 25,
-    }
-}
 
 /// Records a session and kills the program the moment it has printed the id.
 async fn record_and_kill(device: &Device) -> String {
@@ -45,56 +38,41 @@ fn acknowledged(stdout: &str) -> Option<String> {
     Some(answer["id"].as_str()?.to_owned())
 }
 
-async fn ids_in_postgres(world: &World) -> BTreeSet<String> {
-    world.sessions_of(1).await.into_iter().collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_right_after_it_answered_the_session_is_there_and_arrives_once() {
     let world = World::shared().await;
     let device = world.device_of(1);
     let mut expected = BTreeSet::new();
-    for round in 1..=rounds() {
+    for round in 1..=rounds(25) {
         expected.insert(record_and_kill(&device).await);
         let progress = device.json(&["progress"]).await;
         assert_eq!(progress["total_sessions"], round, "lost at the next start");
     }
-    assert_eq!(expected.len(), rounds());
+    assert_eq!(expected.len(), rounds(25));
     device.json(&["sync"]).await;
-    assert_eq!(ids_in_postgres(&world).await, expected);
-    assert_eq!(world.total_sessions_of(1).await, i64::try_from(rounds()).unwrap());
+    let arrived: BTreeSet<String> = world.sessions_of(1).await.into_iter().collect();
+    assert_eq!(arrived, expected);
+    assert_eq!(world.total_sessions_of(1).await, i64::try_from(rounds(25)).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_random_while_it_records_and_syncs_nothing_is_lost_or_doubled() {
-    let mut random = Random::of_this_run("killed_at_random");
+async fn killed_two_hundred_times_at_random_while_it_records_and_syncs_nothing_is_lost_or_doubled() {
     let world = World::shared().await;
-    let device = world.device_of(1);
-    let mut promised = BTreeSet::new();
-    let mut tried = BTreeSet::new();
-    for _ in 0..rounds() {
-        let id = random.uuid().to_string();
-        let words = ["session", "record", "--minutes", "1", "--json", "--id", &id];
-        let delay = Duration::from_micros(random.within(0..=40_000).unsigned_abs());
-        promised.extend(acknowledged(&run_and_kill(&device, &words, delay).await));
-        tried.insert(id);
-        if random.chance(60) {
-            let delay = Duration::from_micros(random.within(0..=120_000).unsigned_abs());
-            run_and_kill(&device, &["sync", "--json"], delay).await;
+    let random = Random::of_this_run("killed_at_random");
+    nothing_is_lost_or_doubled(&world, random, |device, mut random| async move {
+        let mut ids = Ids::default();
+        for _ in 0..rounds(50) {
+            let id = random.uuid().to_string();
+            let words = ["session", "record", "--minutes", "1", "--json", "--id", &id];
+            let delay = Duration::from_micros(random.within(0..=40_000).unsigned_abs());
+            ids.promised.extend(acknowledged(&run_and_kill(&device, &words, delay).await));
+            ids.tried.insert(id);
+            if random.chance(60) {
+                let delay = Duration::from_micros(random.within(0..=120_000).unsigned_abs());
+                run_and_kill(&device, &["sync", "--json"], delay).await;
+            }
         }
-    }
-    eprintln!("{} of {} were acknowledged", promised.len(), tried.len());
-
-    let report = device.json(&["sync"]).await;
-    assert_eq!(report["pending"], 0, "{report}");
-    let arrived = ids_in_postgres(&world).await;
-    assert!(promised.is_subset(&arrived), "lost: {:?}", promised.difference(&arrived));
-    // One that was killed before it could answer may be there or not; but never one that nobody recorded.
-    assert!(arrived.is_subset(&tried), "made up: {:?}", arrived.difference(&tried));
-    let counted = i64::try_from(arrived.len()).unwrap();
-    assert_eq!(world.total_sessions_of(1).await, counted);
-    assert_eq!(device.json(&["progress"]).await["total_sessions"], counted);
-    let fresh = world.device_of(1);
-    fresh.json(&["sync"]).await;
-    assert_eq!(fresh.json(&["progress"]).await["total_sessions"], counted);
+        (device, ids)
+    })
+    .await;
 }
