@@ -1,8 +1,9 @@
 //! The `marea` command on disks that do not do what they should: full, read-only, closed to it; and on a mirror of a newer program.
 //! Each is an exit code and one clear line, and nothing that was acknowledged is lost.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use marea_tests::program;
 use serde_json::{Value, json};
@@ -64,7 +65,13 @@ impl Place {
         }
         command.args(["-c", script, "sh"]).arg(self.program()).args(words).arg("--json");
         command.env_clear().env("PATH", "/usr/bin:/bin").env("MAREA_DIR", dir).env("MAREA_TOKEN", TOKEN);
-        let output = command.stdin(Stdio::null()).output().expect("marea runs");
+        Ran::of(&mut command)
+    }
+}
+
+impl Ran {
+    fn of(command: &mut Command) -> Ran {
+        let output = command.stdin(Stdio::null()).output().expect("it runs");
         let stderr = String::from_utf8(output.stderr).expect("text");
         Ran {
             code: output.status.code(),
@@ -73,9 +80,7 @@ impl Place {
             stderr,
         }
     }
-}
 
-impl Ran {
     #[track_caller]
     fn succeeded(self) -> Value {
         assert_eq!(self.code, Some(0), "{}", self.stderr);
@@ -174,4 +179,110 @@ fn a_mirror_of_a_newer_program_is_left_as_it_is() {
         doctor.stdout
     );
     assert_eq!(std::fs::read(&mirror).unwrap(), before);
+}
+
+/// A disk of 700 KiB in a mount namespace of its own, as root or in a user namespace, for as long as this value lives; nothing where
+/// the system lets nobody mount.
+struct Small {
+    keeper: Child,
+    dir: PathBuf,
+    enter: Vec<&'static str>,
+}
+
+impl Small {
+    fn mounted_on(dir: PathBuf) -> Option<Small> {
+        let ways = [
+            (vec!["--mount"], vec!["--mount"]),
+            (
+                vec!["--mount", "--user", "--map-root-user"],
+                vec!["--mount", "--user", "--preserve-credentials"],
+            ),
+        ];
+        ways.into_iter().find_map(|(make, enter)| {
+            let mut command = Command::new("unshare");
+            command.args(make).args([
+                "sh",
+                "-c",
+                "mount -t tmpfs -o size=700k tmpfs \"$0\" && echo mounted && exec cat",
+            ]);
+            let keeper = command.arg(&dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut keeper = keeper.spawn().expect("unshare (of util-linux) runs");
+            let mut said = String::new();
+            BufReader::new(keeper.stdout.as_mut().expect("a pipe")).read_line(&mut said).expect("text");
+            let small = Small { keeper, dir: dir.clone(), enter };
+            (said == "mounted\n").then_some(small)
+        })
+    }
+
+    fn run(&self, program: &Path, words: &[&str]) -> Ran {
+        let mut command = Command::new("nsenter");
+        command.arg("--target").arg(self.keeper.id().to_string()).args(&self.enter).arg("--");
+        let command =
+            command.arg(program).args(words).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        Ran::of(command.env("MAREA_DIR", &self.dir).env("MAREA_TOKEN", TOKEN))
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let ran = self.run(Path::new("mount"), &["-o", &options, &self.dir.display().to_string()]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // The namespace, and with it the disk, goes with the last process in it.
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_and_becomes_read_only_loses_nothing() {
+    let place = Place::new();
+    let marea = place.program();
+    let Some(disk) = Small::mounted_on(place.dir("disk")) else {
+        // In some containers. A limit of file sizes and closed folders stand for it, above.
+        eprintln!("nobody may mount a disk here: not as root, not in a user namespace");
+        return;
+    };
+    let data = json!({ "note": "x".repeat(3_000) }).to_string();
+    let words = [RECORD, &["--data", &data, "--json"]].concat();
+    let mut acknowledged = 0;
+    let refused = loop {
+        let ran = disk.run(&marea, &words);
+        if ran.code != Some(0) {
+            break ran;
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 700, "the disk never fills up");
+    };
+    assert!(acknowledged > 1, "something had room");
+    refused.failed("storage_full");
+    assert!(refused.stderr.contains("refused whole"), "{}", refused.stderr);
+    // What was recorded can be read on a full disk.
+    assert_eq!(disk.run(&marea, &["progress", "--json"]).succeeded()["total_sessions"], acknowledged);
+
+    disk.remount("ro");
+    for words in [
+        &words[..],
+        &["progress", "--json"],
+        &["status", "--json"],
+        &["sync", "--url", "http://h.invalid", "--anon-key", "a", "--json"],
+    ] {
+        let ran = disk.run(&marea, words);
+        ran.failed("storage_failed");
+        assert!(ran.stderr.contains("Read-only"), "{}", ran.stderr);
+    }
+    let doctor = disk.run(&marea, &["doctor", "--json"]);
+    assert!(
+        doctor.stdout["checks"][0]["mend"].as_str().unwrap().contains("can be written"),
+        "{}",
+        doctor.stdout
+    );
+
+    disk.remount("rw,size=8m");
+    assert_eq!(disk.run(&marea, &words).succeeded()["pending"], acknowledged + 1);
+    assert_eq!(disk.run(&marea, &["progress", "--json"]).succeeded()["total_sessions"], acknowledged + 1);
+    assert_eq!(disk.run(&marea, &["doctor", "--json"]).stdout["checks"][0]["verdict"], "ok");
 }
