@@ -2,11 +2,13 @@
 //!
 //! Reads what the packages declare of themselves; it is no lawyer, and does not open their files.
 
+use std::path::Path;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Finding, tree::Tree};
-use crate::run::Run;
+use crate::{paths, run::Run};
 
 /// SPDX names. All are permissive, but MPL-2.0, whose copyleft ends at its own files.
 const ALLOWED: [&str; 18] = [
@@ -45,12 +47,23 @@ struct Metadata {
     packages: Vec<Package>,
 }
 
-pub(crate) fn check_cargo(_: &Tree) -> Vec<Finding> {
-    let read = Run::new("cargo").args(["metadata", "--format-version", "1", "--locked"]).read();
+/// Each workspace's: an example that an app starts from brings its dependencies along.
+pub(crate) fn check_cargo(tree: &Tree) -> Vec<Finding> {
+    lock_files(tree).flat_map(check_workspace).collect()
+}
+
+fn lock_files(tree: &Tree) -> impl Iterator<Item = &str> {
+    tree.files.iter().map(|file| file.path.as_str()).filter(|path| Path::new(path).ends_with("Cargo.lock"))
+}
+
+fn check_workspace(lock: &str) -> Vec<Finding> {
+    let manifest = paths::root().join(lock).with_file_name("Cargo.toml");
+    let words = ["metadata", "--format-version", "1", "--locked", "--manifest-path"];
+    let read = Run::new("cargo").args(words).arg(manifest).read();
     let metadata = read.and_then(|text| Ok(serde_json::from_str::<Metadata>(&text)?));
     match metadata {
         Ok(metadata) => metadata.packages.iter().filter_map(judge_package).collect(),
-        Err(error) => vec![Finding::in_file("Cargo.lock", format!("cannot be read by cargo: {error:#}"))],
+        Err(error) => vec![Finding::in_file(lock, format!("cannot be read by cargo: {error:#}"))],
     }
 }
 
@@ -162,6 +175,19 @@ mod tests {
         let found = judge_npm(lock.as_object().unwrap());
         let places: Vec<&str> = found.iter().map(|finding| finding.place.as_str()).collect();
         assert_eq!(places, ["node_modules/bad", "node_modules/silent"]);
+    }
+
+    #[test]
+    fn every_workspace_is_looked_at() {
+        let tree = Tree::of(&[
+            ("Cargo.lock", ""),
+            ("a/Cargo.toml", ""),
+            ("a/Cargo.lock", ""),
+            ("a/NoCargo.lock", ""),
+        ]);
+        assert_eq!(lock_files(&tree).collect::<Vec<_>>(), ["Cargo.lock", "a/Cargo.lock"]);
+        let found = check_workspace("nowhere/Cargo.lock");
+        assert_eq!(found.len(), 1, "what cannot be read is no licence to ship: {found:?}");
     }
 
     #[test]
