@@ -180,3 +180,50 @@ async fn tokens_stay_out_of_everything_that_is_printed() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_listed_signed_out_and_in_again_and_erased() {
+    let world = World::shared_with_accounts().await;
+    let (ada, ben) = (world.email(1).await, world.email(2).await);
+    let mut device = world.device().with("MAREA_PASSWORD", PASSWORD);
+    assert_eq!(device.json(&["account", "list"]).await, json!({ "accounts": [] }));
+    device.run(&["account", "sign-in", "--json"]).await.exits(2).error("usage");
+    for email in [&ada, &ben] {
+        device.set("MAREA_EMAIL", email);
+        assert_eq!(device.json(&["account", "sign-in"]).await["email"], **email);
+    }
+    device.set("MAREA_PASSWORD", "");
+    device.set("MAREA_EMAIL", &ada);
+    device.record(&["--minutes", "5"]).await;
+    folder_only(&mut device);
+    let list = device.json(&["account", "list"]).await;
+    let seen = |at: usize| ["email", "in_use", "pending"].map(|name| list["accounts"][at][name].clone());
+    assert_eq!(seen(0), [json!(ben), json!(true), Value::Null], "the latest, who has no mirror yet: {list}");
+    assert_eq!(seen(1), [json!(ada), json!(false), json!(1)], "{list}");
+
+    // Signed out, she is nobody's, and what she recorded waits.
+    let left = device.json(&["account", "sign-out", "--email", &ada]).await;
+    assert_eq!((&left["server_told"], &left["pending"]), (&json!(true), &json!(1)), "{left}");
+    device.run(&["progress", "--email", &ada, "--json"]).await.exits(2).error("usage");
+    device.run(&["account", "sign-out", "--email", &ada, "--json"]).await.exits(2).error("usage");
+    let told = device.run(&["account", "list"]).await.exits(0).stdout;
+    assert!(told.starts_with(&format!("* {ben} at ")), "{told}");
+    assert!(told.ends_with("signed out (1 waiting to be sent)\n"), "{told}");
+    device.set("MAREA_EMAIL", &ada);
+    device.set("MAREA_PASSWORD", PASSWORD);
+    // The server is the one that the others use.
+    device.json(&["account", "sign-in"]).await;
+    device.set("MAREA_PASSWORD", "");
+    assert_eq!(device.json(&["sync"]).await["pushed"], 1);
+
+    device.record(&["--minutes", "6"]).await;
+    let asked = device.run(&["account", "erase", "--json"]).await.exits(2).error("usage");
+    assert!(asked.contains("--yes") && asked.contains("1 mutation is not yet on the server"), "{asked}");
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 2);
+    let erased = device.json(&["account", "erase", "--yes"]).await;
+    assert_eq!((&erased["unsent"], &erased["signed_out"]), (&json!(1), &json!(true)), "{erased}");
+    assert!(!std::path::Path::new(erased["erased"].as_str().unwrap()).exists(), "{erased}");
+    let list = device.json(&["account", "list", "--email", &ben]).await;
+    assert_eq!(list["accounts"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(world.total_sessions_of(1).await, 1, "the server keeps what it has");
+}

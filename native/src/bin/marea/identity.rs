@@ -33,9 +33,7 @@ enum Tokens {
 
 /// Finds out who is asking.
 pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
-    let dir = globals
-        .dir()
-        .ok_or_else(|| Failure::usage("say which folder holds the mirror: --dir DIR or MAREA_DIR"))?;
+    let dir = globals.dir()?;
     if let Some(token) = globals.token() {
         let user_id = auth::user_of_token(token.expose())?;
         let server = globals.url().zip(globals.anon_key()).map(|(url, key)| (url.to_owned(), key.to_owned()));
@@ -66,41 +64,75 @@ fn sign_in(globals: &Globals, dir: &Path, known: &Accounts) -> Result<Account, F
                  --email and --password",
                 other.url
             ),
-            _ => "nobody has signed in here yet: give --email and --password (or MAREA_EMAIL and MAREA_PASSWORD), or --token"
+            _ => "nobody has signed in here yet: `marea account sign-in`, or give --email and --password (MAREA_EMAIL and \
+                  MAREA_PASSWORD), or --token"
                 .to_owned(),
         }));
     };
-    let (Some(url), Some(anon_key)) = (globals.url(), globals.anon_key()) else {
+    sign_in_as(email, globals.url().zip(globals.anon_key()), globals, dir).map_err(|failure| {
+        let first = "nobody has signed in on this folder with that email and server before: sign in once with a network, then \
+                     everything but `sync` works without one";
+        match failure.code.as_str() {
+            "offline" => Failure::new("offline", format!("{}; {first}", failure.message)),
+            _ => failure,
+        }
+    })
+}
+
+/// Signs in whether the folder knows the account or not; what is not given is taken from the last sign-in, or asked for.
+pub(crate) fn sign_in_anew(globals: &Globals) -> Result<Account, Failure> {
+    let dir = globals.dir()?;
+    let known = Accounts::load(&dir)?;
+    // A new person on this folder probably uses the server that the others do.
+    let before = known.find(globals.url(), globals.email()).or(known.find(globals.url(), None));
+    let email = match (globals.email(), before) {
+        (Some(email), _) => email.to_owned(),
+        (None, Some(before)) => before.email.clone(),
+        (None, None) => ask_email()?,
+    };
+    let url = globals.url().or(before.map(|account| account.url.as_str()));
+    let anon_key = globals.anon_key().or(before.map(|account| account.anon_key.as_str()));
+    sign_in_as(&email, url.zip(anon_key), globals, &dir)
+}
+
+fn sign_in_as(
+    email: &str,
+    server: Option<(&str, &str)>,
+    globals: &Globals,
+    dir: &Path,
+) -> Result<Account, Failure> {
+    let Some((url, anon_key)) = server else {
         return Err(Failure::usage(
             "signing in needs the server: give --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)",
         ));
     };
     let password = match globals.password() {
         Some(password) => password.clone(),
-        None => ask_password()?,
+        None => ask_password(email)?,
     };
-    let account =
-        runtime()?.block_on(auth::sign_in(url, anon_key, email, &password)).map_err(|error| match error {
-            Error::Offline { reason } => Failure::new(
-                "offline",
-                format!(
-                    "nobody has signed in on this folder with that email and server before, and {reason}; \
-                 sign in once with a network, then everything but `sync` works without one"
-                ),
-            ),
-            error => error.into(),
-        })?;
+    let account = runtime()?.block_on(auth::sign_in(url, anon_key, email, &password))?;
     Accounts::remember(dir, account.clone())?;
     Ok(account)
 }
 
+fn ask_email() -> Result<String, Failure> {
+    let missing = || Failure::usage("who signs in is missing: give --email, or MAREA_EMAIL");
+    if !std::io::stdin().is_terminal() {
+        return Err(missing());
+    }
+    eprint!("Email: ");
+    let mut email = String::new();
+    std::io::stdin().read_line(&mut email).map_err(|_| missing())?;
+    Some(email.trim().to_owned()).filter(|email| !email.is_empty()).ok_or_else(missing)
+}
+
 /// On a terminal a person is asked, without echo; a script is told what is missing.
-fn ask_password() -> Result<Secret, Failure> {
+fn ask_password(email: &str) -> Result<Secret, Failure> {
     let missing = || Failure::usage("the password is missing: give MAREA_PASSWORD, or --password");
     if !std::io::stdin().is_terminal() {
         return Err(missing());
     }
-    rpassword::prompt_password("Password: ").map(Secret::new).map_err(|_| missing())
+    rpassword::prompt_password(format!("Password of {email}: ")).map(Secret::new).map_err(|_| missing())
 }
 
 impl Identity {

@@ -54,6 +54,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Doctor => commands::doctor::run(globals, output),
         Command::Completions { shell } => commands::teach::completions(*shell, output),
         Command::Man { output: folder } => commands::teach::man(folder.as_deref(), output),
+        Command::Account { command } => commands::account::run(globals, command, output),
         Command::Keychain { command } => commands::keychain::run(globals, command, output),
         Command::Key { command } => commands::key::run(globals, command, output),
     }

@@ -1,6 +1,7 @@
 //! The words of the command line: options, commands, and the help that teaches them. Runs nothing.
 
 mod export;
+mod folders;
 mod key;
 mod queue;
 mod session;
@@ -19,15 +20,17 @@ pub(crate) use key::{From, KeyCommand, New};
 pub(crate) use queue::{ChosenArgs, QueueCommand};
 pub(crate) use session::{EventArgs, EventCommand, RecordArgs, SessionCommand};
 
+use crate::commands::account::AccountCommand;
 use crate::commands::keychain::KeychainCommand;
+use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  Once, with a network: sign in by giving the account with any command.
-    export MAREA_DIR=~/.local/share/marea MAREA_URL=https://project.supabase.co MAREA_ANON_KEY=...
-    marea sync --email ada@example.com            asks for the password; scripts set MAREA_PASSWORD
+  Once, with a network:
+    marea account sign-in --url https://project.supabase.co --anon-key KEY --email ada@example.com
+                                     asks for the password; scripts set MAREA_PASSWORD
 
-  From then on the folder is enough; nothing but `sync` uses the network:
+  From then on nothing more is asked; nothing but `sync` and `doctor` uses the network:
     marea session record --minutes 12 --questions 10 --correct 8 --words 5
     marea progress
     marea activity --days 30
@@ -65,7 +68,8 @@ pub(crate) struct Cli {
 /// Accepted before and after the command, and each from the environment too.
 #[derive(Args)]
 pub(crate) struct Globals {
-    /// The folder of the mirrors, one file for each user; made when it is missing
+    /// The folder of the mirrors, one file for each user; made when it is missing [default: marea in the system's folder of the
+    /// user's data, as ~/.local/share/marea]
     #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_DIR", value_name = "DIR", hide_env_values = true)]
     dir: Option<PathBuf>,
 
@@ -96,8 +100,13 @@ pub(crate) struct Globals {
 
 /// An empty value counts as none: that is what an unset variable looks like in many scripts.
 impl Globals {
-    pub(crate) fn dir(&self) -> Option<PathBuf> {
-        self.dir.clone().filter(|dir| !dir.as_os_str().is_empty())
+    /// The folder of the mirrors.
+    pub(crate) fn dir(&self) -> Result<PathBuf, Failure> {
+        self.dir
+            .clone()
+            .filter(|dir| !dir.as_os_str().is_empty())
+            .or_else(folders::of_the_users_data)
+            .ok_or_else(|| Failure::usage("say which folder holds the mirror: --dir DIR or MAREA_DIR"))
     }
 
     pub(crate) fn url(&self) -> Option<&str> {
@@ -123,6 +132,11 @@ impl Globals {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Sign in and out, see whose mirrors are here, remove one
+    Account {
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
     /// Record practice sessions
     Session {
         #[command(subcommand)]
@@ -266,7 +280,11 @@ mod tests {
     fn global_options_stand_before_and_after_the_command() {
         for line in ["marea --dir D --json progress", "marea progress --dir D --json"] {
             let cli = Cli::read(line.split(' ')).unwrap();
-            assert_eq!((cli.globals.dir(), cli.globals.json), (Some(PathBuf::from("D")), true), "{line}");
+            assert_eq!(
+                (cli.globals.dir().ok(), cli.globals.json),
+                (Some(PathBuf::from("D")), true),
+                "{line}"
+            );
         }
     }
 

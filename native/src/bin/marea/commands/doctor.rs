@@ -64,10 +64,10 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
                 "sign_in_unreadable" => "Move session.json away and sign in again. Mirror and queue stay.",
                 "offline" => "Look at the network and at the spelling of MAREA_URL, then sign in once.",
                 "unauthorized" => {
-                    "Look at MAREA_EMAIL and MAREA_PASSWORD, then sign in once with `marea sync`."
+                    "Look at MAREA_EMAIL and MAREA_PASSWORD, then sign in: marea account sign-in"
                 }
                 _ => {
-                    "Sign in once with a network: marea sync --email EMAIL, with MAREA_PASSWORD, MAREA_URL and MAREA_ANON_KEY set."
+                    "Sign in once with a network: marea account sign-in --email EMAIL, with MAREA_URL and MAREA_ANON_KEY set."
                 }
             };
             let offline = failure.code == "offline";
@@ -162,11 +162,7 @@ fn check_server(identity: &Identity) -> Result<Vec<Check>, Failure> {
         Ok(Asked { token_problem: Some(problem), .. }) => {
             let offline = problem.code == "offline";
             let found = Check { offline, ..Check::new("sign-in", Verdict::Failed, problem.message) };
-            vec![
-                found.mend(
-                    "Sign in again: marea sync --email EMAIL, with MAREA_PASSWORD set. The queue is kept.",
-                ),
-            ]
+            vec![found.mend("Sign in again: marea account sign-in. The queue is kept.")]
         }
         Ok(Asked { outcome: Err(trouble), .. }) => troubles(&trouble),
         Ok(Asked { outcome: Ok(answer), took_ms, .. }) => in_order(&answer, url, took_ms),
@@ -234,9 +230,7 @@ fn troubles(trouble: &Trouble) -> Vec<Check> {
             "Look at this machine's clock, and whether MAREA_URL should begin with http:// instead."
         }
         Trouble::CaptivePortal => "Open any page in a browser and sign in to this network.",
-        Trouble::Unauthorized { .. } => {
-            "Sign in again: marea sync --email EMAIL, with MAREA_PASSWORD set, or a new --token."
-        }
+        Trouble::Unauthorized { .. } => "Sign in again: marea account sign-in, or give a new --token.",
         Trouble::OtherUser => "Give the token of this mirror's user, or leave --token away.",
         Trouble::UpgradeRequired => "Update marea.",
         Trouble::Refused { status: 404, .. } => {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::Globals;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, count};
 
 #[derive(Subcommand)]
 #[command(after_help = "\
@@ -29,9 +29,7 @@ struct Kept {
 }
 
 pub(crate) fn run(globals: &Globals, command: &KeychainCommand, output: &Output) -> Result<(), Failure> {
-    let dir = globals
-        .dir()
-        .ok_or_else(|| Failure::usage("say which folder holds the mirror: --dir DIR or MAREA_DIR"))?;
+    let dir = globals.dir()?;
     match command {
         KeychainCommand::Use => Accounts::move_to_keychain(&dir)?,
         KeychainCommand::Leave => Accounts::move_to_file(&dir)?,
@@ -39,10 +37,12 @@ pub(crate) fn run(globals: &Globals, command: &KeychainCommand, output: &Output)
     }
     let accounts = Accounts::load(&dir)?;
     let tokens = if accounts.are_in_keychain() { "keychain" } else { "file" };
-    output.result(&Kept { tokens, accounts: accounts.all().len() }, |kept| match kept.tokens {
-        "keychain" => format!("The tokens of {} sign-ins are in the system's keychain.\n", kept.accounts),
-        _ => {
-            format!("The tokens of {} sign-ins are in session.json, readable by you alone.\n", kept.accounts)
-        }
+    output.result(&Kept { tokens, accounts: accounts.all().len() }, |kept| {
+        let number = i64::try_from(kept.accounts).unwrap_or(i64::MAX);
+        let place = match kept.tokens {
+            "keychain" => "the system's keychain",
+            _ => "session.json, readable by you alone",
+        };
+        format!("The tokens of {} are kept in {place}.\n", count(number, "sign-in", "sign-ins"))
     })
 }

@@ -1,5 +1,6 @@
 //! One file for each command: open, one call, and how the result reads.
 
+pub(crate) mod account;
 pub(crate) mod activity;
 mod calendar;
 pub(crate) mod doctor;

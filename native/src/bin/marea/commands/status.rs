@@ -92,7 +92,9 @@ fn advice(status: &Status) -> String {
     let waits = if status.pending > 0 { " What is waiting is safe until then." } else { "" };
     let by_error = status.last_error.as_ref().and_then(|error| {
         Some(match error.code.as_str() {
-            "unauthorized" => "Sign in again (--email and --password, or a new --token) with `marea sync`.",
+            "unauthorized" => {
+                "Sign in again (`marea account sign-in`, or a new --token), then run `marea sync`."
+            }
             "other_user" => "Give the token of this mirror's user.",
             "captive_portal" => "Sign in to this network in a browser, then run `marea sync`.",
             "dns_failed" => {
