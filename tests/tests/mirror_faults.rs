@@ -274,6 +274,35 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_moment() {
 }
 
 #[test]
+fn what_was_shown_after_a_crash_survives_the_next_power_cut() {
+    let base = base();
+    let mut random = Random::of_this_run("power cuts after crashes");
+    for (host_name, host) in HOSTS {
+        for (name, prepare) in scenarios() {
+            let Undisturbed { before, after, operations, .. } = undisturbed(&base, host, prepare);
+            let mut shown_early = 0;
+            for at in 0..operations {
+                let (disk, mut engine, call) = prepared(&base, host, prepare);
+                disk.break_at(at, Fault::Crash);
+                call(&mut engine).expect("nothing fails");
+                let again = Disk::with(disk.found_at_crash().expect("it struck"));
+                let reopened = open(&again, host).expect("a sound mirror");
+                let shown = dump(&again.as_it_is());
+                let context = format!("{host_name}, {name}, before operation {at} of {operations}");
+                assert!(shown == before || shown == after, "{context}: it is half done");
+                shown_early += u32::from(shown == after);
+                for _ in 0..4 {
+                    let files = again.as_it_is().after_power_cut(&mut random);
+                    assert!(sound(files, host, &context) == shown, "{context}: what was shown is gone");
+                }
+                drop(reopened);
+            }
+            assert!(shown_early > 0, "{host_name}, {name}: a call that died before its last flush is shown");
+        }
+    }
+}
+
+#[test]
 fn opening_and_upgrading_is_done_or_not_whatever_fails_in_it() {
     let mut random = Random::of_this_run("openings");
     let base = base();
