@@ -59,7 +59,7 @@ async fn a_key_is_set_shown_used_and_removed_without_a_server() {
     let listed = device.json(&["key", "list"]).await;
     assert_eq!(listed["keys"][0], json!({ "provider": "openai", "state": "locked", "hint": null }));
     let for_people = device.run(&["key", "list"]).await.exits(0).stdout;
-    assert_eq!(for_people, "Provider     Key\nopenai    sealed\n");
+    assert_eq!(for_people, "Provider  Key\nopenai    sealed\n");
     device.json(&["key", "remove", "openai"]).await;
     assert_eq!(device.json(&["key", "list"]).await["keys"], json!([]));
 }

@@ -206,7 +206,8 @@ impl Identity {
     }
 }
 
-fn opened(config: Config) -> Result<Opened, Failure> {
+/// Opens a mirror, whoever's.
+pub(crate) fn opened(config: Config) -> Result<Opened, Failure> {
     Ok(Opened(block_on(Client::open(config))?))
 }
 

@@ -87,18 +87,25 @@ pub(crate) fn aligned(lines: &[(&str, String)]) -> String {
     lines.iter().map(|(label, text)| format!("{label:width$}  {text}\n")).collect()
 }
 
-/// A table: the first column to the left, the numbers to the right.
+/// A table: texts to the left, numbers to the right, each under its heading.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
+    let column = |(column, heading): (usize, &&str)| {
+        let width = cells(column).map(|cell| cell.chars().count()).chain([heading.chars().count()]).max();
+        let is_number = |cell: &String| cell.parse::<f64>().is_ok();
+        let holds_numbers =
+            cells(column).any(is_number) && cells(column).all(|cell| cell.is_empty() || is_number(cell));
+        (width.unwrap_or(0), holds_numbers)
     };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let columns: Vec<(usize, bool)> = head.iter().enumerate().map(column).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut text = String::new();
-        for (column, cell) in cells.enumerate() {
-            let width = widths[column];
-            text += &if column == 0 { format!("{cell:<width$}") } else { format!("  {cell:>width$}") };
+        for (cell, &(width, to_the_right)) in cells.zip(&columns) {
+            let gap = if text.is_empty() { "" } else { "  " };
+            text += &match to_the_right {
+                true => format!("{gap}{cell:>width$}"),
+                false => format!("{gap}{cell:<width$}"),
+            };
         }
         text.trim_end().to_owned() + "\n"
     };
@@ -133,6 +140,8 @@ mod tests {
             table(&["Day", "Minutes"], &rows),
             "Day         Minutes\n2026-11-23        2\nTotal           120\n"
         );
+        let rows = [vec!["csv".into(), "".into(), "7".into()], vec!["a".into(), "done".into(), "".into()]];
+        assert_eq!(table(&["As", "Now", "Rows"], &rows), "As   Now   Rows\ncsv           7\na    done\n");
         assert_eq!(aligned(&[("A", "1".into()), ("Long", "2".into())]), "A     1\nLong  2\n");
         assert_eq!((count(1, "day", "days"), count(0, "day", "days")), ("1 day".into(), "0 days".into()));
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use marea_native::auth::{self, Account, Accounts};
-use marea_native::{Client, Config, UserId, block_on, users_of};
+use marea_native::{Config, UserId, block_on, users_of};
 use serde::Serialize;
 use serde_json::json;
 
@@ -114,7 +114,7 @@ fn list(dir: &Path, globals: &Globals, output: &Output) -> Result<(), Failure> {
 }
 
 fn waiting(dir: &Path, user_id: UserId) -> Option<u32> {
-    let client = block_on(Client::open(Config::new(dir, user_id))).ok()?;
+    let client = identity::opened(Config::new(dir, user_id)).ok()?;
     Some(block_on(client.status()).ok()?.pending)
 }
 

@@ -210,8 +210,11 @@ fn in_order(answer: &SyncAnswer, url: &str, took_ms: u128) -> Vec<Check> {
 fn clock(answer: &SyncAnswer) -> Check {
     let here = Timestamp::now().as_millisecond();
     let ahead = (here - answer.server_time.as_millis().0) / 1000;
-    let side = if ahead < 0 { "behind" } else { "ahead of" };
-    let found = format!("{} s {side} the server's", ahead.abs());
+    let found = match ahead {
+        0 => "the same as the server's".to_owned(),
+        1.. => format!("{ahead} s ahead of the server's"),
+        _ => format!("{} s behind the server's", -ahead),
+    };
     if ahead.abs() <= CLOCK_SECONDS_MAX {
         return Check::new("clock", Verdict::Ok, found);
     }

@@ -13,6 +13,8 @@ use crate::failure::Failure;
 use crate::identity::identify;
 use crate::output::{Output, count};
 
+const NOTHING_REFUSED: &str = "The server has refused nothing.\n";
+
 #[derive(Serialize)]
 struct Listed {
     mutations: Vec<MutationView>,
@@ -57,8 +59,9 @@ fn settle(
         if settle(*id)? { done.push(*id) } else { unknown.push(*id) }
     }
     let number = i64::try_from(done.len()).unwrap_or(i64::MAX);
-    output.result(&json!({ field: done, "unknown": unknown }), |_| {
-        format!("{said} {}\n", count(number, "mutation", "mutations"))
+    output.result(&json!({ field: done, "unknown": unknown }), |_| match ids.is_empty() {
+        true => NOTHING_REFUSED.to_owned(),
+        false => format!("{said} {}\n", count(number, "mutation", "mutations")),
     })?;
     match unknown.first() {
         None => Ok(()),
@@ -78,7 +81,7 @@ fn waiting(views: &[MutationView]) -> String {
 
 fn refused(views: &[MutationView]) -> String {
     if views.is_empty() {
-        return "The server has refused nothing.\n".into();
+        return NOTHING_REFUSED.into();
     }
     let reason = |view: &MutationView| match &view.refusal {
         Some(refusal) => format!("    {}: {}\n", refusal.code, refusal.message),

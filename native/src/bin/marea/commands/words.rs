@@ -1,6 +1,6 @@
 //! What a mutation is, in a person's words. Used wherever the queue is shown.
 
-use marea_native::{MutationView, Op, Table};
+use marea_native::{MutationView, Op, Table, Timestamp};
 use serde_json::Value;
 
 use crate::output::local;
@@ -43,7 +43,18 @@ pub(super) fn about(view: &MutationView) -> String {
         _ => Vec::new(),
     };
     let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
-    format!("{} of {}{details}", kind(view), local(view.recorded_at))
+    format!("{} of {}{details}", kind(view), local(happened_at(view)))
+}
+
+/// When it took place, which may be long before it was recorded.
+fn happened_at(view: &MutationView) -> Timestamp {
+    let column = match view.table {
+        Table::Sessions => "ended_at",
+        Table::ProgressEvents => "occurred_at",
+        _ => return view.recorded_at,
+    };
+    let told = view.values.get(column).and_then(Value::as_str).and_then(|text| text.parse().ok());
+    told.unwrap_or(view.recorded_at)
 }
 
 /// "2 sessions, 1 award", the most frequent first.
