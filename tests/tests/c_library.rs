@@ -50,6 +50,24 @@ fn every_entry_of_the_header_is_used_by_the_test_of_entries() {
     assert!(unused.is_empty(), "{unused:?}");
 }
 
+/// What only hands out a text, or takes one back: nothing in them can panic.
+const UNGUARDED: [&str; 3] = ["marea_string_free", "marea_version", "marea_code_name"];
+
+#[test]
+fn every_entry_lets_no_panic_through() {
+    let mut seen = 0;
+    for file in std::fs::read_dir(root().join("native/c/src/abi")).expect("the entries' sources") {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
+        for entry in text.split("extern \"C\" fn ").skip(1) {
+            let (name, rest) = entry.split_once('(').expect("arguments");
+            let body = rest.split("\n}\n").next().expect("an end");
+            assert!(body.contains("guard(") || UNGUARDED.contains(&name), "{name} catches no panic");
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_c_example_records_and_syncs_shared_static_and_under_the_sanitizer() {
     let world = World::shared().await;

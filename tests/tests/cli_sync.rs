@@ -2,7 +2,9 @@
 //! network does to the answers.
 
 use marea_tests::backend::SYNC;
-use marea_tests::world::{Fault, FaultKind, World};
+use marea_tests::c_program::root;
+use marea_tests::command::Device;
+use marea_tests::world::{Fault, FaultKind, PASSWORD, World};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,4 +168,68 @@ async fn programs_that_record_and_sync_at_the_same_time_agree_in_the_end() {
     assert_eq!(device.json(&["sync"]).await["pending"], 0);
     assert_eq!(device.json(&["progress"]).await["total_sessions"], 12);
     assert_eq!((world.sessions_of(1).await.len(), world.total_sessions_of(1).await), (12, 12));
+}
+
+/// The commands of the first block of shell in the README's part about the desktop, without their comments.
+fn of_the_readme() -> Vec<String> {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    let desktop = readme.split("\n## On the desktop\n").nth(1).expect("a part about the desktop");
+    let block = desktop.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("commands");
+    let command = |line: &str| line.split(" # ").next().unwrap_or_default().trim().to_owned();
+    block.lines().map(command).filter(|line| !line.is_empty()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_readme_tells_a_new_user_to_type_works() {
+    let world = World::shared_with_accounts().await;
+    let device = Device::new().with("MAREA_PASSWORD", PASSWORD);
+    let (ready, email) = (world.backend().ready(), world.email(1).await);
+    let commands = of_the_readme();
+    assert!(commands.len() > 5 && commands[0].starts_with("cargo install"), "{commands:?}");
+    let mut told = String::new();
+    for command in &commands[1..] {
+        let words = command
+            .replace("https://project.supabase.co", &ready.url)
+            .replace("--anon-key ...", &format!("--anon-key {}", ready.anon_key));
+        let words = words.replace("ada@example.com", &email);
+        let words: Vec<&str> =
+            words.strip_prefix("marea ").expect("a command of marea").split_whitespace().collect();
+        told += &device.run(&words).await.exits(0).stdout;
+    }
+    assert!(told.contains("Sent 1, received") && told.ends_with("Everything is on the server.\n"), "{told}");
+    assert_eq!(world.total_sessions_of(1).await, 1);
+}
+
+/// What a command shows on a terminal: `script` (of util-linux) gives it one.
+async fn on_a_terminal(device: &Device, words: &[&str]) -> String {
+    let command = device.command(words);
+    let command = command.as_std();
+    let line = format!("'{}' {}", command.get_program().to_string_lossy(), words.join(" "));
+    let mut script = tokio::process::Command::new("script");
+    script.args(["-q", "-e", "-c", &line, "/dev/null"]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+    script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = script.stdin(std::process::Stdio::null()).output().await.expect("script runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_how_far_a_sync_is_and_colours_and_a_script_neither() {
+    let world = World::alone().await;
+    let device = world.device_of(1);
+    device.record(&["--minutes", "5"]).await;
+    device.record(&["--minutes", "6"]).await;
+    world.fault(Fault::new(FaultKind::Delay, SYNC, 1).with_delay_ms(400));
+    let shown = on_a_terminal(&device, &["sync"]).await;
+    assert!(shown.contains("sending") && shown.contains(" of 2"), "{shown:?}");
+    assert!(shown.ends_with("Sent 2, received 2 rows. Nothing is waiting.\r\n"), "{shown:?}");
+    assert!(on_a_terminal(&device, &["status"]).await.contains("\u{1b}[32mEverything is on the server."));
+    assert!(on_a_terminal(&device, &["activity"]).await.contains('█'));
+
+    device.record(&["--minutes", "7"]).await;
+    for words in [&["sync"][..], &["status"], &["activity"]] {
+        let ran = device.run(words).await.exits(0);
+        assert!(!ran.stdout.contains('\u{1b}') && !ran.stdout.contains('█'), "{ran:?}");
+    }
+    world.stop().await;
 }
