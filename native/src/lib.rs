@@ -68,6 +68,10 @@
 //! [`block_on`]. An app that has no session of its own can sign in with [`auth`], which is what the `marea` command does.
 //! It tells `tracing` what it does, in codes and counts: no token, no id, nothing that a learner wrote.
 //!
+//! Two features, both on by default. An app switches `cli` off: it is the `marea` command and what that alone needs. `keychain` lets
+//! the system's keychain keep tokens and "remember this device"; without it those calls answer `keychain_unavailable`, and nothing
+//! else changes.
+//!
 //! Deliberately not here: SQL, merge rules, and any decision about what to send or when to try again. Those are the engine's
 //! (`marea-core`); this crate gives it a file, a clock, a network and a face.
 
