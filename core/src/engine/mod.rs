@@ -81,7 +81,8 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Opens the mirror of a user, or makes it.
+    /// Opens the mirror of a user, or makes it. What [`Engine::open_or_recover`] saved of a damaged one and did not come to
+    /// restore, because its program died, is restored.
     ///
     /// # Errors
     /// [`Error::WrongUser`] when the file is another user's, [`Error::MirrorNewer`] and [`Error::MirrorCorrupt`]
@@ -90,14 +91,9 @@ impl Engine {
         location: &Location,
         user_id: UserId,
         entropy: Box<dyn Entropy + Send>,
-        _now: Now,
+        now: Now,
     ) -> Result<Engine, Error> {
-        let storage = match location {
-            Location::File(_) => StorageKind::File,
-            Location::Vfs(_) => StorageKind::Opfs,
-            Location::Memory => StorageKind::Memory,
-        };
-        Engine::over(Store::open(location)?, storage, user_id, entropy)
+        Engine::open_and_restore(location, user_id, entropy, now).map(|(engine, _)| engine)
     }
 
     /// Opens a mirror that lives in memory and whose image is kept elsewhere, or makes it. For surroundings without

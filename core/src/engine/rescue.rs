@@ -1,15 +1,17 @@
 //! A damaged mirror: set aside under another name, what can be read of its queue saved and put into a fresh one.
 //!
-//! Nothing is deleted, and nothing is moved before what could be read of it is safe.
+//! Nothing is deleted, and nothing is moved before what could be read of it is safe: in a document that whoever opens the
+//! mirror next restores, if the program died before it could.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::engine::changed::Changed;
 use crate::engine::{Engine, registers, visible};
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::model::{
-    Mutation, MutationView, Now, Rescued, RescuedMutation, StatusError, TableKind, UnixMillis, UserId,
+    Mutation, MutationView, Now, Rescued, RescuedMutation, StatusError, StorageKind, TableKind, UnixMillis,
+    UserId,
 };
 use crate::store::{JournalEntry, Location, NewMutation, Rows, Store, rescue};
 
@@ -49,27 +51,35 @@ impl Engine {
             return Ok((Engine::open(location, user_id, entropy, now)?, None));
         };
         match Store::open(location).and_then(|store| store.read().check()) {
-            Err(Error::MirrorCorrupt) => {}
-            checked => {
-                checked?;
-                return Ok((Engine::open(location, user_id, entropy, now)?, None));
+            Err(Error::MirrorCorrupt) => put_aside(path, user_id, now)?,
+            checked => checked?,
+        }
+        Engine::open_and_restore(location, user_id, entropy, now)
+    }
+
+    /// Opens the mirror, and restores what was saved of a damaged one and is not restored yet.
+    pub(super) fn open_and_restore(
+        location: &Location,
+        user_id: UserId,
+        entropy: Box<dyn Entropy + Send>,
+        now: Now,
+    ) -> Result<(Engine, Option<SetAside>), Error> {
+        let storage = match location {
+            Location::File(_) => StorageKind::File,
+            Location::Vfs(_) => StorageKind::Opfs,
+            Location::Memory => StorageKind::Memory,
+        };
+        let mut engine = Engine::over(Store::open(location)?, storage, user_id, entropy)?;
+        let mut set_aside = None;
+        if let Location::File(path) = location {
+            for damaged in rescue::unrestored(path) {
+                let Some(saved) = rescue::saved(&damaged)? else { continue };
+                let (found, restored) = engine.restore_what_is_ours(&saved, now)?;
+                let rescued = rescue::note_restored(&damaged)?;
+                set_aside = Some(SetAside { damaged, rescued, found, restored });
             }
         }
-        if rescue::is_strangers(path) {
-            return Err(Error::MirrorCorrupt);
-        }
-        let found = rescue::from_file(path)?;
-        if found.user_id.is_some_and(|owner| owner != user_id) {
-            return Err(Error::WrongUser);
-        }
-        let document = rescue::with_ending(path, &format!(".damaged-{}.rescued.json", now.unix_ms.0));
-        let text =
-            serde_json::to_string_pretty(&found).map_err(|_| Error::Internal("a rescue is not JSON"))?;
-        rescue::write_whole(&document, &text)?;
-        let damaged = rescue::set_aside(path, now.unix_ms.0)?;
-        let mut engine = Engine::open(location, user_id, entropy, now)?;
-        let (found, restored) = engine.restore_what_is_ours(&found, now)?;
-        Ok((engine, Some(SetAside { damaged, rescued: document, found, restored })))
+        Ok((engine, set_aside))
     }
 
     /// Reads what is left of the queue in the bytes of a damaged mirror and of its write-ahead log (empty where there is
@@ -85,7 +95,7 @@ impl Engine {
     /// The storage errors (none was queued).
     pub fn restore_what_is_ours(&mut self, rescued: &Rescued, now: Now) -> Result<(u32, u32), Error> {
         let ours = rescued.user_id == Some(self.user_id);
-        let restored = if ours { self.restore(rescued, now)? } else { 0 };
+        let restored = if ours { self.restore_all(rescued, now)?.1 } else { 0 };
         let found = u32::try_from(rescued.mutations.len()).unwrap_or(u32::MAX);
         let message = format!(
             "the mirror was damaged and is set aside; {restored} of {found} unsent mutations that could be read were restored"
@@ -110,22 +120,28 @@ impl Engine {
     /// # Errors
     /// [`Error::WrongUser`] unless they are this user's, and the storage errors (none was queued).
     pub fn restore(&mut self, rescued: &Rescued, now: Now) -> Result<u32, Error> {
+        self.restore_all(rescued, now).map(|(new, _)| new)
+    }
+
+    /// The same; says how many were not here yet, and how many are here now.
+    fn restore_all(&mut self, rescued: &Rescued, now: Now) -> Result<(u32, u32), Error> {
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         if rescued.user_id != Some(user_id) {
             return Err(Error::WrongUser);
         }
         let mut changed = Changed::default();
         let restored = self.store.write(|rows| {
-            let mut restored = 0;
-            for mutation in &rescued.mutations {
-                if is_usable(mutation) && rows.sent_mutation(mutation.id)?.is_none() {
+            let (mut new, mut here) = (0, 0);
+            for mutation in rescued.mutations.iter().filter(|mutation| is_usable(mutation)) {
+                here += 1;
+                if rows.sent_mutation(mutation.id)?.is_none() {
                     put(rows, mutation, &client, &mut changed)?;
-                    restored += 1;
+                    new += 1;
                 }
             }
             observe(rows, rescued, now)?;
             visible::rebuild(rows, user_id, &mut changed)?;
-            Ok(restored)
+            Ok((new, here))
         })?;
         self.announce_rows(&changed);
         Ok(restored)
@@ -145,6 +161,21 @@ impl Engine {
         let document = Document { user_id: self.user_id, rejected: self.rejected()? };
         serde_json::to_string_pretty(&document).map_err(|_| Error::Internal("an export is not JSON"))
     }
+}
+
+/// Saves what can be read of a damaged mirror's queue, then renames its file.
+fn put_aside(path: &Path, user_id: UserId, now: Now) -> Result<(), Error> {
+    if rescue::is_strangers(path) {
+        return Err(Error::MirrorCorrupt);
+    }
+    let found = rescue::from_file(path)?;
+    if found.user_id.is_some_and(|owner| owner != user_id) {
+        return Err(Error::WrongUser);
+    }
+    let aside = rescue::free_name(path, now.unix_ms.0);
+    let text = serde_json::to_string_pretty(&found).map_err(|_| Error::Internal("a rescue is not JSON"))?;
+    rescue::save(&aside, &text)?;
+    rescue::set_aside(path, &aside)
 }
 
 /// Whether the mutation would be understood when it is read again: what is damaged may look whole.

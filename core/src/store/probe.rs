@@ -35,6 +35,12 @@ pub(crate) fn compact(path: &Path) {
     Connection::open(path).unwrap().execute_batch("PRAGMA journal_mode = DELETE; VACUUM").unwrap();
 }
 
+/// Makes a file with pages of that size, without a log.
+pub(crate) fn repack(path: &Path, page: u32) {
+    let sql = format!("PRAGMA journal_mode = DELETE; PRAGMA page_size = {page}; VACUUM");
+    Connection::open(path).unwrap().execute_batch(&sql).unwrap();
+}
+
 /// Makes a sound database of somebody else's.
 pub(crate) fn make_strangers(path: &Path) {
     Connection::open(path).unwrap().execute_batch("CREATE TABLE somebody_elses(a)").unwrap();

@@ -185,6 +185,29 @@ fn a_damaged_mirror_is_set_aside_and_its_queue_is_in_the_new_one() {
 }
 
 #[test]
+fn what_a_program_saved_of_a_damaged_mirror_and_died_is_restored_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mirror, _) = filled(dir.path(), 3);
+    let mut damaged = std::fs::read(&mirror).unwrap();
+    damaged[..100].fill(0);
+    std::fs::write(&mirror, &damaged).unwrap();
+    drop(open(dir.path()));
+    // As it was before the queue was in the fresh mirror: there is only the document.
+    let of = |ending: &str| std::path::PathBuf::from(format!("{}{ending}", mirror.display()));
+    for made in [mirror.clone(), of("-wal"), of("-shm")] {
+        let _ = std::fs::remove_file(made);
+    }
+    let beside = std::fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.path());
+    let document = beside.into_iter().find(|path| path.to_string_lossy().ends_with(".rescued.json")).unwrap();
+    let unrestored = document.to_string_lossy().replace(".rescued.json", ".unrestored.json");
+    std::fs::rename(&document, unrestored).unwrap();
+    let client = open(dir.path());
+    let status = block_on(client.status()).unwrap();
+    assert_eq!((status.pending, status.last_error.unwrap().code.as_str()), (3, "mirror_set_aside"));
+    assert!(document.exists(), "and is noted to be");
+}
+
+#[test]
 fn damage_that_shows_while_the_mirror_is_open_is_met_by_a_fresh_one() {
     let dir = tempfile::tempdir().unwrap();
     let (mirror, id) = filled(dir.path(), 200);

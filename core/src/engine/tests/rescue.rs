@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::engine::SetAside;
 use crate::model::{ExportInput, Rescued};
-use crate::store::probe;
+use crate::store::{Store, probe, rescue};
 
 struct Place {
     _folder: tempfile::TempDir,
@@ -50,6 +50,24 @@ impl Place {
 
     fn recover(&self) -> Result<(Engine, Option<SetAside>), Error> {
         Engine::open_or_recover(&self.location(), user(), Box::new(Counter(99 << 40)), at(60))
+    }
+
+    /// Does so many steps of what setting a damaged mirror aside is, and dies.
+    fn die_after(&self, steps: usize) {
+        let aside = rescue::free_name(&self.path, at(60).unix_ms.0);
+        let found = serde_json::to_string(&rescue::from_file(&self.path).unwrap()).unwrap();
+        let doings: [&dyn Fn(); 4] = [
+            &|| rescue::save(&aside, &found).unwrap(),
+            &|| rescue::set_aside(&self.path, &aside).unwrap(),
+            &|| drop(Store::open(&self.location()).unwrap()),
+            &|| {
+                self.recover().unwrap();
+                // The last step of all is to note that it is done.
+                let of = |ending: &str| format!("{}{ending}", aside.display());
+                std::fs::rename(of(".rescued.json"), of(".unrestored.json")).unwrap();
+            },
+        ];
+        doings[..steps].iter().for_each(|step| step());
     }
 
     fn files(&self) -> usize {
@@ -97,6 +115,57 @@ fn a_mirror_without_its_header_loses_nothing_of_its_queue() {
     let answer = server.take(&outgoing.request);
     engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
     assert_eq!((totals(&engine), engine.status(at(0)).unwrap().pending), ((20, 20), 0));
+}
+
+#[test]
+fn whoever_opens_a_mirror_goes_on_where_a_program_died_that_set_it_aside() {
+    for (steps, plainly) in [(0, false), (1, false), (2, false), (2, true), (3, false), (3, true), (4, true)]
+    {
+        let place = Place::new();
+        let ids = place.fill(20);
+        place.damage(|bytes| bytes[..16].fill(b'x'));
+        place.die_after(steps);
+        let engine = if plainly {
+            open(&place.location()).unwrap()
+        } else {
+            let (engine, aside) = place.recover().unwrap();
+            let aside = aside.unwrap();
+            assert_eq!((aside.found, aside.restored), (22, 22), "{steps}");
+            assert!(aside.damaged.exists() && aside.rescued.exists(), "{steps}: {aside:?}");
+            engine
+        };
+        let queued: Vec<MutationId> = engine.pending().unwrap().iter().map(|view| view.id).collect();
+        assert_eq!((queued, totals(&engine)), (ids, (20, 20)), "{steps}: all of it, and once");
+        assert_eq!(engine.rejected().unwrap().len(), 1);
+        assert!(engine.diagnostics(at(0)).unwrap().contains("22 of 22"), "{steps}: and it is told");
+        drop(engine);
+        let (engine, aside) = place.recover().unwrap();
+        assert_eq!((aside, engine.pending().unwrap().len()), (None, 21), "{steps}: done for good");
+    }
+}
+
+#[test]
+fn a_document_that_says_nothing_keeps_nobody_from_opening() {
+    let place = Place::new();
+    let ids = place.fill(3);
+    rescue::save(&rescue::free_name(&place.path, 60), "{").unwrap();
+    let (engine, aside) = place.recover().unwrap();
+    assert_eq!((aside, engine.pending().unwrap().len(), place.files()), (None, ids.len(), 4));
+}
+
+#[test]
+fn a_whole_header_that_is_overwritten_hides_nothing() {
+    for page in [4096, 8192] {
+        for filler in [0, b'x', 0xff] {
+            let place = Place::new();
+            let ids = place.fill(20);
+            probe::repack(&place.path, page);
+            place.damage(|bytes| bytes[..100].fill(filler));
+            let (engine, aside) = place.recover().unwrap();
+            assert_eq!(aside.unwrap().restored, 22, "pages of {page}, {filler:#x}");
+            assert_eq!((engine.pending().unwrap().len(), totals(&engine)), (ids.len(), (20, 20)));
+        }
+    }
 }
 
 #[test]
