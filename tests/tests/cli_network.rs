@@ -1,6 +1,7 @@
 //! What stands between the `marea` command and its server is told apart: in `sync`'s error, in `status`, and by `doctor`, which
 //! says how to mend it. Nothing is lost by any of it.
 
+use marea_native::Timestamp;
 use marea_tests::backend::SYNC;
 use marea_tests::command::Device;
 use marea_tests::world::{Fault, FaultKind, World};
@@ -161,6 +162,61 @@ async fn a_mirror_copied_with_its_queue_and_used_twice_loses_and_doubles_nothing
         );
         assert_eq!(device.json(&["status"]).await["pending"], 0);
     }
+}
+
+/// A program in a network of its own, whose only address comes when the test says so.
+const WITHOUT_A_NETWORK: &str =
+    "\"$0\" sync --watch --json & read up; ip link set lo up; read done; kill -INT $!; wait";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_comes_back_ends_the_wait() {
+    use tokio::io::AsyncBufReadExt as _;
+    let ways = [&["--net"][..], &["--net", "--user", "--map-root-user"]];
+    let may = |way: &&&[&str]| {
+        std::process::Command::new("unshare")
+            .args(**way)
+            .arg("true")
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    let Some(way) = ways.iter().find(may) else {
+        eprintln!("nobody may have a network of his own here: not as root, not in a user namespace");
+        return;
+    };
+    let device = Device::new().with("MAREA_TOKEN", TOKEN).with("MAREA_ANON_KEY", "anon");
+    let device = device.with("MAREA_URL", "http://127.0.0.1:9");
+    device.record(&["--minutes", "5"]).await;
+    let command = device.command(&[]);
+    let marea = command.as_std();
+    let mut shell = tokio::process::Command::new("unshare");
+    shell.args(*way).args(["sh", "-c", WITHOUT_A_NETWORK]).arg(marea.get_program());
+    shell.envs(marea.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut running = shell.spawn().expect("unshare runs");
+    // When it is dropped the shell reads no more, and ends the command.
+    let mut tell = running.stdin.take().expect("a pipe");
+    let mut lines = tokio::io::BufReader::new(running.stdout.take().expect("a pipe")).lines();
+    let at = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let mut waits_until = None;
+    while let Some(line) = lines.next_line().await.expect("text") {
+        let change: Value = serde_json::from_str(&line).expect("one document a line");
+        let status = &change["status"];
+        let (now, next) = (at(&change["at"]), at(&status["next_attempt_at"]));
+        let code = status["last_error"]["code"].as_str();
+        if let Some(waits_until) = waits_until {
+            if code == Some("connection_refused") {
+                assert!(now < Some(waits_until), "{change}: not before {waits_until}");
+                break;
+            }
+        } else if next.zip(now).is_some_and(|(next, now)| next.as_millis().0 - now.as_millis().0 > 8_000) {
+            assert_eq!((code, &status["connection"]), (Some("offline"), &json!("offline")), "{change}");
+            waits_until = next;
+            tell.write_all(b"up\n").await.expect("the shell reads");
+        }
+    }
+    assert!(waits_until.is_some(), "it never waited for long");
+    drop(tell);
+    assert!(running.wait().await.expect("it ends").success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

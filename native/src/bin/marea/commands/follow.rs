@@ -24,6 +24,8 @@ struct Seen {
     rejected: u32,
     error: Option<String>,
     synced: Option<marea_native::Timestamp>,
+    /// Worth a line to a program alone: a person has read that it goes on trying.
+    next_attempt: Option<marea_native::Timestamp>,
     /// It was said that everything is in step, and nothing has happened since.
     in_step: bool,
 }
@@ -87,6 +89,7 @@ fn news(status: &Status, before: Option<&Seen>) -> (Seen, String, Ink) {
         rejected: status.rejected,
         error: status.last_error.as_ref().map(|error| error.code.clone()),
         synced: status.last_synced_at,
+        next_attempt: status.next_attempt_at,
         in_step: settled && (has_synced || before.in_step),
     };
     let mut parts = Vec::new();
