@@ -59,6 +59,26 @@ test('a reload keeps what was recorded, and its queue', async (t) => {
   assert.equal((await status(page)).pending, 2)
 })
 
+test('a commit goes to a write-ahead log, which takes one flush and not several', async (t) => {
+  const page = await browser.newPage(t)
+  const user = randomUUID()
+  await openMarea(page, stage, { id: user, token: null }, { online: false })
+  await record(page)
+  const files = await page.evaluate(async (user) => {
+    let folder = await navigator.storage.getDirectory()
+    for (const name of ['.marea', user, '.opaque']) folder = await folder.getDirectoryHandle(name)
+    const named = []
+    for await (const handle of folder.values()) {
+      const file = await handle.getFile()
+      // The pool keeps a file's name at its head, and its content from byte 4,096 on.
+      const name = (await file.slice(0, 512).text()).split('\0')[0]
+      if (name && file.size > 4096) named.push(name)
+    }
+    return named.sort()
+  }, user)
+  assert.deepEqual(files, ['mirror.db', 'mirror.db-wal'])
+})
+
 test('the same id recorded twice counts once', async (t) => {
   const page = await browser.newPage(t)
   await openMarea(page, stage, newLearner())

@@ -14,11 +14,18 @@ use wasm_bindgen::JsValue;
 use crate::error::invalid_input;
 
 pub(crate) fn parse<T: DeserializeOwned>(value: &JsValue) -> Result<T, JsValue> {
+    parse_with(value, |text| serde_json::from_str(text))
+}
+
+pub(crate) fn parse_with<T>(
+    value: &JsValue,
+    read: impl FnOnce(&str) -> Result<T, serde_json::Error>,
+) -> Result<T, JsValue> {
     let text = JSON::stringify(value)
         .ok()
         .and_then(|text| text.as_string())
         .ok_or_else(|| invalid_input("the input is not plain data"))?;
-    serde_json::from_str(&text).map_err(|error| invalid_input(&without_position(&error)))
+    read(&text).map_err(|error| invalid_input(&without_position(&error)))
 }
 
 /// Serde's words without the place in a text that the caller never saw.

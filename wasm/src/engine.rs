@@ -11,7 +11,7 @@ use marea_core::{
 use tsify::Ts;
 use wasm_bindgen::prelude::*;
 
-use crate::convert::{list_to_js, parse, parse_day, parse_id, to_js};
+use crate::convert::{list_to_js, parse, parse_day, parse_id, parse_with, to_js};
 use crate::error::{from_core, invalid_input};
 use crate::host::{BrowserHost, now};
 use crate::storage::{self, Opened, Place};
@@ -67,7 +67,7 @@ impl MareaEngine {
         let mut refused = Vec::new();
         let mut changes = Vec::new();
         for write in &writes {
-            let parsed = parse::<Write>(write).map(Write::into_change);
+            let parsed = parse_with(write, Write::from_json).map(Write::into_change);
             refused.push(parsed.as_ref().err().cloned());
             changes.extend(parsed.map(|(id, change)| (Some(id), change)));
         }

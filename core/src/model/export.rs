@@ -69,7 +69,7 @@ pub struct ExportChange {
     pub records_count: Option<i32>,
     /// Size of the file in bytes. Text in JSON, because it may pass 2^53.
     #[cfg_attr(feature = "tsify", tsify(optional, type = "string"))]
-    #[serde(skip_serializing_if = "Option::is_none", with = "bytes_as_text")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::model::bytes_as_text")]
     pub file_size_bytes: Option<i64>,
     /// Where the file is.
     #[cfg_attr(feature = "tsify", tsify(optional))]
@@ -120,7 +120,7 @@ pub struct Export {
     /// Rows exported.
     pub records_count: Option<i64>,
     /// Size of the file in bytes, as text.
-    #[serde(default, with = "bytes_as_text")]
+    #[serde(default, with = "crate::model::bytes_as_text")]
     #[cfg_attr(feature = "tsify", tsify(type = "string | null"))]
     pub file_size_bytes: Option<i64>,
     /// Where the file is.
@@ -257,32 +257,4 @@ fn check_json(field: &'static str, value: &impl Serialize) -> Result<(), Error> 
         return Err(Error::invalid(field, "holds the character U+0000, which Postgres cannot store"));
     }
     Ok(())
-}
-
-/// BIGINT crosses as text; plain numbers are read as well.
-mod bytes_as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(value: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => serializer.collect_str(value),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Text(String),
-            Number(i64),
-        }
-        match Option::<Either>::deserialize(deserializer)? {
-            None => Ok(None),
-            Some(Either::Number(number)) => Ok(Some(number)),
-            Some(Either::Text(text)) => {
-                text.parse().map(Some).map_err(|_| de::Error::custom("expected a whole number"))
-            }
-        }
-    }
 }

@@ -14,6 +14,7 @@ pub(crate) use redacted_debug;
 
 mod activity;
 mod api_key;
+mod bytes_as_text;
 mod calendar;
 mod event;
 mod export;
