@@ -13,7 +13,10 @@ import os
 import sys
 
 _NAME = "libmarea.0.dylib" if sys.platform == "darwin" else "libmarea.so.0"
-_library = ctypes.CDLL(os.environ.get("MAREA_LIBRARY", _NAME))
+try:
+    _library = ctypes.CDLL(os.environ.get("MAREA_LIBRARY", _NAME))
+except OSError as error:
+    raise ImportError(f"{error}; install libmarea (cargo xtask install-c), or say in MAREA_LIBRARY where it is") from None
 _Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
 _library.marea_string_free.argtypes = [ctypes.c_void_p]
 _library.marea_free.argtypes = [ctypes.c_void_p]
