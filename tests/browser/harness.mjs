@@ -33,8 +33,8 @@ export async function servePage(mounts = {}) {
 }
 
 /** Starts the page's server and a backend, until the file's tests are over. */
-export async function startStage() {
-  const page = await servePage()
+export async function startStage(mounts) {
+  const page = await servePage(mounts)
   const backend = await startBackend()
   undo.push(backend.stop)
   const database = new pg.Pool({ connectionString: backend.ready.database_url, max: 2 })
@@ -104,8 +104,8 @@ export async function startBrowser(stage, { plain = false } = {}) {
 }
 
 /** Loads the test page (again), up to where the package can be called. */
-export async function load(page, stage) {
-  await page.goto(stage.pageUrl)
+export async function load(page, stage, version = 'marea') {
+  await page.goto(`${stage.pageUrl}/?package=/${version}/`)
   await untilReady(page)
 }
 

@@ -1,17 +1,22 @@
 // Much at once: a week without a network, and the first sync of a learner with a long history.
 
 import assert from 'node:assert/strict'
-import { before, test } from 'node:test'
+import { rmSync } from 'node:fs'
+import { after, before, test } from 'node:test'
 import { inPostgres, load, openMarea, progress, startBrowser, startStage, status, waitFor, waitUntilSent } from './harness.mjs'
+import { nextMirror } from './later.mjs'
 import { openTabs } from './tabs.mjs'
 
 const DAY_MS = 86_400_000
 const PER_DAY = 286
 const ROWS = 50_000
 
+const made = []
+after(() => made.forEach((folder) => rmSync(folder, { recursive: true, force: true })))
+
 let stage, browser
 before(async () => {
-  stage = await startStage()
+  stage = await startStage({ '/next-mirror/': nextMirror(made) })
   browser = await startBrowser(stage)
 })
 
@@ -43,7 +48,7 @@ test('three tabs that write 300 sessions each at once make 900 in Postgres, and 
   t.diagnostic(`the slowest read beside the writes: ${Math.max(...seen.map(({ slowest }) => slowest)).toFixed(0)} ms`)
 })
 
-test('a week without a network: 2,002 sessions, a reload and another tab each day, then all of them arrive', async (t) => {
+test('a week without a network: 2,002 sessions, a reload and another tab each day, an upgrade of the app, then all of them arrive', async (t) => {
   const learner = await stage.signUp()
   const page = await browser.newPage(t)
   await browser.context.setOffline(false)
@@ -51,9 +56,11 @@ test('a week without a network: 2,002 sessions, a reload and another tab each da
   const ids = []
   const today = Date.now()
   for (let day = 6; day >= 0; day--) {
-    await load(page, stage)
+    // The upgrade comes in the middle: in the evening's tab first, and from the next day on in both.
+    await load(page, stage, day < 3 ? 'next-mirror' : 'marea')
     await openMarea(page, stage, learner)
     const evening = await browser.newPage(t)
+    if (day <= 3) await load(evening, stage, 'next-mirror')
     await openMarea(evening, stage, learner)
     const endedAt = today - day * DAY_MS
     const record = async ([endedAt, count]) => {

@@ -2,22 +2,19 @@
 
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
 import { after, before, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
-import { load, openMarea, progress, record, servePage, startBrowser, status, untilReady, waitFor } from './harness.mjs'
+import { load, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
+import { nextMirror, nextProtocol } from './later.mjs'
 
 const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
-const dist = fileURLToPath(new URL('../../wasm/dist', import.meta.url))
 
 const made = []
 after(() => made.forEach((folder) => rmSync(folder, { recursive: true, force: true })))
 
 let stage, browser
 before(async () => {
-  stage = { backend: NOWHERE, ...(await servePage({ '/next-mirror/': nextMirror(), '/next-protocol/': nextProtocol() })) }
+  stage = { backend: NOWHERE, ...(await servePage({ '/next-mirror/': nextMirror(made), '/next-protocol/': nextProtocol(made) })) }
   browser = await startBrowser(stage, { plain: true })
 })
 
@@ -25,28 +22,9 @@ const newLearner = () => ({ id: randomUUID(), token: null })
 const totalOf = async (page) => (await progress(page)).total_sessions
 const leads = (page) => page.evaluate(() => window.marea.leads)
 
-/** The built package with one file changed: what a later version would be in that respect. */
-function later(file, from, to) {
-  const folder = mkdtempSync(join(tmpdir(), 'marea-next-'))
-  made.push(folder)
-  cpSync(dist, folder, { recursive: true })
-  const text = readFileSync(join(folder, file), 'utf8')
-  assert.match(text, from, file)
-  writeFileSync(join(folder, file), text.replace(from, to))
-  return folder
-}
-function nextMirror() {
-  return later('candidate.js', /MareaEngine\.mirrorVersion\(\)/, '$& + 1')
-}
-
-function nextProtocol() {
-  return later('protocol.js', /(TAB_PROTOCOL *= *)1/, (_, name) => `${name}2`)
-}
-
 async function openVersion(t, version, learner) {
   const page = await browser.newPage(t)
-  await page.goto(`${stage.pageUrl}/?package=/${version}/`)
-  await untilReady(page)
+  await load(page, stage, version)
   await openMarea(page, stage, learner)
   return page
 }
