@@ -25,13 +25,17 @@ pub(crate) struct Program {
 
 /// Builds with cargo and lists the programs that came of it.
 pub(crate) fn cargo(arguments: &[&str]) -> Result<Vec<Program>> {
-    cargo_with(arguments, &[])
+    cargo_with("build", arguments, &[])
 }
 
-/// The same in another environment.
-pub(crate) fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Vec<Program>> {
+/// The same with another command of cargo that builds, in another environment.
+pub(crate) fn cargo_with(
+    command: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<Vec<Program>> {
     let run =
-        Run::new("cargo").arg("build").args(arguments).args(["--message-format", "json-render-diagnostics"]);
+        Run::new("cargo").arg(command).args(arguments).args(["--message-format", "json-render-diagnostics"]);
     let run = environment.iter().fold(run, |run, (name, value)| run.env(name, value));
     // Cargo's progress goes to standard error; a person should see it, and the messages themselves nobody.
     let ended = run.observe(|stream, line| {

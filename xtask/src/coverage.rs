@@ -23,13 +23,21 @@ pub(crate) fn run() -> Result<()> {
     std::fs::create_dir_all(&counts)?;
 
     say::heading("Building with counters");
-    let mut arguments = vec!["--package", "marea-core", "--package", "marea-tests", "--lib"];
-    arguments.extend(["--features", "marea-core/http,marea-core/planted-faults", "--profile", "test"]);
+    // Of `test`, `--lib` is the program of the library's own tests; of `build` it would be the library.
+    let mut arguments = vec!["--no-run", "--package", "marea-core", "--package", "marea-tests", "--lib"];
+    arguments.extend(["--features", "marea-core/http,marea-core/planted-faults"]);
     arguments.extend(TESTS.iter().flat_map(|test| ["--test", test]));
     let target = folder.join("target");
+    let (target, dropped) = (target.to_string_lossy(), folder.join("build.profraw"));
     let programs = build::cargo_with(
+        "test",
         &arguments,
-        &[("RUSTFLAGS", "-C instrument-coverage"), ("CARGO_TARGET_DIR", &target.to_string_lossy())],
+        &[
+            ("RUSTFLAGS", "-C instrument-coverage"),
+            ("CARGO_TARGET_DIR", &target),
+            // The programs that run while others are built count as well, and would leave it where they run.
+            ("LLVM_PROFILE_FILE", &dropped.to_string_lossy()),
+        ],
     )?;
     let tests: Vec<_> = programs.into_iter().filter(|program| program.is_test).collect();
 

@@ -14,6 +14,7 @@ pub(crate) fn run() -> Result<()> {
     // Beside what everything else is built into, so that the example's folder stays as it was written.
     let target = root.join("target/tauri");
     let built = build::cargo_with(
+        "build",
         &["--locked", "--manifest-path", &manifest.to_string_lossy()],
         &[("CARGO_TARGET_DIR", &target.to_string_lossy())],
     )?;
