@@ -4,8 +4,8 @@
 
 use marea_tests::simulation;
 
-/// Seeds of every test run: a minute on two cores. `cargo xtask simulate` lives through more.
-const SEEDS: u64 = 2_000;
+/// Seeds of every test run: four to five minutes on two cores. `cargo xtask simulate` lives through more.
+const SEEDS: u64 = 20_000;
 
 #[test]
 fn in_every_world_all_agree_in_the_end() {

@@ -63,7 +63,7 @@ impl Plan {
         let devices = usize::try_from(random.within(2..=5)).expect("few");
         Plan {
             devices: [devices, usize::from(random.chance(25))],
-            steps: u32::try_from(random.within(20..=100)).expect("few"),
+            steps: u32::try_from(random.within(20..=60)).expect("few"),
             page_rows: *random.one_of(&[1, 2, 3, 5, 8, 500, 500, 500]),
             most_mutations: *random.one_of(&[1, 2, 3, 5, 500, 500, 500, 500]),
             burst: *random.one_of(&[1, 1, 2, 4, 8]),
