@@ -4,12 +4,9 @@
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { serve } from '../../demo/serve.mjs'
 import { makeProfile } from '../../demo/tools/chromium.mjs'
+import { OPTIONS, normalWindow, record, servePackage, storage, total } from './elsewhere.mjs'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
-const OPTIONS = { url: 'http://127.0.0.1:9', anonKey: 'anon', userId: '6d0f0000-0000-4000-8000-000000000001', online: false }
 
 /** A Firefox, and the one connection to it. */
 async function startFirefox(program, folder, flags) {
@@ -67,54 +64,22 @@ async function openTab(firefox, url) {
   return tab
 }
 
-const record = (tab) => tab.run(() => window.marea.recordSession({ session_type: 'qa' }))
-const total = (tab) => tab.run(() => window.marea.progress().then((progress) => progress.total_sessions))
-const storage = (tab) => tab.run(() => window.marea.status().then((status) => status.storage))
-const timed = (tab) =>
-  tab.run(async () => {
-    const write = () => window.marea.recordSession({ session_type: 'qa' })
-    const start = performance.now()
-    for (let made = 0; made < 100; made++) await write()
-    const between = performance.now()
-    await Promise.all(Array.from({ length: 100 }, write))
-    return [between - start, performance.now() - between].map(Math.round)
-  })
-
-async function normalWindow(firefox, url) {
-  const first = await openTab(firefox, url)
-  await record(first)
-  assert.equal(await storage(first), 'opfs')
-  const second = await openTab(firefox, url)
-  assert.equal((await record(second)).pending, 2)
-  assert.deepEqual([await total(first), await total(second)], [2, 2])
-  console.log('  two tabs share one mirror on OPFS')
-  const [inTurn, atOnce] = await timed(second)
-  console.log(`  100 sessions from the tab that follows: ${inTurn} ms one after the other, ${atOnce} ms at once`)
-  const goneAt = Date.now()
-  await first.close()
-  assert.equal(await total(second), 202)
-  console.log(`  the leader closed: served again after ${Date.now() - goneAt} ms`)
-  await second.load()
-  assert.equal(await total(second), 202)
-  console.log('  after a reload all of it is there')
-}
-
-async function privateWindow(firefox, url) {
-  const tab = await openTab(firefox, url)
+async function privateWindow(newTab) {
+  const tab = await newTab()
   await record(tab)
   assert.equal(await total(tab), 1)
   assert.equal(await storage(tab), 'local-storage')
   console.log('  a private window: recorded and read, kept in local storage')
 }
 
-const page = await serve({ mounts: { '/': `${root}tests/browser/page`, '/marea/': `${root}wasm/dist` } })
+const page = await servePackage()
 try {
   for (const [flags, run] of [[[], normalWindow], [['-private-window'], privateWindow]]) {
     const profile = makeProfile()
     const firefox = await startFirefox(process.argv[2] ?? 'firefox-esr', profile.folder, flags)
     console.log(`Firefox ${firefox.version}${flags.length > 0 ? ', private' : ''}`)
     try {
-      await run(firefox, page.url)
+      await run(() => openTab(firefox, page.url))
     } finally {
       await firefox.stop()
       profile.remove()
