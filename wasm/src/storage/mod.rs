@@ -73,10 +73,16 @@ async fn on_opfs(user: UserId, known: bool) -> Result<Opened, JsValue> {
         };
         match opened {
             Ok((mut engine, pool, fresh)) => {
+                if damaged.is_none()
+                    && generation > 0
+                    && has_met_nothing(&engine).map_err(|error| from_core(&error))?
+                {
+                    damaged = Some(opfs::rescue(&user, generation - 1).await);
+                }
                 if let Some(rescued) = &damaged
                     && let Err(error) = engine.restore_what_is_ours(rescued, now())
                 {
-                    // The next opening begins the new mirror once more, and restores into that.
+                    // The next opening begins the new mirror once more, and restores into that: it has met nothing then.
                     drop(engine);
                     opfs::remove_mirror(&pool);
                     let _ = pool.pause();
@@ -93,6 +99,13 @@ async fn on_opfs(user: UserId, known: bool) -> Result<Opened, JsValue> {
             Err((_, error)) => return Err(error),
         }
     }
+}
+
+/// Whether a tab died after it had begun this mirror in place of a damaged one, and before it had restored what could be read
+/// of that: the restoring is noted, and so is each sync.
+fn has_met_nothing(engine: &Engine) -> Result<bool, Error> {
+    let status = engine.status(now())?;
+    Ok(status.last_error.is_none() && status.last_synced_at.is_none())
 }
 
 fn recovery(set_aside: bool, evicted: bool) -> Option<Recovery> {
