@@ -61,6 +61,27 @@ test('two tabs without a file system share one mirror, and the second goes on wh
   assert.equal(await totalOf(other), 3)
 })
 
+test('a tab that leads knows it again after it has followed another that is gone', async (t) => {
+  const learner = newLearner()
+  const page = await newInsecurePage(t)
+  await openMarea(page, stage, learner)
+  await record(page)
+  assert.ok(await leadingPage([page]))
+  // Two that come to lead at once hear of each other.
+  await page.evaluate(async (userId) => {
+    const { leaderChannel, meetingName, newsChannel, TAB_PROTOCOL } = await import('/marea/protocol.js')
+    const meeting = meetingName(userId)
+    const news = new BroadcastChannel(newsChannel(meeting))
+    const followed = new Promise((resolve) => {
+      new BroadcastChannel(leaderChannel(meeting)).onmessage = ({ data }) => data.kind === 'hello' && resolve()
+    })
+    news.postMessage({ kind: 'leading', term: 'another', version: { protocol: TAB_PROTOCOL, mirror: 1 }, online: true })
+    await followed
+  }, learner.id)
+  await waitFor('it to lead again', () => leadingPage([page]), (found) => found !== null)
+  assert.equal((await record(page)).pending, 2)
+})
+
 test('a leader that another has displaced writes nothing over it, and its writes are done by who leads next', async (t) => {
   const learner = newLearner()
   const page = await newInsecurePage(t)

@@ -45,6 +45,8 @@ export class Tab {
   })
   #seat: Seat | null = null
   #leader: { term: string; own: boolean } | null = null
+  /** What this tab's own seat leads under. Another one's news may come in between, where two have come to lead at once. */
+  #ownTerm: string | null = null
   #outbox: Call[] = []
   #asleep = false
   #fault: MareaError | null = null
@@ -139,13 +141,15 @@ export class Tab {
   #standUp(): void {
     this.#seat?.end()
     this.#seat = null
+    this.#ownTerm = null
     if (this.#leader?.own) this.#leader = null
   }
 
   #receive(message: FromSeat): void {
     switch (message.kind) {
       case 'leading':
-        return this.#follow(message, true)
+        this.#ownTerm = message.term
+        return this.#follow(message)
       case 'results':
         return this.#settle(message.results)
       case 'token-wanted':
@@ -163,7 +167,7 @@ export class Tab {
     if (this.#ended) return
     switch (news.kind) {
       case 'leading':
-        return this.#follow(news, false)
+        return this.#follow(news)
       case 'changed':
         return this.#events.changed(news.topics)
       case 'online':
@@ -175,14 +179,15 @@ export class Tab {
     }
   }
 
-  #follow({ term, version, online }: Leading, own: boolean): void {
+  #follow({ term, version, online }: Leading): void {
     // A leader of an older version makes room as soon as it hears of this tab's seat.
     if (version.protocol < TAB_PROTOCOL) return
     if (version.protocol > TAB_PROTOCOL) return this.#failed(outdatedError())
     this.#patience.heard()
     this.#noteOnline(online)
+    const own = term === this.#ownTerm
     if (this.#leader?.term === term) {
-      this.#leader.own ||= own
+      this.#leader.own = own
       return
     }
     this.#leader = { term, own }
@@ -241,6 +246,7 @@ export class Tab {
   #seatBroken(reason: MareaError): void {
     const led = this.#leader?.own === true
     this.#seat = null
+    this.#ownTerm = null
     if (led) this.#leader = null
     if (led || !this.#leader) this.#failed(reason)
   }
