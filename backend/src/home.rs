@@ -25,7 +25,7 @@ const REMOVAL_BOUND: Duration = Duration::from_secs(1);
 pub(crate) struct Home {
     root: PathBuf,
     temporary: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl Home {
@@ -63,7 +63,7 @@ impl Home {
         let path = root.join(name);
         let lock = File::create(&path).map_err(Error::file("could not write", &path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Home { root, temporary, _lock: lock }),
+            Ok(()) => Ok(Home { root, temporary, lock }),
             Err(TryLockError::WouldBlock) => Err(Error::InUse { path: root }),
             Err(TryLockError::Error(source)) => Err(Error::File { doing: "could not lock", path, source }),
         }
@@ -104,6 +104,8 @@ impl Drop for Home {
             // A grandchild that has just been killed may still be making files.
             wait_blocking(REMOVAL_BOUND, || fs::remove_dir_all(&self.root).is_ok() || !self.root.exists());
         }
+        // Closing the file would not do: a child that another thread is just starting has it open, too, until it runs.
+        let _ = self.lock.unlock();
     }
 }
 
