@@ -61,6 +61,20 @@ test('two tabs without a file system share one mirror, and the second goes on wh
   assert.equal(await totalOf(other), 3)
 })
 
+test('a tab makes way for one with a greater name that asks for the lead while it waits for an answer', async (t) => {
+  const learner = newLearner()
+  const [other, page] = [await newInsecurePage(t), await newInsecurePage(t)]
+  await other.evaluate((userId) => {
+    window.asked = 0
+    const channel = new BroadcastChannel(`marea:${userId}:lease`)
+    channel.onmessage = ({ data }) => {
+      if (data.kind === 'who-leads' && ++window.asked === 1) channel.postMessage({ kind: 'who-leads', name: '~' })
+    }
+  }, learner.id)
+  await openMarea(page, stage, learner)
+  assert.equal(await other.evaluate(() => window.asked), 2, 'it has asked again before it led')
+})
+
 test('a tab that leads knows it again after it has followed another that is gone', async (t) => {
   const learner = newLearner()
   const page = await newInsecurePage(t)

@@ -22,6 +22,8 @@ export async function waitForLease(meeting: string, signal: AbortSignal): Promis
   channel.addEventListener('message', ({ data }: MessageEvent<Word>) => {
     if (data.kind === 'i-lead') answered = true
     else if (leading || data.name < name) say({ kind: 'i-lead' })
+    // It may have come too late to hear this one ask, and would take silence for its turn, too.
+    else answered = true
   })
   const release = (): void => channel.close()
   signal.addEventListener('abort', release)
