@@ -6,13 +6,12 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { signUp, startBackend } from '../browser/backend.mjs'
+import { startScreen, startSession } from '../browser/webkit-driver.mjs'
 
 const WAIT_MS = 30_000
 /** How WebDriver names an element in its JSON. */
@@ -28,7 +27,7 @@ before(async () => {
   learner = await signUp(backend)
   folder = mkdtempSync(join(tmpdir(), 'marea-tauri-'))
   cleanups.push(() => rmSync(folder, { recursive: true, force: true }))
-  session = await openApp({ DISPLAY: await startScreen(), ...settings(), MAREA_USER: learner.id })
+  session = await openApp({ DISPLAY: await startScreen(start), ...settings(), MAREA_USER: learner.id })
 })
 
 after(async () => {
@@ -47,41 +46,13 @@ function start(program, words, options) {
   return child
 }
 
-/** An X server that picks a free display. */
-async function startScreen() {
-  const child = start('Xvfb', ['-displayfd', '1', '-screen', '0', '800x600x24'], { stdio: ['ignore', 'pipe', 'ignore'] })
-  const [number] = await once(createInterface({ input: child.stdout }), 'line')
-  return `:${number}`
-}
-
 /** The app, opened by WebKit's driver; what comes back calls WebDriver about it. */
 async function openApp(environment) {
-  const app = process.env.MAREA_TAURI_BIN
-  assert.ok(app, 'MAREA_TAURI_BIN names the built example: run `cargo xtask tauri`')
-  const port = await freePort()
-  start('WebKitWebDriver', [`--port=${port}`], {
-    env: { ...process.env, ...environment, TAURI_WEBVIEW_AUTOMATION: 'true' },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
-  const call = async (method, path, body) => {
-    const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, ...(body && { body: JSON.stringify(body) }) })
-    const { value } = await answer.json()
-    if (!answer.ok) throw new Error(`${method} ${path}: ${value.error}: ${value.message}`)
-    return value
-  }
-  await eventually('the driver', async () => (await call('GET', '/status').catch(() => undefined))?.ready)
-  const capabilities = { alwaysMatch: { 'webkitgtk:browserOptions': { binary: app, args: [] } } }
-  const { sessionId } = await call('POST', '/session', { capabilities })
-  cleanups.push(() => call('DELETE', `/session/${sessionId}`).catch(() => undefined))
-  return (method, path, body) => call(method, `/session/${sessionId}${path}`, body)
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  return port
+  const binary = process.env.MAREA_TAURI_BIN
+  assert.ok(binary, 'MAREA_TAURI_BIN names the built example: run `cargo xtask tauri`')
+  const webkit = await startSession(start, { binary, env: { ...environment, TAURI_WEBVIEW_AUTOMATION: 'true' } })
+  cleanups.push(webkit.stop)
+  return webkit.call
 }
 
 async function eventually(what, look) {
