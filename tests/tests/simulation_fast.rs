@@ -4,7 +4,7 @@
 
 use marea_tests::simulation;
 
-/// Seeds of every test run: four to five minutes on two cores. `cargo xtask simulate` lives through more.
+/// Seeds of every test run: under four minutes on two cores. `cargo xtask simulate` lives through more.
 const SEEDS: u64 = 20_000;
 
 #[test]

@@ -108,7 +108,7 @@ fn simulation(programs: &[Program], wanted: bool) -> Vec<Program> {
 }
 
 /// With all features. Without them the desktop's crate would compile its dependencies anew, a minute of each run;
-/// `cargo xtask tauri` builds it so.
+/// `cargo xtask tauri` builds it without the feature `cli`.
 fn clippy() -> Result<Tally> {
     Run::new("cargo")
         .args(["clippy", "--workspace", "--exclude", "marea-wasm", "--all-targets", "--", "-D", "warnings"])
