@@ -115,7 +115,7 @@ async fn serve(
         "listen_addresses=127.0.0.1",
         // Loopback with a password is all that is used; socket files would have to find a short path.
         "unix_socket_directories=",
-        "max_connections=100",
+        "max_connections=400",
         "timezone=UTC",
         // The server's own words only. A refused statement quotes learners' data, so ERROR does not go to the log.
         "log_min_messages=log",

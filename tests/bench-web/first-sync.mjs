@@ -9,12 +9,13 @@ export async function firstSync({ backend, openStore, signUp, rounds, rows, say 
   const learner = await signUp(backend.ready)
   const database = new pg.Client({ connectionString: backend.ready.database_url })
   await database.connect()
+  // As an app in use would have left them, one after the other.
   await database.query(
-    `INSERT INTO public.export_history (user_id, export_type, export_format, status, records_count, file_size_bytes, filters, data)
-     SELECT $1, 'progress', 'json', 'completed', i, i * 1000, '{"days": 30}', '{"note": "one of many"}' FROM generate_series(1, $2::int) i`,
+    `INSERT INTO public.export_history (user_id, export_type, export_format, status, records_count, file_size_bytes, filters, data, created_at)
+     SELECT $1, 'progress', 'json', 'completed', i, i * 1000, '{"days": 30}', '{"note": "one of many"}', now() - ($2::int - i) * interval '1 minute'
+     FROM generate_series(1, $2::int) i`,
     [learner.id, rows],
   )
-  // As an app in use would leave it: in several transactions, so that not all rows have the same time.
   await database.query('ANALYZE public.export_history')
   await database.end()
   const seen = Object.fromEntries(STORES.map((store) => [store, []]))

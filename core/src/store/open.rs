@@ -11,7 +11,7 @@ use crate::store::{Location, image};
 pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("schema/001_mirror.sql"),
     include_str!("schema/002_journal_traffic.sql"),
-    include_str!("schema/003_queue.sql"),
+    include_str!("schema/003_fewer_pages.sql"),
 ];
 
 /// The newest mirror schema that this program knows.

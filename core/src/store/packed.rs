@@ -5,14 +5,14 @@
 use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::params_from_iter;
-use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
+use rusqlite::types::{ToSqlOutput, Value as SqlValue};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::Error;
 use crate::model::{Clocks, RegisterRow, Table};
 use crate::store::Rows;
-use crate::store::registers::{Kind, ends, is_text, required, shape};
+use crate::store::registers::{Kind, ends, is_null, required, shape};
 
 /// Rows of one table, column by column: as many values of each. What `clocks` holds are the rows' register clocks.
 pub(crate) type PackedRows<'a> = BTreeMap<&'a str, Vec<&'a RawValue>>;
@@ -30,6 +30,7 @@ struct Column<'p, 'a> {
 
 /// A row that fits the mirror, ready to be written. Its values lie in the answer.
 pub(crate) struct PackedRow<'a> {
+    key: &'a str,
     bound: Vec<ToSqlOutput<'a>>,
     pub(crate) clocks: Clocks,
 }
@@ -51,20 +52,21 @@ impl<'p, 'a> Packing<'p, 'a> {
 
     /// Binds one row. `None` when a value does not fit its column, or a required one is missing.
     pub(crate) fn bind(&self, row: usize, clocks: Clocks) -> Option<PackedRow<'a>> {
+        let key = unquoted(self.columns.first()?.values?.get(row)?.get())?;
         let mut bound = Vec::with_capacity(self.columns.len() + 1);
         for Column { kind, is_required, values } in &self.columns {
             let value = match values {
                 Some(values) => kind.bind_raw(values.get(row)?.get())?,
                 None => ToSqlOutput::Owned(SqlValue::Null),
             };
-            if *is_required && !is_text(&value) {
+            if *is_required && is_null(&value) {
                 return None;
             }
             bound.push(value);
         }
         let stamps = if clocks.is_empty() { "{}".to_owned() } else { serde_json::to_string(&clocks).ok()? };
         bound.push(ToSqlOutput::Owned(SqlValue::Text(stamps)));
-        Some(PackedRow { bound, clocks })
+        Some(PackedRow { key, bound, clocks })
     }
 }
 
@@ -74,9 +76,7 @@ impl Kind {
         if json == "null" {
             return Some(ToSqlOutput::Owned(SqlValue::Null));
         }
-        if let Some(plain) = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'))
-            && !plain.contains('\\')
-        {
+        if let Some(plain) = unquoted(json) {
             return self.bind_text(plain);
         }
         let value: Value = serde_json::from_str(json).ok()?;
@@ -88,13 +88,15 @@ impl Kind {
     }
 }
 
+/// The text that a JSON string holds, if it is written as it is.
+fn unquoted(json: &str) -> Option<&str> {
+    json.strip_prefix('"')?.strip_suffix('"').filter(|plain| !plain.contains('\\'))
+}
+
 impl PackedRow<'_> {
     /// The row's key: the first column.
     pub(crate) fn key(&self) -> &str {
-        match ends(&self.bound[0]) {
-            ValueRef::Text(text) => std::str::from_utf8(text).unwrap_or_default(),
-            _ => "",
-        }
+        self.key
     }
 
     /// The row with its columns' names, for the few that local writes lie on.

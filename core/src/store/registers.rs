@@ -3,9 +3,10 @@
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
 use rusqlite::{OptionalExtension, Row, ToSql, params, params_from_iter};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::error::Error;
-use crate::model::{KeyEnvelope, MutationId, RegisterRow, Table, Timestamp};
+use crate::model::{KeyEnvelope, RegisterRow, Table, Timestamp};
 use crate::store::{Rows, stored};
 
 /// How a column's JSON value is kept in SQLite.
@@ -14,6 +15,8 @@ pub(super) enum Kind {
     Text,
     /// A UUID.
     Id,
+    /// A UUID, of which the bytes are kept.
+    IdBytes,
     /// An instant. One that the mirror cannot hold (`infinity`, a year after 9999) is none.
     Instant,
     /// A sealed key.
@@ -35,7 +38,7 @@ pub(super) struct Shape {
 
 const EXPORTS: Shape = Shape {
     columns: &[
-        ("id", Kind::Id),
+        ("id", Kind::IdBytes),
         ("export_type", Kind::Text),
         ("export_format", Kind::Text),
         ("status", Kind::Text),
@@ -63,8 +66,8 @@ const EXPORTS: Shape = Shape {
           FROM export_history WHERE id = ?1",
     delete: "DELETE FROM export_history WHERE id = ?1",
     sweep: "DELETE FROM export_history
-            WHERE NOT EXISTS (SELECT 1 FROM refilled_rows WHERE table_name = 'export_history' AND row_key = id)
-              AND NOT EXISTS (SELECT 1 FROM shadow_rows WHERE table_name = 'export_history' AND row_key = id)",
+            WHERE id NOT IN (SELECT unhex(row_key, '-') FROM refilled_rows WHERE table_name = 'export_history')
+              AND id NOT IN (SELECT unhex(row_key, '-') FROM shadow_rows WHERE table_name = 'export_history')",
 };
 
 const KEYS: Shape = Shape {
@@ -89,6 +92,14 @@ const KEYS: Shape = Shape {
             WHERE NOT EXISTS (SELECT 1 FROM refilled_rows WHERE table_name = 'user_api_keys' AND row_key = user_id)
               AND NOT EXISTS (SELECT 1 FROM shadow_rows WHERE table_name = 'user_api_keys' AND row_key = user_id)",
 };
+
+impl Shape {
+    /// A row's key for SQLite; `None` when no row can have it.
+    fn key<'k>(&self, key: &'k str) -> Option<ToSqlOutput<'k>> {
+        let (_, kind) = self.columns.first()?;
+        kind.bind_text(key)
+    }
+}
 
 /// The shape of a register table; others never get here.
 pub(super) fn shape(table: Table) -> Result<&'static Shape, Error> {
@@ -119,9 +130,8 @@ impl Kind {
         let as_it_is = ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()));
         let owned = match self {
             Kind::Text => return Some(as_it_is),
-            Kind::Id => {
-                return text.parse::<MutationId>().is_ok_and(|id| id.to_string() == text).then_some(as_it_is);
-            }
+            Kind::Id => return uuid(text).map(|_| as_it_is),
+            Kind::IdBytes => SqlValue::Blob(uuid(text)?.as_bytes().to_vec()),
             Kind::Envelope => return text.parse::<KeyEnvelope>().is_ok().then_some(as_it_is),
             Kind::Instant => {
                 text.parse::<Timestamp>().map_or(SqlValue::Null, |at| SqlValue::Text(at.to_string()))
@@ -141,9 +151,15 @@ impl Kind {
             (_, ValueRef::Integer(number)) => Value::from(number),
             (Kind::Json, ValueRef::Text(text)) => stored(serde_json::from_slice(text).ok())?,
             (_, ValueRef::Text(text)) => Value::from(stored(std::str::from_utf8(text).ok())?),
+            (Kind::IdBytes, ValueRef::Blob(bytes)) => Value::from(stored(Uuid::from_slice(bytes).ok())?.to_string()),
             _ => return Err(Error::Internal("the mirror holds a value that it cannot hold")),
         })
     }
+}
+
+/// A UUID, if it is written as Postgres writes it: as one text it would be another key.
+fn uuid(text: &str) -> Option<Uuid> {
+    text.parse::<Uuid>().ok().filter(|id| id.to_string() == text)
 }
 
 /// Whether a row can be kept: every column that the mirror knows has a value that fits it.
@@ -152,7 +168,7 @@ pub(crate) fn fits(table: Table, values: &Map<String, Value>) -> bool {
     shape(table).is_ok_and(|shape| {
         shape.columns.iter().all(|(name, kind)| {
             let bound = kind.bind(values.get(*name));
-            bound.is_some_and(|bound| is_text(&bound) || !required.contains(name))
+            bound.is_some_and(|bound| !is_null(&bound) || !required.contains(name))
         })
     })
 }
@@ -166,11 +182,11 @@ pub(super) fn ends<'v>(value: &'v ToSqlOutput<'_>) -> ValueRef<'v> {
     }
 }
 
-pub(super) fn is_text(value: &ToSqlOutput<'_>) -> bool {
-    matches!(ends(value), ValueRef::Text(_))
+pub(super) fn is_null(value: &ToSqlOutput<'_>) -> bool {
+    ends(value) == ValueRef::Null
 }
 
-/// The columns that every row has a text in.
+/// The columns that every row has a value in.
 pub(super) fn required(table: Table) -> &'static [&'static str] {
     match table {
         Table::ExportHistory => &["id", "export_type", "export_format", "status", "created_at"],
@@ -188,7 +204,9 @@ impl Rows<'_> {
     ) -> Result<(), Error> {
         let shape = shape(table)?;
         let Some(row) = row else {
-            self.connection.prepare_cached(shape.delete)?.execute([key])?;
+            if let Some(key) = shape.key(key) {
+                self.connection.prepare_cached(shape.delete)?.execute([key])?;
+            }
             return Ok(());
         };
         let clocks = ToSqlOutput::Owned(SqlValue::Text(stored(serde_json::to_string(&row.clocks).ok())?));
@@ -201,6 +219,7 @@ impl Rows<'_> {
     /// A visible row.
     pub(crate) fn register(self, table: Table, key: &str) -> Result<Option<RegisterRow>, Error> {
         let shape = shape(table)?;
+        let Some(key) = shape.key(key) else { return Ok(None) };
         let mut statement = self.connection.prepare_cached(shape.get)?;
         statement.query_row([key], |row| Ok(read_register(shape, row))).optional()?.transpose()
     }
@@ -217,10 +236,11 @@ impl Rows<'_> {
                      data, error_message, retry_count, started_at, completed_at, processing_time_seconds, expires_at,
                      created_at, updated_at, clocks
                    FROM export_history
-                   WHERE (created_at, id) < (coalesce(?1, '~'), coalesce(?2, '~'))
+                   WHERE (created_at, id) < (coalesce(?1, '~'), ?2)
                      AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR export_type = ?4)
                    ORDER BY created_at DESC, id DESC LIMIT ?5";
         let (created_at, id) = after.unzip();
+        let id = id.and_then(|id| EXPORTS.key(id));
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(params![created_at, id, status, export_type, limit])?;
         let mut found = Vec::new();

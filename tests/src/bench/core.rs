@@ -149,16 +149,22 @@ pub fn queue_figure(waiting: usize) -> Figure {
     rounds.figure(&what, "with none", 2.0, "rounds of 100 on a file each, the visible progress kept up")
 }
 
+/// Many exports of a learner, as an app in use would have left them: made one after the other.
+pub(super) async fn fill_exports(world: &World, learner: usize, rows: usize) {
+    let user = world.learner(learner);
+    let fill = format!(
+        "INSERT INTO public.export_history (user_id, export_type, export_format, filters, created_at)
+         SELECT '{user}', 'vocabulary', 'csv', '{{}}', now() - ({rows} - n) * interval '1 minute'
+         FROM generate_series(1, {rows}) AS n"
+    );
+    world.execute(&fill).await;
+}
+
 /// The first sync of many exports: its speed, the shares of its time, and its memory.
 pub async fn pull_figures(world: &World, rows: usize) -> Vec<Figure> {
     let learners = [(1, rows), (2, rows / 4)];
     for (learner, rows) in learners {
-        let user = world.learner(learner);
-        let fill = format!(
-            "INSERT INTO public.export_history (user_id, export_type, export_format, filters)
-             SELECT '{user}', 'vocabulary', 'csv', '{{}}' FROM generate_series(1, {rows})"
-        );
-        world.execute(&fill).await;
+        fill_exports(world, learner, rows).await;
     }
     world.execute("VACUUM (ANALYZE)").await;
     let transport = transport(world);

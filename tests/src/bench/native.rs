@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::core::fill_exports;
 use super::{Figure, Rounds, Spread, millis, now};
 use crate::world::World;
 
@@ -178,13 +179,7 @@ pub fn size_figure(programs: &Programs) -> Figure {
 
 /// A new device's first sync, against reading the same rows from PostgREST page by page and keeping none of them.
 pub async fn first_sync_figure(programs: &Programs, world: &World, rows: usize) -> Figure {
-    let learner = world.learner(1);
-    world
-        .execute(&format!(
-            "INSERT INTO public.export_history (user_id, export_type, export_format, filters)
-             SELECT '{learner}', 'vocabulary', 'csv', '{{}}' FROM generate_series(1, {rows})"
-        ))
-        .await;
+    fill_exports(world, 1, rows).await;
     let begun = now();
     let mut after = String::from("00000000-0000-0000-0000-000000000000");
     let mut read = 0;

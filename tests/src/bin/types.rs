@@ -1,5 +1,5 @@
 //! Writes `wasm/js/database.types.ts` and the inventory of the migrations from a freshly migrated Postgres; with `--check` it
-//! only compares. `cargo xtask types` runs it. The rows of the Rust core and of the mirror are compared by the tests (`types_rows`).
+//! only compares. `cargo xtask types` runs it. The rows of the Rust core and of the mirror are compared by the tests (`tests/sql/types.rs`).
 
 #![allow(clippy::print_stdout, reason = "a command line tool talks on standard output")]
 

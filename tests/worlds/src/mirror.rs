@@ -1,6 +1,7 @@
 //! A mirror's file, looked at past the engine: what is in it, whether it is sound, and what an older program would have
 //! left of it.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use marea_core::{MIRROR_MIGRATIONS, MIRROR_VERSION};
@@ -95,15 +96,15 @@ fn rewrite(older: &Connection, newest: &Disk, version: u32) -> rusqlite::Result<
     for table in
         names(older, "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")?
     {
-        let of = |schema: &str| {
-            names(older, &format!("SELECT name FROM pragma_table_info('{table}', '{schema}')"))
-        };
+        let of =
+            |schema: &str| columns(older, &format!("SELECT name, type FROM pragma_table_info('{table}', '{schema}')"));
         let (own, known) = (of("main")?, of("newest")?);
-        let shared: Vec<String> = own.into_iter().filter(|column| known.contains(column)).collect();
-        let shared = shared.join(", ");
-        older.execute_batch(&format!(
-            "INSERT INTO main.{table} ({shared}) SELECT {shared} FROM newest.{table}"
-        ))?;
+        let (names, values): (Vec<&str>, Vec<String>) = own
+            .iter()
+            .filter_map(|(name, kind)| Some((name.as_str(), as_it_was(name, kind, known.get(name)?))))
+            .unzip();
+        let (names, values) = (names.join(", "), values.join(", "));
+        older.execute_batch(&format!("INSERT INTO main.{table} ({names}) SELECT {values} FROM newest.{table}"))?;
     }
     // Numbers that were given out are not given out again.
     older.execute_batch(
@@ -114,6 +115,24 @@ fn rewrite(older: &Connection, newest: &Disk, version: u32) -> rusqlite::Result<
     older.pragma_update(Some("main"), "application_id", APPLICATION_ID)?;
     older.pragma_update(Some("main"), "user_version", version)?;
     older.execute_batch("COMMIT; DETACH newest;")
+}
+
+/// A column's value as an older version kept it: of ids that are bytes today it kept the text.
+fn as_it_was(name: &str, older: &str, newest: &str) -> String {
+    match (older, newest) {
+        ("TEXT", "BLOB") => {
+            let parts = [(1, 8), (9, 4), (13, 4), (17, 4), (21, 12)];
+            parts.map(|(from, digits)| format!("substr(lower(hex({name})), {from}, {digits})")).join(" || '-' || ")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// Columns and their types.
+fn columns(connection: &Connection, sql: &str) -> rusqlite::Result<BTreeMap<String, String>> {
+    let mut statement = connection.prepare(sql)?;
+    let columns = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    columns.collect()
 }
 
 fn names(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {

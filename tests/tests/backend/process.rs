@@ -1,6 +1,5 @@
 //! The program `marea-backend`: one line when it is ready, a clean end on a signal, and after `kill -9` neither processes
 //! nor a folder that the next start trips over. Runs on Linux: it looks at processes through /proc.
-#![cfg(target_os = "linux")]
 
 use std::collections::BTreeSet;
 use std::fs;

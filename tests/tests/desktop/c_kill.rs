@@ -1,5 +1,5 @@
 //! `kill -9` of a program that links libmarea, at random, while it records and syncs: everything that it had acknowledged arrives
-//! once. (Of the command: `cli_kill`.)
+//! once. (Of the command: `kill`.)
 
 use std::collections::BTreeSet;
 use std::process::Stdio;

@@ -1,0 +1,8 @@
+//! `marea-backend`: its processes, its Postgres, its sign-in, its faults, and PostgREST behind them.
+
+mod auth;
+mod database;
+mod faults;
+#[cfg(target_os = "linux")]
+mod process;
+mod rest;

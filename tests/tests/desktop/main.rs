@@ -1,0 +1,15 @@
+//! The desktop: the crate, the C library and the command line, as programs against the real backend.
+
+mod c_kill;
+mod c_library;
+mod client;
+mod commands;
+mod disk;
+mod keychain;
+mod keys;
+mod kill;
+mod network;
+mod offline;
+mod sign_in;
+mod sync;
+mod tls;

@@ -1,0 +1,8 @@
+//! The engine and the vault against the real backend.
+
+mod ahead;
+mod protocol;
+mod random;
+mod sync;
+mod vault_openers;
+mod vault_secrecy;

@@ -1,0 +1,17 @@
+//! The migrations and what they serve, in real Postgres: most of it by SQL, without PostgREST.
+
+mod access;
+mod backfill;
+mod concurrency;
+mod fold;
+mod fold_differential;
+mod idle;
+mod pull;
+mod push;
+mod register_differential;
+mod registers;
+mod requests;
+mod rollup;
+mod schema;
+mod types;
+mod vault;
