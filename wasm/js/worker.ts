@@ -4,9 +4,12 @@ import { CandidateSeat, moduleError } from './candidate.js'
 import { waitForLock } from './lock.js'
 import init from './marea_wasm.js'
 import { MareaError } from './errors.js'
+import { gatherWrites } from './gather.js'
+import type { FileHandle } from './gather.js'
 import type { FromSeat, ToSeat } from './protocol.js'
 
 interface WorkerScope {
+  FileSystemSyncAccessHandle?: { prototype: FileHandle }
   postMessage(message: FromSeat): void
   addEventListener(type: 'message', listener: (event: MessageEvent<ToSeat>) => void): void
 }
@@ -18,6 +21,9 @@ const moduleReady = init({ module_or_path: new URL('./marea_wasm_bg.wasm', impor
   () => null,
   () => moduleError(),
 )
+
+// Nobody else's code runs in this worker.
+if (scope.FileSystemSyncAccessHandle) gatherWrites(scope.FileSystemSyncAccessHandle.prototype)
 
 /** Some private windows have the function and refuse the call. */
 async function checkStorage(): Promise<void> {
