@@ -151,7 +151,9 @@ impl Kind {
             (_, ValueRef::Integer(number)) => Value::from(number),
             (Kind::Json, ValueRef::Text(text)) => stored(serde_json::from_slice(text).ok())?,
             (_, ValueRef::Text(text)) => Value::from(stored(std::str::from_utf8(text).ok())?),
-            (Kind::IdBytes, ValueRef::Blob(bytes)) => Value::from(stored(Uuid::from_slice(bytes).ok())?.to_string()),
+            (Kind::IdBytes, ValueRef::Blob(bytes)) => {
+                Value::from(stored(Uuid::from_slice(bytes).ok())?.to_string())
+            }
             _ => return Err(Error::Internal("the mirror holds a value that it cannot hold")),
         })
     }

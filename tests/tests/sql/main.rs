@@ -13,5 +13,6 @@ mod registers;
 mod requests;
 mod rollup;
 mod schema;
+mod steady;
 mod types;
 mod vault;

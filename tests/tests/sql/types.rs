@@ -92,8 +92,11 @@ async fn the_mirror_has_the_columns_of_postgres() {
             }
             let Some(column) = expected.remove(&name) else { panic!("{table}.{name} is not in Postgres") };
             // Of the many exports the mirror keeps an id's bytes only.
-            let kept_as =
-                if (table, name.as_str()) == ("export_history", "id") { "BLOB" } else { mirror_type(&column.kind) };
+            let kept_as = if (table, name.as_str()) == ("export_history", "id") {
+                "BLOB"
+            } else {
+                mirror_type(&column.kind)
+            };
             assert_eq!(kind, kept_as, "{table}.{name}, {} in Postgres", column.kind);
             assert!(column.not_null || !not_null, "{table}.{name} may be NULL in Postgres");
         }

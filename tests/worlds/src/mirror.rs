@@ -96,15 +96,18 @@ fn rewrite(older: &Connection, newest: &Disk, version: u32) -> rusqlite::Result<
     for table in
         names(older, "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")?
     {
-        let of =
-            |schema: &str| columns(older, &format!("SELECT name, type FROM pragma_table_info('{table}', '{schema}')"));
+        let of = |schema: &str| {
+            columns(older, &format!("SELECT name, type FROM pragma_table_info('{table}', '{schema}')"))
+        };
         let (own, known) = (of("main")?, of("newest")?);
         let (names, values): (Vec<&str>, Vec<String>) = own
             .iter()
             .filter_map(|(name, kind)| Some((name.as_str(), as_it_was(name, kind, known.get(name)?))))
             .unzip();
         let (names, values) = (names.join(", "), values.join(", "));
-        older.execute_batch(&format!("INSERT INTO main.{table} ({names}) SELECT {values} FROM newest.{table}"))?;
+        older.execute_batch(&format!(
+            "INSERT INTO main.{table} ({names}) SELECT {values} FROM newest.{table}"
+        ))?;
     }
     // Numbers that were given out are not given out again.
     older.execute_batch(
@@ -122,7 +125,9 @@ fn as_it_was(name: &str, older: &str, newest: &str) -> String {
     match (older, newest) {
         ("TEXT", "BLOB") => {
             let parts = [(1, 8), (9, 4), (13, 4), (17, 4), (21, 12)];
-            parts.map(|(from, digits)| format!("substr(lower(hex({name})), {from}, {digits})")).join(" || '-' || ")
+            parts
+                .map(|(from, digits)| format!("substr(lower(hex({name})), {from}, {digits})"))
+                .join(" || '-' || ")
         }
         _ => name.to_owned(),
     }
