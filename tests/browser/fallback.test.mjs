@@ -201,13 +201,33 @@ test('a damaged image is set aside, and told', async (t) => {
   await waitFor('the new image', () => page.evaluate((key) => localStorage.getItem(key)?.length ?? 0, key), (size) => size > 0)
 })
 
+/** Damages the head of a kept image, and leaves it under this key. */
+function damage(page, learner, aside = '') {
+  return page.evaluate(
+    ([key, aside]) => {
+      const image = atob(JSON.parse(localStorage.getItem(key)))
+      localStorage.removeItem(key)
+      localStorage.setItem(key + aside, JSON.stringify(btoa('x'.repeat(16) + image.slice(16))))
+    },
+    [`marea:${learner.id}:image`, aside],
+  )
+}
+
 test('what a damaged image had not sent is in the new one', async (t) => {
   const { learner, page } = await keptAndClosed(t)
-  await page.evaluate((key) => {
-    const image = atob(JSON.parse(localStorage.getItem(key)))
-    localStorage.setItem(key, JSON.stringify(btoa('x'.repeat(16) + image.slice(16))))
-  }, `marea:${learner.id}:image`)
+  await damage(page, learner)
   await openMarea(page, stage, learner, { storage: 'local-storage' })
   const told = await status(page)
   assert.deepEqual([told.recovery, told.pending, await totalOf(page)], ['set-aside', 1, 1])
+})
+
+test('a tab that died over a damaged image keeps nothing from the next one, which restores it once', async (t) => {
+  const { learner, page } = await keptAndClosed(t)
+  await damage(page, learner, `:damaged-${Date.now()}`)
+  await openMarea(page, stage, learner, { storage: 'local-storage' })
+  const told = await status(page)
+  assert.deepEqual([told.recovery, told.pending, await totalOf(page)], ['set-aside', 1, 1])
+  await page.evaluate(() => window.marea.close())
+  await openMarea(page, stage, learner, { storage: 'local-storage' })
+  assert.deepEqual([(await status(page)).recovery ?? null, await totalOf(page)], [null, 1])
 })

@@ -9,7 +9,7 @@ use gloo_storage::errors::StorageError;
 use gloo_storage::{LocalStorage, Storage as _};
 use marea_core::{Engine, Entropy, Error, ImageKeeper, SystemEntropy, UserId};
 
-use super::open_kept;
+use super::{has_met_nothing, open_kept};
 use crate::host::now;
 
 struct Keeper {
@@ -31,18 +31,21 @@ pub(super) fn open(user: UserId) -> Result<(Engine, bool, bool), Error> {
         LocalStorage::set(&keeper.owner_key, &keeper.name).map_err(|error| failure(&error))?;
         Ok(Box::new(keeper))
     };
-    match open_kept(keeper()?, user) {
-        Err(Error::MirrorCorrupt) => {
-            let image =
-                LocalStorage::get::<String>(&image_key).ok().and_then(|text| STANDARD.decode(text).ok());
-            let rescued = Engine::rescue(&image.unwrap_or_default(), &[]);
-            set_aside(&image_key)?;
-            let mut engine = open_kept(keeper()?, user)?;
-            engine.restore_what_is_ours(&rescued, now())?;
-            Ok((engine, true, true))
-        }
-        opened => Ok((opened?, false, fresh)),
+    let (mut opened, mut set_aside) = (open_kept(keeper()?, user), false);
+    if matches!(opened, Err(Error::MirrorCorrupt)) {
+        put_aside(&image_key)?;
+        (opened, set_aside) = (open_kept(keeper()?, user), true);
     }
+    let mut engine = opened?;
+    // Also where a tab put it aside and died before it had restored what was left of it.
+    if has_met_nothing(&engine)?
+        && let Some(damaged) = newest_aside(&image_key)
+    {
+        let image = damaged.strip_prefix('"').and_then(|text| STANDARD.decode(text.strip_suffix('"')?).ok());
+        engine.restore_what_is_ours(&Engine::rescue(&image.unwrap_or_default(), &[]), now())?;
+        set_aside = true;
+    }
+    Ok((engine, set_aside, fresh))
 }
 
 impl ImageKeeper for Keeper {
@@ -64,13 +67,25 @@ impl ImageKeeper for Keeper {
     }
 }
 
+/// What follows an image's key in that of a damaged one, before the time.
+const ASIDE: &str = ":damaged-";
+
 /// Moves a damaged image to another key. Where there is no room for that, it stays where it is and the opening fails.
-fn set_aside(image_key: &str) -> Result<(), Error> {
+fn put_aside(image_key: &str) -> Result<(), Error> {
     let Some(damaged) = raw(image_key) else { return Ok(()) };
-    let aside = format!("{image_key}:damaged-{}", js_sys::Date::now());
+    let aside = format!("{image_key}{ASIDE}{}", js_sys::Date::now());
     LocalStorage::raw().set_item(&aside, &damaged).map_err(|_| Error::MirrorCorrupt)?;
     LocalStorage::delete(image_key);
     Ok(())
+}
+
+/// The damaged image that was put aside last.
+fn newest_aside(image_key: &str) -> Option<String> {
+    let storage = LocalStorage::raw();
+    let keys = (0..storage.length().unwrap_or(0)).filter_map(|index| storage.key(index).ok().flatten());
+    let ours = format!("{image_key}{ASIDE}");
+    // Times of as many digits, until the year 2286.
+    raw(&keys.filter(|key| key.starts_with(&ours)).max()?)
 }
 
 fn raw(key: &str) -> Option<String> {
