@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode};
 
 use crate::error::Error;
 use crate::planted::{self, Fault};
@@ -118,11 +118,12 @@ impl Store {
         if planted::is(Fault::WriteNotAtomic) {
             return work(Rows { connection: &self.connection });
         }
-        if self.keeper.is_some() {
-            return self.write_kept(work);
+        let transaction = Begun::immediate(&mut self.connection)?;
+        let value = work(Rows { connection: transaction.connection })?;
+        if let Some(keeper) = &mut self.keeper {
+            // In memory it is kept first and committed afterwards, which cannot fail there.
+            keeper.keep(&image::image(transaction.connection)?)?;
         }
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = work(Rows { connection: &transaction })?;
         transaction.commit()?;
         Ok(value)
     }
@@ -167,20 +168,6 @@ impl Store {
         Ok(pending)
     }
 
-    /// The same for a mirror in memory: it is kept first and committed afterwards, which cannot fail in memory.
-    fn write_kept<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        let worked = work(Rows { connection: &self.connection }).and_then(|value| {
-            let image = image::image(&mut self.connection)?;
-            if let Some(keeper) = &mut self.keeper {
-                keeper.keep(&image)?;
-            }
-            Ok(value)
-        });
-        self.connection.execute_batch(if worked.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-        worked
-    }
-
     /// How many rows a table has, for tests.
     #[cfg(test)]
     pub(crate) fn count_rows(&self, table: &str) -> i64 {
@@ -191,6 +178,32 @@ impl Store {
     /// Closes the file.
     pub(crate) fn close(self) -> Result<(), Error> {
         self.connection.close().map_err(|(_, error)| error.into())
+    }
+}
+
+/// A transaction whose two statements SQLite has parsed once; taken back when it is dropped.
+struct Begun<'c> {
+    connection: &'c mut Connection,
+}
+
+impl<'c> Begun<'c> {
+    fn immediate(connection: &'c mut Connection) -> Result<Begun<'c>, Error> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Begun { connection })
+    }
+
+    fn commit(self) -> Result<(), Error> {
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if !self.connection.is_autocommit() {
+            // SQLite may have taken it back by itself, and then says so.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
     }
 }
 

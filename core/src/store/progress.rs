@@ -1,6 +1,6 @@
 //! The visible rows: `user_progress` and `daily_activity`.
 
-use rusqlite::{OptionalExtension, Params, Row, named_params, params};
+use rusqlite::{OptionalExtension, Params, Row, params};
 
 use crate::error::Error;
 use crate::model::{ActivityDay, LocalDate, Progress, UserId};
@@ -14,17 +14,30 @@ pub(crate) struct ServerColumns {
     pub(crate) updated_at: Option<String>,
 }
 
-const PROGRESS_COLUMNS: &str = "total_descriptions, total_images, total_questions_answered,
-  total_questions_correct, total_vocabulary_learned, total_sessions, total_time_spent_minutes, current_streak_days,
-  longest_streak_days, total_points, average_accuracy, average_completion_time_seconds, mastered_words_count,
-  learning_words_count, new_words_count, achievements, last_activity_at, last_description_at, last_qa_session_at,
-  last_vocabulary_practice_at, last_active_on";
+const GET_PROGRESS: &str = "SELECT total_descriptions, total_images, total_questions_answered, total_questions_correct,
+    total_vocabulary_learned, total_sessions, total_time_spent_minutes, current_streak_days, longest_streak_days,
+    total_points, average_accuracy, average_completion_time_seconds, mastered_words_count, learning_words_count,
+    new_words_count, achievements, last_activity_at, last_description_at, last_qa_session_at,
+    last_vocabulary_practice_at, last_active_on
+  FROM user_progress WHERE user_id = ?1";
+
+const PUT_PROGRESS: &str = "INSERT INTO user_progress (user_id, total_descriptions, total_images,
+    total_questions_answered, total_questions_correct, total_vocabulary_learned, total_sessions,
+    total_time_spent_minutes, current_streak_days, longest_streak_days, total_points, average_accuracy,
+    average_completion_time_seconds, mastered_words_count, learning_words_count, new_words_count, achievements,
+    last_activity_at, last_description_at, last_qa_session_at, last_vocabulary_practice_at, last_active_on)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
+  ON CONFLICT (user_id) DO UPDATE SET total_descriptions = ?2, total_images = ?3, total_questions_answered = ?4,
+    total_questions_correct = ?5, total_vocabulary_learned = ?6, total_sessions = ?7, total_time_spent_minutes = ?8,
+    current_streak_days = ?9, longest_streak_days = ?10, total_points = ?11, average_accuracy = ?12,
+    average_completion_time_seconds = ?13, mastered_words_count = ?14, learning_words_count = ?15,
+    new_words_count = ?16, achievements = ?17, last_activity_at = ?18, last_description_at = ?19,
+    last_qa_session_at = ?20, last_vocabulary_practice_at = ?21, last_active_on = ?22";
 
 impl Rows<'_> {
     /// The visible progress; `None` before the first fact and the first sync.
     pub(crate) fn progress(self, user_id: UserId) -> Result<Option<Progress>, Error> {
-        let sql = format!("SELECT {PROGRESS_COLUMNS} FROM user_progress WHERE user_id = ?1");
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut statement = self.connection.prepare_cached(GET_PROGRESS)?;
         statement
             .query_row([user_id.to_string()], |row| Ok(read_progress(user_id, row)))
             .optional()?
@@ -33,40 +46,31 @@ impl Rows<'_> {
 
     /// Writes the visible progress and leaves the server's own columns as they are.
     pub(crate) fn put_progress(self, p: &Progress) -> Result<(), Error> {
-        let sql = format!(
-            "INSERT INTO user_progress (user_id, {PROGRESS_COLUMNS}) VALUES (:user_id, :descriptions, :images,
-               :answered, :correct, :vocabulary, :sessions, :minutes, :current, :longest, :points, :accuracy, :seconds,
-               :mastered, :learning, :new, :achievements, :activity_at, :description_at, :qa_at, :vocabulary_at,
-               :active_on)
-             ON CONFLICT (user_id) DO UPDATE SET ({PROGRESS_COLUMNS}) = (:descriptions, :images, :answered, :correct,
-               :vocabulary, :sessions, :minutes, :current, :longest, :points, :accuracy, :seconds, :mastered,
-               :learning, :new, :achievements, :activity_at, :description_at, :qa_at, :vocabulary_at, :active_on)"
-        );
         let achievements = stored(serde_json::to_string(&p.achievements).ok())?;
-        self.connection.prepare_cached(&sql)?.execute(named_params! {
-            ":user_id": p.user_id.to_string(),
-            ":descriptions": p.total_descriptions,
-            ":images": p.total_images,
-            ":answered": p.total_questions_answered,
-            ":correct": p.total_questions_correct,
-            ":vocabulary": p.total_vocabulary_learned,
-            ":sessions": p.total_sessions,
-            ":minutes": p.total_time_spent_minutes,
-            ":current": p.current_streak_days,
-            ":longest": p.longest_streak_days,
-            ":points": p.total_points,
-            ":accuracy": p.average_accuracy,
-            ":seconds": p.average_completion_time_seconds,
-            ":mastered": p.mastered_words_count,
-            ":learning": p.learning_words_count,
-            ":new": p.new_words_count,
-            ":achievements": achievements,
-            ":activity_at": p.last_activity_at.map(|at| at.to_string()),
-            ":description_at": p.last_description_at.map(|at| at.to_string()),
-            ":qa_at": p.last_qa_session_at.map(|at| at.to_string()),
-            ":vocabulary_at": p.last_vocabulary_practice_at.map(|at| at.to_string()),
-            ":active_on": p.last_active_on.map(|day| day.to_string()),
-        })?;
+        self.connection.prepare_cached(PUT_PROGRESS)?.execute(params![
+            p.user_id.to_string(),
+            p.total_descriptions,
+            p.total_images,
+            p.total_questions_answered,
+            p.total_questions_correct,
+            p.total_vocabulary_learned,
+            p.total_sessions,
+            p.total_time_spent_minutes,
+            p.current_streak_days,
+            p.longest_streak_days,
+            p.total_points,
+            p.average_accuracy,
+            p.average_completion_time_seconds,
+            p.mastered_words_count,
+            p.learning_words_count,
+            p.new_words_count,
+            achievements,
+            p.last_activity_at.map(|at| at.to_string()),
+            p.last_description_at.map(|at| at.to_string()),
+            p.last_qa_session_at.map(|at| at.to_string()),
+            p.last_vocabulary_practice_at.map(|at| at.to_string()),
+            p.last_active_on.map(|day| day.to_string()),
+        ])?;
         Ok(())
     }
 
@@ -83,19 +87,19 @@ impl Rows<'_> {
 
     /// The active days from `from` to `to`, both included, oldest first.
     pub(crate) fn activity(self, from: LocalDate, to: LocalDate) -> Result<Vec<ActivityDay>, Error> {
-        self.days("WHERE day BETWEEN ?1 AND ?2", params![from.to_string(), to.to_string()])
+        let sql = "SELECT day, sessions, minutes, questions, correct, words, points FROM daily_activity
+                   WHERE day BETWEEN ?1 AND ?2 ORDER BY day";
+        self.days(sql, params![from.to_string(), to.to_string()])
     }
 
     /// Every active day, oldest first.
     pub(crate) fn all_activity(self) -> Result<Vec<ActivityDay>, Error> {
-        self.days("", params![])
+        let sql = "SELECT day, sessions, minutes, questions, correct, words, points FROM daily_activity ORDER BY day";
+        self.days(sql, params![])
     }
 
-    fn days(self, which: &str, bounds: impl Params) -> Result<Vec<ActivityDay>, Error> {
-        let sql = format!(
-            "SELECT day, sessions, minutes, questions, correct, words, points FROM daily_activity {which} ORDER BY day"
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
+    fn days(self, sql: &str, bounds: impl Params) -> Result<Vec<ActivityDay>, Error> {
+        let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(bounds)?;
         let mut days = Vec::new();
         while let Some(row) = rows.next()? {
