@@ -12,7 +12,7 @@ use crate::model::{
     Provider, SessionInput, Table, TableKind, Timestamp, UnixMillis, UserId,
 };
 use crate::planted::{self, Fault};
-use crate::store::{Meta, NewMutation, Rows};
+use crate::store::{Meta, NewMutation, Newest, Rows};
 
 /// A local write.
 #[derive(Clone, Debug)]
@@ -172,11 +172,11 @@ impl Engine {
             changes.into_iter().map(|(id, change)| self.plan(id, change, now)).collect();
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         let mut changed = Changed::default();
-        let (outcomes, pending) = self.store.write_queueing(|rows| {
+        let (outcomes, pending) = self.store.write_queueing(|rows, newest| {
             let (mut outcomes, mut queued) = (Vec::with_capacity(planned.len()), 0);
             for planned in planned {
                 let outcome = match planned {
-                    Ok((id, plan)) => record(rows, (user_id, &client), id, plan, now, &mut changed)?
+                    Ok((id, plan)) => record(rows, (user_id, &client), id, plan, now, newest, &mut changed)?
                         .map(|is_new| (id, is_new)),
                     Err(refused) => Err(refused),
                 };
@@ -211,11 +211,13 @@ fn record(
     id: MutationId,
     plan: Plan,
     now: Now,
+    newest: &mut Option<Newest>,
     changed: &mut Changed,
 ) -> Result<Result<bool, Error>, Error> {
     if rows.sent_mutation(id)?.is_some() {
         if let (Some(fact), true) = (&plan.fact, planted::is(Fault::RepeatedCallCounts)) {
-            visible::count(rows, user_id, fact)?;
+            *newest = None;
+            visible::count(rows, user_id, fact, None, Hlc::ZERO)?;
         }
         return Ok(Ok(false));
     }
@@ -229,11 +231,12 @@ fn record(
         }
         None => changed.row(plan.table, plan.key.as_str()),
     }
-    let hlc = match plan.fact {
-        Some(_) => rows.clock()?.tick(now.unix_ms),
-        None => tick(rows, now.unix_ms, Hlc::tick)?,
+    let hlc = match (&plan.fact, &newest) {
+        (Some(_), Some(newest)) => newest.clock.tick(now.unix_ms),
+        (Some(_), None) => rows.clock()?.tick(now.unix_ms),
+        (None, _) => tick(rows, now.unix_ms, Hlc::tick)?,
     };
-    carry_out(rows, (user_id, client), id, plan, hlc, now.unix_ms)?;
+    carry_out(rows, (user_id, client), id, plan, hlc, now.unix_ms, newest)?;
     Ok(Ok(true))
 }
 
@@ -244,6 +247,7 @@ pub(super) fn carry_out(
     plan: Plan,
     hlc: Hlc,
     now: UnixMillis,
+    newest: &mut Option<Newest>,
 ) -> Result<(), Error> {
     let Plan { table, op, key, values, fact } = plan;
     let is_register = table.kind() == TableKind::Registers;
@@ -252,8 +256,9 @@ pub(super) fn carry_out(
     }
     let mutation = Mutation { id, hlc, table, op, key, values };
     rows.insert_mutation(&NewMutation { mutation: &mutation, recorded: now })?;
+    let before = newest.take();
     if let Some(fact) = fact {
-        visible::count(rows, user_id, &fact)?;
+        *newest = Some(visible::count(rows, user_id, &fact, before, hlc)?);
     }
     if is_register {
         registers::refresh(rows, table, &mutation.key, client)?;

@@ -175,7 +175,7 @@ impl Engine {
                     Clock::Exactly(hlc) => hlc,
                 };
                 let plan = keys(user, provider, value)?;
-                carry_out(rows, (user, &client), id, plan, hlc, now.unix_ms)?;
+                carry_out(rows, (user, &client), id, plan, hlc, now.unix_ms, &mut None)?;
             }
             Ok(Recorded { id, pending: rows.count_pending()? })
         })?;
@@ -195,7 +195,7 @@ pub(super) fn tend_arrived(
     for Rewrite { provider, envelope, hlc } in overtake(user, &sealed(rows, user)?.keys, &kept) {
         let id = MutationId::make(now.unix_ms, entropy)?;
         let plan: Plan = keys(user, provider, json!(envelope))?;
-        carry_out(rows, (user, client), id, plan, hlc, now.unix_ms)?;
+        carry_out(rows, (user, client), id, plan, hlc, now.unix_ms, &mut None)?;
     }
     Ok(())
 }

@@ -7,14 +7,27 @@ use serde::Deserialize;
 use crate::engine::changed::Changed;
 use crate::error::Error;
 use crate::merge::{Fact, Fold, Streaks, count_fact};
-use crate::model::{ActivityDay, Event, Mutation, Progress, Session, Table, UserId};
+use crate::model::{ActivityDay, Event, Hlc, Mutation, Progress, Session, Table, UserId};
 use crate::planted::{self, Fault};
-use crate::store::{Rows, ServerColumns};
+use crate::store::{Newest, Rows, ServerColumns};
 
-/// Adds one new fact to the visible rows: a constant number of rows, however long the queue is.
-pub(super) fn count(rows: Rows<'_>, user_id: UserId, fact: &Fact) -> Result<(), Error> {
-    let mut progress = rows.progress(user_id)?.unwrap_or_else(|| Progress::empty(user_id));
-    let mut day = rows.activity_day(fact.day)?.unwrap_or_else(|| ActivityDay::empty(fact.day));
+/// Adds one new fact to the visible rows: a constant number of rows, however long the queue is. `before`: what the newest fact has
+/// left, where that is known.
+pub(super) fn count(
+    rows: Rows<'_>,
+    user_id: UserId,
+    fact: &Fact,
+    before: Option<Newest>,
+    clock: Hlc,
+) -> Result<Newest, Error> {
+    let (progress, day) = before.map(|newest| (newest.progress, newest.day)).unzip();
+    let progress = progress.map_or_else(|| rows.progress(user_id), |progress| Ok(Some(progress)))?;
+    let day = match day.filter(|day| day.day == fact.day) {
+        Some(day) => Some(day),
+        None => rows.activity_day(fact.day)?,
+    };
+    let mut progress = progress.unwrap_or_else(|| Progress::empty(user_id));
+    let mut day = day.unwrap_or_else(|| ActivityDay::empty(fact.day));
     count_fact(&mut progress, &mut day, fact);
     rows.put_activity(&day)?;
     let before = Streaks {
@@ -32,7 +45,8 @@ pub(super) fn count(rows: Rows<'_>, user_id: UserId, fact: &Fact) -> Result<(), 
     progress.current_streak_days = streaks.current;
     progress.longest_streak_days = streaks.longest;
     progress.last_active_on = streaks.last;
-    rows.put_progress(&progress)
+    rows.put_progress(&progress)?;
+    Ok(Newest { progress, day, clock })
 }
 
 /// Makes the visible rows anew from what is confirmed and what is not reflected in it; writes and notes those that

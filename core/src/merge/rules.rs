@@ -92,6 +92,33 @@ mod tests {
         for column in row.as_object().unwrap().keys() {
             assert!(rule_of(Table::UserProgress, column).is_some(), "{column}");
         }
-        assert_eq!(rule_of(Table::UserProgress, "surprise"), None);
+    }
+
+    #[test]
+    fn every_column_of_the_other_tables_has_its_rule_and_a_stranger_has_none() {
+        let exports = "export_type export_format filters created_at id user_id";
+        let outcome = "status records_count file_size_bytes file_url data error_message retry_count started_at completed_at \
+                       processing_time_seconds expires_at";
+        let keys = "openai_api_key unsplash_api_key anthropic_api_key last_validated_at";
+        let of_server = "id user_id created_at updated_at";
+        for (table, columns, rule) in [
+            (Table::Sessions, "id minutes", Rule::Event),
+            (Table::ProgressEvents, "id points", Rule::Event),
+            (Table::ExportHistory, exports, Rule::Once),
+            (Table::ExportHistory, outcome, Rule::Register),
+            (Table::ExportHistory, "updated_at", Rule::Server),
+            (Table::UserApiKeys, keys, Rule::Register),
+            (Table::UserApiKeys, of_server, Rule::Server),
+            (Table::UserProgress, of_server, Rule::Server),
+            (Table::UserProgress, "achievements", Rule::Union),
+            (Table::DailyActivity, "user_id day sessions minutes questions correct words points", Rule::Fold),
+        ] {
+            for column in columns.split_whitespace() {
+                assert_eq!(rule_of(table, column), Some(rule), "{}.{column}", table.name());
+            }
+        }
+        for table in [Table::ExportHistory, Table::UserApiKeys, Table::UserProgress, Table::DailyActivity] {
+            assert_eq!(rule_of(table, "surprise"), None);
+        }
     }
 }

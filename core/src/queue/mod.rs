@@ -32,3 +32,25 @@ pub(crate) fn after_reset(state: MutationState) -> MutationState {
 pub(crate) fn is_open(state: MutationState) -> bool {
     matches!(state, MutationState::Pending | MutationState::InDoubt | MutationState::Resend)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use MutationState::{Acknowledged, InDoubt, Pending, Reflected, Rejected, Resend};
+
+    #[test]
+    fn what_is_settled_stays_so_however_often_the_server_says_it() {
+        for kind in [TableKind::Events, TableKind::Registers] {
+            for state in [Acknowledged, Reflected, Rejected] {
+                assert_eq!(after_acceptance(state, kind), state);
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_history_puts_in_doubt_what_the_old_one_had() {
+        let before = [Pending, InDoubt, Acknowledged, Reflected, Resend, Rejected];
+        let after = [Pending, InDoubt, InDoubt, Resend, Resend, Rejected];
+        assert_eq!(before.map(after_reset), after);
+    }
+}

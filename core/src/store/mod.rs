@@ -18,13 +18,14 @@ mod registers;
 pub(crate) mod rescue;
 mod review;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::error::Error;
+use crate::model::{ActivityDay, Hlc, Progress};
 use crate::planted::{self, Fault};
 
 pub use image::ImageKeeper;
@@ -58,15 +59,24 @@ pub(crate) struct Store {
     path: Option<PathBuf>,
     /// Of a mirror in memory: who keeps its image.
     keeper: Option<Box<dyn ImageKeeper>>,
-    /// How many mutations wait, so that a long queue is not counted after each: see [`Store::pending`].
-    counted: Cell<Option<Counted>>,
+    known: RefCell<Option<Known>>,
 }
 
-/// A count, and SQLite's `data_version` as of it.
-#[derive(Clone, Copy)]
-struct Counted {
+/// What the last transaction of this process has left, and SQLite's `data_version` as of it: as long as that stays, no other
+/// process has changed it.
+struct Known {
     version: i64,
+    /// How many mutations wait, so that a long queue is not counted after each: see [`Store::pending`].
     pending: u32,
+    newest: Option<Newest>,
+}
+
+/// What the newest fact has left, so that the next one need not read it.
+pub(crate) struct Newest {
+    pub(crate) progress: Progress,
+    pub(crate) day: ActivityDay,
+    /// See [`Rows::clock`].
+    pub(crate) clock: Hlc,
 }
 
 /// The mirror's rows, inside or outside of a transaction.
@@ -82,13 +92,13 @@ impl Store {
             Location::File(path) => Some(path.clone()),
             Location::Vfs(_) | Location::Memory => None,
         };
-        Ok(Store { connection: open::open(location)?, path, keeper: None, counted: Cell::default() })
+        Ok(Store { connection: open::open(location)?, path, keeper: None, known: RefCell::default() })
     }
 
     /// Opens a mirror in memory from the image that was kept of it, or makes it.
     pub(crate) fn open_image(mut keeper: Box<dyn ImageKeeper>) -> Result<Store, Error> {
         let connection = open::open_image(keeper.load()?.as_deref())?;
-        Ok(Store { connection, path: None, keeper: Some(keeper), counted: Cell::default() })
+        Ok(Store { connection, path: None, keeper: Some(keeper), known: RefCell::default() })
     }
 
     /// Reads; each statement sees the newest committed state.
@@ -114,7 +124,7 @@ impl Store {
     }
 
     fn transact<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        self.counted.set(None);
+        self.known.take();
         if planted::is(Fault::WriteNotAtomic) {
             return work(Rows { connection: &self.connection });
         }
@@ -133,38 +143,45 @@ impl Store {
         &mut self,
         work: impl FnOnce(Rows<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.write_queueing(|rows| Ok((work(rows)?, 0))).map(|(value, _)| value)
+        let forgetting = |rows: Rows<'_>, newest: &mut Option<Newest>| {
+            *newest = None;
+            Ok((work(rows)?, 0))
+        };
+        self.write_queueing(forgetting).map(|(value, _)| value)
     }
 
     /// As [`Store::write`], for work that does nothing to the queue but to lengthen it, in the order of the clock: by how much,
-    /// `work` says beside its value. Returns how many mutations wait then.
+    /// `work` says beside its value. It is given what the newest fact has left, where that is known, and puts there what its own
+    /// newest leaves. Returns how many mutations wait then.
     pub(crate) fn write_queueing<T>(
         &mut self,
-        work: impl FnOnce(Rows<'_>) -> Result<(T, u32), Error>,
+        work: impl FnOnce(Rows<'_>, &mut Option<Newest>) -> Result<(T, u32), Error>,
     ) -> Result<(T, u32), Error> {
-        let before = self.counted.get();
-        let (value, counted) = self.transact(|rows| {
+        let before = self.known.take();
+        let (value, known) = self.transact(|rows| {
             let version = rows.data_version()?;
-            let (value, more) = work(rows)?;
-            let pending = match before {
-                Some(before) if before.version == version => before.pending + more,
-                _ => rows.count_pending()?,
+            let (pending, mut newest) = match before.filter(|before| before.version == version) {
+                Some(before) => (Some(before.pending), before.newest),
+                None => (None, None),
             };
-            Ok((value, Counted { version, pending }))
+            let (value, more) = work(rows, &mut newest)?;
+            let pending = pending.map_or_else(|| rows.count_pending(), |pending| Ok(pending + more))?;
+            Ok((value, Known { version, pending, newest }))
         })?;
-        self.counted.set(Some(counted));
-        Ok((value, counted.pending))
+        let pending = known.pending;
+        self.known.replace(Some(known));
+        Ok((value, pending))
     }
 
     /// How many mutations wait.
     pub(crate) fn pending(&self) -> Result<u32, Error> {
         // Read first: should another process commit in between, the count does not hold for this version.
         let version = self.read().data_version()?;
-        if let Some(known) = self.counted.get().filter(|known| known.version == version) {
+        if let Some(known) = self.known.borrow().as_ref().filter(|known| known.version == version) {
             return Ok(known.pending);
         }
         let pending = self.read().count_pending()?;
-        self.counted.set(Some(Counted { version, pending }));
+        self.known.replace(Some(Known { version, pending, newest: None }));
         Ok(pending)
     }
 

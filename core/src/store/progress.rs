@@ -1,6 +1,6 @@
 //! The visible rows: `user_progress` and `daily_activity`.
 
-use rusqlite::{OptionalExtension, Params, Row, params};
+use rusqlite::{OptionalExtension, Params, Row, ToSql, params};
 
 use crate::error::Error;
 use crate::model::{ActivityDay, LocalDate, Progress, UserId};
@@ -21,18 +21,20 @@ const GET_PROGRESS: &str = "SELECT total_descriptions, total_images, total_quest
     last_vocabulary_practice_at, last_active_on
   FROM user_progress WHERE user_id = ?1";
 
-const PUT_PROGRESS: &str = "INSERT INTO user_progress (user_id, total_descriptions, total_images,
+const CHANGE_PROGRESS: &str = "UPDATE user_progress SET total_descriptions = ?2, total_images = ?3,
+    total_questions_answered = ?4, total_questions_correct = ?5, total_vocabulary_learned = ?6, total_sessions = ?7,
+    total_time_spent_minutes = ?8, current_streak_days = ?9, longest_streak_days = ?10, total_points = ?11,
+    average_accuracy = ?12, average_completion_time_seconds = ?13, mastered_words_count = ?14,
+    learning_words_count = ?15, new_words_count = ?16, achievements = ?17, last_activity_at = ?18,
+    last_description_at = ?19, last_qa_session_at = ?20, last_vocabulary_practice_at = ?21, last_active_on = ?22
+  WHERE user_id = ?1";
+
+const MAKE_PROGRESS: &str = "INSERT INTO user_progress (user_id, total_descriptions, total_images,
     total_questions_answered, total_questions_correct, total_vocabulary_learned, total_sessions,
     total_time_spent_minutes, current_streak_days, longest_streak_days, total_points, average_accuracy,
     average_completion_time_seconds, mastered_words_count, learning_words_count, new_words_count, achievements,
     last_activity_at, last_description_at, last_qa_session_at, last_vocabulary_practice_at, last_active_on)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
-  ON CONFLICT (user_id) DO UPDATE SET total_descriptions = ?2, total_images = ?3, total_questions_answered = ?4,
-    total_questions_correct = ?5, total_vocabulary_learned = ?6, total_sessions = ?7, total_time_spent_minutes = ?8,
-    current_streak_days = ?9, longest_streak_days = ?10, total_points = ?11, average_accuracy = ?12,
-    average_completion_time_seconds = ?13, mastered_words_count = ?14, learning_words_count = ?15,
-    new_words_count = ?16, achievements = ?17, last_activity_at = ?18, last_description_at = ?19,
-    last_qa_session_at = ?20, last_vocabulary_practice_at = ?21, last_active_on = ?22";
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
 
 impl Rows<'_> {
     /// The visible progress; `None` before the first fact and the first sync.
@@ -47,7 +49,7 @@ impl Rows<'_> {
     /// Writes the visible progress and leaves the server's own columns as they are.
     pub(crate) fn put_progress(self, p: &Progress) -> Result<(), Error> {
         let achievements = stored(serde_json::to_string(&p.achievements).ok())?;
-        self.connection.prepare_cached(PUT_PROGRESS)?.execute(params![
+        let values = params![
             p.user_id.to_string(),
             p.total_descriptions,
             p.total_images,
@@ -70,8 +72,8 @@ impl Rows<'_> {
             p.last_qa_session_at.map(|at| at.to_string()),
             p.last_vocabulary_practice_at.map(|at| at.to_string()),
             p.last_active_on.map(|day| day.to_string()),
-        ])?;
-        Ok(())
+        ];
+        self.change_or_make(CHANGE_PROGRESS, MAKE_PROGRESS, values)
     }
 
     pub(crate) fn put_server_columns(self, user_id: UserId, columns: &ServerColumns) -> Result<(), Error> {
@@ -130,12 +132,21 @@ impl Rows<'_> {
     }
 
     pub(crate) fn put_activity(self, a: &ActivityDay) -> Result<(), Error> {
-        let sql = "INSERT INTO daily_activity (day, sessions, minutes, questions, correct, words, points)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                   ON CONFLICT (day) DO UPDATE SET (sessions, minutes, questions, correct, words, points) =
-                     (?2, ?3, ?4, ?5, ?6, ?7)";
-        let values = (a.day.to_string(), a.sessions, a.minutes, a.questions, a.correct, a.words, a.points);
-        self.connection.prepare_cached(sql)?.execute(values)?;
+        let change =
+            "UPDATE daily_activity SET sessions = ?2, minutes = ?3, questions = ?4, correct = ?5, words = ?6,
+                      points = ?7 WHERE day = ?1";
+        let make = "INSERT INTO daily_activity (day, sessions, minutes, questions, correct, words, points)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let values =
+            params![a.day.to_string(), a.sessions, a.minutes, a.questions, a.correct, a.words, a.points];
+        self.change_or_make(change, make, values)
+    }
+
+    /// Changes a row that is nearly always there: an upsert would put a new one together first, and throw it away.
+    fn change_or_make(self, change: &str, make: &str, values: &[&dyn ToSql]) -> Result<(), Error> {
+        if self.connection.prepare_cached(change)?.execute(values)? == 0 {
+            self.connection.prepare_cached(make)?.execute(values)?;
+        }
         Ok(())
     }
 

@@ -123,11 +123,8 @@ impl Schedule {
             Hold::Until(at) => Some(at),
             Hold::Free => None,
         };
-        let wanted_at = match self.last_pull {
-            _ if has_work || self.wanted => None,
-            None => None,
-            Some(at) => Some(at.plus_ms(POLL_MS)),
-        };
+        let is_rest = !has_work && !self.wanted;
+        let wanted_at = self.last_pull.filter(|_| is_rest).map(|at| at.plus_ms(POLL_MS));
         match ready_at.max(wanted_at) {
             // A clock that was set back must not make the client wait for years.
             Some(at) if at > now && at <= now.plus_ms(POLL_MS.max(super::backoff::LAST_MS)) => Due::At(at),
@@ -222,6 +219,16 @@ mod tests {
         assert_eq!(schedule.due(true, NOW), Due::At(NOW.plus_ms(700)));
         schedule.signal(Signal::Online);
         assert_eq!(schedule.due(true, NOW), Due::Now);
+    }
+
+    #[test]
+    fn a_lost_network_is_told_and_holds_nothing_back() {
+        let mut schedule = Schedule::new();
+        schedule.signal(Signal::Offline);
+        assert_eq!(schedule.connection, Connection::Offline);
+        assert_eq!(schedule.due(true, NOW), Due::Now, "the system may be wrong");
+        schedule.succeeded(false, NOW);
+        assert_eq!(schedule.connection, Connection::Online);
     }
 
     #[test]

@@ -53,9 +53,9 @@ fn at(seconds: i64) -> Now {
 }
 
 fn open(location: &Location) -> Result<Engine, Error> {
-    // Each engine draws other numbers, as real ones do.
+    // Each engine draws other numbers, as real ones do: in bytes that a UUID leaves alone.
     static SEED: AtomicI64 = AtomicI64::new(0);
-    let seed = SEED.fetch_add(1 << 20, Ordering::Relaxed);
+    let seed = SEED.fetch_add(1 << 32, Ordering::Relaxed);
     Engine::open(location, user(), Box::new(Counter(seed.unsigned_abs())), at(0))
 }
 
