@@ -32,7 +32,12 @@ type Host = fn(&Disk) -> Location;
 const HOSTS: [(&str, Host); 2] = [("desktop", Disk::on_desktop), ("browser", Disk::in_browser)];
 
 fn open(disk: &Disk, host: Host) -> Result<Engine, Error> {
-    Engine::open(&host(disk), user(), Box::new(Counter(1 << 40)), now())
+    open_drawing(disk, host, 2 << 40)
+}
+
+/// The same with other ids than what it was made with.
+fn open_drawing(disk: &Disk, host: Host, first: u64) -> Result<Engine, Error> {
+    Engine::open(&host(disk), user(), Box::new(Counter(first)), now())
 }
 
 fn session(minutes: i32) -> Change {
@@ -79,7 +84,7 @@ fn answer_to(outgoing: &Outgoing, refused: &[MutationId], epoch: &str, reset: bo
 /// A mirror with everything in it: kept mutations, a refused one, an export, and a queue.
 fn base() -> Files {
     let disk = Disk::new();
-    let mut engine = open(&disk, Disk::on_desktop).expect("a mirror");
+    let mut engine = open_drawing(&disk, Disk::on_desktop, 1 << 40).expect("a mirror");
     let record = |engine: &mut Engine, change: Change| engine.mutate(change, now()).expect("recorded").id;
     record(&mut engine, session(10));
     let refused = record(&mut engine, session(11));

@@ -62,6 +62,23 @@ impl From<EventInput> for Change {
     }
 }
 
+/// A mutation's id, and whether this mirror may have it already.
+#[derive(Clone, Copy)]
+enum Known {
+    /// The caller has given it, perhaps before.
+    Maybe(MutationId),
+    /// It was drawn for this change.
+    New(MutationId),
+}
+
+impl Known {
+    fn id(self) -> MutationId {
+        match self {
+            Known::Maybe(id) | Known::New(id) => id,
+        }
+    }
+}
+
 /// What is to be queued, and what it adds to progress.
 pub(super) struct Plan {
     table: Table,
@@ -168,7 +185,7 @@ impl Engine {
         changes: Vec<(Option<MutationId>, Change)>,
         now: Now,
     ) -> Result<Vec<Result<Recorded, Error>>, Error> {
-        let planned: Vec<Result<(MutationId, Plan), Error>> =
+        let planned: Vec<Result<(Known, Plan), Error>> =
             changes.into_iter().map(|(id, change)| self.plan(id, change, now)).collect();
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         let mut changed = Changed::default();
@@ -177,7 +194,7 @@ impl Engine {
             for planned in planned {
                 let outcome = match planned {
                     Ok((id, plan)) => record(rows, (user_id, &client), id, plan, now, newest, &mut changed)?
-                        .map(|is_new| (id, is_new)),
+                        .map(|is_new| (id.id(), is_new)),
                     Err(refused) => Err(refused),
                 };
                 queued += u32::from(matches!(outcome, Ok((_, true))));
@@ -189,17 +206,12 @@ impl Engine {
         Ok(outcomes.into_iter().map(|done| done.map(|(id, _)| Recorded { id, pending })).collect())
     }
 
-    fn plan(
-        &mut self,
-        id: Option<MutationId>,
-        change: Change,
-        now: Now,
-    ) -> Result<(MutationId, Plan), Error> {
+    fn plan(&mut self, id: Option<MutationId>, change: Change, now: Now) -> Result<(Known, Plan), Error> {
         let id = match id.or_else(|| change.given_id()) {
-            Some(id) => id,
-            None => MutationId::make(now.unix_ms, self.entropy.as_mut())?,
+            Some(id) => Known::Maybe(id),
+            None => Known::New(MutationId::make(now.unix_ms, self.entropy.as_mut())?),
         };
-        Ok((id, change.plan(id, self.user_id, now)?))
+        Ok((id, change.plan(id.id(), self.user_id, now)?))
     }
 }
 
@@ -208,13 +220,15 @@ impl Engine {
 fn record(
     rows: Rows<'_>,
     (user_id, client): (UserId, &str),
-    id: MutationId,
+    id: Known,
     plan: Plan,
     now: Now,
     newest: &mut Option<Newest>,
     changed: &mut Changed,
 ) -> Result<Result<bool, Error>, Error> {
-    if rows.sent_mutation(id)?.is_some() {
+    if let Known::Maybe(id) = id
+        && rows.sent_mutation(id)?.is_some()
+    {
         if let (Some(fact), true) = (&plan.fact, planted::is(Fault::RepeatedCallCounts)) {
             *newest = None;
             visible::count(rows, user_id, fact, None, Hlc::ZERO)?;
@@ -236,7 +250,7 @@ fn record(
         (Some(_), None) => rows.clock()?.tick(now.unix_ms),
         (None, _) => tick(rows, now.unix_ms, Hlc::tick)?,
     };
-    carry_out(rows, (user_id, client), id, plan, hlc, now.unix_ms, newest)?;
+    carry_out(rows, (user_id, client), id.id(), plan, hlc, now.unix_ms, newest)?;
     Ok(Ok(true))
 }
 
