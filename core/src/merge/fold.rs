@@ -112,17 +112,28 @@ impl From<&Session> for Fact {
 pub(crate) fn count_fact(progress: &mut Progress, day: &mut ActivityDay, fact: &Fact) {
     debug_assert_eq!(day.day, fact.day);
     let sessions = i64::from(fact.kind == FactKind::Session);
-    progress.total_sessions += sessions;
-    progress.total_descriptions += fact.descriptions;
-    progress.total_images += fact.images;
-    progress.total_questions_answered += fact.questions_answered;
-    progress.total_questions_correct += fact.questions_correct;
-    progress.total_vocabulary_learned += fact.vocabulary_learned;
-    progress.total_time_spent_minutes += fact.minutes;
-    progress.total_points += fact.points;
-    progress.mastered_words_count += fact.mastered_words;
-    progress.learning_words_count += fact.learning_words;
-    progress.new_words_count += fact.new_words;
+    // A server's totals may be anything; at the end of the numbers they stay.
+    for (total, more) in [
+        (&mut progress.total_sessions, sessions),
+        (&mut progress.total_descriptions, fact.descriptions),
+        (&mut progress.total_images, fact.images),
+        (&mut progress.total_questions_answered, fact.questions_answered),
+        (&mut progress.total_questions_correct, fact.questions_correct),
+        (&mut progress.total_vocabulary_learned, fact.vocabulary_learned),
+        (&mut progress.total_time_spent_minutes, fact.minutes),
+        (&mut progress.total_points, fact.points),
+        (&mut progress.mastered_words_count, fact.mastered_words),
+        (&mut progress.learning_words_count, fact.learning_words),
+        (&mut progress.new_words_count, fact.new_words),
+        (&mut day.sessions, sessions),
+        (&mut day.minutes, fact.minutes),
+        (&mut day.questions, fact.questions_answered),
+        (&mut day.correct, fact.questions_correct),
+        (&mut day.words, fact.vocabulary_learned),
+        (&mut day.points, fact.points),
+    ] {
+        *total = total.saturating_add(more);
+    }
     for (id, unlocked_at) in &fact.achievements {
         let earliest = progress.achievements.entry(id.clone()).or_insert(*unlocked_at);
         *earliest = (*earliest).min(*unlocked_at);
@@ -132,13 +143,6 @@ pub(crate) fn count_fact(progress: &mut Progress, day: &mut ActivityDay, fact: &
         accuracy_percent(progress.total_questions_correct, progress.total_questions_answered);
     progress.average_completion_time_seconds =
         mean_seconds(progress.total_time_spent_minutes, progress.total_sessions);
-
-    day.sessions += sessions;
-    day.minutes += fact.minutes;
-    day.questions += fact.questions_answered;
-    day.correct += fact.questions_correct;
-    day.words += fact.vocabulary_learned;
-    day.points += fact.points;
 }
 
 fn count_times(progress: &mut Progress, fact: &Fact) {
@@ -168,7 +172,11 @@ fn accuracy_percent(correct: i64, answered: i64) -> f64 {
 
 /// Seconds a session, half away from zero: as `round(60.0 * minutes / sessions)` in Postgres.
 fn mean_seconds(minutes: i64, sessions: i64) -> i64 {
-    if sessions <= 0 { 0 } else { (120 * minutes + sessions).div_euclid(2 * sessions) }
+    if sessions <= 0 {
+        return 0;
+    }
+    let mean = (120 * i128::from(minutes) + i128::from(sessions)).div_euclid(2 * i128::from(sessions));
+    i64::try_from(mean).unwrap_or(i64::MAX)
 }
 
 /// Progress and days, folded from facts.

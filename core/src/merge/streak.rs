@@ -30,7 +30,7 @@ impl Streaks {
         let current = match self.last {
             Some(last) if day < last => return None,
             Some(last) if day == last => self.current,
-            Some(last) if day == last.next() => self.current + 1,
+            Some(last) if day == last.next() => self.current.saturating_add(1),
             _ => 1,
         };
         Some(Streaks { current, longest: self.longest.max(current), last: Some(day) })
