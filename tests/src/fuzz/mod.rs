@@ -17,6 +17,9 @@ use crate::random::Random;
 /// What one input may use at most, beyond what was used before it. An honest page stays far below.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
 
+/// How long an input may be: no transport hands over a longer answer.
+const LONGEST_INPUT: usize = 64 * 1024 * 1024;
+
 /// What is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -73,6 +76,15 @@ impl Target {
 
     /// A new input, grown out of the corpus.
     pub fn grow(self, corpus: &[(PathBuf, Vec<u8>)], random: &mut Random) -> Vec<u8> {
+        loop {
+            let grown = self.grow_once(corpus, random);
+            if grown.len() <= LONGEST_INPUT {
+                return grown;
+            }
+        }
+    }
+
+    fn grow_once(self, corpus: &[(PathBuf, Vec<u8>)], random: &mut Random) -> Vec<u8> {
         let (_, seed) = random.one_of(corpus);
         let (_, other) = random.one_of(corpus);
         match self {
