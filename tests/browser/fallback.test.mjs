@@ -83,13 +83,12 @@ test('a tab that leads knows it again after it has followed another that is gone
   assert.ok(await leadingPage([page]))
   // Two that come to lead at once hear of each other.
   await page.evaluate(async (userId) => {
-    const { leaderChannel, meetingName, newsChannel, TAB_PROTOCOL } = await import('/marea/protocol.js')
-    const meeting = meetingName(userId)
-    const news = new BroadcastChannel(newsChannel(meeting))
+    const meeting = `marea:${userId}`
+    const news = new BroadcastChannel(`${meeting}:news`)
     const followed = new Promise((resolve) => {
-      new BroadcastChannel(leaderChannel(meeting)).onmessage = ({ data }) => data.kind === 'hello' && resolve()
+      new BroadcastChannel(`${meeting}:leader`).onmessage = ({ data }) => data.kind === 'hello' && resolve()
     })
-    news.postMessage({ kind: 'leading', term: 'another', version: { protocol: TAB_PROTOCOL, mirror: 1 }, online: true })
+    news.postMessage({ kind: 'leading', term: 'another', version: { protocol: 1, mirror: 1 }, online: true })
     await followed
   }, learner.id)
   await waitFor('it to lead again', () => leadingPage([page]), (found) => found !== null)

@@ -6,7 +6,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { load, openMarea, progress, record, servePage, startBrowser } from './harness.mjs'
+import { load, openMarea, progress, record, servePage, startBrowser, untilReady } from './harness.mjs'
+import { serveSlowly } from './slow.mjs'
 import { openTabs } from './tabs.mjs'
 
 const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
@@ -80,9 +81,43 @@ test('progress() in the tab that leads and in one that follows', async (t) => {
   }
 })
 
+// What README.md says an app puts into its page.
+const PRELOAD =
+  '<link rel="modulepreload" href="/marea/index.js">' +
+  '<link rel="preload" as="fetch" type="application/wasm" crossorigin href="/marea/marea_wasm_bg.wasm">'
+
+test('a cold start over a slow line, beside the time that its bytes take', async (t) => {
+  const [bytesPerSecond, latency] = [400_000 / 8, 400]
+  for (const [name, head] of [['as it is', ''], ['with its files named in the page', PRELOAD]]) {
+    const server = await serveSlowly({ head })
+    const page = await browser.context.newPage()
+    t.after(() => page.close())
+    const devtools = await browser.context.newCDPSession(page)
+    await devtools.send('Network.enable')
+    const line = { offline: false, latency, downloadThroughput: bytesPerSecond, uploadThroughput: bytesPerSecond }
+    await devtools.send('Network.emulateNetworkConditions', line)
+    const cold = async () => {
+      const start = performance.now()
+      await page.goto(server.url)
+      await untilReady(page)
+      await openMarea(page, stage, { id: randomUUID(), token: null }, { online: false })
+      assert.equal((await progress(page)).total_sessions, 0)
+      return (performance.now() - start) / 1000
+    }
+    const elapsed = await cold()
+    const bytes = server.weigh(server.asked)
+    const alone = bytes / bytesPerSecond
+    t.diagnostic(
+      `cold, 400 kbps and 400 ms, ${name}: page to first progress ${elapsed.toFixed(1)} s; its ${bytes} bytes alone ` +
+        `${alone.toFixed(1)} s (${(elapsed / alone).toFixed(2)} times)`,
+    )
+    if (head) t.diagnostic(`the same again, its files in the cache: ${(await cold()).toFixed(1)} s`)
+  }
+})
+
 test('what the browser downloads', (t) => {
   const dist = fileURLToPath(new URL('../../wasm/dist/', import.meta.url))
-  const files = readdirSync(dist).filter((name) => /\.(js|wasm)$/.test(name))
+  const files = readdirSync(dist, { recursive: true }).filter((name) => /\.(js|wasm)$/.test(name))
   const sizes = files.map((name) => {
     const bytes = readFileSync(dist + name)
     return { name, raw: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length }

@@ -2,8 +2,14 @@
 // a handle here is a file in memory.
 
 import assert from 'node:assert/strict'
+import { buildSync } from 'esbuild'
 import { test } from 'node:test'
-import { gatherWrites } from '../../wasm/dist/gather.js'
+import { fileURLToPath } from 'node:url'
+
+// A part of the worker's file.
+const source = fileURLToPath(new URL('../../wasm/js/gather.ts', import.meta.url))
+const [{ contents }] = buildSync({ entryPoints: [source], bundle: true, format: 'esm', write: false }).outputFiles
+const { gatherWrites } = await import(`data:text/javascript;base64,${Buffer.from(contents).toString('base64')}`)
 
 /** A file handle that counts its writes, and fails them when it is told to. */
 class Handle {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { openMarea, servePage, startBrowser } from './harness.mjs'
 
 const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
@@ -10,7 +11,7 @@ const RUNS = 5
 
 let stage, browser
 before(async () => {
-  stage = { backend: NOWHERE, ...(await servePage()) }
+  stage = { backend: NOWHERE, ...(await servePage({ '/pkg/': fileURLToPath(new URL('../../wasm/pkg', import.meta.url)) })) }
   browser = await startBrowser(stage)
 })
 
@@ -22,7 +23,7 @@ test('unlock, put and use', async (t) => {
   await openMarea(page, stage, { id: randomUUID(), token: null }, { online: false })
   const times = await page.evaluate(async (runs) => {
     const { derive } = await import('/envelope.js')
-    const module = await import('/marea/marea_wasm.js')
+    const module = await import('/pkg/marea_wasm.js')
     await module.default({ module_or_path: '/marea/marea_wasm_bg.wasm' })
     const passphrase = 'correct horse battery staple'
     const timed = async (work) => {

@@ -40,7 +40,7 @@ export class CandidateSeat {
     if (message.kind === 'apply') void this.#apply((this.#candidacy = message.candidacy))
     else if (message.kind === 'online') this.#noteOnline(message.online)
     else if (message.kind === 'leave') this.leave()
-    else this.#leader?.receive(message, true)
+    else if (message.kind !== 'module') this.#leader?.receive(message, true)
   }
 
   /** Ends it, now, and lets others have the mirror. */
@@ -94,6 +94,7 @@ export class CandidateSeat {
       trapped: (error) => this.#fail(error, true),
     })
     this.#leader = leader
+    this.#ground.toOwnPage({ kind: 'opening' })
     const engine = await openEngine(candidacy, leader)
     if (this.#stopped.signal.aborted) {
       engine.close()
@@ -139,7 +140,8 @@ function introduce(meeting: string, version: Version, signal: AbortSignal): { st
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** Why a module could not be had, in words that say what to look at. */
+/** The module has come and cannot be run. */
 export function moduleError(): MareaError {
-  return new MareaError('worker_failed', 'marea_wasm_bg.wasm could not be loaded. Check that it is served.', true)
+  const message = "marea_wasm_bg.wasm could not be started: it is another version's, or this device has too little memory."
+  return new MareaError('worker_failed', message, true)
 }

@@ -4,6 +4,8 @@ import { MareaError } from './errors.js'
 import { knownStorage, noteMirror } from './memory.js'
 import type { Kept } from './memory.js'
 import { Marea, refresh } from './marea.js'
+import { downloadModule } from './module.js'
+import type { Loading } from './module.js'
 import type { Candidacy } from './protocol.js'
 import { takeWorkerSeat } from './seat.js'
 import type { Seat, SeatEvents } from './seat.js'
@@ -31,6 +33,11 @@ export interface OpenOptions {
    * memory; `status().storage` says which.
    */
   storage?: 'opfs' | 'local-storage' | 'memory'
+  /**
+   * Called while the engine is downloaded, for a progress bar: at each piece that comes, and once at the end. Where another
+   * tab serves this one, the mirror may be open before that.
+   */
+  onLoading?(loading: Loading): void
 }
 
 /**
@@ -60,7 +67,7 @@ export async function open(options: OpenOptions): Promise<Marea> {
       storage,
       known: known === storage,
     }
-    const tab = new Tab(candidacy, await seatFor(storage), events)
+    const tab = new Tab(candidacy, withModule(await seatFor(storage), options.onLoading?.bind(options)), events)
     try {
       await tab.join()
     } catch (error) {
@@ -77,6 +84,8 @@ export async function open(options: OpenOptions): Promise<Marea> {
   }
   throw refused ?? new MareaError('storage_unavailable', goneMessage(known), true)
 }
+
+type TakeSeat = (events: SeatEvents) => Seat
 
 /** Where to look, best first. A device that has a mirror in one place must not begin an empty one in another. */
 function placesFor(wish: OpenOptions['storage'], known: Kept | null): Candidacy['storage'][] {
@@ -108,9 +117,36 @@ function localStorageWorks(): boolean {
 }
 
 /** The engine comes into the page only where it has to run there. */
-async function seatFor(storage: Candidacy['storage']): Promise<(events: SeatEvents) => Seat> {
+async function seatFor(storage: Candidacy['storage']): Promise<TakeSeat> {
   if (storage === 'opfs') return takeWorkerSeat
-  return (await import('./page-seat.js')).takePageSeat
+  return (await import('./worker.js')).takePageSeat
+}
+
+/** Has the engine brought to the seat, and says while it comes. */
+function withModule(take: TakeSeat, onLoading: OpenOptions['onLoading']): TakeSeat {
+  return (events) => {
+    const download = downloadModule()
+    const seat = take(events)
+    let ended = false
+    const heard = (loading: Loading): void => {
+      if (ended) return
+      events.loading()
+      onLoading?.(loading)
+    }
+    const end = (): void => {
+      ended = true
+      seat.end()
+    }
+    download.wait(heard).then(
+      (module) => ended || seat.post({ kind: 'module', module }),
+      (error: MareaError) => {
+        if (ended) return
+        end()
+        events.broken(error)
+      },
+    )
+    return { post: (message) => seat.post(message), end }
+  }
 }
 
 /** A wish: the mirror works without, and the browser may ask the user first. */

@@ -5,13 +5,14 @@ import { CandidateSeat, moduleError } from './candidate.js'
 import { waitForLease } from './lease.js'
 import { waitForLock } from './lock.js'
 import init from './marea_wasm.js'
+import type { FromSeat } from './protocol.js'
 import type { Seat, SeatEvents } from './seat.js'
 
 let moduleReady: Promise<unknown> | null = null
 
 /** Once for a page, however many mirrors it opens. */
-async function prepare(): Promise<void> {
-  moduleReady ??= init({ module_or_path: new URL('./marea_wasm_bg.wasm', import.meta.url) })
+async function instantiate(module: WebAssembly.Module): Promise<void> {
+  moduleReady ??= init({ module_or_path: module })
   try {
     await moduleReady
   } catch {
@@ -22,19 +23,24 @@ async function prepare(): Promise<void> {
 
 export function takePageSeat(events: SeatEvents): Seat {
   let ended = false
+  let moduleCame!: (module: WebAssembly.Module) => void
+  const module = new Promise<WebAssembly.Module>((resolve) => (moduleCame = resolve))
+  // As from a worker: a copy, and never before the one who asked has gone on.
+  const toOwnPage = (message: FromSeat): void => {
+    const copy = structuredClone(message)
+    queueMicrotask(() => !ended && events.receive(copy))
+  }
+  toOwnPage({ kind: 'started' })
   const seat = new CandidateSeat({
-    prepare,
+    prepare: async () => instantiate(await module),
     // Web Locks are for secure contexts only.
     elect: navigator.locks ? waitForLock : waitForLease,
     holdsFiles: false,
-    // As from a worker: a copy, and never before the one who asked has gone on.
-    toOwnPage(message) {
-      const copy = structuredClone(message)
-      queueMicrotask(() => !ended && events.receive(copy))
-    },
+    toOwnPage,
   })
   return {
-    post: (message) => seat.receive(structuredClone(message)),
+    // A module is never changed, and not every browser copies one within a page.
+    post: (message) => (message.kind === 'module' ? moduleCame(message.module) : seat.receive(structuredClone(message))),
     end() {
       ended = true
       seat.leave()

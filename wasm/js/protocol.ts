@@ -179,6 +179,8 @@ export type ToSeat =
   | Calls
   | Token
   | { kind: 'apply'; candidacy: Candidacy }
+  /** The engine, compiled. The page brings it: see module.ts. */
+  | { kind: 'module'; module: WebAssembly.Module }
   | { kind: 'online'; online: boolean }
   | { kind: 'leave' }
 
@@ -187,6 +189,8 @@ export type FromSeat =
   | Leading
   | Results
   | TokenWanted
+  /** The worker runs; it opens the mirror. */
+  | { kind: 'started' | 'opening' }
   /** The mirror could not be opened, or can no longer be used. */
   | { kind: 'failed'; error: WireError; final: boolean }
   /** A newer version wants the mirror, or this one has closed it as asked. */

@@ -17,6 +17,8 @@ export interface SeatEvents {
   receive(message: FromSeat): void
   /** It ended by itself and will not come back. */
   broken(reason: MareaError): void
+  /** Some of what it needs has come. */
+  loading(): void
 }
 
 /** A worker of this tab's own. */

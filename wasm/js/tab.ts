@@ -9,6 +9,7 @@ import { Channels } from './channels.js'
 import { eraseMirror } from './erase.js'
 import { erasedError, fromWire, MareaError, outdatedError, silentError } from './errors.js'
 import { makeName } from './ids.js'
+import { Joining } from './joining.js'
 import { listenToPage } from './lifecycle.js'
 import { Patience, within } from './patience.js'
 import { ALL_TOPICS, TAB_PROTOCOL } from './protocol.js'
@@ -17,8 +18,6 @@ import type { SignalName, TokenWanted, Topic } from './protocol.js'
 import type { Seat, SeatEvents } from './seat.js'
 import { askApp } from './tokens.js'
 
-// A leader that opens a large mirror, or upgrades it, is silent meanwhile.
-const JOIN_LIMIT_MS = 15_000
 // How long a seat that was given up for a newer version stays empty when nobody takes the lead.
 const VACANT_MS = 2_000
 // A worker that is asked to leave finishes what it is doing; one that does not answer is ended.
@@ -51,7 +50,7 @@ export class Tab {
   #asleep = false
   #fault: MareaError | null = null
   #ended: MareaError | null = null
-  #joined: { resolve(): void; reject(error: MareaError): void } | null = null
+  #joined: Joining | null = null
   #left: () => void = () => {}
   #settled: () => void = () => {}
 
@@ -74,16 +73,15 @@ export class Tab {
 
   /** Takes a seat and waits until somebody leads, this tab or another. */
   async join(): Promise<void> {
-    const joined = new Promise<void>((resolve, reject) => (this.#joined = { resolve, reject }))
-    const timer = setTimeout(() => this.#joined?.reject(silentError()), JOIN_LIMIT_MS)
+    const joining = (this.#joined = new Joining())
     this.#sitDown()
     try {
-      await joined
+      await joining.joined
     } catch (error) {
       this.#end(error as MareaError)
       throw error
     } finally {
-      clearTimeout(timer)
+      joining.end()
       this.#joined = null
     }
     if (navigator.onLine === false) this.#signal('offline')
@@ -133,6 +131,7 @@ export class Tab {
     this.#seat ??= this.#takeSeat({
       receive: (message) => this.#receive(message),
       broken: (reason) => this.#seatBroken(reason),
+      loading: () => this.#joined?.heard(),
     })
     this.#seat.post({ kind: 'apply', candidacy: this.#candidacy })
     this.#sayHello()
@@ -147,6 +146,10 @@ export class Tab {
 
   #receive(message: FromSeat): void {
     switch (message.kind) {
+      case 'started':
+        return this.#joined?.heard('waiting')
+      case 'opening':
+        return this.#joined?.heard('opening')
       case 'leading':
         this.#ownTerm = message.term
         return this.#follow(message)

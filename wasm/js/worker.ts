@@ -1,4 +1,6 @@
 // The dedicated worker: where the mirror is opened on the origin private file system, when it is this tab's turn.
+//
+// The same file has the seat in a page, for browsers that give no file system: one file more or less is a round trip.
 
 import { CandidateSeat, moduleError } from './candidate.js'
 import { waitForLock } from './lock.js'
@@ -8,22 +10,15 @@ import { gatherWrites } from './gather.js'
 import type { FileHandle } from './gather.js'
 import type { FromSeat, ToSeat } from './protocol.js'
 
+declare const WorkerGlobalScope: unknown
+
 interface WorkerScope {
   FileSystemSyncAccessHandle?: { prototype: FileHandle }
   postMessage(message: FromSeat): void
   addEventListener(type: 'message', listener: (event: MessageEvent<ToSeat>) => void): void
 }
-const scope = self as unknown as WorkerScope
 
-// Fetched and compiled while the page's first message is under way, and whoever leads: a tab that has to take over must
-// not have to ask a network first. The address is written out, because that is the form that bundlers look for.
-const moduleReady = init({ module_or_path: new URL('./marea_wasm_bg.wasm', import.meta.url) }).then(
-  () => null,
-  () => moduleError(),
-)
-
-// Nobody else's code runs in this worker.
-if (scope.FileSystemSyncAccessHandle) gatherWrites(scope.FileSystemSyncAccessHandle.prototype)
+export { takePageSeat } from './page-seat.js'
 
 /** Some private windows have the function and refuse the call. */
 async function checkStorage(): Promise<void> {
@@ -34,14 +29,34 @@ async function checkStorage(): Promise<void> {
   }
 }
 
-const seat = new CandidateSeat({
-  async prepare() {
-    await checkStorage()
-    const failure = await moduleReady
-    if (failure) throw failure
-  },
-  elect: waitForLock,
-  holdsFiles: true,
-  toOwnPage: (message) => scope.postMessage(message),
-})
-scope.addEventListener('message', ({ data }) => seat.receive(data))
+function serve(scope: WorkerScope): void {
+  scope.postMessage({ kind: 'started' })
+  // Made ready as soon as it comes, whoever leads: a tab that has to take over must not have to wait for a network first.
+  let moduleCame!: (module: WebAssembly.Module) => void
+  const moduleReady = new Promise<WebAssembly.Module>((resolve) => (moduleCame = resolve))
+    .then((module) => init({ module_or_path: module }))
+    .then(
+      () => null,
+      () => moduleError(),
+    )
+
+  // Nobody else's code runs in this worker.
+  if (scope.FileSystemSyncAccessHandle) gatherWrites(scope.FileSystemSyncAccessHandle.prototype)
+
+  const seat = new CandidateSeat({
+    async prepare() {
+      await checkStorage()
+      const failure = await moduleReady
+      if (failure) throw failure
+    },
+    elect: waitForLock,
+    holdsFiles: true,
+    toOwnPage: (message) => scope.postMessage(message),
+  })
+  scope.addEventListener('message', ({ data }) => {
+    if (data.kind === 'module') moduleCame(data.module)
+    else seat.receive(data)
+  })
+}
+
+if (typeof document === 'undefined' && typeof WorkerGlobalScope !== 'undefined') serve(self as unknown as WorkerScope)

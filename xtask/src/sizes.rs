@@ -27,10 +27,12 @@ const LIMIT_GZIP_BYTES: u64 = 600_000;
 struct Sizes {
     /// The browser's module alone.
     wasm: Size,
-    /// The generated JavaScript around the module.
-    glue: Size,
-    /// What runs beside the module in the worker, and in the page; many files are for both.
+    /// The page's JavaScript.
     script: Size,
+    /// The worker's JavaScript, with the generated one around the module.
+    worker: Size,
+    /// For an app that uses supabase-js.
+    supabase: Size,
     /// The React hooks, for an app that uses them.
     react: Size,
     /// All of the package: the module and the JavaScript, each file as it is served.
@@ -53,8 +55,9 @@ pub(crate) fn print() -> Result<()> {
     let sizes = measure()?;
     for (name, size) in [
         ("wasm module", sizes.wasm),
-        ("its glue", sizes.glue),
         ("JavaScript", sizes.script),
+        ("its worker", sizes.worker),
+        ("for Supabase", sizes.supabase),
         ("React hooks", sizes.react),
         ("all of it", sizes.client),
         ("demo page", sizes.page),
@@ -85,18 +88,13 @@ fn measure() -> Result<Sizes> {
     let client = files(&dist(), &["js", "wasm"])?;
     let page =
         files(&paths::root().join("demo").join("dist"), &["html", "js", "css", "wasm", "woff2", "svg"])?;
-    let (wasm, glue) = (dist().join("marea_wasm_bg.wasm"), dist().join("marea_wasm.js"));
-    let react = files(&dist().join("react"), &["js"])?;
-    let script: Vec<PathBuf> = client
-        .iter()
-        .filter(|file| **file != wasm && **file != glue && !react.contains(file))
-        .cloned()
-        .collect();
+    let part = |name: &str| size(&dist().join(name));
     Ok(Sizes {
-        wasm: size(&wasm)?,
-        glue: size(&glue)?,
-        script: sum(&script)?,
-        react: sum(&react)?,
+        wasm: part("marea_wasm_bg.wasm")?,
+        script: part("index.js")?,
+        worker: part("worker.js")?,
+        supabase: part("supabase.js")?,
+        react: sum(&files(&dist().join("react"), &["js"])?)?,
         client: sum(&client)?,
         page: sum(&page)?,
     })
