@@ -76,7 +76,8 @@ export class ModuleDownload {
   }
 
   async #fetch(address: URL): Promise<WebAssembly.Module> {
-    const response = await fetch(address, { signal: this.#stop.signal })
+    // Its text: some bundlers give a path that only looks like an URL.
+    const response = await fetch(String(address), { signal: this.#stop.signal })
     if (!response.ok) throw new MareaError('worker_failed', notServed(address, response), true)
     this.#heard(0)
     const count = new TransformStream<Uint8Array, Uint8Array>({
@@ -125,10 +126,10 @@ export function downloadModule(): ModuleDownload {
 }
 
 function notServed(address: URL, { status }: Response): string {
-  return `The server answered ${status} for ${address.href}. Serve marea_wasm_bg.wasm there.`
+  return `The server answered ${status} for ${String(address)}. Serve marea_wasm_bg.wasm there.`
 }
 
 function notLoaded(address: URL, error: unknown): string {
   const reason = error instanceof Error ? error.message : 'unknown'
-  return `${address.href} could not be loaded (${reason}). Check the network, and that marea_wasm_bg.wasm is served there.`
+  return `${String(address)} could not be loaded (${reason}). Check the network, and that marea_wasm_bg.wasm is served there.`
 }
