@@ -3,6 +3,8 @@
 //!
 //! Deliberately absent: what a fault does. That stands, in one line each, where it would be made.
 
+use std::borrow::Cow;
+
 /// A mistake that somebody could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "planted-faults"), allow(dead_code, unreachable_pub))]
@@ -13,10 +15,15 @@ pub enum Fault {
     ArrivedRowsDropped,
     CursorBeforeRows,
     CursorMovedAhead,
+    DecisionsNotTold,
+    DeletionsNotTold,
     DeletionsUnheeded,
     DuplicatesUnheeded,
+    EmptyDaysNotTold,
     EpochUnheeded,
     ExportsNotBroughtBack,
+    InDoubtNotShown,
+    InDoubtNotWaiting,
     InDoubtRuleSkipped,
     LastWriterWinsOnCounters,
     MigrationNotAtomic,
@@ -24,13 +31,17 @@ pub enum Fault {
     NotSynced,
     PrunedAtOnce,
     PrunedByOwnClock,
+    ReflectedNotShadowed,
     RefillNotSwept,
+    RefusalsNotTold,
     RefusedStillCounts,
     RemoteClocksUnheeded,
     RepeatedCallCounts,
     ResetForgetsKept,
+    SetAsideNotTold,
     ShadowLost,
     StaleTicketTaken,
+    SweptNotTold,
     TicketsBeginAnew,
     WriteNotAtomic,
 }
@@ -53,6 +64,11 @@ mod switch {
     pub(crate) fn is(fault: Fault) -> bool {
         PLANTED.get() == Some(fault)
     }
+}
+
+/// SQL from which a fault takes a part away.
+pub(crate) fn without<'t>(fault: Fault, part: &str, sql: &'t str) -> Cow<'t, str> {
+    if is(fault) { Cow::Owned(sql.replacen(part, "", 1)) } else { Cow::Borrowed(sql) }
 }
 
 #[cfg(feature = "planted-faults")]

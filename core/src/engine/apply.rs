@@ -93,10 +93,11 @@ fn note_registers(page: &Page<'_>, moved: &Moved, changed: &mut Changed) {
     for (table, row) in &page.packed {
         changed.row(*table, row.key());
     }
-    for (table, key) in page.deleted.iter().filter(|(table, _)| table.kind() == TableKind::Registers) {
+    let deleted = page.deleted.iter().filter(|(table, _)| table.kind() == TableKind::Registers);
+    for (table, key) in deleted.filter(|_| !planted::is(Fault::DeletionsNotTold)) {
         changed.row(*table, *key);
     }
-    for (table, key) in &moved.registers {
+    for (table, key) in moved.registers.iter().filter(|_| !planted::is(Fault::RefusalsNotTold)) {
         changed.row(*table, key.as_str());
     }
 }

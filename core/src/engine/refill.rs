@@ -13,6 +13,7 @@ use crate::store::{Meta, Rows};
 pub(super) fn begin(rows: Rows<'_>) -> Result<(), Error> {
     for (table, key) in rows.register_rows_in(MutationState::Reflected)? {
         match rows.register(table, &key)? {
+            Some(_) if planted::is(Fault::ReflectedNotShadowed) => {}
             Some(_) => registers::keep_shadow(rows, table, &key)?,
             // What was deleted stays deleted, and whatever was to become of it with it.
             None => rows.forget_writes(table, &key)?,

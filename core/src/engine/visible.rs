@@ -78,7 +78,9 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) ->
     }
     for gone in before.into_keys() {
         rows.remove_activity(gone)?;
-        changed.row(Table::DailyActivity, gone.to_string());
+        if !planted::is(Fault::EmptyDaysNotTold) {
+            changed.row(Table::DailyActivity, gone.to_string());
+        }
     }
     if rows.progress(user_id)?.as_ref() != Some(&fold.progress) {
         rows.put_progress(&fold.progress)?;

@@ -17,6 +17,8 @@ mod progress;
 mod registers;
 pub(crate) mod rescue;
 mod review;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::path::PathBuf;

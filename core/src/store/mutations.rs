@@ -5,7 +5,11 @@ use serde_json::value::RawValue;
 
 use crate::error::Error;
 use crate::model::{Mutation, MutationId, MutationState, Op, RegisterWrite, Stamp, Table, UnixMillis};
+use crate::planted::{self, Fault};
 use crate::store::{Rows, stored};
+
+/// What a planted fault forgets of a list of states.
+const IN_DOUBT: &str = "'in_doubt', ";
 
 /// A mutation to be kept.
 #[derive(Debug)]
@@ -100,7 +104,8 @@ impl Rows<'_> {
         let sql = "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations
                    WHERE table_name = ?1 AND row_key = ?2 AND table_name IN ('export_history', 'user_api_keys')
                      AND state IN ('pending', 'in_doubt', 'acknowledged', 'resend') ORDER BY seq";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let sql = planted::without(Fault::InDoubtNotShown, IN_DOUBT, sql);
+        let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([table.name(), key])?;
         let mut writes = Vec::new();
         while let Some(row) = rows.next()? {
@@ -143,12 +148,10 @@ impl Rows<'_> {
 
     /// The facts that the visible rows add to the confirmed ones, oldest first.
     pub(crate) fn unreflected_facts(self) -> Result<Vec<Mutation>, Error> {
-        self.mutations(
-            "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations
+        let sql = "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations
              WHERE state IN ('pending', 'in_doubt', 'acknowledged') AND table_name IN ('sessions', 'progress_events')
-             ORDER BY seq LIMIT ?1",
-            i64::MAX as usize,
-        )
+             ORDER BY seq LIMIT ?1";
+        self.mutations(sql, i64::MAX as usize)
     }
 
     fn mutations(self, sql: &str, limit: usize) -> Result<Vec<Mutation>, Error> {
@@ -190,7 +193,8 @@ impl Rows<'_> {
     }
 
     pub(crate) fn count_pending(self) -> Result<u32, Error> {
-        self.count("SELECT count(*) FROM mutations WHERE state IN ('pending', 'in_doubt', 'resend')")
+        let sql = "SELECT count(*) FROM mutations WHERE state IN ('pending', 'in_doubt', 'resend')";
+        self.count(&planted::without(Fault::InDoubtNotWaiting, IN_DOUBT, sql))
     }
 
     pub(crate) fn count_rejected(self) -> Result<u32, Error> {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::model::{KeyEnvelope, RegisterRow, Table, Timestamp};
+use crate::planted::{self, Fault};
 use crate::store::{Rows, stored};
 
 /// How a column's JSON value is kept in SQLite.
@@ -67,7 +68,8 @@ const EXPORTS: Shape = Shape {
     delete: "DELETE FROM export_history WHERE id = ?1",
     sweep: "DELETE FROM export_history
             WHERE id NOT IN (SELECT unhex(row_key, '-') FROM refilled_rows WHERE table_name = 'export_history')
-              AND id NOT IN (SELECT unhex(row_key, '-') FROM shadow_rows WHERE table_name = 'export_history')",
+              AND id NOT IN (SELECT unhex(row_key, '-') FROM shadow_rows WHERE table_name = 'export_history')
+            RETURNING id",
 };
 
 const KEYS: Shape = Shape {
@@ -90,7 +92,8 @@ const KEYS: Shape = Shape {
     delete: "DELETE FROM user_api_keys WHERE user_id = ?1",
     sweep: "DELETE FROM user_api_keys
             WHERE NOT EXISTS (SELECT 1 FROM refilled_rows WHERE table_name = 'user_api_keys' AND row_key = user_id)
-              AND NOT EXISTS (SELECT 1 FROM shadow_rows WHERE table_name = 'user_api_keys' AND row_key = user_id)",
+              AND NOT EXISTS (SELECT 1 FROM shadow_rows WHERE table_name = 'user_api_keys' AND row_key = user_id)
+            RETURNING user_id",
 };
 
 impl Shape {
@@ -299,10 +302,19 @@ impl Rows<'_> {
     }
 
     /// Takes away the visible rows that have not come, and notes for shadowed ones that the server has them no more.
-    /// Returns the shadowed ones.
+    /// Returns both.
     pub(crate) fn sweep_registers(self) -> Result<Vec<(Table, String)>, Error> {
-        for shape in [&EXPORTS, &KEYS] {
-            self.connection.execute(shape.sweep, [])?;
+        let mut swept = Vec::new();
+        for table in [Table::ExportHistory, Table::UserApiKeys] {
+            let shape = shape(table)?;
+            let mut statement = self.connection.prepare(shape.sweep)?;
+            let mut rows = statement.query([])?;
+            while let (Some(row), Some((_, key))) = (rows.next()?, shape.columns.first()) {
+                let key = key.value(row.get_ref(0)?)?;
+                if !planted::is(Fault::SweptNotTold) {
+                    swept.push((table, stored(key.as_str())?.to_owned()));
+                }
+            }
         }
         let sql = "UPDATE shadow_rows SET value_json = NULL, clock_json = '{}'
                    WHERE NOT EXISTS (SELECT 1 FROM refilled_rows AS r
@@ -310,7 +322,6 @@ impl Rows<'_> {
                    RETURNING table_name, row_key";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
-        let mut swept = Vec::new();
         while let Some(row) = rows.next()? {
             let (name, key): (String, String) = (row.get(0)?, row.get(1)?);
             swept.push((stored(Table::from_name(&name))?, key));

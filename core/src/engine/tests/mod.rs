@@ -12,10 +12,12 @@ mod packed;
 mod registers;
 mod rescue;
 mod review;
+mod set_back;
 mod together;
 mod upgrade;
 mod vault;
 mod vault_model;
+mod vault_old;
 mod watching;
 
 use std::collections::BTreeMap;
