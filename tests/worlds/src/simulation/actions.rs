@@ -34,7 +34,8 @@ impl World<'_> {
         if registers {
             self.check_registers(chosen)?;
         }
-        self.check_folds(chosen)
+        self.check_folds(chosen)?;
+        self.check_told(chosen)
     }
 
     /// Makes a change. `None` when the device died and the change is not there when it starts again; when it is there, the

@@ -3,6 +3,7 @@
 use marea_core::{Engine, Entropy, Error, MutationId, Now, Outgoing, Ticket, UnixMillis, UserId};
 
 use super::oracle::Oracle;
+use super::told::Watcher;
 use crate::disk::{Disk, Fault, Files};
 use crate::mirror;
 use crate::random::Random;
@@ -31,6 +32,7 @@ pub(super) struct Device {
     pub(super) skew_ms: i64,
     pub(super) good_token: bool,
     pub(super) oracle: Oracle,
+    pub(super) watcher: Watcher,
     pub(super) disk: Disk,
     /// The queue and the exchanges with the server, as they were before the call in which it died last.
     remembered: (Vec<MutationId>, i64),
@@ -43,8 +45,9 @@ impl Device {
         // Making the tables is the dearest part of a short life: most devices find them made.
         let files = if random.chance(10) { Files::default() } else { mirror::empty_files() };
         let is_browser = random.chance(50);
-        let (engine, disk) = start(files, is_browser, user, random)?;
+        let (mut engine, disk) = start(files, is_browser, user, random)?;
         Ok(Device {
+            watcher: Watcher::new(&mut engine)?,
             engine,
             oracle: Oracle::new(user),
             name,
@@ -67,7 +70,8 @@ impl Device {
 
     /// Dies without a word and starts again on these files.
     pub(super) fn start_again(&mut self, files: Files, life: u32, random: &mut Random) -> Result<(), String> {
-        let (engine, disk) = start(files, self.is_browser, self.user, random)?;
+        let (mut engine, disk) = start(files, self.is_browser, self.user, random)?;
+        self.watcher = Watcher::new(&mut engine)?;
         // The old engine goes before its disk, and neither can touch the new one.
         self.engine = engine;
         self.disk = disk;
@@ -79,8 +83,9 @@ impl Device {
 
     /// A second device made of this one's files, with all that is queued in them.
     pub(super) fn copy(&self, name: String, life: u32, random: &mut Random) -> Result<Device, String> {
-        let (engine, disk) = start(self.disk.as_it_is(), self.is_browser, self.user, random)?;
+        let (mut engine, disk) = start(self.disk.as_it_is(), self.is_browser, self.user, random)?;
         Ok(Device {
+            watcher: Watcher::new(&mut engine)?,
             engine,
             oracle: self.oracle.clone(),
             name,

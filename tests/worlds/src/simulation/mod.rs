@@ -18,6 +18,7 @@ mod quiet;
 mod registers;
 mod server;
 mod story;
+mod told;
 mod world;
 
 pub use beside::Beside;

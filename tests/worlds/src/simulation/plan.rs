@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub(super) upgrades: i64,
     pub(super) copies: i64,
     pub(super) set_backs: i64,
+    /// In percent of answers that leave pages to come: the server is set back behind them.
+    pub(super) set_backs_between_pages: i64,
     pub(super) clock_steps: i64,
     pub(super) server_writes: i64,
     pub(super) long_pauses: i64,
@@ -42,6 +44,7 @@ impl Plan {
             most_mutations: 500,
             fast_clocks: false,
             set_backs: 0,
+            set_backs_between_pages: 0,
             server_writes: 0,
             ..self
         }
@@ -55,6 +58,7 @@ impl Plan {
         let (poison, crashes, copies) = (sometimes(30, 15), sometimes(60, 60), sometimes(25, 20));
         let (mut set_backs, mut clock_steps) = (sometimes(40, 30), sometimes(40, 60));
         let (server_writes, long_pauses) = (sometimes(40, 60), sometimes(50, 20));
+        let set_backs_between_pages = if random.chance(60) { random.within(10..=50) } else { 0 };
         let fast_clocks = random.chance(25);
         if fast_clocks {
             // Wrong clocks are dangerous where time decides what is kept for a server that loses its past.
@@ -77,6 +81,7 @@ impl Plan {
             upgrades,
             copies,
             set_backs,
+            set_backs_between_pages,
             clock_steps,
             server_writes,
             long_pauses,

@@ -114,10 +114,12 @@ impl Server {
         self.saved.push((now_ms, self.books.clone()));
     }
 
-    /// Goes back to an earlier state, not older than `oldest_ms`, and begins another history.
+    /// Goes back to an earlier state, not older than `oldest_ms`, and begins another history. `usize::MAX` chooses the newest.
     pub(super) fn set_back(&mut self, choice: usize, oldest_ms: i64) -> bool {
         let young: Vec<_> = self.saved.iter().filter(|(at, _)| *at >= oldest_ms).collect();
-        let Some((_, books)) = young.get(choice % young.len().max(1)) else { return false };
+        let choice =
+            if choice == usize::MAX { young.len().saturating_sub(1) } else { choice % young.len().max(1) };
+        let Some((_, books)) = young.get(choice) else { return false };
         let books = books.clone();
         self.books = books;
         self.epoch += 1;

@@ -190,7 +190,10 @@ impl<'s> World<'s> {
                 } else if self.random.chance(self.plan.troubled) {
                     Err(self.some_trouble())
                 } else {
+                    // A page holds as many rows as their bytes allow: some hold more.
+                    self.server.page_rows = if self.random.chance(30) { 500 } else { self.plan.page_rows };
                     let answered = self.server.answer(user, &request, self.now_ms);
+                    self.set_back_between_pages(&answered);
                     answered.map(|(answer, known)| (Rc::new(answer), known))
                 };
                 self.tell("server", |world| {
@@ -201,6 +204,25 @@ impl<'s> World<'s> {
                 Ok(())
             }
             Message::Answer { to, outcome } => self.hand_over(to, outcome),
+        }
+    }
+
+    /// The server is set back while a device is between two pages: what it has just pushed is acknowledged, and not yet in
+    /// the rows that it shows. The other history has that, or it has not.
+    fn set_back_between_pages(&mut self, answered: &Result<(SyncAnswer, Rc<Known>), Failure>) {
+        let is_between =
+            answered.as_ref().is_ok_and(|(answer, _)| answer.has_more && !answer.results.is_empty());
+        if !is_between || !self.random.chance(self.plan.set_backs_between_pages) {
+            return;
+        }
+        let choice = if self.random.chance(50) {
+            self.server.save(self.now_ms);
+            usize::MAX
+        } else {
+            usize::try_from(self.random.within(0..=99)).expect("small")
+        };
+        if self.server.set_back(choice, self.oldest_set_back()) {
+            self.tell("server", |_| "is set back between two pages".to_owned());
         }
     }
 
@@ -292,7 +314,14 @@ impl<'s> World<'s> {
     /// What must hold for a device at every moment.
     pub(super) fn check(&mut self, chosen: usize) -> Checked {
         self.check_folds(chosen)?;
-        self.check_registers(chosen)
+        self.check_registers(chosen)?;
+        self.check_told(chosen)
+    }
+
+    /// Who watches a device was told of all that it shows now and did not before.
+    pub(super) fn check_told(&mut self, chosen: usize) -> Checked {
+        let device = &mut self.devices[chosen];
+        device.watcher.check(&mut device.engine).map_err(|what| format!("{} {what}", device.name))
     }
 
     /// The sums that a device shows.
