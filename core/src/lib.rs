@@ -36,8 +36,10 @@ pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
     ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, LocalDate, MutationId, MutationView, Now, Op,
     Progress, Provider, Refusal, Rescued, RescuedMutation, RescuedRefusal, Session, SessionInput, Status,
-    StatusError, StorageKind, Table, Timestamp, UnixMillis, UserId,
+    StatusError, StorageKind, Table, Timestamp, UnixMillis, Unreadable, UserId,
 };
+#[cfg(feature = "planted-faults")]
+pub use model::{LIMITS, Limit, LimitKind};
 #[cfg(feature = "planted-faults")]
 pub use planted::{Fault, plant};
 #[cfg(feature = "planted-faults")]

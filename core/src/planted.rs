@@ -22,6 +22,7 @@ pub enum Fault {
     EmptyDaysNotTold,
     EpochUnheeded,
     ExportsNotBroughtBack,
+    IdOfAnotherTaken,
     InDoubtNotShown,
     InDoubtNotWaiting,
     InDoubtRuleSkipped,
@@ -43,6 +44,8 @@ pub enum Fault {
     StaleTicketTaken,
     SweptNotTold,
     TicketsBeginAnew,
+    UnreadableEndsPage,
+    UnreadableRowDropped,
     WriteNotAtomic,
 }
 

@@ -40,4 +40,5 @@ export type {
   Surroundings,
   SyncReport,
   Table,
+  Unreadable,
 } from './types.js'

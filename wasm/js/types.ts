@@ -38,5 +38,6 @@ export type {
   Surroundings,
   SyncReport,
   Table,
+  Unreadable,
   Write,
 } from './marea_wasm.js'

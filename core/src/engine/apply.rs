@@ -10,7 +10,7 @@ use crate::engine::changed::Changed;
 use crate::engine::exchange::Applied;
 use crate::engine::page::Page;
 use crate::engine::registers::Dirty;
-use crate::engine::{refill, registers, visible};
+use crate::engine::{refill, registers, unreadable, visible};
 use crate::error::Error;
 use crate::model::{MutationId, MutationState, TableKind, UnixMillis, UserId};
 use crate::planted::{self, Fault};
@@ -56,6 +56,7 @@ pub(super) fn apply(
         apply_results(rows, sent, answer, context.now, &mut moved)?;
     }
     keep(rows, page, &mut moved)?;
+    unreadable::note(rows, page)?;
     registers::observe(rows, page.greatest_clock, answer.server_time.as_millis())?;
     set_cursor(rows, &answer.cursor)?;
     // Waiting for the sent ones would do, were there not copies of this file, which may have sent what this one has not.
@@ -142,7 +143,7 @@ fn keep(rows: Rows<'_>, page: &Page<'_>, moved: &mut Moved) -> Result<(), Error>
         rows.clear_arrived()?;
     }
     for row in &page.folds {
-        rows.put_arrived(row.table, &row.key, Some(row.json))?;
+        rows.put_arrived(row.table, &row.key, Some(&*row.json))?;
     }
     for (table, key, row) in &page.registers {
         registers::arrive(rows, *table, key, Some(row), &mut moved.registers)?;

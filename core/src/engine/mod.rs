@@ -9,16 +9,18 @@ mod changed;
 mod exchange;
 mod leave;
 mod page;
-#[cfg(feature = "planted-faults")]
+#[cfg(any(test, feature = "planted-faults"))]
 mod rebuild;
 mod record;
 mod refill;
 mod registers;
 mod rescue;
 mod review;
+mod same_write;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod unreadable;
 mod vault;
 mod visible;
 mod watch;
@@ -234,6 +236,7 @@ impl Engine {
             bytes_sent: total.sent,
             bytes_received: total.received,
             mirror_version: MIRROR_VERSION,
+            unreadable: unreadable::list(rows)?,
         })
     }
 

@@ -1,21 +1,33 @@
 //! A server's answer, read and checked as a whole: it is applied completely or not at all.
+//!
+//! Values are another matter: apps and jobs write to these rows too. What cannot be read of a row is left out of it and noted,
+//! and nothing else of the answer suffers from it.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
-use crate::engine::visible;
-use crate::model::{Clocks, Hlc, MutationId, RegisterRow, Table, TableKind, UserId};
-use crate::store::{PackedRow, PackedRows, Packing, fits};
+use crate::engine::visible::{self, FoldRead};
+use crate::model::{Clocks, Hlc, MutationId, RegisterRow, Table, TableKind, Unreadable, UserId};
+use crate::planted::{self, Fault};
+use crate::store::{PackedRow, PackedRows, Packing, key_column, read_register};
 use crate::wire::{PROTOCOL, SyncAnswer, WireRow};
 
-/// A fold row: its key and JSON as sent.
+/// A fold row: its key, and its JSON as sent, or without what cannot be read.
 pub(super) struct FoldRow<'a> {
     pub(super) table: Table,
     pub(super) key: String,
-    pub(super) json: &'a str,
+    pub(super) json: Cow<'a, str>,
+}
+
+/// What cannot be read: the column of a row, or the row, whose key is empty then.
+pub(super) struct Unread {
+    pub(super) table: Table,
+    pub(super) column: Cow<'static, str>,
+    pub(super) code: &'static str,
+    pub(super) key: String,
 }
 
 /// The rows of an answer that this version mirrors.
@@ -25,12 +37,13 @@ pub(super) struct Page<'a> {
     pub(super) registers: Vec<(Table, String, RegisterRow)>,
     pub(super) packed: Vec<(Table, PackedRow<'a>)>,
     pub(super) deleted: Vec<(Table, &'a str)>,
+    pub(super) unreadable: Vec<Unread>,
     /// The greatest register clock in it.
     pub(super) greatest_clock: Option<Hlc>,
 }
 
 impl<'a> Page<'a> {
-    /// Reads an answer. `None` when any part of it cannot be kept, is another user's, or leaves a mutation that was
+    /// Reads an answer. `None` when it is not one of this protocol, has a row of another user, or leaves a mutation that was
     /// sent without its result: the client would send it again and again without a pause.
     pub(super) fn read(answer: &'a SyncAnswer, sent: &[MutationId], user_id: UserId) -> Option<Page<'a>> {
         let answered: HashSet<MutationId> = answer.results.iter().map(|result| result.id).collect();
@@ -59,7 +72,8 @@ impl<'a> Page<'a> {
                 page.deleted.extend(keys.iter().map(|key| (table, key.as_str())));
             }
         }
-        Some(page)
+        let spoilt = planted::is(Fault::UnreadableEndsPage) && !page.unreadable.is_empty();
+        (!spoilt).then_some(page)
     }
 
     pub(super) fn rows(&self) -> u32 {
@@ -71,21 +85,31 @@ impl<'a> Page<'a> {
         let json = row.values.get();
         match table.kind() {
             TableKind::Events => {}
-            TableKind::Fold => {
-                let key = visible::key_of(table, json, user_id)?;
-                self.folds.push(FoldRow { table, key, json });
-            }
+            TableKind::Fold => match visible::read_fold(table, json, user_id) {
+                FoldRead::Whole(key) => self.folds.push(FoldRow { table, key, json: json.into() }),
+                FoldRead::Partly { key, json, unreadable } => {
+                    self.leave_out(table, &key, unreadable.into_iter().map(Cow::Owned));
+                    self.folds.push(FoldRow { table, key, json: json.into() });
+                }
+                FoldRead::NoKey(column) => self.leave_out_row(table, column),
+                FoldRead::Foreign => return None,
+            },
             TableKind::Registers => {
-                let values: Map<String, Value> = serde_json::from_str(json).ok()?;
-                let owner = values.get("user_id").and_then(Value::as_str);
-                let foreign = owner.is_some_and(|owner| owner != user_id.to_string());
-                if foreign || !fits(table, &values) {
+                let came: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
+                if came.get("user_id").and_then(|owner| owner_of(owner)).is_some_and(|owner| owner != user_id)
+                {
                     return None;
                 }
-                let key_column = if table == Table::UserApiKeys { "user_id" } else { "id" };
-                let key = values.get(key_column)?.as_str()?.to_owned();
-                let clocks =
-                    if row.hlc.is_null() { Clocks::default() } else { Clocks::deserialize(&row.hlc).ok()? };
+                let Some((key, values, unreadable)) = read_register(table, &came) else {
+                    self.leave_out_row(table, key_column(table));
+                    return Some(());
+                };
+                self.leave_out(table, &key, unreadable.into_iter().map(Cow::Borrowed));
+                let clocks = Option::<Clocks>::deserialize(&row.hlc).unwrap_or_else(|_| {
+                    self.leave_out(table, &key, [Cow::Borrowed("clocks")]);
+                    None
+                });
+                let clocks = clocks.unwrap_or_default();
                 self.note_clocks(&clocks);
                 self.registers.push((table, key, RegisterRow { values, clocks }));
             }
@@ -97,18 +121,46 @@ impl<'a> Page<'a> {
         let columns: PackedRows<'a> = serde_json::from_str(json).ok()?;
         let packing = Packing::new(table, &columns)?;
         for owner in columns.get("user_id").into_iter().flatten() {
-            if serde_json::from_str::<UserId>(owner.get()).ok()? != user_id {
+            if owner_of(owner).is_none_or(|owner| owner != user_id) {
                 return None;
             }
         }
         let clocks = columns.get("clocks")?;
         self.packed.reserve(clocks.len());
+        let mut unreadable = Vec::new();
         for (row, clocks) in clocks.iter().enumerate() {
-            let clocks = read_clocks(clocks)?;
+            let clocks = read_clocks(clocks).unwrap_or_else(|| {
+                unreadable.push("clocks");
+                Clocks::default()
+            });
             self.note_clocks(&clocks);
-            self.packed.push((table, packing.bind(row, clocks)?));
+            match packing.bind(row, clocks, &mut unreadable) {
+                Some(bound) if unreadable.is_empty() => self.packed.push((table, bound)),
+                Some(bound) => {
+                    self.leave_out(table, bound.key(), unreadable.drain(..).map(Cow::Borrowed));
+                    if !planted::is(Fault::UnreadableRowDropped) {
+                        self.packed.push((table, bound));
+                    }
+                }
+                None => {
+                    unreadable.clear();
+                    self.leave_out_row(table, key_column(table));
+                }
+            }
         }
         Some(())
+    }
+
+    /// Notes columns that are left out of a row.
+    fn leave_out(&mut self, table: Table, key: &str, columns: impl IntoIterator<Item = Cow<'static, str>>) {
+        let unread = |column| Unread { table, column, code: Unreadable::VALUE, key: key.to_owned() };
+        self.unreadable.extend(columns.into_iter().map(unread));
+    }
+
+    /// Notes a row that is left out, because nobody can tell which one it is.
+    fn leave_out_row(&mut self, table: Table, key_column: &'static str) {
+        let (column, key) = (Cow::Borrowed(key_column), String::new());
+        self.unreadable.push(Unread { table, column, code: Unreadable::ROW, key });
     }
 
     fn note_clocks(&mut self, clocks: &Clocks) {
@@ -122,4 +174,9 @@ fn read_clocks(json: &RawValue) -> Option<Clocks> {
         "{}" | "null" => Some(Clocks::default()),
         json => serde_json::from_str(json).ok(),
     }
+}
+
+/// An owner, if it is written as one.
+fn owner_of(owner: &RawValue) -> Option<UserId> {
+    serde_json::from_str(owner.get()).ok()
 }

@@ -4,9 +4,11 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::engine::changed::Changed;
+use crate::engine::same_write::other_write;
 use crate::engine::{Engine, Recorded, registers, visible};
 use crate::error::Error;
 use crate::merge::Fact;
+use crate::model::limits::check_instant;
 use crate::model::{
     EventInput, ExportChange, ExportInput, ExportStatus, Hlc, KeyEnvelope, Mutation, MutationId, Now, Op,
     Provider, SessionInput, Table, TableKind, Timestamp, UnixMillis, UserId,
@@ -81,11 +83,13 @@ impl Known {
 
 /// What is to be queued, and what it adds to progress.
 pub(super) struct Plan {
-    table: Table,
-    op: Op,
-    key: String,
-    values: Box<RawValue>,
+    pub(super) table: Table,
+    pub(super) op: Op,
+    pub(super) key: String,
+    pub(super) values: Box<RawValue>,
     fact: Option<Fact>,
+    /// The columns whose values the caller did not choose: the same call made later has others.
+    pub(super) assumed: Vec<&'static str>,
 }
 
 impl Change {
@@ -102,12 +106,16 @@ impl Change {
     fn plan(self, id: MutationId, user_id: UserId, now: Now) -> Result<Plan, Error> {
         match self {
             Change::RecordSession(input) => {
+                let assumed = input.assumed();
                 let session = input.complete(id, now)?;
-                Ok(Plan { fact: Some(Fact::from(&session)), ..insert(Table::Sessions, id, &session)? })
+                let fact = Some(Fact::from(&session));
+                Ok(Plan { fact, assumed, ..insert(Table::Sessions, id, &session)? })
             }
             Change::RecordEvent(input) => {
+                let assumed = input.assumed();
                 let event = input.complete(id, now)?;
-                Ok(Plan { fact: Some(Fact::from(&event)), ..insert(Table::ProgressEvents, id, &event)? })
+                let fact = Some(Fact::from(&event));
+                Ok(Plan { fact, assumed, ..insert(Table::ProgressEvents, id, &event)? })
             }
             Change::CreateExport(input) => {
                 input.check()?;
@@ -115,9 +123,13 @@ impl Change {
                 let filters = input.filters.unwrap_or_default();
                 let values = json!({
                     "id": id, "export_type": input.export_type, "export_format": input.export_format,
-                    "filters": filters, "status": ExportStatus::Pending, "created_at": now.timestamp(),
+                    "filters": filters, "status": ExportStatus::Pending,
+                    "created_at": now.timestamp().max(Timestamp::FIRST),
                 });
-                insert(Table::ExportHistory, id, &values)
+                Ok(Plan {
+                    assumed: vec!["created_at", "status"],
+                    ..insert(Table::ExportHistory, id, &values)?
+                })
             }
             Change::UpdateExport { id, change } => {
                 change.check()?;
@@ -125,7 +137,10 @@ impl Change {
             }
             Change::PutKey { provider, envelope } => keys(user_id, provider, json!(envelope)),
             Change::DeleteKey { provider } => keys(user_id, provider, Value::Null),
-            Change::KeysValidated { at } => keys_column(user_id, "last_validated_at", json!(at)),
+            Change::KeysValidated { at } => {
+                check_instant(Table::UserApiKeys, "last_validated_at", Some(at))?;
+                keys_column(user_id, "last_validated_at", json!(at))
+            }
         }
     }
 }
@@ -142,11 +157,12 @@ impl Plan {
 }
 
 fn insert(table: Table, id: MutationId, values: &impl serde::Serialize) -> Result<Plan, Error> {
-    Ok(Plan { table, op: Op::Insert, key: id.to_string(), values: raw(values)?, fact: None })
+    let (key, values, assumed) = (id.to_string(), raw(values)?, Vec::new());
+    Ok(Plan { table, op: Op::Insert, key, values, fact: None, assumed })
 }
 
 fn merge(table: Table, key: String, values: &impl serde::Serialize) -> Result<Plan, Error> {
-    Ok(Plan { table, op: Op::Merge, key, values: raw(values)?, fact: None })
+    Ok(Plan { table, op: Op::Merge, key, values: raw(values)?, fact: None, assumed: Vec::new() })
 }
 
 pub(super) fn keys(user_id: UserId, provider: Provider, value: Value) -> Result<Plan, Error> {
@@ -227,8 +243,11 @@ fn record(
     changed: &mut Changed,
 ) -> Result<Result<bool, Error>, Error> {
     if let Known::Maybe(id) = id
-        && rows.sent_mutation(id)?.is_some()
+        && let Some(known) = rows.mutation(id)?
     {
+        if let Some(refused) = other_write(&known, &plan).filter(|_| !planted::is(Fault::IdOfAnotherTaken)) {
+            return Ok(Err(refused));
+        }
         if let (Some(fact), true) = (&plan.fact, planted::is(Fault::RepeatedCallCounts)) {
             *newest = None;
             visible::count(rows, user_id, fact, None, Hlc::ZERO)?;
@@ -263,7 +282,7 @@ pub(super) fn carry_out(
     now: UnixMillis,
     newest: &mut Option<Newest>,
 ) -> Result<(), Error> {
-    let Plan { table, op, key, values, fact } = plan;
+    let Plan { table, op, key, values, fact, .. } = plan;
     let is_register = table.kind() == TableKind::Registers;
     if is_register {
         registers::keep_shadow(rows, table, &key)?;

@@ -30,6 +30,7 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<(), Error> {
     }
     rows.clear_arrived()?;
     rows.clear_refilled()?;
+    rows.clear_meta(Meta::Unreadable)?;
     rows.set_meta(Meta::Refilling, "1")
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::engine::changed::Changed;
 use crate::error::Error;
@@ -62,7 +63,9 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) ->
         let day: ActivityDay = parse_kept(&json)?;
         fold.days.insert(day.day, day);
     }
-    let facts = rows.unreflected_facts()?.iter().map(fact_of).collect::<Result<Vec<_>, _>>()?;
+    // One that this version cannot read still goes to the server, who judges it; it keeps nothing else from being shown.
+    let mut facts = rows.unreflected_facts()?;
+    let facts: Vec<Fact> = facts.drain(..).filter_map(|mutation| fact_of(&mutation).ok()).collect();
     let counted = server_columns.is_none() || !planted::is(Fault::LastWriterWinsOnCounters);
     if counted && !facts.is_empty() {
         fold.add(&facts);
@@ -92,16 +95,63 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) ->
     }
 }
 
-/// The key of a fold row, when the row can be kept: it must read back as what the visible rows are made of, and be
-/// this user's.
-pub(super) fn key_of(table: Table, json: &str, user_id: UserId) -> Option<String> {
+/// What a fold row comes to.
+pub(super) enum FoldRead {
+    /// All of it can be read; its key.
+    Whole(String),
+    /// Without some columns: as JSON, and their names.
+    Partly { key: String, json: String, unreadable: Vec<String> },
+    /// The key, in this column, cannot be read.
+    NoKey(&'static str),
+    /// Another user's.
+    Foreign,
+}
+
+/// Reads a fold row: it must read back as what the visible rows are made of, and be this user's. Where it does not, each column
+/// is looked at alone.
+pub(super) fn read_fold(table: Table, json: &str, user_id: UserId) -> FoldRead {
+    let key_column = if table == Table::UserProgress { "user_id" } else { "day" };
+    if let Some((key, owner)) = key_of(table, json) {
+        return if owner.is_none_or(|owner| owner == user_id) {
+            FoldRead::Whole(key)
+        } else {
+            FoldRead::Foreign
+        };
+    }
+    let columns: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
+    let alone = |name: &str, raw: &RawValue| {
+        let mut row = BTreeMap::from_iter(columns.get_key_value(key_column));
+        let name = name.to_owned();
+        row.insert(&name, &raw);
+        serde_json::to_string(&row).ok().and_then(|json| key_of(table, &json))
+    };
+    let Some((key, owner)) = columns.get(key_column).and_then(|raw| alone(key_column, raw)) else {
+        return FoldRead::NoKey(key_column);
+    };
+    if owner.is_some_and(|owner| owner != user_id) {
+        return FoldRead::Foreign;
+    }
+    let (mut readable, mut unreadable) = (BTreeMap::new(), Vec::new());
+    for (name, raw) in &columns {
+        if alone(name, raw).is_some() {
+            readable.insert(name, raw);
+        } else {
+            unreadable.push(name.clone());
+        }
+    }
+    let json = serde_json::to_string(&readable).unwrap_or_default();
+    FoldRead::Partly { key, json, unreadable }
+}
+
+/// The key of a fold row all of which can be read, and its owner where it names one.
+fn key_of(table: Table, json: &str) -> Option<(String, Option<UserId>)> {
     match table {
         Table::UserProgress => {
             let progress: Progress = serde_json::from_str(json).ok()?;
             serde_json::from_str::<ServerColumns>(json).ok()?;
-            (progress.user_id == user_id).then(|| user_id.to_string())
+            Some((progress.user_id.to_string(), Some(progress.user_id)))
         }
-        Table::DailyActivity => Some(serde_json::from_str::<ActivityDay>(json).ok()?.day.to_string()),
+        Table::DailyActivity => Some((serde_json::from_str::<ActivityDay>(json).ok()?.day.to_string(), None)),
         _ => None,
     }
 }

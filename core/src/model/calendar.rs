@@ -85,7 +85,7 @@ impl Rest<'_> {
         Some(nanos / 1000)
     }
 
-    /// `Z`, or a signed offset, in seconds.
+    /// `Z`, or a signed offset, in seconds. Before there was standard time, Postgres writes offsets with seconds.
     fn offset(&mut self) -> Option<i64> {
         let sign = match self.one_of(b"Zz+-")? {
             b'+' => 1,
@@ -95,7 +95,8 @@ impl Rest<'_> {
         let hours = self.number(2, 23)?;
         let colon = self.sign(b':').is_some();
         let minutes = if colon || !self.0.is_empty() { self.number(2, 59)? } else { 0 };
-        Some(sign * (hours * 3600 + minutes * 60))
+        let seconds = if colon && self.sign(b':').is_some() { self.number(2, 59)? } else { 0 };
+        Some(sign * (hours * 3600 + minutes * 60 + seconds))
     }
 
     fn sign(&mut self, byte: u8) -> Option<()> {
@@ -161,6 +162,7 @@ mod tests {
         for same in ["2026-11-23 12:00:00+00", "2026-11-23 17:30:00+05:30", "2026-11-23t06:30:00.000-0530"] {
             assert_eq!(parse_instant(same), noon, "{same}");
         }
+        assert_eq!(parse_instant("1800-01-01T00:00:00-00:14:44"), parse_instant("1800-01-01T00:14:44Z"));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::{LocalDate, MutationId, Now, Timestamp};
+use crate::model::limits::{check_day, check_instant, check_names, check_number};
+use crate::model::{LocalDate, MutationId, Now, Table, Timestamp};
 
 /// An award as an app hands it in. Everything is optional, but something must be awarded.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -66,24 +67,27 @@ pub(crate) struct Event {
 
 redacted_debug!(EventInput, Event);
 
-const MAX_COUNT: i32 = 1_000_000;
-const MAX_ACHIEVEMENTS: usize = 100;
-const MAX_ACHIEVEMENT_CHARS: usize = 100;
-
 impl EventInput {
+    /// The columns that [`EventInput::complete`] fills in, because the caller says nothing of them.
+    pub(crate) fn assumed(&self) -> Vec<&'static str> {
+        let told = [("occurred_at", self.occurred_at.is_some()), ("local_date", self.local_date.is_some())];
+        told.into_iter().filter(|(_, is_told)| !is_told).map(|(column, _)| column).collect()
+    }
+
     /// Fills in the defaults and checks every range.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] names the field.
     pub(crate) fn complete(self, id: MutationId, now: Now) -> Result<Event, Error> {
         self.check()?;
-        let occurred_at = self.occurred_at.unwrap_or_else(|| now.timestamp());
+        let occurred_at = self.occurred_at.unwrap_or_else(|| now.timestamp().max(Timestamp::FIRST));
+        let its_day = || occurred_at.local_date(now.utc_offset_minutes).max(LocalDate::FIRST);
         let mut achievements = BTreeMap::new();
         achievements.extend(self.achievements.into_iter().map(|name| (name, occurred_at)));
         Ok(Event {
             id,
             occurred_at,
-            local_date: self.local_date.unwrap_or_else(|| occurred_at.local_date(now.utc_offset_minutes)),
+            local_date: self.local_date.unwrap_or_else(its_day),
             descriptions: self.descriptions,
             images: self.images,
             questions_answered: self.questions_answered,
@@ -99,48 +103,37 @@ impl EventInput {
     }
 
     fn check(&self) -> Result<(), Error> {
-        for (field, value, min) in [
-            ("descriptions", self.descriptions, 0),
-            ("images", self.images, 0),
-            ("questions_answered", self.questions_answered, 0),
-            ("questions_correct", self.questions_correct, 0),
-            ("vocabulary_learned", self.vocabulary_learned, 0),
-            ("minutes", self.minutes, 0),
-            ("points", self.points, 0),
-            ("mastered_words", self.mastered_words, -MAX_COUNT),
-            ("learning_words", self.learning_words, -MAX_COUNT),
-            ("new_words", self.new_words, -MAX_COUNT),
+        const TABLE: Table = Table::ProgressEvents;
+        check_instant(TABLE, "occurred_at", self.occurred_at)?;
+        check_day(TABLE, "local_date", self.local_date)?;
+        for (column, value) in [
+            ("descriptions", self.descriptions),
+            ("images", self.images),
+            ("questions_answered", self.questions_answered),
+            ("questions_correct", self.questions_correct),
+            ("vocabulary_learned", self.vocabulary_learned),
+            ("minutes", self.minutes),
+            ("points", self.points),
+            ("mastered_words", self.mastered_words),
+            ("learning_words", self.learning_words),
+            ("new_words", self.new_words),
         ] {
-            if !(min..=MAX_COUNT).contains(&value) {
-                return Err(Error::invalid(
-                    field,
-                    format!("must be a whole number from {min} to {MAX_COUNT}"),
-                ));
-            }
+            check_number(TABLE, column, Some(value))?;
         }
         if self.questions_correct > self.questions_answered {
             return Err(Error::invalid("questions_correct", "is greater than questions_answered"));
         }
-        self.check_achievements()
-    }
-
-    fn check_achievements(&self) -> Result<(), Error> {
-        let well_named = |name: &String| {
-            (1..=MAX_ACHIEVEMENT_CHARS).contains(&name.chars().count()) && !name.contains('\0')
+        check_names(TABLE, "achievements", &self.achievements)?;
+        let nothing = Self {
+            id: self.id,
+            occurred_at: self.occurred_at,
+            local_date: self.local_date,
+            ..Self::default()
         };
-        if self.achievements.len() > MAX_ACHIEVEMENTS || !self.achievements.iter().all(well_named) {
-            let allowed =
-                format!("at most {MAX_ACHIEVEMENTS}, each an id of 1 to {MAX_ACHIEVEMENT_CHARS} characters");
-            return Err(Error::invalid("achievements", allowed));
+        if *self == nothing {
+            return Err(Error::invalid("event", "awards nothing; set at least one field"));
         }
-        let nothing = *self
-            == Self {
-                id: self.id,
-                occurred_at: self.occurred_at,
-                local_date: self.local_date,
-                ..Self::default()
-            };
-        if nothing { Err(Error::invalid("event", "awards nothing; set at least one field")) } else { Ok(()) }
+        Ok(())
     }
 }
 

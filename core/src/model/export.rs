@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::model::{MutationId, Timestamp};
+use crate::model::limits::{
+    check_instant, check_json, check_long_text, check_number, check_object, check_text,
+};
+use crate::model::{MutationId, Table, Timestamp};
 
 /// How an export stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,7 +52,7 @@ pub struct ExportInput {
     pub export_type: String,
     /// The file format, 1 to 20 characters.
     pub export_format: String,
-    /// Which rows, as the app understands it; at most 64 KiB as JSON.
+    /// Which rows, as the app understands it; at most 64 KiB as JSON and 64 levels deep.
     #[cfg_attr(feature = "tsify", tsify(optional, type = "Record<string, unknown>"))]
     pub filters: Option<Map<String, Value>>,
 }
@@ -75,7 +78,7 @@ pub struct ExportChange {
     #[cfg_attr(feature = "tsify", tsify(optional))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_url: Option<String>,
-    /// The export itself, when it is small; at most 64 KiB as JSON.
+    /// The export itself, when it is small; at most 64 KiB as JSON and 64 levels deep.
     #[cfg_attr(feature = "tsify", tsify(optional, type = "unknown"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
@@ -190,42 +193,39 @@ pub struct ExportPage {
 
 redacted_debug!(ExportInput, ExportChange, Export, ExportQuery, ExportKey, ExportPage);
 
-/// The bound of free-form JSON and text: a request carries 1 MiB and must leave room for others.
-const MAX_JSON_BYTES: usize = 64 * 1024;
 const MAX_PAGE: u32 = 500;
 const DEFAULT_PAGE: u32 = 50;
 
+const TABLE: Table = Table::ExportHistory;
+
 impl ExportInput {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        check_text("export_type", &self.export_type, 50)?;
-        check_text("export_format", &self.export_format, 20)?;
-        match &self.filters {
-            Some(filters) => check_json("filters", filters),
-            None => Ok(()),
-        }
+        check_text(TABLE, "export_type", &self.export_type)?;
+        check_text(TABLE, "export_format", &self.export_format)?;
+        check_object(TABLE, "filters", self.filters.as_ref())
     }
 }
 
 impl ExportChange {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        for (field, value) in [
+        for (column, value) in [
             ("records_count", self.records_count.map(i64::from)),
             ("file_size_bytes", self.file_size_bytes),
             ("retry_count", self.retry_count.map(i64::from)),
             ("processing_time_seconds", self.processing_time_seconds.map(i64::from)),
         ] {
-            if value.is_some_and(|value| value < 0) {
-                return Err(Error::invalid(field, "must be 0 or more"));
-            }
+            check_number(TABLE, column, value)?;
         }
-        for (field, text) in [("file_url", &self.file_url), ("error_message", &self.error_message)] {
-            if let Some(text) = text {
-                check_json(field, text)?;
-            }
+        for (column, at) in [
+            ("started_at", self.started_at),
+            ("completed_at", self.completed_at),
+            ("expires_at", self.expires_at),
+        ] {
+            check_instant(TABLE, column, at)?;
         }
-        if let Some(data) = &self.data {
-            check_json("data", data)?;
-        }
+        check_long_text(TABLE, "file_url", self.file_url.as_ref())?;
+        check_long_text(TABLE, "error_message", self.error_message.as_ref())?;
+        check_json(TABLE, "data", self.data.as_ref())?;
         if *self == Self::default() { Err(Error::invalid("change", "sets nothing")) } else { Ok(()) }
     }
 }
@@ -240,21 +240,4 @@ impl ExportQuery {
         let allowed = (1..=MAX_PAGE).contains(&rows);
         if allowed { Ok(rows) } else { Err(Error::invalid("limit", format!("must be from 1 to {MAX_PAGE}"))) }
     }
-}
-
-fn check_text(field: &'static str, text: &str, max_chars: usize) -> Result<(), Error> {
-    let good = (1..=max_chars).contains(&text.chars().count()) && !text.contains('\0');
-    if good { Ok(()) } else { Err(Error::invalid(field, format!("must have 1 to {max_chars} characters"))) }
-}
-
-/// Postgres's JSONB and TEXT cannot hold U+0000; better told here than refused by the server a week later.
-fn check_json(field: &'static str, value: &impl Serialize) -> Result<(), Error> {
-    let text = serde_json::to_string(value).map_err(|_| Error::invalid(field, "is not JSON"))?;
-    if text.len() > MAX_JSON_BYTES {
-        return Err(Error::invalid(field, format!("has more than {MAX_JSON_BYTES} bytes as JSON")));
-    }
-    if text.contains("\\u0000") {
-        return Err(Error::invalid(field, "holds the character U+0000, which Postgres cannot store"));
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use crate::model::{LocalDate, Timestamp, UserId};
 
@@ -78,13 +79,12 @@ pub struct Progress {
 
 redacted_debug!(Progress);
 
-/// Reads the entries that are achievements. The column belongs to the app as well: what else it keeps there must not
-/// stop a sync.
+/// Reads the entries that are achievements. The column belongs to the app as well: what else it keeps there, however deep and
+/// large, must not stop a sync.
 fn known_achievements<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Timestamp>, D::Error> {
-    let serde_json::Value::Object(entries) = serde_json::Value::deserialize(from)? else {
-        return Ok(BTreeMap::new());
-    };
-    let known = |(id, at): (String, serde_json::Value)| Some((id, at.as_str()?.parse().ok()?));
+    let column = Box::<RawValue>::deserialize(from)?;
+    let entries: BTreeMap<String, &RawValue> = serde_json::from_str(column.get()).unwrap_or_default();
+    let known = |(id, at): (String, &RawValue)| Some((id, serde_json::from_str::<Timestamp>(at.get()).ok()?));
     let mut achievements = BTreeMap::new();
     achievements.extend(entries.into_iter().filter_map(known));
     Ok(achievements)

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::model::{LocalDate, MutationId, Now, Timestamp};
+use crate::model::limits::{check_day, check_instant, check_number, check_object, check_text};
+use crate::model::{LocalDate, MutationId, Now, Table, Timestamp};
 
 /// A completed session as an app hands it in. Only `session_type` is required.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -16,7 +17,7 @@ pub struct SessionInput {
     pub id: Option<MutationId>,
     /// The kind of practice, 1 to 50 characters.
     pub session_type: String,
-    /// Default: the end less the duration.
+    /// Default: the end less the duration. In the years 1970 to 9999, as the end.
     #[cfg_attr(feature = "tsify", tsify(optional))]
     pub started_at: Option<Timestamp>,
     /// Default: now.
@@ -46,7 +47,7 @@ pub struct SessionInput {
     /// Phrases saved.
     #[cfg_attr(feature = "tsify", tsify(optional))]
     pub phrases_saved: Option<i32>,
-    /// Anything else the app wants to keep with the session, at most 64 KiB as JSON.
+    /// Anything else the app wants to keep with the session, at most 64 KiB as JSON and 64 levels deep.
     #[cfg_attr(feature = "tsify", tsify(optional, type = "Record<string, unknown>"))]
     pub session_data: Option<Map<String, Value>>,
 }
@@ -82,12 +83,6 @@ pub struct Session {
 
 redacted_debug!(SessionInput, Session);
 
-const MAX_TYPE_CHARS: usize = 50;
-/// Ten weeks without a pause: beyond it a clock was wrong. Far below what 32-bit totals can hold.
-const MAX_MINUTES: i32 = 100_000;
-const MAX_COUNT: i32 = 1_000_000;
-/// A request carries 1 MiB; one mutation must leave room for others.
-const MAX_DATA_BYTES: usize = 64 * 1024;
 /// The key in `session_data` under which Postgres finds the learner's day.
 const LOCAL_DATE: &str = "local_date";
 
@@ -97,25 +92,39 @@ impl SessionInput {
         Self { session_type: session_type.into(), ..Self::default() }
     }
 
+    /// The columns that [`SessionInput::complete`] fills in, because the caller says nothing of them.
+    pub(crate) fn assumed(&self) -> Vec<&'static str> {
+        let told = [
+            ("started_at", self.started_at.is_some()),
+            ("ended_at", self.ended_at.is_some()),
+            (LOCAL_DATE, self.local_date.is_some()),
+            ("duration_minutes", self.duration_minutes.is_some()),
+        ];
+        told.into_iter().filter(|(_, is_told)| !is_told).map(|(column, _)| column).collect()
+    }
+
     /// Fills in the defaults and checks every range.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] names the field.
     pub(crate) fn complete(self, id: MutationId, now: Now) -> Result<Session, Error> {
         self.check()?;
-        let ended_at = self.ended_at.unwrap_or_else(|| now.timestamp());
+        let ended_at = self.ended_at.unwrap_or_else(|| now.timestamp().max(Timestamp::FIRST));
         let duration_minutes = match (self.duration_minutes, self.started_at) {
             (None, Some(start)) => Some(checked_minutes(ended_at.minutes_since(start))?),
             (given, _) => given,
         };
-        let started_at =
-            self.started_at.unwrap_or_else(|| ended_at.minus_minutes(duration_minutes.unwrap_or(0)));
+        let before_the_end = || ended_at.minus_minutes(duration_minutes.unwrap_or(0)).max(Timestamp::FIRST);
+        let started_at = self.started_at.unwrap_or_else(before_the_end);
         if started_at > ended_at {
             return Err(Error::invalid("started_at", "is after ended_at"));
         }
-        let local_date = self.local_date.unwrap_or_else(|| ended_at.local_date(now.utc_offset_minutes));
+        let its_day = || ended_at.local_date(now.utc_offset_minutes).max(LocalDate::FIRST);
+        let local_date = self.local_date.unwrap_or_else(its_day);
         let mut session_data = self.session_data.unwrap_or_default();
         session_data.insert(LOCAL_DATE.to_owned(), Value::String(local_date.to_string()));
+        // As it is sent: with the day in it.
+        check_object(Table::Sessions, "session_data", Some(&session_data))?;
         Ok(Session {
             id,
             session_type: self.session_type,
@@ -133,15 +142,13 @@ impl SessionInput {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let chars = self.session_type.chars().count();
-        if !(1..=MAX_TYPE_CHARS).contains(&chars) || self.session_type.contains('\0') {
-            return Err(Error::invalid(
-                "session_type",
-                format!("must have 1 to {MAX_TYPE_CHARS} characters"),
-            ));
-        }
-        check_range("duration_minutes", self.duration_minutes, MAX_MINUTES)?;
-        for (field, value) in [
+        check_text(Table::Sessions, "session_type", &self.session_type)?;
+        check_instant(Table::Sessions, "started_at", self.started_at)?;
+        check_instant(Table::Sessions, "ended_at", self.ended_at)?;
+        // The same years as of a day that is a column.
+        check_day(Table::ProgressEvents, LOCAL_DATE, self.local_date)?;
+        for (column, value) in [
+            ("duration_minutes", self.duration_minutes),
             ("images_processed", self.images_processed),
             ("descriptions_generated", self.descriptions_generated),
             ("qa_attempts", self.qa_attempts),
@@ -149,54 +156,26 @@ impl SessionInput {
             ("vocabulary_learned", self.vocabulary_learned),
             ("phrases_saved", self.phrases_saved),
         ] {
-            check_range(field, value, MAX_COUNT)?;
+            check_number(Table::Sessions, column, value)?;
         }
         if self.qa_correct.unwrap_or(0) > self.qa_attempts.unwrap_or(0) {
             return Err(Error::invalid("qa_correct", "is greater than qa_attempts"));
-        }
-        self.check_data()
-    }
-
-    fn check_data(&self) -> Result<(), Error> {
-        let Some(data) = &self.session_data else { return Ok(()) };
-        let text = serde_json::to_string(data).map_err(|_| Error::invalid("session_data", "is not JSON"))?;
-        if text.len() > MAX_DATA_BYTES {
-            return Err(Error::invalid(
-                "session_data",
-                format!("has more than {MAX_DATA_BYTES} bytes as JSON"),
-            ));
-        }
-        // Postgres's JSONB cannot hold U+0000; better told here than refused by the server a week later.
-        if text.contains("\\u0000") {
-            return Err(Error::invalid(
-                "session_data",
-                "holds the character U+0000, which Postgres cannot store",
-            ));
         }
         Ok(())
     }
 }
 
-fn check_range(field: &'static str, value: Option<i32>, max: i32) -> Result<(), Error> {
-    match value {
-        Some(value) if !(0..=max).contains(&value) => {
-            Err(Error::invalid(field, format!("must be a whole number from 0 to {max}")))
-        }
-        _ => Ok(()),
-    }
-}
-
+/// The minutes from start to end, if a session may have so many.
 fn checked_minutes(minutes: i64) -> Result<i32, Error> {
-    let too_long =
-        || Error::invalid("started_at", format!("is more than {MAX_MINUTES} minutes before ended_at"));
-    i32::try_from(minutes).ok().filter(|m| *m <= MAX_MINUTES).ok_or_else(too_long)
+    let too_long = || Error::invalid("started_at", "is too long before ended_at for one session");
+    check_number(Table::Sessions, "duration_minutes", Some(minutes)).map_err(|_| too_long())?;
+    i32::try_from(minutes).map_err(|_| too_long())
 }
 
 impl Session {
     /// The learner's local day: `session_data.local_date` when it is a calendar day, else the UTC day of the end.
     pub fn local_date(&self) -> LocalDate {
-        let named =
-            self.session_data.get(LOCAL_DATE).and_then(Value::as_str).and_then(|day| day.parse().ok());
+        let named = self.session_data.get(LOCAL_DATE).and_then(Value::as_str).and_then(LocalDate::written);
         named.unwrap_or_else(|| self.ended_at.local_date(0))
     }
 }
@@ -235,6 +214,7 @@ mod tests {
     fn every_refusal_names_its_field() {
         let future = Some(Timestamp::from_millis(now().unix_ms.plus_ms(1000)));
         let nul = serde_json::json!({ "note": "a\u{0}b" });
+        let long_ago: Option<Timestamp> = Some("1969-12-31T23:50:00Z".parse().unwrap());
         let base = || SessionInput::new("qa");
         for (field, input) in [
             ("session_type", SessionInput::new("")),
@@ -243,6 +223,9 @@ mod tests {
             ("phrases_saved", SessionInput { phrases_saved: Some(1_000_001), ..base() }),
             ("qa_correct", SessionInput { qa_correct: Some(1), ..base() }),
             ("started_at", SessionInput { started_at: future, ..base() }),
+            ("started_at", SessionInput { started_at: long_ago, ..base() }),
+            ("ended_at", SessionInput { ended_at: long_ago, ..base() }),
+            ("local_date", SessionInput { local_date: Some("1969-12-31".parse().unwrap()), ..base() }),
             ("session_data", SessionInput { session_data: nul.as_object().cloned(), ..base() }),
         ] {
             match complete(input) {
@@ -252,10 +235,24 @@ mod tests {
         }
     }
 
+    /// A device that lost its clock to an empty battery is at 1970; what is practised there is not lost.
+    #[test]
+    fn at_the_beginning_of_time_nothing_is_before_it() {
+        let input = SessionInput { duration_minutes: Some(10), ..SessionInput::new("qa") };
+        let at = Now { unix_ms: UnixMillis(-5), utc_offset_minutes: -300 };
+        let session = input.complete(MutationId::from(uuid::Uuid::nil()), at).unwrap();
+        assert_eq!(session.ended_at, Timestamp::FIRST);
+        assert_eq!(session.started_at, Timestamp::FIRST);
+        assert_eq!(session.local_date(), LocalDate::FIRST);
+    }
+
     #[test]
     fn a_garbled_local_date_falls_back_to_the_utc_day() {
         let mut session = complete(SessionInput::new("qa")).unwrap();
         session.session_data.insert(LOCAL_DATE.to_owned(), Value::String("2026-02-30".to_owned()));
+        assert_eq!(session.local_date().to_string(), "2026-11-23");
+        // As the server has it.
+        session.session_data.insert(LOCAL_DATE.to_owned(), Value::String("1969-12-31".to_owned()));
         assert_eq!(session.local_date().to_string(), "2026-11-23");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClientId, Timestamp, UserId};
+use crate::model::{ClientId, Timestamp, Unreadable, UserId};
 
 /// What the last attempt to reach the server showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,4 +77,6 @@ pub struct Status {
     pub bytes_received: u64,
     /// The schema version of the mirror's file.
     pub mirror_version: u32,
+    /// What of the server's rows this version cannot read; empty nearly always.
+    pub unreadable: Vec<Unreadable>,
 }

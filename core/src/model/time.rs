@@ -47,12 +47,18 @@ impl Now {
 #[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct Timestamp(#[cfg_attr(feature = "tsify", tsify(type = "string"))] i64);
 
-/// Microseconds of the first and the last second with a four-digit year: others would not sort as text.
+/// Microseconds of the first and the last second with a four-digit year: others would not sort as text. What may be written is
+/// narrower: see `limits.rs`.
 const BOUNDS: (i64, i64) = (-62_167_219_200_000_000, 253_402_300_799_999_999);
 const MINUTE: i64 = 60_000_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 
 impl Timestamp {
+    /// The earliest that may be written.
+    pub(crate) const FIRST: Timestamp = Timestamp(0);
+    /// The earliest that can be read.
+    pub(crate) const EARLIEST: Timestamp = Timestamp(BOUNDS.0);
+
     /// From Unix milliseconds; values outside the years 0000 to 9999 are brought to the nearest bound.
     pub fn from_millis(millis: UnixMillis) -> Self {
         Self(millis.0.saturating_mul(1000).clamp(BOUNDS.0, BOUNDS.1 / 1_000_000 * 1_000_000))
@@ -69,9 +75,14 @@ impl Timestamp {
         LocalDate(((self.0 + offset).div_euclid(DAY) as i32).clamp(FIRST_DAY, LAST_DAY))
     }
 
+    /// The year in UTC.
+    pub(crate) fn year(self) -> i64 {
+        calendar::civil_of(self.0.div_euclid(DAY)).0
+    }
+
     /// This instant less some minutes.
     pub(crate) fn minus_minutes(self, minutes: i32) -> Self {
-        Self::from_millis(UnixMillis(self.as_millis().0 - i64::from(minutes) * 60_000))
+        Self((self.0 - i64::from(minutes) * MINUTE).clamp(BOUNDS.0, BOUNDS.1))
     }
 
     /// Whole minutes from `earlier` to this instant, at least 0.
@@ -124,16 +135,30 @@ fn put_digits(place: &mut [u8], mut number: i64) {
     }
 }
 
-/// A calendar day of the learner, `YYYY-MM-DD`, years 1970 to 9999: kept as the days since 1970-01-01.
+/// A calendar day of the learner, `YYYY-MM-DD`, kept as the days since 1970-01-01. It reads the years 0000 to 9999, because a clock
+/// that was wrong has written days before 1970; sessions and awards count for days from 1970 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct LocalDate(#[cfg_attr(feature = "tsify", tsify(type = "string"))] i32);
 
-/// 0000-01-01 and 9999-12-31: a day may be before 1970 where a clock was wrong.
+/// 0000-01-01 and 9999-12-31.
 const FIRST_DAY: i32 = -719_528;
 const LAST_DAY: i32 = 2_932_896;
 
 impl LocalDate {
+    /// The earliest that may be written.
+    pub(crate) const FIRST: LocalDate = LocalDate(0);
+
+    /// The day that a text names, if a session or an award may count for it.
+    pub(crate) fn written(text: &str) -> Option<LocalDate> {
+        text.parse().ok().filter(|day| *day >= LocalDate::FIRST)
+    }
+
+    /// Its year.
+    pub(crate) fn year(self) -> i64 {
+        calendar::civil_of(self.0.into()).0
+    }
+
     /// The day after; the last day stays itself.
     pub fn next(self) -> Self {
         Self((self.0 + 1).min(LAST_DAY))
@@ -151,7 +176,7 @@ impl FromStr for LocalDate {
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || Error::invalid("local_date", "expected a calendar day like 2026-11-23");
         // No looser form of ISO 8601: Postgres would read it differently.
-        let civil = calendar::parse_day(text).filter(|(year, ..)| *year >= 1970).ok_or_else(wrong)?;
+        let civil = calendar::parse_day(text).ok_or_else(wrong)?;
         Ok(Self(calendar::days_of(civil) as i32))
     }
 }
@@ -213,8 +238,30 @@ mod tests {
     #[test]
     fn days_are_strict() {
         assert_eq!("2024-02-29".parse::<LocalDate>().unwrap().next().to_string(), "2024-03-01");
-        for wrong in ["2023-02-29", "2026-1-1", "20261123", "1969-12-31", "2026-11-23T00:00", "+02026-11-2"] {
+        for wrong in ["2023-02-29", "2026-1-1", "20261123", "10000-01-01", "2026-11-23T00:00", "+02026-11-2"]
+        {
             assert!(wrong.parse::<LocalDate>().is_err(), "{wrong}");
+        }
+    }
+    /// One that printed what it did not read made a mirror unreadable.
+    #[test]
+    fn whatever_a_type_can_hold_it_prints_as_it_reads_it() {
+        for millis in [i64::MIN, -62_167_219_200_000, -1, 0, 1_763_899_200_000, 253_402_300_799_999, i64::MAX]
+        {
+            let at = Timestamp::from_millis(UnixMillis(millis));
+            assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
+            for offset in [i32::MIN, -720, 0, 1, 840, i32::MAX] {
+                let day = at.local_date(offset);
+                assert_eq!(day.to_string().parse::<LocalDate>().unwrap(), day, "{at} {offset}");
+            }
+            for minutes in [i32::MIN, 0, i32::MAX] {
+                let earlier = at.minus_minutes(minutes);
+                assert_eq!(earlier.to_string().parse::<Timestamp>().unwrap(), earlier);
+            }
+        }
+        for (day, may_be_written) in [("0000-01-01", false), ("1969-12-31", false), ("1970-01-01", true)] {
+            assert_eq!(day.parse::<LocalDate>().unwrap().to_string(), day);
+            assert_eq!(LocalDate::written(day).is_some(), may_be_written, "{day}");
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) enum Meta {
     BytesReceived,
     /// The header of the vault that this device knows to be good: wraps, no key.
     VaultHeader,
+    /// Which rows have a column that cannot be read: JSON, column by table to keys. Absent while all can.
+    Unreadable,
 }
 
 impl Meta {
@@ -44,6 +46,7 @@ impl Meta {
             Meta::BytesSent => "bytes_sent",
             Meta::BytesReceived => "bytes_received",
             Meta::VaultHeader => "vault_header",
+            Meta::Unreadable => "unreadable",
         }
     }
 }

@@ -35,9 +35,8 @@ pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
 pub(crate) use mutations::NewMutation;
 pub use open::MIRROR_VERSION;
-pub(crate) use packed::{PackedRow, PackedRows, Packing};
+pub(crate) use packed::{PackedRow, PackedRows, Packing, key_column, read_register};
 pub(crate) use progress::ServerColumns;
-pub(crate) use registers::fits;
 
 /// For tests that make mirrors of their own.
 #[cfg(feature = "planted-faults")]

@@ -93,6 +93,14 @@ impl Rows<'_> {
         }))
     }
 
+    /// A mutation by its id, in whatever state.
+    pub(crate) fn mutation(self, id: MutationId) -> Result<Option<Mutation>, Error> {
+        let sql = "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations WHERE id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([id.to_string()])?;
+        rows.next()?.map(read).transpose()
+    }
+
     /// The writes that lie on a register row, oldest first. Those to be sent again are among them: a register does not
     /// mind a repetition, and the server may have lost them.
     pub(crate) fn writes_on(

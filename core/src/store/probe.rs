@@ -45,3 +45,11 @@ pub(crate) fn repack(path: &Path, page: u32) {
 pub(crate) fn make_strangers(path: &Path) {
     Connection::open(path).unwrap().execute_batch("CREATE TABLE somebody_elses(a)").unwrap();
 }
+
+/// Puts something so many levels deep into a session's data.
+pub(crate) fn nest_data(path: &Path, id: &str, levels: usize) {
+    let deep = "[".repeat(levels) + &"]".repeat(levels);
+    let sql = "UPDATE mutations SET value_json = replace(value_json, '\"session_data\":{', '\"session_data\":{\"a\":' || ?1 || ',')
+               WHERE id = ?2";
+    assert_eq!(Connection::open(path).unwrap().execute(sql, (deep, id)).unwrap(), 1);
+}

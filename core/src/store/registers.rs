@@ -18,7 +18,7 @@ pub(super) enum Kind {
     Id,
     /// A UUID, of which the bytes are kept.
     IdBytes,
-    /// An instant. One that the mirror cannot hold (`infinity`, a year after 9999) is none.
+    /// An instant. `infinity` is none: always and never have no date.
     Instant,
     /// A sealed key.
     Envelope,
@@ -136,14 +136,22 @@ impl Kind {
             Kind::Id => return uuid(text).map(|_| as_it_is),
             Kind::IdBytes => SqlValue::Blob(uuid(text)?.as_bytes().to_vec()),
             Kind::Envelope => return text.parse::<KeyEnvelope>().is_ok().then_some(as_it_is),
-            Kind::Instant => {
-                text.parse::<Timestamp>().map_or(SqlValue::Null, |at| SqlValue::Text(at.to_string()))
-            }
+            Kind::Instant if matches!(text, "infinity" | "-infinity") => SqlValue::Null,
+            Kind::Instant => SqlValue::Text(text.parse::<Timestamp>().ok()?.to_string()),
             Kind::BigInt => SqlValue::Integer(text.parse().ok()?),
             Kind::Json => SqlValue::Text(Value::from(text).to_string()),
             Kind::Integer => return None,
         };
         Some(ToSqlOutput::Owned(owned))
+    }
+
+    /// What stands in a column that has no value: nothing, or in a required one what comes before all else.
+    pub(super) fn none(self, is_required: bool) -> ToSqlOutput<'static> {
+        ToSqlOutput::Owned(match self {
+            Kind::Text if is_required => SqlValue::Text(String::new()),
+            Kind::Instant if is_required => SqlValue::Text(Timestamp::EARLIEST.to_string()),
+            _ => SqlValue::Null,
+        })
     }
 
     /// The JSON value of what SQLite holds.
@@ -165,17 +173,6 @@ impl Kind {
 /// A UUID, if it is written as Postgres writes it: as one text it would be another key.
 fn uuid(text: &str) -> Option<Uuid> {
     text.parse::<Uuid>().ok().filter(|id| id.to_string() == text)
-}
-
-/// Whether a row can be kept: every column that the mirror knows has a value that fits it.
-pub(crate) fn fits(table: Table, values: &Map<String, Value>) -> bool {
-    let required = required(table);
-    shape(table).is_ok_and(|shape| {
-        shape.columns.iter().all(|(name, kind)| {
-            let bound = kind.bind(values.get(*name));
-            bound.is_some_and(|bound| !is_null(&bound) || !required.contains(name))
-        })
-    })
 }
 
 /// What is bound for SQLite, as it will be read.
@@ -215,8 +212,12 @@ impl Rows<'_> {
             return Ok(());
         };
         let clocks = ToSqlOutput::Owned(SqlValue::Text(stored(serde_json::to_string(&row.clocks).ok())?));
-        let values = shape.columns.iter().map(|(name, kind)| kind.bind(row.values.get(*name)));
-        let bound: Vec<ToSqlOutput<'_>> = stored(values.chain([Some(clocks)]).collect())?;
+        // What an older version kept may not be what this one reads: that column is none then, and the row is there.
+        let values = shape.columns.iter().map(|(name, kind)| {
+            let bound = kind.bind(row.values.get(*name));
+            bound.filter(|bound| !is_null(bound)).unwrap_or_else(|| kind.none(required(table).contains(name)))
+        });
+        let bound: Vec<ToSqlOutput<'_>> = values.chain([clocks]).collect();
         self.connection.prepare_cached(shape.put)?.execute(params_from_iter(bound))?;
         Ok(())
     }

@@ -67,7 +67,8 @@ fn read(row: &Row<'_>) -> Result<MutationView, Error> {
         table: stored(Table::from_name(&text(1)?))?,
         op: stored(Op::from_name(&text(2)?))?,
         key: text(3)?,
-        values: stored(serde_json::from_str(&text(4)?).ok())?,
+        // Deeper than it can be read it may be of an older version: the mutation is listed all the same.
+        values: serde_json::from_str(&text(4)?).unwrap_or_default(),
         recorded_at: at(5)?,
         refusal,
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::model::{MutationId, Timestamp, redacted_debug};
@@ -40,8 +40,8 @@ pub struct MutationResult {
 pub struct WireRow {
     /// All columns by name, a JSON object.
     pub values: Box<RawValue>,
-    /// Register clocks by column.
-    #[serde(default)]
+    /// Register clocks by column; null where they cannot be read.
+    #[serde(default, deserialize_with = "readable")]
     pub hlc: serde_json::Value,
     /// The version at which the row last changed.
     #[serde(default)]
@@ -78,6 +78,12 @@ pub struct SyncAnswer {
 }
 
 redacted_debug!(WireRow, SyncAnswer);
+
+/// Reads JSON, and takes what no parser of ours holds (a number like 1e400, 200 levels) for null: it must not cost the answer.
+fn readable<'de, D: Deserializer<'de>>(from: D) -> Result<serde_json::Value, D::Error> {
+    let raw = Box::<RawValue>::deserialize(from)?;
+    Ok(serde_json::from_str(raw.get()).unwrap_or_default())
+}
 
 #[cfg(test)]
 mod tests {

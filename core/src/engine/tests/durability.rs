@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::MutationState;
+use crate::model::{EventInput, ExportChange, ExportInput, ExportStatus};
 
 fn file() -> (tempfile::TempDir, Location) {
     let folder = tempfile::tempdir().unwrap();
@@ -86,9 +87,69 @@ fn an_abandoned_request_is_sent_again() {
 fn the_same_id_again_changes_nothing() {
     let mut engine = engine();
     let id = record(&mut engine, 10);
-    let again = engine.mutate(SessionInput { id: Some(id), ..session(99) }.into(), at(60)).unwrap();
+    let again = engine.mutate(SessionInput { id: Some(id), ..session(10) }.into(), at(60)).unwrap();
     assert_eq!((again.id, again.pending), (id, 1));
     assert_eq!(totals(&engine), (1, 10));
+}
+
+/// A second write under an id said *recorded* and was dropped.
+#[test]
+fn an_id_belongs_to_one_write_of_one_table() {
+    let mut engine = engine();
+    let (session_id, award_id, export_id) = (id_of(1), id_of(2), id_of(3));
+    let award = |id| EventInput {
+        id: Some(id),
+        points: 5,
+        achievements: vec!["first".to_owned()],
+        ..EventInput::default()
+    };
+    let export = |id, format: &str| {
+        let (export_type, export_format) = ("words".to_owned(), format.to_owned());
+        Change::CreateExport(ExportInput { id: Some(id), export_type, export_format, filters: None })
+    };
+    let practice = |id, minutes| SessionInput { id: Some(id), ..session(minutes) };
+    let failed = ExportChange { status: Some(ExportStatus::Failed), ..ExportChange::default() };
+    engine.mutate(practice(session_id, 10).into(), at(0)).unwrap();
+    engine.mutate(award(award_id).into(), at(0)).unwrap();
+    engine.mutate(export(export_id, "csv"), at(0)).unwrap();
+    let update = Change::UpdateExport { id: export_id, change: failed };
+    engine.mutate_all(vec![(Some(id_of(4)), update.clone())], at(0)).unwrap().remove(0).unwrap();
+
+    // The same calls, later: no-ops, whatever the clock has filled in.
+    for again in [practice(session_id, 10).into(), award(award_id).into(), export(export_id, "csv")] {
+        engine.mutate(again, at(3_600)).unwrap();
+    }
+    engine.mutate_all(vec![(Some(id_of(4)), update.clone())], at(9)).unwrap().remove(0).unwrap();
+    let pending = engine.pending().unwrap().len();
+
+    let day = Some("2025-01-01".parse().unwrap());
+    let data = json!({ "level": 3 }).as_object().cloned();
+    for (case, other) in [
+        ("an award with a session's id", award(session_id).into()),
+        ("a session with an award's id", practice(award_id, 10).into()),
+        ("an export with a session's id", export(session_id, "csv")),
+        ("a session with an export's id", practice(export_id, 10).into()),
+        ("a session with the id of an export's change", practice(id_of(4), 10).into()),
+        ("another length", practice(session_id, 11).into()),
+        ("another day", SessionInput { local_date: day, ..practice(session_id, 10) }.into()),
+        ("other data", SessionInput { session_data: data, ..practice(session_id, 10) }.into()),
+        ("other points", EventInput { points: 6, ..award(award_id) }.into()),
+        ("other achievements", EventInput { achievements: vec!["b".into()], ..award(award_id) }.into()),
+        ("another format", export(export_id, "json")),
+    ] {
+        match engine.mutate(other, at(1)) {
+            Err(Error::InvalidInput { field: "id", .. }) => {}
+            other => panic!("{case}: {other:?}"),
+        }
+    }
+    let refused = engine.mutate_all(vec![(Some(session_id), update)], at(1)).unwrap().remove(0);
+    assert_eq!(refused.unwrap_err().code(), "invalid_input");
+    assert_eq!(engine.pending().unwrap().len(), pending, "nothing was written for any of them");
+    assert_eq!(totals(&engine), (1, 10));
+}
+
+fn id_of(last: u32) -> MutationId {
+    format!("01890a5d-ac96-774b-bcce-{last:012}").parse().unwrap()
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod rescue;
 mod review;
 mod set_back;
 mod together;
+mod unreadable;
 mod upgrade;
 mod vault;
 mod vault_model;

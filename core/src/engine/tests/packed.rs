@@ -1,4 +1,5 @@
-//! Exports that come packed: as good as by their columns' names, and refused as a whole when one does not fit.
+//! Exports that come packed: as good as by their columns' names, and refused as a whole when they have no shape. What becomes
+//! of single values is in `unreadable.rs`.
 
 use serde_json::{Value, value::to_raw_value};
 
@@ -115,7 +116,7 @@ fn a_local_write_stays_on_top_of_a_packed_row() {
 }
 
 #[test]
-fn packed_rows_that_do_not_fit_are_refused_with_their_whole_answer() {
+fn packed_rows_of_no_shape_or_another_user_are_refused_with_their_whole_answer() {
     let good = packed(&COLUMNS, &[row(1, "pending", json!({})), row(2, "pending", json!({}))]);
     let good = &good["export_history"];
     assert!(pull(&mut engine(), in_text(good)).is_none());
@@ -126,15 +127,6 @@ fn packed_rows_that_do_not_fit_are_refused_with_their_whole_answer() {
         ("not JSON", "]", ""),
         ("one column is shorter", "[{},{}]", "[{}]"),
         ("no clocks", "clocks", "watches"),
-        ("clocks that are none", "[{},{}]", "[{},1]"),
-        ("a required column is null", "\"words\",\"words\"", "\"words\",null"),
-        ("a required column is missing", "\"status\"", "\"stat\""),
-        ("no instant where one is required", "000Z\"]", "000\"]"),
-        ("text for a number", "[3,3]", "[3,\"many\"]"),
-        ("a number that no integer holds", "[3,3]", "[3,1e300]"),
-        ("JSON that cannot be read back", "{\"tags\":[\"a\\\"b\"]}", "1e999"),
-        ("an id that is none", "018f9d3e-7a00-7000-8000", "018f9d3e"),
-        ("an id written another way", "018f9d3e-7a00", "018F9D3E-7A00"),
         ("another user's", "\"surprise\":[[1],[1]]", &owned_by_another),
     ] {
         assert!(good.contains(part), "{case}");
@@ -149,7 +141,9 @@ fn packed_rows_that_do_not_fit_are_refused_with_their_whole_answer() {
 fn an_instant_that_no_mirror_can_hold_is_none_and_others_are_written_the_one_way_that_sorts() {
     for (sent, kept) in [
         ("infinity", Value::Null),
+        ("-infinity", Value::Null),
         ("10000-01-01T00:00:00+00:00", Value::Null),
+        ("0044-03-15T00:00:00+00:00 BC", Value::Null),
         ("2026-026-11-23T12:00:00.000000Z", Value::Null),
         ("2026-11-23T13:00:00.5+01:00", json!("2026-11-23T12:00:00.500000Z")),
     ] {

@@ -9,7 +9,7 @@ use super::words::{about, summary};
 use crate::cli::Globals;
 use crate::failure::Failure;
 use crate::identity::{SET_ASIDE, identify};
-use crate::output::{Output, aligned, local};
+use crate::output::{Output, aligned, count, local};
 use crate::style::{Ink, Style};
 
 /// So many of the refused are told; `marea queue rejected` has all.
@@ -69,6 +69,16 @@ fn for_people(report: &Report, style: Style) -> String {
     }
     if let Some(error) = last_error.filter(|error| error.code != SET_ASIDE || report.set_aside.is_empty()) {
         lines.push(("Last error", style.paint(Ink::Warning, &format!("{} ({})", error.message, error.code))));
+    }
+    if !status.unreadable.is_empty() {
+        let columns = status.unreadable.iter().map(|unreadable| {
+            let left_out = if unreadable.code == "unreadable_row" { ", left out" } else { "" };
+            let rows = count(unreadable.rows.into(), "row", "rows");
+            format!("{}.{} ({rows}{left_out})", unreadable.table.name(), unreadable.column)
+        });
+        let columns: Vec<String> = columns.collect();
+        let what = format!("{}; mend the values on the server, all else is here", columns.join(", "));
+        lines.push(("Unreadable", style.paint(Ink::Warning, &what)));
     }
     let refusals: String = report.refused.iter().take(REFUSED_SHOWN).map(refusal).collect();
     let heading = if refusals.is_empty() { "" } else { "\nRefused by the server, and kept:\n" };
