@@ -30,6 +30,11 @@ pub trait Host {
     fn now(&self) -> Now;
     /// The access token of the mirror's user; `fresh` says that the last one was refused. `None`: there is none.
     fn access_token(&self, fresh: bool) -> impl Future<Output = Option<String>>;
+    /// The same, for a host that can tell that nobody is signed in ([`Failure::no_token`]) from not being able to say now
+    /// ([`Failure::TokenUnavailable`], or why its sign-in service could not be asked): the latter is tried again.
+    fn token(&self, fresh: bool) -> impl Future<Output = Result<String, Failure>> {
+        async move { self.access_token(fresh).await.ok_or_else(Failure::no_token) }
+    }
     /// The visible rows of these tables have changed, durably.
     fn changed(&self, tables: &[Table]);
 }
@@ -95,7 +100,8 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
             },
         };
         let ticket = under_way.ticket;
-        let (carried, token) = under_way.arrive().await;
+        // The app has forbidden the network meanwhile: the engine gives the request up.
+        let Some((carried, token)) = under_way.arrive().await else { break };
         if let Ok(answer) = &carried.outcome
             && let Some(next) = host.with_engine(|engine| engine.look_ahead(ticket, answer))?
         {
@@ -115,12 +121,15 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
             host.changed(&applied.changed);
         }
         last = Some((applied.next, failure));
-        if !matches!(applied.next, Next::Continue | Next::RefreshToken) {
+        if !goes_on(applied.next) {
             break;
         }
     }
     let status = host.with_engine(|engine| engine.status(host.now()))?;
     report.outcome = match last {
+        Some((next, failure)) if !(status.paused && goes_on(next)) => outcome(next, failure.as_ref()),
+        // Not a failure: the app itself has forbidden to go on.
+        _ if status.paused => Outcome::Offline,
         Some((next, failure)) => outcome(next, failure.as_ref()),
         // Nothing was due: what held it back is what the last attempt met.
         None => status.last_error.as_ref().map_or(Outcome::Done, |error| held_back_by(&error.code)),
@@ -136,10 +145,13 @@ struct UnderWay<'h, H: Host, F> {
     host: &'h H,
     ticket: Ticket,
     carrying: Pin<Box<F>>,
-    arrived: Option<(Carried, Option<Token>)>,
+    arrived: Option<Arrived>,
 }
 
-impl<'h, H: Host, F: Future<Output = (Carried, Option<Token>)>> UnderWay<'h, H, F> {
+/// What came of a request and the token that went with it; nothing where the app forbade the network before it left.
+type Arrived = Option<(Carried, Option<Token>)>;
+
+impl<'h, H: Host, F: Future<Output = Arrived>> UnderWay<'h, H, F> {
     fn new(host: &'h H, ticket: Ticket, carrying: F) -> Self {
         UnderWay { host, ticket, carrying: Box::pin(carrying), arrived: None }
     }
@@ -163,7 +175,7 @@ impl<'h, H: Host, F: Future<Output = (Carried, Option<Token>)>> UnderWay<'h, H, 
         .await;
     }
 
-    async fn arrive(&mut self) -> (Carried, Option<Token>) {
+    async fn arrive(&mut self) -> Arrived {
         match self.arrived.take() {
             Some(arrived) => arrived,
             None => self.carrying.as_mut().await,
@@ -192,24 +204,29 @@ impl Token {
 
 /// Carries a request. A page ahead goes with the token of the page before it, while that is young: an app that has to look for
 /// one, in another tab even, would keep the request from leaving in time.
-async fn carry(
-    host: &impl Host,
-    transport: &Transport,
-    outgoing: Outgoing,
-    known: Option<Token>,
-) -> (Carried, Option<Token>) {
+async fn carry(host: &impl Host, transport: &Transport, outgoing: Outgoing, known: Option<Token>) -> Arrived {
     let asked = host.now().unix_ms;
     let token = match known.filter(|token| !outgoing.fresh_token && token.is_young(asked)) {
-        Some(token) => Some(token),
-        None => host.access_token(outgoing.fresh_token).await.map(|text| Token { text, asked }),
+        Some(token) => Ok(token),
+        None => host.token(outgoing.fresh_token).await.map(|text| Token { text, asked }),
     };
-    let Some(token) = token else {
-        let nothing = Carried { outcome: Err(Failure::no_token()), bytes_sent: 0, bytes_received: 0 };
-        return (nothing, None);
+    // Getting a token may have taken a while.
+    if host.with_engine(|engine| engine.is_paused()) {
+        return None;
+    }
+    let token = match token {
+        Ok(token) => token,
+        Err(failure) => {
+            return Some((Carried { outcome: Err(failure), bytes_sent: 0, bytes_received: 0 }, None));
+        }
     };
     let Outgoing { request, user_id, timeout_ms, .. } = outgoing;
     let carried = transport.post(&request, user_id, &token.text, timeout_ms).await;
-    (carried, Some(token))
+    Some((carried, Some(token)))
+}
+
+fn goes_on(next: Next) -> bool {
+    matches!(next, Next::Continue | Next::RefreshToken)
 }
 
 fn add(report: &mut SyncReport, applied: &Applied) {
@@ -232,7 +249,7 @@ fn held_back_by(code: &str) -> Outcome {
     match code {
         code if OFFLINE_CODES.contains(&code) => Outcome::Offline,
         "unauthorized" | "other_user" => Outcome::NeedToken,
-        "refused" | "upgrade_required" => Outcome::Refused,
+        "refused" | "upgrade_required" | "api_key_refused" => Outcome::Refused,
         _ => Outcome::RetryLater,
     }
 }

@@ -57,6 +57,6 @@ pub use wire::{
 #[cfg(feature = "http")]
 pub use driver::{Host, Outcome, SyncReport, sync_until_idle};
 #[cfg(feature = "http")]
-pub use transport::{Carried, Transport};
+pub use transport::{Carried, Transport, check_server, refuses_api_key};
 #[cfg(all(feature = "http", not(target_family = "wasm")))]
 pub use transport::{http_client_builder, why_unreached};

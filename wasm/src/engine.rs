@@ -31,7 +31,8 @@ pub struct MareaEngine {
 #[wasm_bindgen]
 impl MareaEngine {
     /// Opens (or makes) the mirror of `user_id` on `storage` (`opfs`, `local-storage` or `memory`). `known` says that
-    /// this device has had one before. `get_access_token(fresh)` answers with a token or null, at once or as a promise;
+    /// this device has had one before. `get_access_token(fresh)` answers with a token, or with null when nobody is signed
+    /// in, at once or as a promise; one that fails is asked again later;
     /// `on_changed(tables)` is told after an answer of the server changed what the app reads.
     pub async fn open(
         url: String,
@@ -173,6 +174,15 @@ impl MareaEngine {
         };
         self.host.call(|engine| {
             engine.signal(signal, now());
+            Ok(())
+        })
+    }
+
+    /// The app's own wish: with false, no request begins until it is true again. What is under way is finished.
+    #[wasm_bindgen(js_name = setOnline)]
+    pub fn set_online(&self, online: bool) -> Result<(), JsValue> {
+        self.host.call(|engine| {
+            engine.set_online(online);
             Ok(())
         })
     }

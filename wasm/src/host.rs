@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use js_sys::{Array, Date, Function, Promise};
-use marea_core::{Engine, Host, Now, Table, UnixMillis};
+use marea_core::{Engine, Failure, Host, Now, Table, UnixMillis};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
@@ -60,9 +60,16 @@ impl Host for BrowserHost {
     }
 
     async fn access_token(&self, fresh: bool) -> Option<String> {
-        let answer = self.get_access_token.call1(&JsValue::NULL, &JsValue::from_bool(fresh)).ok()?;
-        // An app that cannot give a token now has none; why is the app's own affair and may name the user.
-        JsFuture::from(Promise::resolve(&answer)).await.ok()?.as_string().filter(|token| !token.is_empty())
+        self.token(fresh).await.ok()
+    }
+
+    async fn token(&self, fresh: bool) -> Result<String, Failure> {
+        // Why the app's own code failed is its own affair, and may name the user.
+        let unavailable = |_| Failure::TokenUnavailable;
+        let asked = self.get_access_token.call1(&JsValue::NULL, &JsValue::from_bool(fresh));
+        let answer = JsFuture::from(Promise::resolve(&asked.map_err(unavailable)?)).await;
+        let token = answer.map_err(unavailable)?.as_string().filter(|token| !token.is_empty());
+        token.ok_or_else(Failure::no_token)
     }
 
     fn changed(&self, tables: &[Table]) {

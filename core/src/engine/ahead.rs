@@ -25,7 +25,7 @@ impl Engine {
             return Ok(None);
         };
         let goes_on = answer.has_more && !answer.reset && answer.protocol == PROTOCOL;
-        if !goes_on || self.ahead.is_some() {
+        if !goes_on || self.ahead.is_some() || self.paused {
             return Ok(None);
         }
         if self.store.pending()? as usize > current.sent.len() {

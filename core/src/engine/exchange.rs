@@ -73,7 +73,7 @@ impl Engine {
     /// # Errors
     /// The storage errors.
     pub fn next_request(&mut self, now: Now) -> Result<Option<Outgoing>, Error> {
-        if self.in_flight.is_some() {
+        if self.in_flight.is_some() || self.paused {
             return Ok(None);
         }
         let has_work = self.store.pending()? > 0;

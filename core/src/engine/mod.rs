@@ -64,6 +64,8 @@ pub struct Engine {
     entropy: Box<dyn Entropy + Send>,
     schedule: Schedule,
     in_flight: Option<exchange::InFlight>,
+    /// The app itself has forbidden the network.
+    paused: bool,
     /// The request for the page behind the one that is being applied.
     ahead: Option<exchange::InFlight>,
     /// Mutations of one request at most; halved when a server finds that too many.
@@ -139,6 +141,7 @@ impl Engine {
             entropy,
             schedule,
             in_flight: None,
+            paused: false,
             ahead: None,
             batch_limit: exchange::MAX_BATCH,
             next_ticket,
@@ -215,7 +218,7 @@ impl Engine {
         let pending = self.store.pending()?;
         let last_synced_ms = rows.meta(Meta::LastSyncedMs)?.and_then(|text| text.parse().ok());
         let next_attempt_at = match self.schedule.due(pending > 0, now.unix_ms) {
-            _ if self.in_flight.is_some() => None,
+            _ if self.in_flight.is_some() || self.paused => None,
             Due::Now => Some(now.timestamp()),
             Due::At(at) => Some(Timestamp::from_millis(at)),
             Due::OnSignal => None,
@@ -228,7 +231,8 @@ impl Engine {
             pending,
             rejected: rows.count_rejected()?,
             connection: self.schedule.connection,
-            online: self.schedule.connection != Connection::Offline,
+            online: !self.paused && self.schedule.connection != Connection::Offline,
+            paused: self.paused,
             syncing: self.in_flight.is_some(),
             last_synced_at: last_synced_ms.map(|ms| Timestamp::from_millis(UnixMillis(ms))),
             last_error: self.schedule.last_error.clone(),
@@ -245,13 +249,26 @@ impl Engine {
         self.schedule.signal(signal);
     }
 
+    /// The app's own wish: with `false`, no request begins until it is `true` again, and then one is due at once. A request
+    /// that is under way is finished. Kept in memory only.
+    pub fn set_online(&mut self, online: bool) {
+        if std::mem::replace(&mut self.paused, !online) && online {
+            self.schedule.signal(Signal::Online);
+        }
+    }
+
+    /// Whether the app itself has forbidden the network, by [`Engine::set_online`].
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// When [`Engine::next_request`] may have something again: in the past or now when it is due. `None` while a
-    /// request is under way and when only a [`Signal`] can change anything.
+    /// request is under way, while the app forbids the network, and when only a [`Signal`] can change anything.
     ///
     /// # Errors
     /// The storage errors.
     pub fn next_wake(&self, now: Now) -> Result<Option<UnixMillis>, Error> {
-        if self.in_flight.is_some() {
+        if self.in_flight.is_some() || self.paused {
             return Ok(None);
         }
         let has_work = self.store.pending()? > 0;

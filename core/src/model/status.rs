@@ -58,8 +58,12 @@ pub struct Status {
     pub rejected: u32,
     /// What the last attempt to reach the server showed.
     pub connection: Connection,
-    /// False while the network is known to be away: nothing is wrong then, work goes on and waits.
+    /// False while the network is known to be away, or the app has forbidden it: nothing is wrong then, work goes on and
+    /// waits.
     pub online: bool,
+    /// True while the app itself has forbidden the network: no request begins until it allows it again.
+    #[serde(default)]
+    pub paused: bool,
     /// Whether a request is under way.
     pub syncing: bool,
     /// When the mirror last agreed with the server.

@@ -38,6 +38,15 @@ pub enum Failure {
         /// What the server called it.
         code: String,
     },
+    /// The host could not get an access token now: its sign-in service is away, or the app's own code failed. Nothing was
+    /// sent, and whether somebody is signed in is not known.
+    #[error("no access token could be had now; work goes on, and it is tried again")]
+    TokenUnavailable,
+    /// The gateway in front of the server does not know the app's API key: nobody's sign-in is to blame.
+    #[error(
+        "the server refuses the app's API key (the anon key): it is wrong, of another project, or retired; give the app the project's current one, the sign-in and everything recorded are kept"
+    )]
+    ApiKeyRefused,
     /// The token is another user's: nothing was sent.
     #[error("the access token belongs to another user; open that user's mirror instead")]
     OtherUser,
@@ -112,6 +121,8 @@ impl Failure {
             Failure::CaptivePortal => "captive_portal",
             Failure::Timeout => "timeout",
             Failure::Unauthorized { .. } => "unauthorized",
+            Failure::TokenUnavailable => "token_unavailable",
+            Failure::ApiKeyRefused => "api_key_refused",
             Failure::OtherUser => "other_user",
             Failure::TooLarge => "too_large",
             Failure::UpgradeRequired => "upgrade_required",
@@ -129,7 +140,7 @@ impl Failure {
     /// Whether the server itself said so.
     pub(crate) fn met_the_server(&self) -> bool {
         match self {
-            Failure::OtherUser => false,
+            Failure::OtherUser | Failure::TokenUnavailable => false,
             Failure::Unauthorized { code } => code != NO_TOKEN,
             failure => !failure.is_offline(),
         }

@@ -99,6 +99,10 @@ impl Schedule {
                 return;
             }
             Signal::Online | Signal::Visible => {
+                // What the last attempt found says nothing about a network that has come back.
+                if signal == Signal::Online && self.connection == Connection::Offline {
+                    self.connection = Connection::Unknown;
+                }
                 if matches!(self.hold, Hold::Token | Hold::Stopped) {
                     return;
                 }
@@ -160,7 +164,7 @@ impl Schedule {
                 self.hold = Hold::Token;
                 Next::NeedToken
             }
-            Failure::UpgradeRequired | Failure::Refused { .. } => {
+            Failure::UpgradeRequired | Failure::Refused { .. } | Failure::ApiKeyRefused => {
                 self.hold = Hold::Stopped;
                 Next::Stopped
             }
@@ -174,6 +178,7 @@ impl Schedule {
             | Failure::CaptivePortal
             | Failure::Timeout
             | Failure::Unintelligible
+            | Failure::TokenUnavailable
             | Failure::Server { .. } => {
                 let asked = match failure {
                     Failure::Server { retry_after_ms, .. } => retry_after_ms.unwrap_or(0),

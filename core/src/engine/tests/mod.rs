@@ -8,6 +8,7 @@ mod durability;
 mod healing;
 mod image;
 mod leaving;
+mod online;
 mod packed;
 mod registers;
 mod rescue;
