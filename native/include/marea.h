@@ -110,6 +110,10 @@ enum MareaCode
    */
   MAREA_CODE_SYNC_BUSY = 25,
   /**
+   * The server's gateway refuses the anon key: it is wrong, of another project, or retired. The sign-in is kept.
+   */
+  MAREA_CODE_API_KEY_REFUSED = 26,
+  /**
    * No passphrase was chosen yet.
    */
   MAREA_CODE_VAULT_NOT_SET_UP = 30,
@@ -251,6 +255,7 @@ const char *marea_code_name(int32_t code);
  *   with `marea_set_access_token`. Without it: the sign-in that `marea_sign_in` remembered, kept fresh by the client.
  * - `"email"`: which of several sign-ins on this folder.
  * - `"background_sync"`: false to sync only when `marea_sync` is called.
+ * - `"online"`: false to use no network until `marea_set_online`.
  *
  * `client` gets the handle, which is to be freed with `marea_free`.
  */
@@ -356,6 +361,14 @@ MareaCode marea_sync(const struct MareaClient *client,
 MareaCode marea_signal(const struct MareaClient *client,
                        int32_t signal,
                        char **error);
+
+/**
+ * The app's own wish to use the network: once a call with false has returned, no request begins until one with true, and then
+ * one begins at once. A request that is under way is finished. `"paused"` in the status shows it.
+ */
+MareaCode marea_set_online(const struct MareaClient *client,
+                           bool online,
+                           char **error);
 
 /**
  * Hands in a new access token, in place of the last one, and lets a sync go on that waited for it; NULL when nobody is signed

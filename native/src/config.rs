@@ -1,4 +1,4 @@
-//! What a [`Client`](crate::Client) is opened with. Checks nothing: opening does.
+//! What a [`Client`](crate::Client) is opened with. Opening checks it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use marea_core::UserId;
 
+use crate::Error;
 use crate::tokens::TokenSource;
 
 /// Which folder, whose mirror, which server.
@@ -18,6 +19,7 @@ pub struct Config {
     pub(crate) server: Option<Server>,
     pub(crate) tokens: Option<Arc<dyn TokenSource>>,
     pub(crate) background_sync: bool,
+    pub(crate) online: bool,
 }
 
 /// The address of PostgREST's gateway and the key that it asks of every caller. The key is public.
@@ -30,7 +32,7 @@ pub(crate) struct Server {
 impl Config {
     /// A mirror for `user_id` at `dir/<user_id>.sqlite3`. The folder is made when it is missing, for this account only.
     pub fn new(dir: impl Into<PathBuf>, user_id: UserId) -> Config {
-        Config { dir: dir.into(), user_id, server: None, tokens: None, background_sync: true }
+        Config { dir: dir.into(), user_id, server: None, tokens: None, background_sync: true, online: true }
     }
 
     /// The server to sync with: the address before `/rest/v1`, and the project's anon key.
@@ -54,6 +56,27 @@ impl Config {
     pub fn background_sync(mut self, on: bool) -> Config {
         self.background_sync = on;
         self
+    }
+
+    /// Whether the network may be used. With false, no request begins until [`Client::set_online`](crate::Client::set_online)
+    /// allows it.
+    #[must_use]
+    pub fn online(mut self, online: bool) -> Config {
+        self.online = online;
+        self
+    }
+
+    /// Looks whether what was given can be used, before anything is opened with it.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match (&self.server, &self.tokens) {
+            (Some(server), Some(_)) => {
+                marea_core::check_server(&server.url, &server.anon_key)?;
+                Ok(())
+            }
+            (Some(_), None) => Err(Error::NotConfigured { missing: "tokens" }),
+            (None, Some(_)) => Err(Error::NotConfigured { missing: "server" }),
+            (None, None) => Ok(()),
+        }
     }
 
     /// The file that the mirror is in: one for each user, so that two people on one machine never mix.

@@ -87,14 +87,29 @@ pub enum Error {
     #[error("the server does not accept this email and password; check both")]
     SignInRefused,
 
-    /// The remembered sign-in has ended (signed out elsewhere, or unused for too long). The queue is kept.
+    /// The sign-in service knows the account and lets nobody in: the email is not confirmed, the account is banned, and so on.
+    #[error("the server does not let this account sign in ({code})")]
+    SignInNotAllowed {
+        /// The service's own code, `email_not_confirmed` for one.
+        code: String,
+    },
+
+    /// The remembered sign-in has ended (signed out elsewhere, unused for too long, or the account is gone). The queue is kept.
     #[error(
         "the sign-in of this device has ended; sign in again with the email and the password (the queue is kept)"
     )]
     SignInEnded,
 
+    /// The server's gateway does not know the API key. The sign-in is kept.
+    #[error(
+        "the server refuses the anon key: it is wrong, of another project, or retired; give the project's current one (the sign-in and the queue are kept)"
+    )]
+    ApiKeyRefused,
+
     /// The sign-in service answered with something that is not a session.
-    #[error("the sign-in service failed (HTTP status {status}); try again later")]
+    #[error(
+        "the sign-in service failed (HTTP status {status}); look whether the server's address is right, then try again later"
+    )]
     SignInFailed {
         /// The HTTP status of its answer.
         status: u16,
@@ -116,7 +131,8 @@ impl Error {
             Error::Closed => "closed",
             Error::NoResources { .. } => "no_resources",
             Error::Offline { .. } => "offline",
-            Error::SignInRefused | Error::SignInEnded => "unauthorized",
+            Error::SignInRefused | Error::SignInNotAllowed { .. } | Error::SignInEnded => "unauthorized",
+            Error::ApiKeyRefused => "api_key_refused",
             Error::SignInFailed { .. } => "server_failed",
         }
     }

@@ -6,10 +6,14 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use marea_core::Failure;
 use zeroize::Zeroizing;
 
 /// What [`TokenSource::access_token`] answers with: an access token, or `None` when there is none to be had now.
 pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Option<String>> + Send + 'a>>;
+
+/// What [`TokenSource::try_access_token`] answers with.
+pub type TryTokenFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<String>, Failure>> + Send + 'a>>;
 
 /// Gives the client the signed-in user's access token (a JWT whose `sub` is the user).
 ///
@@ -19,6 +23,13 @@ pub trait TokenSource: Send + Sync {
     /// token again is of no use. `None` leaves the queue as it is and ends the sync with
     /// [`Outcome::NeedToken`](crate::Outcome::NeedToken).
     fn access_token(&self, refused: bool) -> TokenFuture<'_>;
+
+    /// The same, for a source that can tell that nobody is signed in from not being able to say now: a failure means the
+    /// latter ([`Failure::TokenUnavailable`] where no other fits), and it is asked again, a little later each time. The client
+    /// calls this one.
+    fn try_access_token(&self, refused: bool) -> TryTokenFuture<'_> {
+        Box::pin(async move { Ok(self.access_token(refused).await) })
+    }
 
     /// Whether another program has got a token since the last one was handed out, so that a sync that waits for a sign-in may go
     /// on. A source that cannot tell says no; its app tells [`Signal::NewToken`](crate::Signal::NewToken).

@@ -100,6 +100,12 @@ static void misuse(MareaClient *client)
     REFUSED(MAREA_CODE_INVALID_INPUT, "dir", marea_open("{}", &none, &error));
     REFUSED(MAREA_CODE_INVALID_INPUT, "not JSON", marea_open("dir=/tmp", &none, &error));
     REFUSED(MAREA_CODE_INVALID_INPUT, "names nobody", marea_open("{\"dir\":\"/nowhere\"}", &none, &error));
+    REFUSED(MAREA_CODE_INVALID_INPUT, "url: expected the address before /rest/v1",
+            marea_open("{\"dir\":\"/nowhere\",\"user_id\":\"7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d\","
+                       "\"url\":\"https://x.supabase.co/rest/v1\",\"anon_key\":\"k\"}", &none, &error));
+    REFUSED(MAREA_CODE_INVALID_INPUT, "anon_key: is empty",
+            marea_sign_in("/nowhere", "https://x.supabase.co", "", "ada@example.com", "p", &out, &error));
+    REFUSED(MAREA_CODE_NULL_ARGUMENT, "client is NULL", marea_set_online(NULL, true, &error));
     REFUSED(MAREA_CODE_STORAGE_FAILED, "cannot read /dev/null/x",
             marea_open("{\"dir\":\"/dev/null/x\",\"user_id\":\"7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d\"}", &none, &error));
     REFUSED(MAREA_CODE_NULL_ARGUMENT, "client is NULL", marea_progress(NULL, &out, &error));
@@ -231,6 +237,13 @@ static void sync_and_queue(MareaClient *client)
     bool found = true;
     DONE(marea_watch_rejected(client, hear, &rejected, &of_rejected, &error));
     DONE(marea_signal(client, MAREA_SIGNAL_VISIBLE, &error));
+    DONE(marea_set_online(client, false, &error));
+    DONE(marea_sync(client, &out, &error));
+    SAYS("\"outcome\":\"offline\"");
+    DONE(marea_status(client, &out, &error));
+    SAYS("\"online\":false");
+    SAYS("\"paused\":true");
+    DONE(marea_set_online(client, true, &error));
     DONE(marea_sync(client, &out, &error));
     SAYS("\"outcome\":\"done\"");
     SAYS("\"pending\":0");

@@ -46,6 +46,9 @@ pub enum MareaCode {
     /// Another program has been syncing this mirror all the while.
     SyncBusy = 25,
 
+    /// The server's gateway refuses the anon key: it is wrong, of another project, or retired. The sign-in is kept.
+    ApiKeyRefused = 26,
+
     /// No passphrase was chosen yet.
     VaultNotSetUp = 30,
     /// A passphrase was chosen already.
@@ -74,7 +77,7 @@ pub enum MareaCode {
 }
 
 /// Every number and its name.
-const NAMES: [(MareaCode, &str); 30] = [
+const NAMES: [(MareaCode, &str); 31] = [
     (MareaCode::Ok, "ok\0"),
     (MareaCode::NullArgument, "null_argument\0"),
     (MareaCode::InvalidUtf8, "invalid_utf8\0"),
@@ -92,6 +95,7 @@ const NAMES: [(MareaCode, &str); 30] = [
     (MareaCode::SignInUnreadable, "sign_in_unreadable\0"),
     (MareaCode::KeychainUnavailable, "keychain_unavailable\0"),
     (MareaCode::SyncBusy, "sync_busy\0"),
+    (MareaCode::ApiKeyRefused, "api_key_refused\0"),
     (MareaCode::VaultNotSetUp, "vault_not_set_up\0"),
     (MareaCode::VaultSetUp, "vault_set_up\0"),
     (MareaCode::VaultLocked, "vault_locked\0"),

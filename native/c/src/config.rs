@@ -24,6 +24,8 @@ struct Input {
     email: Option<String>,
     #[serde(default = "yes")]
     background_sync: bool,
+    #[serde(default = "yes")]
+    online: bool,
 }
 
 fn yes() -> bool {
@@ -52,28 +54,34 @@ pub(crate) fn open(json: &str) -> Result<Opened, Problem> {
             return Err(Problem::Input("config", problem.to_owned()));
         }
     };
-    let mut config = Config::new(&input.dir, user_id).background_sync(input.background_sync);
+    let mut config =
+        Config::new(&input.dir, user_id).background_sync(input.background_sync).online(input.online);
     let known = account.as_ref().map(|account| (account.url.clone(), account.anon_key.clone()));
-    match (input.url, input.anon_key, known) {
-        (Some(url), Some(anon_key), _) => config = config.server(url, anon_key),
+    let server = match (input.url, input.anon_key, known) {
+        (Some(url), Some(anon_key), _) => Some((url, anon_key)),
         (Some(_), None, None) => {
             return Err(Problem::Input("config", "has a url and no anon_key".to_owned()));
         }
-        (_, anon_key, Some((url, known_key))) => config = config.server(url, anon_key.unwrap_or(known_key)),
-        (None, _, None) => {}
-    }
-    let tokens = match account {
-        Some(account) => {
-            config = config.tokens(RememberedAccount::new(&input.dir, account, None));
-            None
-        }
-        None => {
-            let handed = Arc::new(Handed::new(input.access_token));
-            config = config.tokens(Source(Arc::clone(&handed)));
-            Some(handed)
-        }
+        (_, anon_key, Some((url, known_key))) => Some((url, anon_key.unwrap_or(known_key))),
+        (None, _, None) => None,
     };
-    Ok(Opened { client: block_on(Client::open(config))?, tokens })
+    let handed = match &account {
+        Some(_) => None,
+        None => Some(Arc::new(Handed::new(input.access_token))),
+    };
+    if let Some((url, anon_key)) = server {
+        config = match (account, &handed) {
+            // The sign-in service is behind the same gateway: a key that is given anew is for both.
+            (Some(account), _) => {
+                let account = auth::Account { anon_key: anon_key.clone(), ..account };
+                config.tokens(RememberedAccount::new(&input.dir, account, None))
+            }
+            (None, Some(handed)) => config.tokens(Source(Arc::clone(handed))),
+            (None, None) => config,
+        };
+        config = config.server(url, anon_key);
+    }
+    Ok(Opened { client: block_on(Client::open(config))?, tokens: handed })
 }
 
 /// The remembered sign-in that is meant, if there is one.
@@ -106,6 +114,10 @@ mod tests {
             let said = open(&config(refused)).err().unwrap().to_json();
             assert!(said.contains("invalid_input") && !said.contains("secret"), "{said}");
         }
+        let wrong_address =
+            format!(r#","url":"http://localhost:1/rest/v1","anon_key":"k","user_id":"{USER}""#);
+        let said = open(&config(&wrong_address)).err().unwrap().to_json();
+        assert!(said.contains("invalid_input") && said.contains("url: "), "{said}");
         let no_key = format!(r#","url":"http://localhost:1","user_id":"{USER}""#);
         assert!(open(&config(&no_key)).err().unwrap().to_json().contains("no anon_key"));
     }

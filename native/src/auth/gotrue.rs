@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use marea_core::{Failure, UserId, http_client_builder, why_unreached};
+use marea_core::{Failure, UserId, http_client_builder, refuses_api_key, why_unreached};
 use reqwest::header::HeaderValue;
 use reqwest::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use crate::{Error, clock};
 const TIMEOUT_MS: u64 = 10_000;
 /// A session is a few kilobytes; more would only fill the memory.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// GoTrue's longest code has about 40 letters.
+const CODE_CHARS_MAX: usize = 64;
 
 #[derive(Serialize)]
 struct PasswordGrant<'a> {
@@ -49,10 +51,11 @@ struct SessionUser {
 /// # Errors
 ///
 /// [`Error::Offline`] when the server cannot be reached in time, [`Error::SignInRefused`] when it does not accept the password,
-/// [`Error::SignInFailed`] when its answer is not a session, [`Error::InvalidServer`] for an address or key that cannot be used.
+/// [`Error::SignInNotAllowed`] when it lets this account not in, [`Error::ApiKeyRefused`] when its gateway does not know the
+/// anon key, [`Error::SignInFailed`] when its answer is not a session; `invalid_input` for an address or key that cannot be one.
 pub async fn sign_in(url: &str, anon_key: &str, email: &str, password: &Secret) -> Result<Account, Error> {
     let grant = PasswordGrant { email, password: password.expose() };
-    let session = request(url, anon_key, "password", &grant, || Error::SignInRefused).await?;
+    let session = request(url, anon_key, "password", &grant, password_refused).await?;
     Ok(account_of(session, url, anon_key, email))
 }
 
@@ -60,7 +63,10 @@ pub async fn sign_in(url: &str, anon_key: &str, email: &str, password: &Secret) 
 pub(super) async fn refresh(account: &Account) -> Result<Account, Error> {
     let grant = RefreshGrant { refresh_token: account.refresh_token.expose() };
     let (url, anon_key) = (&account.url, &account.anon_key);
-    let session = request(url, anon_key, "refresh_token", &grant, || Error::SignInEnded).await?;
+    if account.refresh_token.expose().is_empty() {
+        return Err(Error::SignInEnded);
+    }
+    let session = request(url, anon_key, "refresh_token", &grant, refresh_refused).await?;
     if session.user.id != account.user_id {
         // Another user's tokens must never send this user's queue.
         return Err(Error::SignInEnded);
@@ -113,8 +119,9 @@ async fn request(
     anon_key: &str,
     grant_type: &str,
     grant: &impl Serialize,
-    refused: fn() -> Error,
+    refused: fn(String) -> Error,
 ) -> Result<Session, Error> {
+    marea_core::check_server(url, anon_key)?;
     let mut key = HeaderValue::from_str(anon_key).map_err(|_| Error::InvalidServer { what: "anon key" })?;
     key.set_sensitive(true);
     // It follows no redirect: a password must not.
@@ -135,11 +142,15 @@ async fn request(
         StatusCode::OK => {
             serde_json::from_slice(&read(answer).await?).map_err(|_| Error::SignInFailed { status: 200 })
         }
-        // GoTrue says 400 for a wrong password and for a spent refresh token, later versions also 401, 403 and 422.
-        StatusCode::BAD_REQUEST
-        | StatusCode::UNAUTHORIZED
-        | StatusCode::FORBIDDEN
-        | StatusCode::UNPROCESSABLE_ENTITY => Err(refused()),
+        _ if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+            let body = read(answer).await.unwrap_or_default();
+            Err(match refusal_code(&body) {
+                Some(code) => refused(code),
+                None if refuses_api_key(&body) => Error::ApiKeyRefused,
+                // Somebody else has answered: a proxy, another server. That is no verdict about the sign-in.
+                None => Error::SignInFailed { status: status.as_u16() },
+            })
+        }
         // What a proxy says when the server behind it is away.
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             Err(Error::Offline { reason: Failure::Server { status: status.as_u16(), retry_after_ms: None } })
@@ -149,6 +160,58 @@ async fn request(
         }
         _ => Err(Error::SignInFailed { status: status.as_u16() }),
     }
+}
+
+/// What GoTrue itself calls its refusal: `error_code`, in later versions of its API `code`, in OAuth's shape `error`. Versions
+/// without codes say it in words. `None` for what is not its own.
+fn refusal_code(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error_code: Option<String>,
+        code: Option<serde_json::Value>,
+        error: Option<String>,
+        msg: Option<String>,
+    }
+    let refusal: Refusal = serde_json::from_slice(body).ok()?;
+    let code = refusal.code.and_then(|code| code.as_str().map(str::to_owned));
+    let said = match refusal.msg.unwrap_or_default() {
+        text if text.starts_with("Invalid Refresh Token") => Some("refresh_token_not_found".to_owned()),
+        text if text.starts_with("Invalid login credentials") => Some("invalid_credentials".to_owned()),
+        _ => None,
+    };
+    let is_code = |code: &String| {
+        (1..=CODE_CHARS_MAX).contains(&code.len())
+            && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    };
+    refusal.error_code.or(code).or(refusal.error).or(said).filter(is_code)
+}
+
+fn password_refused(code: String) -> Error {
+    match code.as_str() {
+        "invalid_credentials" | "invalid_grant" | "user_not_found" => Error::SignInRefused,
+        _ if may_pass(&code) => Error::SignInFailed { status: 400 },
+        _ => Error::SignInNotAllowed { code },
+    }
+}
+
+/// Only what is about the refresh token or its session ends a sign-in.
+fn refresh_refused(code: String) -> Error {
+    match code.as_str() {
+        "refresh_token_not_found"
+        | "refresh_token_already_used"
+        | "session_not_found"
+        | "session_expired"
+        | "invalid_grant"
+        | "user_not_found"
+        | "user_banned" => Error::SignInEnded,
+        _ => Error::SignInFailed { status: 400 },
+    }
+}
+
+/// Refusals of the moment.
+fn may_pass(code: &str) -> bool {
+    matches!(code, "conflict" | "request_timeout" | "unexpected_failure" | "hook_timeout")
+        || code.starts_with("over_")
 }
 
 /// Reads the body up to the bound. A connection that breaks in the middle is no network, whatever was promised before.
@@ -168,5 +231,51 @@ fn failure(error: &reqwest::Error) -> Error {
         Error::InvalidServer { what: "address" }
     } else {
         Error::Offline { reason: why_unreached(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_sign_in_services_own_word_is_a_verdict() {
+        for (body, code) in [
+            (
+                r#"{"code":400,"error_code":"refresh_token_not_found","msg":"Invalid Refresh Token"}"#,
+                Some("refresh_token_not_found"),
+            ),
+            (
+                r#"{"code":"session_expired","message":"Invalid Refresh Token: Session Expired"}"#,
+                Some("session_expired"),
+            ),
+            (
+                r#"{"error":"invalid_grant","error_description":"Invalid Refresh Token"}"#,
+                Some("invalid_grant"),
+            ),
+            (r#"{"code":400,"msg":"Invalid Refresh Token: Already Used"}"#, Some("refresh_token_not_found")),
+            (r#"{"code":400,"msg":"Invalid login credentials"}"#, Some("invalid_credentials")),
+            (r#"{"message":"Invalid API key"}"#, None),
+            (r#"{"error":"Access denied by the proxy"}"#, None),
+            ("<html>400</html>", None),
+            ("", None),
+        ] {
+            assert_eq!(refusal_code(body.as_bytes()).as_deref(), code, "{body}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_about_the_refresh_token_ends_a_sign_in() {
+        for code in
+            ["refresh_token_not_found", "refresh_token_already_used", "session_expired", "invalid_grant"]
+        {
+            assert!(matches!(refresh_refused(code.into()), Error::SignInEnded), "{code}");
+        }
+        for code in ["validation_failed", "over_request_rate_limit", "captcha_failed", "bad_jwt"] {
+            assert!(refresh_refused(code.into()).may_retry(), "{code}");
+        }
+        let unconfirmed = password_refused("email_not_confirmed".into());
+        assert!(unconfirmed.to_string().contains("email_not_confirmed") && !unconfirmed.may_retry());
+        assert!(password_refused("over_request_rate_limit".into()).may_retry());
     }
 }

@@ -6,9 +6,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use marea_core::Failure;
+
 use super::accounts::{self, WriteLock};
 use super::{Account, Accounts, Secret, gotrue};
-use crate::tokens::{TokenFuture, TokenSource};
+use crate::tokens::{TokenFuture, TokenSource, TryTokenFuture};
 use crate::{Error, clock, keychain};
 
 /// A token that ends within this time is replaced first, so that it does not end on its way.
@@ -62,22 +64,24 @@ impl RememberedAccount {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn token(&self, refused: bool) -> Option<Secret> {
+    /// The token; `None` when the sign-in is over.
+    async fn token(&self, refused: bool) -> Result<Option<Secret>, Failure> {
         let _turn = self.shared.turn.lock().await;
         let found = self.stored_or_new(refused).await;
         let looked_at = self.in_file().ok().map(|account| (account.access_token, account.expires_at));
         let mut state = self.state();
+        state.looked_at = looked_at;
         match found {
             Ok(token) => {
                 state.problem = None;
                 state.handed_out = Some(token.clone());
-                state.looked_at = looked_at;
-                Some(token)
+                Ok(Some(token))
             }
             Err(error) => {
+                tracing::debug!(code = error.code(), "no access token could be had");
+                let failure = without_token(&error);
                 state.problem = Some(error);
-                state.looked_at = looked_at;
-                None
+                failure.map_or(Ok(None), Err)
             }
         }
     }
@@ -96,8 +100,9 @@ impl RememberedAccount {
             return Ok(stored.access_token);
         }
         match self.renew(&stored, &lock).await {
-            // The sync itself will find out that there is no network, and say so better than a missing token could.
-            Err(Error::Offline { .. }) if !refused => Ok(stored.access_token),
+            // By the server's clock it may still be good; if not, or if there is no network, the sync itself finds out, and says
+            // so better than a missing token could.
+            Err(error) if !refused && without_token(&error).is_some() => Ok(stored.access_token),
             renewed => Ok(renewed?.access_token),
         }
     }
@@ -116,7 +121,9 @@ impl RememberedAccount {
     fn in_file(&self) -> Result<Account, Error> {
         let mine = &self.shared.account;
         let accounts = Accounts::load(&self.shared.dir)?;
-        accounts.find_user(&mine.url, mine.user_id).cloned().ok_or(Error::SignInEnded)
+        let found = accounts.find_user(&mine.url, mine.user_id).cloned().ok_or(Error::SignInEnded)?;
+        // The key may have been given anew, because the server has retired the one of the sign-in.
+        Ok(Account { anon_key: mine.anon_key.clone(), ..found })
     }
 
     fn is_usable(&self, account: &Account, refused: bool) -> bool {
@@ -144,9 +151,23 @@ impl RememberedAccount {
     }
 }
 
+/// What a sync has met that got no token; `None` when the sign-in is over, and only then: everything else may pass.
+fn without_token(error: &Error) -> Option<Failure> {
+    match error {
+        Error::SignInEnded | Error::SignInRefused | Error::SignInNotAllowed { .. } => None,
+        Error::ApiKeyRefused => Some(Failure::ApiKeyRefused),
+        Error::Offline { reason } if reason.is_offline() => Some(reason.clone()),
+        _ => Some(Failure::TokenUnavailable),
+    }
+}
+
 impl TokenSource for RememberedAccount {
     fn access_token(&self, refused: bool) -> TokenFuture<'_> {
-        Box::pin(async move { Some(self.token(refused).await?.expose().to_owned()) })
+        Box::pin(async move { self.try_access_token(refused).await.ok().flatten() })
+    }
+
+    fn try_access_token(&self, refused: bool) -> TryTokenFuture<'_> {
+        Box::pin(async move { Ok(self.token(refused).await?.map(|token| token.expose().to_owned())) })
     }
 
     fn has_newer(&self) -> bool {

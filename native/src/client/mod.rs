@@ -52,11 +52,13 @@ impl Client {
     ///
     /// # Errors
     ///
+    /// `invalid_input` for a server's address or key that cannot be one, a server without tokens or tokens without a server;
     /// `storage_failed` when the folder or the file cannot be used, `mirror_locked` while another program holds it,
     /// `mirror_newer` for one that a newer program wrote, `wrong_user` for another user's, `mirror_corrupt` for another program's
     /// database, or for a damaged mirror that another program has open. The file is left as it is in all these cases; a
     /// damaged mirror that nobody else has open is set aside, and its queue goes into a fresh one.
     pub async fn open(config: Config) -> Result<Client, Error> {
+        config.check()?;
         let (user_id, mirror_path) = (config.user_id, config.mirror_path());
         let inbox = worker::start(config).await?;
         Ok(Client { shared: Arc::new(Shared { inbox, user_id, mirror_path }) })
@@ -149,6 +151,20 @@ impl Client {
     /// `closed`.
     pub async fn signal(&self, signal: Signal) -> Result<(), Error> {
         self.send(Message::Signal(signal)).await
+    }
+
+    /// The app's own wish to use the network: once a call with false has returned, no request begins until one with true, and
+    /// then one begins at once. A request that is under way is finished. Of this client only, and not kept for the next one:
+    /// [`Config::online`](crate::Config::online) says how to begin. [`Status::paused`] shows it; a sync that is asked for
+    /// meanwhile ends at once with [`Outcome::Offline`](crate::Outcome::Offline).
+    ///
+    /// # Errors
+    ///
+    /// `closed`.
+    pub async fn set_online(&self, online: bool) -> Result<(), Error> {
+        let (done, answer) = oneshot::channel();
+        self.send(Message::SetOnline { online, done }).await?;
+        answer.await.map_err(|_| Error::Closed)
     }
 
     /// Closes the client for everybody who holds a clone: later calls fail with `closed`. What is waiting is sent first when that

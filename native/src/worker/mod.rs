@@ -53,6 +53,8 @@ pub(crate) enum Message {
     Sync(oneshot::Sender<Result<SyncReport, Error>>),
     /// Something happened outside.
     Signal(Signal),
+    /// The app allows the network, or forbids it.
+    SetOnline { online: bool, done: oneshot::Sender<()> },
     /// The end: at most `flush` for what still waits. Answers how much that was in the end.
     Close { flush: Duration, done: oneshot::Sender<Result<u32, Error>> },
 }
@@ -112,6 +114,11 @@ async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
             Some(Message::Write(first)) => next = state.write(gather(first, &mut inbox)),
             Some(Message::Watch(watcher)) => state.add_watcher(watcher),
             Some(Message::Signal(signal)) => state.signal(signal),
+            Some(Message::SetOnline { online, done }) => {
+                state.set_online(online);
+                // Whoever has stopped waiting does not want to know.
+                let _ = done.send(());
+            }
             Some(Message::Sync(reply)) => {
                 let state = Rc::clone(&state);
                 tasks.spawn_local(async move {

@@ -33,12 +33,15 @@ pub(super) struct State {
     server: Option<Server>,
     tokens: Option<Arc<dyn TokenSource>>,
     background_sync: bool,
+    /// Whether the app allows the network: an engine that takes another one's place is told too.
+    online: Cell<bool>,
     /// Made by the first sync: a program that only records never pays for it.
     transport: OnceCell<Transport>,
 }
 
 impl State {
     pub(super) fn new(mut engine: Engine, in_use: FileLock, config: Config) -> State {
+        engine.set_online(config.online);
         State {
             subscription: Cell::new(engine.subscribe()),
             engine: RefCell::new(Some(engine)),
@@ -51,6 +54,7 @@ impl State {
             mirror_path: config.mirror_path(),
             user_id: config.user_id,
             background_sync: config.background_sync,
+            online: Cell::new(config.online),
             server: config.server,
             tokens: config.tokens,
             transport: OnceCell::new(),
@@ -97,6 +101,7 @@ impl State {
         drop(self.engine.borrow_mut().take());
         match opening::open(&self.mirror_path, self.user_id) {
             Ok((mut engine, in_use)) => {
+                engine.set_online(self.online.get());
                 self.subscription.set(engine.subscribe());
                 *self.engine.borrow_mut() = Some(engine);
                 *self.in_use.borrow_mut() = Some(in_use);
@@ -157,6 +162,12 @@ impl State {
 
     pub(super) fn signal(&self, signal: Signal) {
         self.with_engine(|engine| engine.signal(signal, clock::now()));
+        self.nudge.notify_one();
+    }
+
+    pub(super) fn set_online(&self, online: bool) {
+        self.online.set(online);
+        self.with_engine(|engine| engine.set_online(online));
         self.nudge.notify_one();
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use marea_core::{Engine, Host, Now, Signal, SyncReport, Table, sync_until_idle};
+use marea_core::{Engine, Failure, Host, Now, Signal, SyncReport, Table, sync_until_idle};
 use tracing::Instrument as _;
 
 use super::state::State;
@@ -128,7 +128,11 @@ impl Host for Conversation<'_> {
     }
 
     async fn access_token(&self, fresh: bool) -> Option<String> {
-        self.tokens.access_token(fresh).await
+        self.token(fresh).await.ok()
+    }
+
+    async fn token(&self, fresh: bool) -> Result<String, Failure> {
+        self.tokens.try_access_token(fresh).await?.ok_or_else(Failure::no_token)
     }
 
     /// Lending the engine has told those who watch already.

@@ -2,10 +2,15 @@
 //! without a network for a while, and with a sign-in that ends.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use marea_native::auth::{self, Accounts, RememberedAccount, Secret};
-use marea_native::{Client, Config, Connection, Progress, SessionInput, Signal, StaticToken, Watch};
+use marea_native::{
+    Client, Config, Connection, Failure, Outcome, Progress, SessionInput, Signal, StaticToken, TokenFuture,
+    TokenSource, TryTokenFuture, Watch,
+};
 use marea_tests::backend::SYNC;
 use marea_tests::command::Device;
 use marea_tests::wait::{BOUND, until};
@@ -173,4 +178,122 @@ async fn a_sign_in_that_was_used_up_elsewhere_is_asked_for_again_and_keeps_the_q
     let ended = serde_json::json!({ "refresh_token": account.refresh_token.expose() });
     assert!(call.json(&ended).send().await.unwrap().status().is_client_error());
     assert_eq!(client.progress().await.unwrap().total_sessions, 1);
+}
+
+/// How many requests of a sync have come to the server since [`count_requests`].
+fn requests(world: &World) -> u32 {
+    world.backend().faults().list().iter().map(|fault| fault.fired).sum()
+}
+
+/// Counts them from now on, and does nothing to them.
+fn count_requests(world: &World) {
+    world.fault(Fault { times: None, ..Fault::new(FaultKind::Delay, SYNC, 0) });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_the_app_forbids_the_network_no_request_begins_not_even_of_a_round_under_way() {
+    let world = World::alone().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ready = world.backend().ready();
+    count_requests(&world);
+    // The client asks for a token, and gets it only when the test says so.
+    let (asked, gate) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Semaphore::new(0)));
+    let token = world.token(1, 3600);
+    let source = {
+        let (asked, gate) = (Arc::clone(&asked), Arc::clone(&gate));
+        move |_| {
+            let (asked, gate, token) = (Arc::clone(&asked), Arc::clone(&gate), token.clone());
+            async move {
+                asked.notify_one();
+                gate.acquire_owned().await.ok()?.forget();
+                Some(token)
+            }
+        }
+    };
+    let config = Config::new(folder.path(), world.learner(1).into()).server(&ready.url, &ready.anon_key);
+    let client = Client::open(config.tokens(source)).await.unwrap();
+    client.record_session(session(7)).await.unwrap();
+    asked.notified().await;
+    client.set_online(false).await.unwrap();
+    gate.add_permits(1);
+    // It waits for the round that was under way, and is forbidden itself.
+    assert_eq!(client.sync().await.unwrap().outcome, Outcome::Offline);
+    let status = client.status().await.unwrap();
+    assert_eq!((status.paused, status.online, status.pending, requests(&world)), (true, false, 1, 0));
+    client.signal(Signal::Visible).await.unwrap();
+    assert_eq!(client.sync().await.unwrap().outcome, Outcome::Offline);
+    assert_eq!(requests(&world), 0);
+
+    gate.add_permits(1_000);
+    client.set_online(true).await.unwrap();
+    until("it has arrived", || async { world.total_sessions_of(1).await == 1 }).await;
+    until("and the client knows", || async { pending(&client).await == 0 }).await;
+    let status = client.status().await.unwrap();
+    assert_eq!((status.paused, status.online), (false, true));
+    client.shutdown(Duration::ZERO).await.unwrap();
+
+    // Opened so, it does not begin either.
+    world.clear_faults();
+    count_requests(&world);
+    let config = Config::new(folder.path(), world.learner(1).into()).server(&ready.url, &ready.anon_key);
+    let config = config.tokens(StaticToken::new(world.token(1, 3600))).online(false);
+    let client = Client::open(config).await.unwrap();
+    client.record_session(session(7)).await.unwrap();
+    assert_eq!(client.sync().await.unwrap().outcome, Outcome::Offline);
+    assert_eq!((requests(&world), pending(&client).await), (0, 1));
+    client.shutdown(Duration::ZERO).await.unwrap();
+    world.stop().await;
+}
+
+/// A source that cannot say at first.
+struct Hesitant {
+    asked: AtomicU32,
+    token: String,
+}
+
+impl TokenSource for Hesitant {
+    fn access_token(&self, refused: bool) -> TokenFuture<'_> {
+        Box::pin(async move { self.try_access_token(refused).await.ok().flatten() })
+    }
+
+    fn try_access_token(&self, _refused: bool) -> TryTokenFuture<'_> {
+        let answer = match self.asked.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(Failure::TokenUnavailable),
+            _ => Ok(Some(self.token.clone())),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_cannot_give_a_token_now_is_asked_again() {
+    let world = World::shared().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ready = world.backend().ready();
+    let config = Config::new(folder.path(), world.learner(1).into()).server(&ready.url, &ready.anon_key);
+    let source = Hesitant { asked: AtomicU32::new(0), token: world.token(1, 3600) };
+    let client = Client::open(config.tokens(source)).await.unwrap();
+    client.record_session(session(7)).await.unwrap();
+    until("it has arrived", || async { world.total_sessions_of(1).await == 1 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_cannot_be_opened_with_is_told_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let user = "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d".parse().unwrap();
+    let config = || Config::new(folder.path().join("made"), user);
+    let tokens = || StaticToken::new("e30.e30.x");
+    let server = "https://x.supabase.co";
+    for (config, told) in [
+        (config().server(format!("{server}/rest/v1"), "key").tokens(tokens()), "url: "),
+        (config().server("x.supabase.co", "key").tokens(tokens()), "url: "),
+        (config().server(server, "").tokens(tokens()), "anon_key: "),
+        (config().server(server, "key"), "Config::tokens"),
+        (config().tokens(tokens()), "Config::server"),
+    ] {
+        let error = Client::open(config).await.err().expect(told);
+        assert_eq!(error.code(), "invalid_input", "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    assert!(!folder.path().join("made").exists(), "nothing was made");
 }

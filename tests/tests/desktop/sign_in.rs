@@ -141,6 +141,82 @@ async fn refreshing_without_an_answer_is_being_offline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_service_that_fails_ends_no_sign_in_and_a_good_token_is_used_meanwhile() {
+    let world = World::alone().await;
+    let mut device = account(&world, 1).await;
+    device.record(&["--minutes", "5"]).await;
+    folder_only(&mut device);
+    let good = remembered(&device)["accounts"][0].clone();
+    // A limit of the rate, an outage, and what a proxy says: none of them is the service's own word about the sign-in.
+    for status in [429, 503, 500, 400, 401, 403] {
+        world.fault(Fault { times: None, ..Fault::new(FaultKind::Status, TOKEN, 0) }.with_status(status));
+        // Spent by this device's clock, good by the server's.
+        rewrite(&device, |account| account["expires_at"] = json!(1));
+        device.record(&["--minutes", "5"]).await;
+        assert_eq!(device.json(&["sync"]).await["pending"], 0, "after {status}");
+
+        rewrite(&device, |account| account["access_token"] = json!(world.token(1, -60)));
+        device.record(&["--minutes", "5"]).await;
+        let ran = device.run(&["sync", "--json"]).await;
+        let told: Value = serde_json::from_str(&ran.stderr).unwrap_or_else(|_| panic!("{ran:#?}"));
+        let (code, message) = (told["error"]["code"].as_str(), told["error"]["message"].to_string());
+        assert!(matches!(code, Some("token_unavailable" | "offline")), "after {status}: {ran:#?}");
+        assert!(message.contains("1 kept") && !message.contains("sign in"), "{message}");
+        assert_eq!(remembered(&device)["accounts"][0]["refresh_token"], good["refresh_token"]);
+
+        world.clear_faults();
+        rewrite(&device, |account| account["access_token"] = good["access_token"].clone());
+        rewrite(&device, |account| account["expires_at"] = good["expires_at"].clone());
+        assert_eq!(device.json(&["sync"]).await["pushed"], 1, "after {status}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_api_key_is_neither_a_wrong_password_nor_an_ended_sign_in() {
+    let world = World::shared_with_accounts().await;
+    let key = world.backend().ready().anon_key.clone();
+    let mut device = account(&world, 1).await.with("MAREA_ANON_KEY", "retired");
+    let refused = device.run(&["progress", "--json"]).await.exits(1).error("api_key_refused");
+    assert!(refused.contains("anon key") && !refused.contains("password"), "{refused}");
+    let report = device.run(&["doctor", "--json"]).await.exits(1).json();
+    assert!(report["checks"].to_string().contains("MAREA_ANON_KEY"), "{report}");
+
+    device.set("MAREA_ANON_KEY", &key);
+    device.record(&["--minutes", "5"]).await;
+    device.set("MAREA_PASSWORD", "");
+    let kept = remembered(&device);
+    // The project has retired the key: for the request, and for the next token.
+    device.set("MAREA_ANON_KEY", "retired");
+    for expires_at in [kept["accounts"][0]["expires_at"].clone(), json!(1)] {
+        rewrite(&device, |account| account["expires_at"] = expires_at);
+        let said = device.run(&["sync", "--json"]).await.exits(1).error("api_key_refused");
+        assert!(said.contains("1 kept") && !said.contains("sign in again"), "{said}");
+        assert_eq!(remembered(&device)["accounts"][0]["refresh_token"], kept["accounts"][0]["refresh_token"]);
+        assert_eq!(device.json(&["status"]).await["last_error"]["code"], "api_key_refused");
+        let report = device.run(&["doctor", "--json"]).await.exits(1).json();
+        assert!(report["checks"].to_string().contains("MAREA_ANON_KEY"), "{report}");
+    }
+    // The new key is for both, and is kept with the next token.
+    rewrite(&device, |account| account["anon_key"] = json!("retired"));
+    device.set("MAREA_ANON_KEY", &key);
+    assert_eq!(device.json(&["sync"]).await["pushed"], 1);
+    assert_eq!(remembered(&device)["accounts"][0]["anon_key"], json!(key));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_names_a_service_is_told_before_anything_is_asked() {
+    let world = World::shared_with_accounts().await;
+    let url = world.backend().ready().url.clone();
+    let device = account(&world, 1).await.with("MAREA_URL", format!("{url}/rest/v1"));
+    let said = device.run(&["account", "sign-in", "--json"]).await.exits(2).error("invalid_input");
+    assert!(said.contains("url: ") && said.contains("before /rest/v1"), "{said}");
+    let device = world.device_of(1).with("MAREA_URL", format!("{url}/rest/v1/"));
+    let said = device.run(&["sync", "--json"]).await.exits(2).error("invalid_input");
+    assert!(said.contains("before /rest/v1"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_sign_in_is_told_apart_from_a_failed_one() {
     let world = World::alone().await;
     let mut device = account(&world, 1).await.with("MAREA_PASSWORD", "wrong-secret");

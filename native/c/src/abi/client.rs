@@ -47,6 +47,7 @@ pub enum MareaSignal {
 ///   with `marea_set_access_token`. Without it: the sign-in that `marea_sign_in` remembered, kept fresh by the client.
 /// - `"email"`: which of several sign-ins on this folder.
 /// - `"background_sync"`: false to sync only when `marea_sync` is called.
+/// - `"online"`: false to use no network until `marea_set_online`.
 ///
 /// `client` gets the handle, which is to be freed with `marea_free`.
 #[unsafe(no_mangle)]
@@ -253,6 +254,17 @@ pub unsafe extern "C" fn marea_signal(
             Ok(block_on(client.signal(signal_of(signal)?))?)
         })
     }
+}
+
+/// The app's own wish to use the network: once a call with false has returned, no request begins until one with true, and then
+/// one begins at once. A request that is under way is finished. `"paused"` in the status shows it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_set_online(
+    client: *const MareaClient,
+    online: bool,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe { guard(error, || Ok(block_on(client_of(client)?.set_online(online))?)) }
 }
 
 fn signal_of(number: i32) -> Result<Signal, Problem> {

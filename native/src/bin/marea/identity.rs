@@ -50,7 +50,10 @@ pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
         Some(account) => account,
         None => sign_in(globals, &dir, &accounts)?,
     };
-    let server = Some((account.url.clone(), globals.anon_key().unwrap_or(&account.anon_key).to_owned()));
+    // The sign-in service is behind the same gateway: a key that is given anew is for both.
+    let anon_key = globals.anon_key().unwrap_or(&account.anon_key).to_owned();
+    let account = Account { anon_key, ..account };
+    let server = Some((account.url.clone(), account.anon_key.clone()));
     let user_id = account.user_id;
     let tokens = Tokens::Remembered(RememberedAccount::new(&dir, account, globals.password().cloned()));
     Ok(Identity { dir, user_id, server, tokens, json: globals.json })

@@ -16,6 +16,9 @@ const TIMEOUT_MS: u64 = 15_000;
 /// A clock further off than this is pulled back by the server: the learner's days may then be other days.
 const CLOCK_SECONDS_MAX: i64 = 300;
 
+/// What mends a refused key.
+const API_KEY: &str = "Give the project's current anon or publishable key in MAREA_ANON_KEY (or --anon-key). The sign-in is kept.";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
@@ -62,6 +65,7 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
                     "Look at the folder: whose it is, and whether you may read and write in it."
                 }
                 "sign_in_unreadable" => "Move session.json away and sign in again. Mirror and queue stay.",
+                "api_key_refused" => API_KEY,
                 "offline" => "Look at the network and at the spelling of MAREA_URL, then sign in once.",
                 "unauthorized" => {
                     "Look at MAREA_EMAIL and MAREA_PASSWORD, then sign in: marea account sign-in"
@@ -159,6 +163,9 @@ fn check_server(identity: &Identity) -> Result<Vec<Check>, Failure> {
         Err(problem) => {
             vec![Check::new("server", Verdict::Failed, problem.message).mend("Mend the address or the key.")]
         }
+        Ok(Asked { token_problem: Some(problem), .. }) if problem.code == "api_key_refused" => {
+            vec![Check::new("server", Verdict::Failed, problem.message).mend(API_KEY)]
+        }
         Ok(Asked { token_problem: Some(problem), .. }) => {
             let offline = problem.code == "offline";
             let found = Check { offline, ..Check::new("sign-in", Verdict::Failed, problem.message) };
@@ -235,6 +242,7 @@ fn troubles(trouble: &Trouble) -> Vec<Check> {
         Trouble::CaptivePortal => "Open any page in a browser and sign in to this network.",
         Trouble::Unauthorized { .. } => "Sign in again: marea account sign-in, or give a new --token.",
         Trouble::OtherUser => "Give the token of this mirror's user, or leave --token away.",
+        Trouble::ApiKeyRefused => API_KEY,
         Trouble::UpgradeRequired => "Update marea.",
         Trouble::Refused { status: 404, .. } => {
             "The database has no marea_sync, or MAREA_URL is not the address before /rest/v1: apply migrations/001 and 002."

@@ -153,7 +153,7 @@ mod tests {
         let error = error.map(|code| json!({ "code": code, "message": "no network", "at": at(0) }));
         let id = "00000000-0000-4000-8000-000000000001";
         let json = json!({ "user_id": id, "client_id": id, "storage": "file", "pending": pending, "rejected": 0,
-            "connection": "unknown", "online": true, "syncing": false, "last_synced_at": synced_second.map(at),
+            "connection": "unknown", "online": true, "paused": false, "syncing": false, "last_synced_at": synced_second.map(at),
             "last_error": error, "next_attempt_at": null, "bytes_sent": 0, "bytes_received": 0, "mirror_version": 2 });
         serde_json::from_value(json).unwrap()
     }
