@@ -1,5 +1,6 @@
 // The calls of a tab that wait for an answer, whoever will give it.
 
+import { checkArguments } from './check.js'
 import { fromWire, MareaError } from './errors.js'
 import type { Answer, Args, Call, Method, Result } from './protocol.js'
 
@@ -22,16 +23,9 @@ export class WaitingCalls {
       const message = `${MAX_CALLS_IN_FLIGHT} calls are already waiting for an answer; await some of them first.`
       return Promise.reject(new MareaError('too_many_calls', message, true))
     }
-    let call: Call
-    try {
-      // A copy: what the caller changes after the call is not part of it, however late it is sent.
-      call = { id: this.#nextId++, method, args: structuredClone(args) }
-    } catch {
-      // Only a value that cannot be cloned (a function, a DOM node) makes cloning throw.
-      const message = `The arguments of ${method} must be plain data.`
-      return Promise.reject(new MareaError('invalid_input', message, false))
-    }
     return new Promise<Answer<M>>((resolve, reject) => {
+      // What is refused here throws, and that rejects.
+      const call: Call = { id: this.#nextId++, method, args: checkArguments(method, args) }
       this.#waiting.set(call.id, { call, resolve: (value) => resolve(value as Answer<M>), reject })
       added(call)
     })

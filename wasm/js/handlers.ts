@@ -1,5 +1,6 @@
 // The calls, each as one call of the engine. Writes are not here: they are collected and carried out together.
 
+import { checkArguments } from './check.js'
 import { noteStorage } from './surroundings.js'
 import * as vault from './vault.js'
 import type { SyncLoop } from './loop.js'
@@ -57,11 +58,10 @@ const handlers: Handlers = {
   keysReset: vault.reset,
 }
 
-/** Carries out a call that is no write. */
+/** Carries out a call that is no write. Its tab may be of another version, so its arguments are checked here too. */
 export function carryOut(desk: Desk, method: Exclude<Method, 'write'>, args: unknown[]): unknown {
-  const handler = Object.hasOwn(handlers, method) ? handlers[method] : null
-  if (!handler) throw new TypeError('unknown method')
-  return (handler as (desk: Desk, ...args: unknown[]) => unknown)(desk, ...args)
+  const checked = checkArguments(method, args)
+  return (handlers[method] as (desk: Desk, ...args: unknown[]) => unknown)(desk, ...checked)
 }
 
 /** A refused mutation was queued again, or forgotten: what is shown may be another. */

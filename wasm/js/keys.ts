@@ -1,5 +1,6 @@
 // The learner's API keys, as an app holds them: sealed with a passphrase on this device, clear only inside of `use`.
 
+import { checkFunction } from './check.js'
 import type { Tab } from './tab.js'
 import type { ApiProvider, KeysStatus, PassphraseOutcome, Recorded } from './types.js'
 import type { Watches } from './watches.js'
@@ -57,6 +58,7 @@ export class Keys {
 
   /** Hands a key, as UTF-8, to `use`, and clears it when that has ended. Do not keep the array. */
   async use<T>(provider: ApiProvider, use: (key: Uint8Array) => T | Promise<T>): Promise<T> {
+    checkFunction('use', use)
     const key = await this.#tab.call('keysOpen', provider)
     try {
       return await use(key)
@@ -67,6 +69,7 @@ export class Keys {
 
   /** Has a key checked by `accepts` (which asks its provider), and notes when it was accepted. */
   async validate(provider: ApiProvider, accepts: (key: Uint8Array) => boolean | Promise<boolean>): Promise<boolean> {
+    checkFunction('accepts', accepts)
     const accepted = await this.use(provider, accepts)
     if (accepted) await this.#tab.call('keysValidated')
     return accepted

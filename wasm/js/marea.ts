@@ -1,5 +1,6 @@
 // What an app holds: one open mirror, behind promises. The same in a tab that leads and in one that follows.
 
+import { checkArguments } from './check.js'
 import { makeWriteId } from './ids.js'
 import { Keys } from './keys.js'
 import type { Topic } from './protocol.js'
@@ -52,12 +53,12 @@ export class Marea {
    * Sessions that are recorded without waiting for each other share one disk write.
    */
   recordSession(input: SessionInput): Promise<Recorded> {
-    return this.#tab.call('write', { kind: 'record_session', id: idOf(input), input })
+    return this.#tab.call('write', { kind: 'record_session', id: makeWriteId(), input })
   }
 
   /** Writes an award down that belongs to no session. Resolves when it is durable on this device. */
   recordEvent(input: EventInput): Promise<Recorded> {
-    return this.#tab.call('write', { kind: 'record_event', id: idOf(input), input })
+    return this.#tab.call('write', { kind: 'record_event', id: makeWriteId(), input })
   }
 
   /** The learner's progress: what the server confirmed, with this device's unsent work on top. */
@@ -77,12 +78,14 @@ export class Marea {
 
   /** Calls `listener` with these days as they are, and after every change in any tab. Returns how to stop. */
   watchActivity(from: string, to: string, listener: Listener<ActivityDay[]>, onError?: ErrorListener): () => void {
+    // With nobody to be told later, wrong arguments are told now.
+    if (!onError) checkArguments('activity', [from, to])
     return this.#watches.own(['activity'], () => this.activity(from, to), listener, onError)
   }
 
   /** Asks for an export. Resolves with its id when that is durable on this device. */
   createExport(input: ExportInput): Promise<Recorded> {
-    return this.#tab.call('write', { kind: 'create_export', id: idOf(input), input })
+    return this.#tab.call('write', { kind: 'create_export', id: makeWriteId(), input })
   }
 
   /** Says what became of an export. Only the columns that are set change; for each the last writer wins. */
@@ -102,6 +105,7 @@ export class Marea {
 
   /** Calls `listener` with this page of exports as it is, and after every change in any tab. Returns how to stop. */
   watchExports(query: ExportQuery, listener: Listener<ExportPage>, onError?: ErrorListener): () => void {
+    if (!onError) checkArguments('exports', [query])
     return this.#watches.own(['exports'], () => this.exports(query), listener, onError)
   }
 
@@ -196,9 +200,4 @@ export class Marea {
   [refresh](topics: Topic[]): void {
     this.#watches.refresh(topics)
   }
-}
-
-/** The id that the caller gave, for calls that may come twice, or a new one. */
-function idOf(input: { id?: string | null } | null | undefined): string {
-  return input?.id ?? makeWriteId()
 }

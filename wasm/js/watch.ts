@@ -2,6 +2,7 @@
 //
 // Does not know what it reads. At most one read is under way; changes meanwhile lead to one more.
 
+import { checkFunction } from './check.js'
 import { MareaError } from './errors.js'
 
 export type Listener<T> = (value: T) => void
@@ -26,6 +27,8 @@ export class Watch<T> {
 
   /** Tells `listener` the current value as soon as it is read, and every later one. Returns how to stop. */
   subscribe(listener: Listener<T>, onError?: ErrorListener): () => void {
+    checkFunction('listener', listener)
+    if (onError) checkFunction('onError', onError)
     const subscription: Subscription<T> = { listener, onError, told: null }
     this.#subscriptions.add(subscription)
     this.refresh()
@@ -63,7 +66,11 @@ export class Watch<T> {
   #tellError(error: unknown): void {
     // After close() there is nothing to follow and nobody to alarm.
     if (!(error instanceof MareaError) || error.code === 'closed') return
-    for (const subscription of [...this.#subscriptions]) guarded(() => subscription.onError?.(error))
+    for (const subscription of [...this.#subscriptions]) {
+      // The same value is news to somebody who was told that it could not be read.
+      subscription.told = null
+      guarded(() => subscription.onError?.(error))
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 // Which days `useActivity` shows, and when it reads them again.
 
+import { MareaError } from '../errors.js'
 import type { Marea } from '../marea.js'
 import type { ActivityDay } from '../types.js'
 import type { ErrorListener, Listener } from '../watch.js'
@@ -11,16 +12,24 @@ export type ActivityRange =
 
 /** The same text for the same days, so that components which show them share one reading. */
 export function nameOf(range: ActivityRange): string {
-  return range.days === undefined ? `activity:${range.from}:${range.to}` : `activity:${range.days}`
+  // What is no range is told as an error when it is followed: no component fails for it.
+  return range?.days === undefined ? `activity:${String(range?.from)}:${String(range?.to)}` : `activity:${String(range.days)}`
 }
+
+/** A hundred years. */
+const MAX_DAYS = 36_525
 
 /** The first and the last day of a range, as of `now`. */
 export function daysOf(range: ActivityRange, now: Date): [from: string, to: string] {
+  if (typeof range !== 'object' || range === null) throw wrong('range: expected { days }, or { from, to }')
   if (range.days === undefined) return [range.from, range.to]
+  if (!Number.isFinite(range.days) || range.days > MAX_DAYS) throw wrong(`days: expected a number up to ${MAX_DAYS}`)
   const first = new Date(now)
   first.setDate(first.getDate() - Math.max(Math.trunc(range.days), 1) + 1)
   return [dayText(first), dayText(now)]
 }
+
+const wrong = (message: string): MareaError => new MareaError('invalid_input', message, false)
 
 /** The local calendar day: `toISOString` would give the one in Greenwich. */
 function dayText(date: Date): string {
@@ -38,9 +47,15 @@ export function followActivity(
   let followed = ''
   let stop = (): void => undefined
   const follow = (): void => {
-    const [from, to] = daysOf(range, new Date())
-    if (followed === from + to) return
-    followed = from + to
+    let days: [from: string, to: string]
+    try {
+      days = daysOf(range, new Date())
+    } catch (error) {
+      return onError(error as MareaError)
+    }
+    const [from, to] = days
+    if (followed === `${from} ${to}`) return
+    followed = `${from} ${to}`
     stop()
     const tell: Listener<ActivityDay[]> = (days) => {
       listener(days)

@@ -36,9 +36,17 @@ export function useSyncStatus(): Live<ClientStatus> {
 
 /** A page of the learner's exports, newest first. Hand its `next` to another query as `after`. */
 export function useExports(query: ExportQuery = {}): Live<ExportPage> {
-  // The same text for the same query, in whichever order it was written.
-  const key = JSON.stringify(Object.entries(query).sort(([one], [other]) => (one < other ? -1 : 1)))
-  return useLive(`exports:${key}`, (marea, listener, onError) => marea.watchExports(query, listener, onError))
+  return useLive(`exports:${keyOf(query)}`, (marea, listener, onError) => marea.watchExports(query, listener, onError))
+}
+
+/** The same text for the same query, in whichever order it was written. */
+function keyOf(query: ExportQuery): string {
+  try {
+    return JSON.stringify(Object.entries(query).sort(([one], [other]) => (one < other ? -1 : 1)))
+  } catch {
+    // No query at all: reading it says so.
+    return 'unreadable'
+  }
 }
 
 /** What waits for the server, and what it refused, with the reasons. */
