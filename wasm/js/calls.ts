@@ -2,20 +2,32 @@
 
 import { checkArguments } from './check.js'
 import { fromWire, MareaError } from './errors.js'
+import type { Journal } from './journal.js'
 import type { Answer, Args, Call, Method, Result } from './protocol.js'
+import type { Write } from './types.js'
 
 // A page that has this many calls waiting is in a loop of its own making; memory must not be what stops it.
 const MAX_CALLS_IN_FLIGHT = 10_000
 
+// A call at which two engines stopped, the second one with nothing else to do, is not given to a third.
+const MAX_STOPPED = 2
+
 interface Waiting {
   call: Call
+  /** How many engines have stopped at it. */
+  stopped: number
   resolve(value: unknown): void
   reject(error: MareaError): void
 }
 
 export class WaitingCalls {
   readonly #waiting = new Map<number, Waiting>()
+  readonly #journal: Journal
   #nextId = 1
+
+  constructor(journal: Journal) {
+    this.#journal = journal
+  }
 
   /** Notes a call. `added` gets it in the form in which it travels. */
   add<M extends Method>(method: M, args: Args<M>, added: (call: Call) => void): Promise<Answer<M>> {
@@ -26,7 +38,9 @@ export class WaitingCalls {
     return new Promise<Answer<M>>((resolve, reject) => {
       // What is refused here throws, and that rejects.
       const call: Call = { id: this.#nextId++, method, args: checkArguments(method, args) }
-      this.#waiting.set(call.id, { call, resolve: (value) => resolve(value as Answer<M>), reject })
+      this.#waiting.set(call.id, { call, stopped: 0, resolve: (value) => resolve(value as Answer<M>), reject })
+      const write = writeOf(call)
+      if (write) this.#journal.begun(write)
       added(call)
     })
   }
@@ -36,18 +50,20 @@ export class WaitingCalls {
     return [...this.#waiting.values()].map((waiting) => waiting.call)
   }
 
-  /** Whether a write is among them. */
-  get writing(): boolean {
-    return this.all().some((call) => call.method === 'write')
+  /** The writes among them. */
+  get writes(): Write[] {
+    return this.all().flatMap((call) => writeOf(call) ?? [])
   }
 
   /** An answer may come twice, from two leaders: the first one counts. */
   settle(results: Result[]): void {
     for (const result of results) {
       const waiting = this.#waiting.get(result.id)
-      this.#waiting.delete(result.id)
-      if ('error' in result) waiting?.reject(fromWire(result.error))
-      else waiting?.resolve(result.value)
+      if (!waiting) continue
+      if ('error' in result) {
+        if (result.stopped && ++waiting.stopped < MAX_STOPPED) waiting.call.alone = true
+        else this.#take(waiting).reject(fromWire(result.error))
+      } else this.#take(waiting).resolve(result.value)
     }
   }
 
@@ -56,8 +72,7 @@ export class WaitingCalls {
   }
 
   rejectAll(reason: MareaError): void {
-    for (const waiting of this.#waiting.values()) waiting.reject(reason)
-    this.#waiting.clear()
+    for (const waiting of [...this.#waiting.values()]) this.#take(waiting).reject(reason)
   }
 
   /**
@@ -65,10 +80,18 @@ export class WaitingCalls {
    * that it may be tried again, it would be done twice. It goes on waiting for a leader that knows.
    */
   rejectReads(reason: MareaError): void {
-    for (const [id, waiting] of this.#waiting) {
-      if (waiting.call.method === 'write') continue
-      this.#waiting.delete(id)
-      waiting.reject(reason)
+    for (const waiting of [...this.#waiting.values()]) {
+      if (waiting.call.method !== 'write') this.#take(waiting).reject(reason)
     }
   }
+
+  /** It waits no longer: its caller is told. */
+  #take(waiting: Waiting): Waiting {
+    this.#waiting.delete(waiting.call.id)
+    const write = writeOf(waiting.call)
+    if (write) this.#journal.ended(write)
+    return waiting
+  }
 }
+
+const writeOf = ({ method, args }: Call): Write | null => (method === 'write' ? (args[0] as Write) : null)

@@ -7,6 +7,7 @@ import type { WireError } from './errors.js'
 import { Leader } from './leader.js'
 import { MareaEngine } from './marea_wasm.js'
 import { isNewer, leaderChannel, meetingName, newsChannel, TAB_PROTOCOL } from './protocol.js'
+import type { Refusals } from './policy.js'
 import type { Candidacy, FromSeat, News, ToLeader, ToSeat, Version } from './protocol.js'
 
 // The lock says that the last leader is gone; its file handles may take a moment longer, most of all a killed one's.
@@ -18,6 +19,10 @@ const AGAIN_AFTER_MS = 500
 export interface Ground {
   /** Makes the engine's module ready. Throws where this ground cannot carry a mirror. */
   prepare(): Promise<void>
+  /** The engine has stopped, and with it all that runs in the same module. */
+  stopped?(): void
+  /** What the browser says that policies forbid here. */
+  refusals: Refusals
   /** Resolves when it is this candidate's turn, with how to end it. */
   elect(meeting: string, signal: AbortSignal): Promise<() => void>
   toOwnPage(message: FromSeat): void
@@ -31,6 +36,7 @@ export class CandidateSeat {
   #candidacy: Candidacy | null = null
   #leader: Leader | null = null
   #release: () => void = () => {}
+  #failed = false
 
   constructor(ground: Ground) {
     this.#ground = ground
@@ -52,6 +58,26 @@ export class CandidateSeat {
     // An image has an owner's name beside it, which keeps the old engine from writing.
     if (closed || !this.#ground.holdsFiles) this.#release()
     this.#ground.toOwnPage({ kind: 'left' })
+  }
+
+  /** The engine's module has stopped, whichever call it was in. */
+  engineStopped(): void {
+    const fault = new WebAssembly.RuntimeError()
+    this.#leader?.stopped(fault)
+    this.#trapped(toWire(fault))
+  }
+
+  /** What a policy forbids may be in the status. */
+  refusalHeard(): void {
+    this.#leader?.statusChanged()
+  }
+
+  #trapped(error: WireError): void {
+    if (this.#failed || this.#stopped.signal.aborted) return
+    this.#failed = true
+    this.#ground.stopped?.()
+    // After the answers, so that a call at which the engine stopped is known as such before the next leader gets it.
+    setTimeout(() => this.#ground.toOwnPage({ kind: 'failed', error, final: true, stopped: true }))
   }
 
   #noteOnline(online: boolean): void {
@@ -79,6 +105,7 @@ export class CandidateSeat {
         this.#leader?.stop()
         this.#leader = null
         this.#release()
+        if (error instanceof WebAssembly.RuntimeError) return this.#trapped(toWire(error))
         const failure = toWire(error)
         this.#fail(failure, !failure.retry)
         if (!failure.retry) return
@@ -91,7 +118,7 @@ export class CandidateSeat {
     const leader = new Leader(meeting, version, candidacy.online, {
       toOwnPage: (message) => this.#ground.toOwnPage(message),
       superseded: () => this.leave(),
-      trapped: (error) => this.#fail(error, true),
+      trapped: (error) => this.#trapped(error),
     })
     this.#leader = leader
     this.#ground.toOwnPage({ kind: 'opening' })
@@ -100,7 +127,7 @@ export class CandidateSeat {
       engine.close()
       return this.#release()
     }
-    leader.lead(engine, candidacy.userId)
+    leader.lead(engine, candidacy, this.#ground.refusals)
   }
 
   #fail(error: WireError, final: boolean): void {

@@ -3,7 +3,7 @@
 //
 // Does not know who asks, nor how answers travel.
 
-import { MareaError, toWire } from './errors.js'
+import { toWire } from './errors.js'
 import type { WireError } from './errors.js'
 import { carryOut } from './handlers.js'
 import type { Desk } from './handlers.js'
@@ -25,7 +25,7 @@ export class WorkOff {
   readonly #displaced: () => void
   #queue: Open[] = []
   readonly #turn = new MessageChannel()
-  #broken: MareaError | null = null
+  #stopped = false
 
   /**
    * `trapped` is told once, when the engine's memory can no longer be trusted; `displaced`, when another has come to own
@@ -62,17 +62,19 @@ export class WorkOff {
       else answers.set(reply, [result])
     }
     const writes = queue.filter((open) => open.call.method === 'write')
-    const outcomes = this.#write(writes.map((open) => open.call.args[0] as Write))
-    // Without outcomes nothing was written and nothing is answered: their tabs ask the other leader.
-    if (outcomes) writes.forEach((open, index) => answer(open.reply, resultOf(open.call.id, outcomes[index])))
+    for (const batch of [writes.filter(({ call }) => !call.alone), ...alone(writes)]) {
+      const outcomes = this.#write(batch.map((open) => open.call.args[0] as Write))
+      // Without outcomes nothing is answered: their tabs ask the next leader.
+      if (outcomes) batch.forEach((open, index) => answer(open.reply, resultOf(open.call.id, outcomes[index])))
+    }
     for (const [reply, results] of answers) reply(results)
     for (const { call, reply } of queue) if (call.method !== 'write') this.#read([call], reply)
   }
 
-  /** For each write what it gave, or the error that it was refused with; null when the mirror is another's now. */
+  /** For each write what it gave, or the error that it was refused with; null when another is to do them. */
   #write(writes: Write[]): unknown[] | null {
+    if (this.#stopped || writes.length === 0) return null
     try {
-      if (this.#broken) throw this.#broken
       const outcomes: unknown[] = this.#desk.engine.write(writes)
       this.#desk.changed(...writes.flatMap((write) => TOPICS[write?.kind] ?? ALL_TOPICS), 'queue', 'status')
       this.#desk.loop.poke()
@@ -92,8 +94,9 @@ export class WorkOff {
   #read(calls: Call[], reply: Reply): void {
     const results: Result[] = []
     for (const { id, method, args } of calls) {
+      // What is not answered is asked again of the next leader.
+      if (this.#stopped) break
       try {
-        if (this.#broken) throw this.#broken
         const value = carryOut(this.#desk, method as Exclude<typeof method, 'write'>, args)
         if (value instanceof Promise) this.#replyLater(id, value, reply)
         else results.push({ id, value })
@@ -113,18 +116,26 @@ export class WorkOff {
 
   #failure(id: number, error: unknown): Result {
     this.noteTrap(error)
-    return { id, error: toWire(error) }
+    return refusal(id, error)
   }
 
   /** After a trap nothing more is read from the engine's memory or written with it. */
   noteTrap(error: unknown): void {
-    if (this.#broken || !(error instanceof WebAssembly.RuntimeError)) return
-    const wire = toWire(error)
-    this.#broken = new MareaError('internal', wire.message, false)
-    // After the answers, so that a call that makes the engine trap is not sent to the next leader as well.
-    queueMicrotask(() => this.#trapped(wire))
+    if (this.#stopped || !isTrap(error)) return
+    this.#stopped = true
+    this.#trapped(toWire(error))
+  }
+
+  /** Whether the engine has met a fault that it cannot go on after. */
+  get stopped(): boolean {
+    return this.#stopped
   }
 }
+
+const isTrap = (error: unknown): boolean => error instanceof WebAssembly.RuntimeError
+
+/** Those that are done one by one, each a batch of its own. */
+const alone = (writes: Open[]): Open[][] => writes.filter(({ call }) => call.alone).map((write) => [write])
 
 /** What a write may change beside the queue. */
 const TOPICS: Partial<Record<Write['kind'], Topic[]>> = {
@@ -135,5 +146,9 @@ const TOPICS: Partial<Record<Write['kind'], Topic[]>> = {
 }
 
 function resultOf(id: number, outcome: unknown): Result {
-  return outcome instanceof Error ? { id, error: toWire(outcome) } : { id, value: outcome }
+  return outcome instanceof Error ? refusal(id, outcome) : { id, value: outcome }
+}
+
+function refusal(id: number, error: unknown): Result {
+  return { id, error: toWire(error), ...(isTrap(error) && { stopped: true }) }
 }

@@ -60,14 +60,20 @@ export function toWire(cause: unknown): WireError {
   }
   return {
     code: 'internal',
-    message: 'Marea met a fault of its own. What it acknowledged is safe; reload the page to go on.',
-    retry: false,
+    message: 'Marea met a fault of its own. What it acknowledged is safe; if this goes on, reload the page.',
+    // An engine that stopped is started again.
+    retry: cause instanceof WebAssembly.RuntimeError,
   }
 }
 
 /** The counterpart of {@link toWire} on the page. */
 export function fromWire(error: WireError): MareaError {
   return new MareaError(error.code, error.message, error.retry)
+}
+
+/** The engine met a fault that it cannot go on after, and is started again. */
+export function stoppedError(): MareaError {
+  return fromWire(toWire(new WebAssembly.RuntimeError()))
 }
 
 /** Somebody leads, and says nothing. */

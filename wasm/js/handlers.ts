@@ -1,18 +1,24 @@
 // The calls, each as one call of the engine. Writes are not here: they are collected and carried out together.
 
 import { checkArguments } from './check.js'
+import { serverRefused } from './policy.js'
+import type { Refusals } from './policy.js'
 import { noteStorage } from './surroundings.js'
 import * as vault from './vault.js'
 import type { SyncLoop } from './loop.js'
 import type { MareaEngine } from './marea_wasm.js'
 import { ALL_TOPICS } from './protocol.js'
 import type { Answer, Args, Method, Topic } from './protocol.js'
-import type { ActivityDay, ClientStatus, Export, ExportPage, Progress, SyncReport } from './types.js'
+import type { ActivityDay, ClientStatus, Export, ExportPage, Progress, StatusError, SyncReport } from './types.js'
 
 /** What a handler works with. */
 export interface Desk {
   engine: MareaEngine
   userId: string
+  /** Where the server is. */
+  url: string
+  /** What the page's policies have forbidden. */
+  refusals: Refusals
   loop: SyncLoop
   /** Something can be read anew. */
   changed(...topics: Topic[]): void
@@ -33,9 +39,9 @@ const handlers: Handlers = {
   rejected: ({ engine }) => engine.rejected(),
   retry: (desk, id) => settled(desk, desk.engine.retry(id)),
   discard: (desk, id) => settled(desk, desk.engine.discard(id)),
-  status: ({ engine }) => engine.status() as ClientStatus,
+  status: (desk) => explained(desk, desk.engine.status() as ClientStatus),
   diagnostics: ({ engine }) => engine.diagnostics(),
-  sync: ({ engine, loop }) => (loop.online ? loop.syncNow() : offlineReport(engine)),
+  sync: async (desk) => (desk.loop.online ? explained(desk, await desk.loop.syncNow()) : offlineReport(desk.engine)),
   signal({ engine, loop, changed }, name) {
     engine.signal(name)
     changed('status')
@@ -62,6 +68,12 @@ const handlers: Handlers = {
 export function carryOut(desk: Desk, method: Exclude<Method, 'write'>, args: unknown[]): unknown {
   const checked = checkArguments(method, args)
   return (handlers[method] as (desk: Desk, ...args: unknown[]) => unknown)(desk, ...checked)
+}
+
+/** A request that a policy forbids looks to the engine as if there were no network. */
+function explained<T extends { last_error: StatusError | undefined }>({ url, refusals }: Desk, told: T): T {
+  const refused = told.last_error?.code === 'offline' && refusals.blocks(url)
+  return refused ? { ...told, last_error: serverRefused(url) } : told
 }
 
 /** A refused mutation was queued again, or forgotten: what is shown may be another. */

@@ -10,7 +10,8 @@ import { makeName } from './ids.js'
 import { SyncLoop } from './loop.js'
 import type { MareaEngine } from './marea_wasm.js'
 import { isNewer, leaderChannel, newsChannel, tabChannel } from './protocol.js'
-import type { Calls, FromSeat, Leading, News, Result, ToLeader, Topic, Version } from './protocol.js'
+import type { Refusals } from './policy.js'
+import type { Calls, Candidacy, FromSeat, Leading, News, Result, ToLeader, Topic, Version } from './protocol.js'
 import { noteStorage } from './surroundings.js'
 import { Tokens } from './tokens.js'
 
@@ -67,7 +68,7 @@ export class Leader {
   }
 
   /** Begins to serve. */
-  lead(engine: MareaEngine, userId: string): void {
+  lead(engine: MareaEngine, { userId, url }: Candidacy, refusals: Refusals): void {
     const loop = new SyncLoop(
       engine,
       this.#online,
@@ -81,7 +82,8 @@ export class Leader {
       this.#tell({ kind: 'online', online })
       this.#changed('status')
     }
-    this.#desk = { engine, userId, loop, changed: (...topics) => this.#changed(...topics), setOnline }
+    const changed = (...topics: Topic[]): void => this.#changed(...topics)
+    this.#desk = { engine, userId, url, refusals, loop, changed, setOnline }
     this.#work = new WorkOff(
       this.#desk,
       (error) => this.#events.trapped(error),
@@ -113,6 +115,16 @@ export class Leader {
     }
   }
 
+  /** The engine's module says that it has stopped. */
+  stopped(fault: Error): void {
+    this.#work?.noteTrap(fault)
+  }
+
+  /** What the browser says of the surroundings may have changed the status. */
+  statusChanged(): void {
+    if (this.#desk) this.#changed('status')
+  }
+
   /** Serves nobody any more, and closes the mirror. False when a request is under way: ending the worker then does it. */
   stop(): boolean {
     this.#desk?.loop.stop()
@@ -122,6 +134,8 @@ export class Leader {
     for (const { channel } of this.#tabs.values()) channel.close()
     const engine = this.#desk?.engine
     this.#desk = null
+    // Nothing is asked any more of an engine that has stopped.
+    if (this.#work?.stopped) return false
     try {
       return engine?.close() ?? true
     } catch {

@@ -4,6 +4,10 @@
 // before it does so, and that moment is the only one in which they can be let go of.
 
 export interface LifecycleEvents {
+  /** Nobody looks at this page any more: it may be frozen, thrown away or killed, and is not told. */
+  leaving(): void
+  /** It was looked at again. */
+  staying(): void
   /** Nothing of this page will run until `awake`. What it holds must be let go of before this returns. */
   asleep(): void
   awake(): void
@@ -16,10 +20,23 @@ export function listenToPage(events: LifecycleEvents, signal: AbortSignal): void
   const options = { signal }
   document.addEventListener('freeze', () => events.asleep(), options)
   document.addEventListener('resume', () => events.awake(), options)
-  // Safari and Firefox have no `freeze`, but keep left pages in a cache for going back.
-  window.addEventListener('pagehide', (event) => event.persisted && events.asleep(), options)
-  window.addEventListener('pageshow', (event) => event.persisted && events.awake(), options)
-  document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && events.visible(), options)
+  const pageHidden = (event: PageTransitionEvent): void => {
+    events.leaving()
+    // Safari and Firefox have no `freeze`, but keep left pages in a cache for going back.
+    if (event.persisted) events.asleep()
+  }
+  const pageShown = (event: PageTransitionEvent): void => {
+    events.staying()
+    if (event.persisted) events.awake()
+  }
+  const visibilityChanged = (): void => {
+    if (document.visibilityState === 'hidden') return events.leaving()
+    events.staying()
+    events.visible()
+  }
+  window.addEventListener('pagehide', pageHidden, options)
+  window.addEventListener('pageshow', pageShown, options)
+  document.addEventListener('visibilitychange', visibilityChanged, options)
   window.addEventListener('online', () => events.network(true), options)
   window.addEventListener('offline', () => events.network(false), options)
 }

@@ -4,6 +4,7 @@
 // that another try, or another worker, finds the module compiled. What is limited is silence, never bytes.
 
 import { MareaError } from './errors.js'
+import { moduleRefused, Refusals } from './policy.js'
 
 /** How much of the engine's module has come. */
 export interface Loading {
@@ -28,13 +29,20 @@ export class ModuleDownload {
   #finished = false
 
   constructor(address: URL) {
+    const over = new AbortController()
+    const refusals = new Refusals(document, over.signal)
     this.compiled = this.#fetch(address).then(
       (module) => {
+        over.abort()
         this.#finished = true
         return module
       },
-      (error: unknown) => {
-        throw error instanceof MareaError ? error : new MareaError('worker_failed', notLoaded(address, error), true)
+      async (error: unknown) => {
+        // The event that names a policy may come after the failure.
+        await new Promise((resolve) => setTimeout(resolve))
+        over.abort()
+        if (error instanceof MareaError) throw error
+        throw moduleRefused(error, refusals) ?? new MareaError('worker_failed', notLoaded(address, error), true)
       },
     )
     // Whoever waits hears of it by `wait`.

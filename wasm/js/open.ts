@@ -38,6 +38,13 @@ export interface OpenOptions {
    * tab serves this one, the mirror may be open before that.
    */
   onLoading?(loading: Loading): void
+  /**
+   * The address of `worker.js`, where it is not beside this module on the page's own origin (assets on a CDN, from which a
+   * browser starts no worker).
+   */
+  workerUrl?: string | URL
+  /** The name of a Trusted Types policy to make the worker with, on pages that require them (`trusted-types NAME`). */
+  trustedTypesPolicy?: string
 }
 
 /**
@@ -67,7 +74,7 @@ export async function open(options: OpenOptions): Promise<Marea> {
       storage,
       known: known === storage,
     }
-    const tab = new Tab(candidacy, withModule(await seatFor(storage), options.onLoading?.bind(options)), events)
+    const tab = new Tab(candidacy, withModule(await seatFor(storage, options), options.onLoading?.bind(options)), events)
     try {
       await tab.join()
     } catch (error) {
@@ -117,9 +124,13 @@ function localStorageWorks(): boolean {
 }
 
 /** The engine comes into the page only where it has to run there. */
-async function seatFor(storage: Candidacy['storage']): Promise<TakeSeat> {
-  if (storage === 'opfs') return takeWorkerSeat
-  return (await import('./worker.js')).takePageSeat
+async function seatFor(storage: Candidacy['storage'], options: OpenOptions): Promise<TakeSeat> {
+  if (storage === 'opfs') return (events) => takeWorkerSeat(events, options)
+  try {
+    return (await import('./worker.js')).takePageSeat
+  } catch {
+    throw new MareaError('worker_failed', "Marea's worker.js could not be loaded. Check that it is served.", true)
+  }
 }
 
 /** Has the engine brought to the seat, and says while it comes. */
@@ -142,7 +153,7 @@ function withModule(take: TakeSeat, onLoading: OpenOptions['onLoading']): TakeSe
       (error: MareaError) => {
         if (ended) return
         end()
-        events.broken(error)
+        events.broken(error, false)
       },
     )
     return { post: (message) => seat.post(message), end }

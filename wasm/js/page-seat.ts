@@ -4,45 +4,66 @@
 import { CandidateSeat, moduleError } from './candidate.js'
 import { waitForLease } from './lease.js'
 import { waitForLock } from './lock.js'
-import init from './marea_wasm.js'
+import init, { __wbg_reset_state as startAgain, onEngineStopped } from './marea_wasm.js'
+import { Refusals } from './policy.js'
 import type { FromSeat } from './protocol.js'
 import type { Seat, SeatEvents } from './seat.js'
 
 let moduleReady: Promise<unknown> | null = null
+/** Whether the engine has stopped: its memory is not to be trusted, and it is started again, empty, before it is used. */
+let stopped = false
+/** All seats of this page run in one module. */
+const seats = new Set<CandidateSeat>()
+
+function noteStopped(): void {
+  if (stopped) return
+  stopped = true
+  for (const seat of seats) seat.engineStopped()
+}
+
+const listen = (): void => onEngineStopped(noteStopped)
 
 /** Once for a page, however many mirrors it opens. */
 async function instantiate(module: WebAssembly.Module): Promise<void> {
-  moduleReady ??= init({ module_or_path: module })
+  moduleReady ??= init({ module_or_path: module }).then(listen)
   try {
     await moduleReady
   } catch {
     moduleReady = null
     throw moduleError()
   }
+  if (!stopped) return
+  stopped = false
+  startAgain()
+  listen()
 }
 
 export function takePageSeat(events: SeatEvents): Seat {
-  let ended = false
+  const ended = new AbortController()
   let moduleCame!: (module: WebAssembly.Module) => void
   const module = new Promise<WebAssembly.Module>((resolve) => (moduleCame = resolve))
   // As from a worker: a copy, and never before the one who asked has gone on.
   const toOwnPage = (message: FromSeat): void => {
     const copy = structuredClone(message)
-    queueMicrotask(() => !ended && events.receive(copy))
+    queueMicrotask(() => !ended.signal.aborted && events.receive(copy))
   }
   toOwnPage({ kind: 'started' })
   const seat = new CandidateSeat({
     prepare: async () => instantiate(await module),
+    stopped: noteStopped,
+    refusals: new Refusals(document, ended.signal, () => seat.refusalHeard()),
     // Web Locks are for secure contexts only.
     elect: navigator.locks ? waitForLock : waitForLease,
     holdsFiles: false,
     toOwnPage,
   })
+  seats.add(seat)
   return {
     // A module is never changed, and not every browser copies one within a page.
     post: (message) => (message.kind === 'module' ? moduleCame(message.module) : seat.receive(structuredClone(message))),
     end() {
-      ended = true
+      ended.abort()
+      seats.delete(seat)
       seat.leave()
     },
   }

@@ -48,6 +48,25 @@ export class Patience {
   }
 }
 
+// So often an engine that stops is started again within this time: a fault that comes back at once must not keep a device busy
+// with starting.
+const MAX_RESTARTS = 5
+const RESTARTS_WITHIN_MS = 60_000
+
+/** Counts how often something was started again. */
+export class Restarts {
+  #at: number[] = []
+
+  /** Whether it may be now, and so long after the last time; if so, it counts. */
+  begin(afterMs = 0): boolean {
+    const now = performance.now()
+    this.#at = this.#at.filter((at) => now - at < RESTARTS_WITHIN_MS)
+    const may = this.#at.length < MAX_RESTARTS && now - (this.#at.at(-1) ?? -Infinity) >= afterMs
+    if (may) this.#at.push(now)
+    return may
+  }
+}
+
 /** Waits for something that ought to come soon, and no longer than `limitMs`. */
 export function within(limitMs: number, begin: (done: () => void) => void): Promise<void> {
   return new Promise((resolve) => {

@@ -99,9 +99,12 @@ export interface Call {
   id: number
   method: Method
   args: unknown[]
+  /** Carried out with nothing else beside it: an engine has stopped at it, or at what was beside it. */
+  alone?: boolean
 }
 
-export type Result = { id: number; value: unknown } | { id: number; error: WireError }
+/** `stopped`: the engine met a fault at it, and the next one may be asked. */
+export type Result = { id: number; value: unknown } | { id: number; error: WireError; stopped?: boolean }
 
 /** A tab says that it is there; the leader answers with {@link Leading}. */
 export interface Hello {
@@ -191,7 +194,7 @@ export type FromSeat =
   | TokenWanted
   /** The worker runs; it opens the mirror. */
   | { kind: 'started' | 'opening' }
-  /** The mirror could not be opened, or can no longer be used. */
-  | { kind: 'failed'; error: WireError; final: boolean }
+  /** The mirror could not be opened, or can no longer be used; `stopped`: by this engine, another one may. */
+  | { kind: 'failed'; error: WireError; final: boolean; stopped?: boolean }
   /** A newer version wants the mirror, or this one has closed it as asked. */
   | { kind: 'left' }

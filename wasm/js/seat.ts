@@ -3,7 +3,8 @@
 // A seat is either taken (its worker waits for the lock, or leads) or empty. Emptying it ends the worker at once, which
 // frees the lock and the mirror's files: all that was acknowledged is durable, and what was not is asked again elsewhere.
 
-import { MareaError } from './errors.js'
+import { MareaError, stoppedError } from './errors.js'
+import { Refusals, typesRefused, workerRefused, workerUnheard } from './policy.js'
 import type { FromSeat, ToSeat } from './protocol.js'
 
 /** Something that may come to lead for this tab. */
@@ -15,44 +16,94 @@ export interface Seat {
 
 export interface SeatEvents {
   receive(message: FromSeat): void
-  /** It ended by itself and will not come back. */
-  broken(reason: MareaError): void
+  /** It ended by itself and will not come back; `stopped`: in the middle of its work, by a fault. */
+  broken(reason: MareaError, stopped: boolean): void
   /** Some of what it needs has come. */
   loading(): void
 }
 
-/** A worker of this tab's own. */
-export function takeWorkerSeat(events: SeatEvents): Seat {
-  // Written out in one expression, because that is the form that bundlers look for.
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'marea' })
+/** How the worker is made, where a bundler's way will not do. */
+export interface WorkerOptions {
+  workerUrl?: string | URL | undefined
+  trustedTypesPolicy?: string | undefined
+}
+
+/** A worker of this tab's own. Throws where none can be made. */
+export function takeWorkerSeat(events: SeatEvents, options: WorkerOptions = {}): Seat {
+  const over = new AbortController()
+  const refusals = new Refusals(document, over.signal)
+  let worker: Worker
+  try {
+    worker = makeWorker(options)
+  } catch (error) {
+    over.abort()
+    throw error instanceof MareaError ? error : workerRefused(error)
+  }
   let heard = false
-  let ended = false
   const end = (): void => {
-    ended = true
+    over.abort()
     worker.terminate()
   }
-  const fail = (reason: MareaError): void => {
-    if (ended) return
+  const fail = (stopped: boolean): void => {
+    if (over.signal.aborted) return
+    const reason = stopped ? stoppedError() : workerUnheard(refusals)
     end()
-    events.broken(reason)
+    events.broken(reason, stopped)
   }
   worker.addEventListener('message', (event: MessageEvent<FromSeat>) => {
     heard = true
-    if (!ended) events.receive(event.data)
+    if (!over.signal.aborted) events.receive(event.data)
   })
-  worker.addEventListener('error', () => fail(heard ? faultError() : startError()))
-  worker.addEventListener('messageerror', () => fail(faultError()))
+  worker.addEventListener('error', (event) => {
+    const stopped = heard || /RuntimeError/.test(event.message ?? '')
+    // A policy's own event may come after this one.
+    setTimeout(() => fail(stopped))
+  })
+  worker.addEventListener('messageerror', () => fail(true))
   return { post: (message) => worker.postMessage(message), end }
 }
 
-function startError(): MareaError {
-  const message =
-    "Marea's worker could not be started. Check that worker.js and marea_wasm_bg.wasm are served beside the app, and " +
-    "that its Content-Security-Policy allows worker-src 'self' and script-src 'wasm-unsafe-eval'."
-  return new MareaError('worker_failed', message, true)
+function makeWorker({ workerUrl, trustedTypesPolicy }: WorkerOptions): Worker {
+  const policy = trustedTypesPolicy ? policyOf(trustedTypesPolicy) : null
+  const trusted = (url: string | URL): string => (policy?.createScriptURL(String(url)) ?? String(url)) as string
+  if (workerUrl) return new Worker(trusted(workerUrl), { type: 'module', name: 'marea' })
+  const Plain = globalThis.Worker
+  // A bundler finds the worker only as it is written below, and leaves no place for the policy there.
+  if (policy) {
+    globalThis.Worker = class extends Plain {
+      constructor(url: string | URL, options?: ConstructorParameters<typeof Worker>[1]) {
+        super(trusted(url), options)
+      }
+    }
+  }
+  try {
+    // Written out in one expression, because that is the form that bundlers look for.
+    return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'marea' })
+  } finally {
+    globalThis.Worker = Plain
+  }
 }
 
-function faultError(): MareaError {
-  const message = "Marea's worker stopped. What it acknowledged is safe; reload the page to go on."
-  return new MareaError('internal', message, false)
+interface TypesPolicy {
+  createScriptURL(url: string): unknown
+}
+interface TypesFactory {
+  createPolicy(name: string, rules: { createScriptURL(url: string): string }): TypesPolicy
+}
+
+const policies = new Map<string, TypesPolicy>()
+
+/** A policy can be made once in a page. */
+function policyOf(name: string): TypesPolicy | null {
+  const { trustedTypes } = globalThis as { trustedTypes?: TypesFactory }
+  if (!trustedTypes) return null
+  const known = policies.get(name)
+  if (known) return known
+  try {
+    const made = trustedTypes.createPolicy(name, { createScriptURL: (url) => url })
+    policies.set(name, made)
+    return made
+  } catch {
+    throw typesRefused(name)
+  }
 }

@@ -7,12 +7,13 @@
 import { WaitingCalls } from './calls.js'
 import { Channels } from './channels.js'
 import { eraseMirror } from './erase.js'
-import { erasedError, fromWire, MareaError, outdatedError, silentError } from './errors.js'
+import { erasedError, fromWire, MareaError, outdatedError, silentError, toWire } from './errors.js'
 import { makeName } from './ids.js'
 import { Joining } from './joining.js'
+import { Journal } from './journal.js'
 import { listenToPage } from './lifecycle.js'
-import { Patience, within } from './patience.js'
-import { ALL_TOPICS, TAB_PROTOCOL } from './protocol.js'
+import { Patience, Restarts, within } from './patience.js'
+import { ALL_TOPICS, meetingName, TAB_PROTOCOL } from './protocol.js'
 import type { Answer, Args, Call, Candidacy, FromSeat, Leading, Method, News, Result } from './protocol.js'
 import type { SignalName, TokenWanted, Topic } from './protocol.js'
 import type { Seat, SeatEvents } from './seat.js'
@@ -20,6 +21,8 @@ import { askApp } from './tokens.js'
 
 // How long a seat that was given up for a newer version stays empty when nobody takes the lead.
 const VACANT_MS = 2_000
+// How long after the last one a seat is taken again that could not be taken, or not be led from.
+const AGAIN_AFTER_MS = 5_000
 // A worker that is asked to leave finishes what it is doing; one that does not answer is ended.
 const LEAVE_LIMIT_MS = 1_000
 
@@ -35,12 +38,17 @@ export class Tab {
   readonly #events: TabEvents
   readonly #channels: Channels
   readonly #stopListening = new AbortController()
-  readonly #waiting = new WaitingCalls()
+  readonly #journal: Journal
+  readonly #waiting: WaitingCalls
+  readonly #restarts = new Restarts()
   readonly #patience = new Patience({
     waits: () => this.#waiting.size > 0,
     asleep: () => this.#asleep,
-    ask: () => this.#sayHello(),
-    lost: () => this.#failed(silentError()),
+    ask: () => {
+      this.#tryAgain()
+      this.#sayHello()
+    },
+    lost: () => this.#fault || this.#failed(silentError()),
   })
   #seat: Seat | null = null
   #leader: { term: string; own: boolean } | null = null
@@ -59,9 +67,13 @@ export class Tab {
     this.#takeSeat = takeSeat
     this.#events = events
     const hear = (news: News): void => this.#hear(news)
+    this.#journal = new Journal(meetingName(candidacy.userId), () => this.leads && this.#takeUp(), this.#stopListening.signal)
+    this.#waiting = new WaitingCalls(this.#journal)
     this.#channels = new Channels(candidacy.userId, this.#name, hear, (results) => this.#settle(results))
     listenToPage(
       {
+        leaving: () => this.#journal.leave(this.#waiting.writes),
+        staying: () => this.#journal.stay(),
         asleep: () => this.#sleep(),
         awake: () => this.#wake(),
         visible: () => this.#looked(),
@@ -85,6 +97,7 @@ export class Tab {
       this.#joined = null
     }
     if (navigator.onLine === false) this.#signal('offline')
+    this.#takeUp()
   }
 
   get leads(): boolean {
@@ -92,6 +105,7 @@ export class Tab {
   }
 
   call<M extends Method>(method: M, ...args: Args<M>): Promise<Answer<M>> {
+    this.#tryAgain()
     const reason = this.#ended ?? this.#fault
     if (reason) return Promise.reject(reason)
     return this.#waiting.add(method, args, (call) => {
@@ -123,18 +137,37 @@ export class Tab {
   }
 
   #whenWritten(done: () => void): void {
-    if (!this.#waiting.writing || !this.#leader) return done()
+    if (this.#waiting.writes.length === 0 || !this.#leader) return done()
     this.#settled = () => this.#whenWritten(done)
   }
 
   #sitDown(): void {
-    this.#seat ??= this.#takeSeat({
-      receive: (message) => this.#receive(message),
-      broken: (reason) => this.#seatBroken(reason),
-      loading: () => this.#joined?.heard(),
-    })
+    try {
+      this.#seat ??= this.#takeSeat({
+        receive: (message) => this.#receive(message),
+        broken: (reason, stopped) => this.#seatBroken(reason, stopped),
+        loading: () => this.#joined?.heard(),
+      })
+    } catch (error) {
+      return this.#failed(fromWire(toWire(error)))
+    }
     this.#seat.post({ kind: 'apply', candidacy: this.#candidacy })
     this.#sayHello()
+  }
+
+  /** After a fault that may pass, a seat is taken again when somebody asks for something. */
+  #tryAgain(): void {
+    if (!this.#fault?.retry || this.#seat || this.#asleep || this.#ended || !this.#restarts.begin(AGAIN_AFTER_MS)) return
+    this.#fault = null
+    this.#sitDown()
+  }
+
+  /** What pages before this one have left unanswered. One that was done all the same is not done again. */
+  #takeUp(): void {
+    for (const write of this.#journal.left()) {
+      const forget = (): void => this.#journal.forget(write)
+      this.call('write', write).then(forget, (error: MareaError) => error.code === 'invalid_input' && forget())
+    }
   }
 
   #standUp(): void {
@@ -159,6 +192,7 @@ export class Tab {
         return void this.#answerToken(message)
       case 'failed':
         if (message.final) this.#standUp()
+        if (message.stopped) return this.#restart(fromWire(message.error))
         return this.#failed(fromWire(message.error))
       case 'left':
         this.#left()
@@ -246,12 +280,18 @@ export class Tab {
     if (token && !this.#ended) this.#channels.tellLeader({ kind: 'token', id, token })
   }
 
-  #seatBroken(reason: MareaError): void {
+  #seatBroken(reason: MareaError, stopped: boolean): void {
     const led = this.#leader?.own === true
-    this.#seat = null
-    this.#ownTerm = null
-    if (led) this.#leader = null
-    if (led || !this.#leader) this.#failed(reason)
+    this.#standUp()
+    if (stopped) this.#restart(reason)
+    else if (led || !this.#leader) this.#failed(reason)
+  }
+
+  /** The engine of this tab's seat has stopped: another one opens the mirror again, and calls under way wait for it. */
+  #restart(reason: MareaError): void {
+    if (this.#asleep || this.#ended) return
+    if (this.#restarts.begin()) this.#sitDown()
+    else if (!this.#leader) this.#failed(reason)
   }
 
   /** Nobody can serve this tab now. Another tab that comes to lead still can. */
@@ -261,6 +301,8 @@ export class Tab {
     this.#fault = reason
     if (reason.retry) this.#waiting.rejectReads(reason)
     else this.#rejectAll(reason)
+    // Whoever follows a value is told that it cannot be read.
+    this.#events.changed(ALL_TOPICS)
   }
 
   /** The seat made room for another. This tab follows it, and has to be ready again, but after the other one. */
@@ -283,6 +325,7 @@ export class Tab {
   }
 
   #looked(): void {
+    this.#tryAgain()
     this.#signal('visible')
     // A streak depends on today's date, which may have changed since the page was last looked at.
     this.#events.changed(['progress', 'status'])

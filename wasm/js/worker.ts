@@ -4,10 +4,11 @@
 
 import { CandidateSeat, moduleError } from './candidate.js'
 import { waitForLock } from './lock.js'
-import init from './marea_wasm.js'
+import init, { onEngineStopped } from './marea_wasm.js'
 import { MareaError } from './errors.js'
 import { gatherWrites } from './gather.js'
 import type { FileHandle } from './gather.js'
+import { Refusals } from './policy.js'
 import type { FromSeat, ToSeat } from './protocol.js'
 
 declare const WorkerGlobalScope: unknown
@@ -36,7 +37,10 @@ function serve(scope: WorkerScope): void {
   const moduleReady = new Promise<WebAssembly.Module>((resolve) => (moduleCame = resolve))
     .then((module) => init({ module_or_path: module }))
     .then(
-      () => null,
+      () => {
+        onEngineStopped(() => seat.engineStopped())
+        return null
+      },
       () => moduleError(),
     )
 
@@ -49,6 +53,7 @@ function serve(scope: WorkerScope): void {
       const failure = await moduleReady
       if (failure) throw failure
     },
+    refusals: new Refusals(self, undefined, () => seat.refusalHeard()),
     elect: waitForLock,
     holdsFiles: true,
     toOwnPage: (message) => scope.postMessage(message),

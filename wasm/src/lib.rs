@@ -16,7 +16,7 @@ mod host;
 #[cfg(target_family = "wasm")]
 mod omitted;
 #[cfg(target_family = "wasm")]
-mod panic;
+pub mod panic;
 #[cfg(target_family = "wasm")]
 mod storage;
 #[cfg(target_family = "wasm")]

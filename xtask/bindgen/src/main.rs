@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let mut bindgen = Bindgen::new();
-    bindgen.input_path(input).typescript(true);
+    // The engine can be started again where it shares its page with the app and has stopped (`wasm/js/page-seat.ts`).
+    bindgen.input_path(input).typescript(true).reset_state_function(true);
     let generated = bindgen.web(true).and_then(|bindgen| bindgen.generate(out_dir));
     match generated {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,152 @@
+// What is written down while a page is being left: its answer comes too late for it, and the next start takes it up, once.
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { before, test } from 'node:test'
+import { assertArrived, load, openMarea, progress, startBrowser, startStage, status, waitFor, waitUntilSent } from './harness.mjs'
+import { openTabs } from './tabs.mjs'
+
+let stage, browser
+before(async () => {
+  stage = await startStage()
+  browser = await startBrowser(stage, { plain: true })
+})
+
+const totalOf = async (page) => (await progress(page)).total_sessions
+const noted = (page) => page.evaluate(() => Object.keys(localStorage).filter((key) => key.includes(':unanswered:')).length)
+
+/** The moments, each with how the page says that it has come. */
+const moments = {
+  pagehide: () => window.addEventListener('pagehide', () => void window.record()),
+  'visibilitychange to hidden': () =>
+    document.addEventListener('visibilitychange', () => document.visibilityState === 'hidden' && void window.record()),
+  beforeunload: () => window.addEventListener('beforeunload', () => void window.record()),
+  unload: () => window.addEventListener('unload', () => void window.record()),
+}
+
+/** The ways in which a page is left. */
+const ways = {
+  'another page': (page) => page.goto('about:blank'),
+  'a reload': (page) => page.reload(),
+  'a close': (page) => page.close({ runBeforeUnload: true }),
+}
+
+for (const storage of ['opfs', 'local-storage']) {
+  for (const [moment, listen] of Object.entries(moments)) {
+    test(`what is recorded at ${moment} is there at the next start, once (${storage})`, async (t) => {
+      const learner = await stage.signUp()
+      const options = { storage, online: false }
+      const ids = []
+      let expected = 0
+      for (const [way, leave] of Object.entries(ways)) {
+        const page = await browser.newPage(t)
+        await openMarea(page, stage, learner, options)
+        assert.equal(await totalOf(page), expected, way)
+        const id = randomUUID()
+        ids.push(id)
+        expected += 1
+        await page.evaluate(
+          ([id, listen]) => {
+            window.record = () => window.marea.recordSession({ id, session_type: 'qa', duration_minutes: 5 }).catch(() => undefined)
+            new Function(`return (${listen})()`)()
+          },
+          [id, String(listen)],
+        )
+        const closed = way === 'a close' ? page.waitForEvent('close') : null
+        await leave(page)
+        await closed
+        await page.close()
+      }
+      const page = await browser.newPage(t)
+      await openMarea(page, stage, learner, options)
+      await waitFor('all of them', () => totalOf(page), (total) => total === expected)
+      await waitFor('nothing to be noted', () => noted(page), (count) => count === 0)
+      await page.evaluate(() => window.marea.setOnline(true))
+      await waitUntilSent(page)
+      await assertArrived(stage, learner, ids)
+    })
+  }
+}
+
+test('calls that are under way when the page is left are done once', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { online: false })
+  const ids = await page.evaluate(() => {
+    const ids = Array.from({ length: 50 }, () => crypto.randomUUID())
+    for (const id of ids) void window.marea.recordSession({ id, session_type: 'qa' }).catch(() => undefined)
+    void window.marea.recordEvent({ id: crypto.randomUUID(), points: 5 }).catch(() => undefined)
+    location.href = 'about:blank'
+    return ids
+  })
+  await page.waitForURL('about:blank')
+  const next = await browser.newPage(t)
+  await openMarea(next, stage, learner, { online: false })
+  await waitFor('all of them', () => progress(next), (seen) => seen.total_sessions === 50 && seen.total_points >= 5)
+  await next.evaluate(() => window.marea.setOnline(true))
+  await waitUntilSent(next)
+  await assertArrived(stage, learner, ids)
+})
+
+test('a tab that stays takes up what one that is closed has left, with the time of the call', async (t) => {
+  const learner = await stage.signUp()
+  const [stays, goes] = await openTabs(t, browser, stage, learner, 2, { online: false })
+  const id = randomUUID()
+  await stays.evaluate(() =>
+    window.addEventListener('storage', ({ key, newValue }) => {
+      if (key.includes(':unanswered:') && newValue) window.note = JSON.parse(newValue)
+    }),
+  )
+  await goes.evaluate((id) => {
+    // What it says to the leader is lost with it.
+    BroadcastChannel.prototype.postMessage = () => undefined
+    window.addEventListener('pagehide', () => void window.marea.recordSession({ id, session_type: 'qa' }).catch(() => undefined))
+  }, id)
+  await goes.goto('about:blank')
+  await waitFor('it to be taken up', () => totalOf(stays), (total) => total === 1)
+  await waitFor('nothing to be noted', () => noted(stays), (count) => count === 0)
+  const [taken, ...others] = await stays.evaluate(() => window.marea.pending())
+  assert.deepEqual([taken.id, others], [id, []])
+  const { ended_at: noted_at } = (await stays.evaluate(() => window.note)).input
+  assert.equal(Date.parse(taken.values.ended_at), Date.parse(noted_at))
+})
+
+test('a hidden page notes its writes until they are durable, never a key, and erase takes the notes along', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { online: false })
+  await page.evaluate(() => {
+    Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true })
+    document.dispatchEvent(new Event('visibilitychange'))
+  })
+  const [during, after] = await page.evaluate(async () => {
+    const texts = () => Object.entries(localStorage).filter(([key]) => key.includes(':unanswered:')).map(([, text]) => text)
+    await window.marea.keys.setUp('a good passphrase')
+    const recorded = window.marea.recordSession({ session_type: 'qa' })
+    const put = window.marea.keys.put('openai', 'sk-secret')
+    const during = texts()
+    await Promise.all([recorded, put])
+    return [during, texts()]
+  })
+  assert.equal(during.length, 1)
+  assert.match(during[0], /"ended_at":"2/)
+  assert.doesNotMatch(during[0], /sk-secret|passphrase/)
+  assert.deepEqual(after, [])
+  await page.evaluate((id) => localStorage.setItem(`marea:${id}:unanswered:x`, '{}'), learner.id)
+  await page.evaluate(() => window.marea.erase())
+  assert.equal(await noted(page), 0)
+})
+
+test('a note that cannot be read, or is refused, is in nobody\'s way', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await page.evaluate((id) => {
+    localStorage.setItem(`marea:${id}:unanswered:one`, 'no json')
+    localStorage.setItem(`marea:${id}:unanswered:two`, '{"kind":"record_session","id":"two","input":{}}')
+  }, learner.id)
+  await openMarea(page, stage, learner, { online: false })
+  await waitFor('nothing to be noted', () => noted(page), (count) => count === 0)
+  assert.equal((await status(page)).pending, 0)
+  assert.deepEqual(page.problems, [])
+  await load(page, stage)
+})
