@@ -12,6 +12,8 @@ use tokio::sync::Mutex;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
+use crate::sql_mutation;
+
 /// The path of the one function that clients call.
 pub const SYNC: &str = "/rest/v1/rpc/marea_sync";
 
@@ -76,6 +78,7 @@ impl TestBackend {
             }
         };
         let ready = backend.ready().clone();
+        sql_mutation::make_asked(&connect(&ready.database_url).await).await;
         TestBackend { backend: Some(backend), runtime: Some(runtime), ready, http: http_client() }
     }
 

@@ -8,6 +8,8 @@ use marea_backend::{Backend, Options};
 use tokio::process::Command;
 use tokio_postgres::{Client, NoTls};
 
+use crate::sql_mutation;
+
 /// A private server, for a test alone.
 pub struct Cluster {
     backend: Backend,
@@ -72,6 +74,9 @@ impl Cluster {
         database.file(&fixture).await.succeeds();
         for file in migrations().into_iter().filter(|(number, _)| *number <= up_to).map(|(_, file)| file) {
             database.file(&file).await.succeeds();
+        }
+        if migrations().last().is_some_and(|(newest, _)| *newest <= up_to) {
+            sql_mutation::make_asked(&database.client).await;
         }
         database
     }

@@ -19,6 +19,7 @@ pub mod recorded;
 pub mod schema;
 pub mod small_server;
 pub mod sql;
+pub mod sql_mutation;
 pub mod typescript;
 pub mod vault;
 pub mod wait;

@@ -9,7 +9,7 @@ const LEARNER: &str = "00000000-0000-4000-8000-000000000001";
 #[tokio::test(flavor = "multi_thread")]
 async fn only_envelopes_come_in() {
     let cluster = Cluster::start().await;
-    let database = cluster.database("envelopes", 6).await;
+    let database = cluster.database("envelopes", u32::MAX).await;
     database.execute(&format!("INSERT INTO public.users (id) VALUES ('{LEARNER}')")).await;
     database
         .execute(&format!(
