@@ -11,6 +11,7 @@ mod c_library;
 mod clock;
 mod coverage;
 mod demo;
+mod mutants;
 mod package;
 mod paths;
 mod record;
@@ -120,6 +121,11 @@ enum Task {
     Tauri,
     /// Say which lines of the engine no test reaches
     Coverage,
+    /// Break the engine or the SQL in one place after another, and say where no test notices; takes hours
+    Mutants {
+        #[command(flatten)]
+        wanted: mutants::Wanted,
+    },
     /// Measure, each figure against a baseline of the same run
     Bench {
         #[arg(value_enum)]
@@ -159,6 +165,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Fuzz { minutes, kind } => simulate::fuzz(minutes, kind.as_deref())?,
         Task::Tauri => tauri::run()?,
         Task::Coverage => coverage::run()?,
+        Task::Mutants { wanted } => mutants::run(&wanted)?,
         Task::Types { check } => types::run(check)?,
         Task::Bench { what, json } => bench::run(what, json)?,
     }
