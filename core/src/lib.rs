@@ -35,8 +35,8 @@ pub use merge::{MergedRow, merge_registers};
 pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
     ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, LocalDate, MutationId, MutationView, Now, Op,
-    Progress, Provider, Refusal, Rescued, RescuedMutation, RescuedRefusal, Session, SessionInput, Status,
-    StatusError, StorageKind, Table, Timestamp, UnixMillis, Unreadable, UserId,
+    Progress, Provider, QueueView, Refusal, Rescued, RescuedMutation, RescuedRefusal, Session, SessionInput,
+    Status, StatusError, StorageKind, Table, Timestamp, UnixMillis, Unreadable, UserId,
 };
 #[cfg(feature = "planted-faults")]
 pub use model::{LIMITS, Limit, LimitKind};
@@ -44,7 +44,7 @@ pub use model::{LIMITS, Limit, LimitKind};
 pub use planted::{Fault, plant};
 #[cfg(feature = "planted-faults")]
 pub use store::MIRROR_MIGRATIONS;
-pub use store::{ImageKeeper, Location, MIRROR_VERSION};
+pub use store::{ImageKeeper, Location, MIRROR_VERSION, apply_image_change, image_change};
 pub use sync::{Failure, Next, Signal, TlsProblem};
 pub use vault::{
     ApiKey, DataKey, KeyState, KeyView, Passphrase, RecoveryCode, VaultOutcome, VaultRequest, VaultState,

@@ -151,6 +151,9 @@ impl Engine {
             },
             Err(failure) => self.failed(&in_flight, &failure, now, &mut changed)?,
         };
+        if self.store.take_left_out() {
+            changed.merge(&Changed::of(&[Table::ExportHistory]));
+        }
         applied.changed = changed.tables();
         self.announce_rows(&changed);
         Ok(applied)
@@ -178,7 +181,8 @@ impl Engine {
             self.store.write(|rows| set_cursor(rows, &answer.cursor))?;
         }
         let traffic = self.traffic;
-        let (mut applied, pending) = self.store.write(|rows| {
+        let (mut applied, pending) = self.store.write_making_room(|rows| {
+            *changed = Changed::default();
             traffic.keep(rows)?;
             let applied = apply(rows, &context, &in_flight.sent, answer, page, changed)?;
             if changed.has(Table::UserApiKeys) {

@@ -8,6 +8,7 @@ mod apply;
 mod changed;
 mod exchange;
 mod leave;
+mod overview;
 mod page;
 #[cfg(any(test, feature = "planted-faults"))]
 mod rebuild;
@@ -229,13 +230,17 @@ impl Engine {
             client_id: self.client_id,
             storage: self.storage,
             pending,
-            rejected: rows.count_rejected()?,
+            rejected: self.store.rejected()?,
             connection: self.schedule.connection,
             online: !self.paused && self.schedule.connection != Connection::Offline,
             paused: self.paused,
             syncing: self.in_flight.is_some(),
             last_synced_at: last_synced_ms.map(|ms| Timestamp::from_millis(UnixMillis(ms))),
-            last_error: self.schedule.last_error.clone(),
+            last_error: self
+                .schedule
+                .last_error
+                .clone()
+                .map_or_else(|| rows.left_out(), |error| Ok(Some(error)))?,
             next_attempt_at,
             bytes_sent: total.sent,
             bytes_received: total.received,

@@ -201,6 +201,26 @@ impl Engine {
         changes: Vec<(Option<MutationId>, Change)>,
         now: Now,
     ) -> Result<Vec<Result<Recorded, Error>>, Error> {
+        if !self.store.is_image() {
+            return self.record_all(changes, now);
+        }
+        let recorded = loop {
+            match self.record_all(changes.clone(), now) {
+                Err(Error::StorageFull) if self.store.make_room()? => {}
+                done => break done,
+            }
+        };
+        if self.store.take_left_out() {
+            self.announce(&[Table::ExportHistory]);
+        }
+        recorded
+    }
+
+    fn record_all(
+        &mut self,
+        changes: Vec<(Option<MutationId>, Change)>,
+        now: Now,
+    ) -> Result<Vec<Result<Recorded, Error>>, Error> {
         let planned: Vec<Result<(Known, Plan), Error>> =
             changes.into_iter().map(|(id, change)| self.plan(id, change, now)).collect();
         let (user_id, client) = (self.user_id, self.client_id.to_string());

@@ -29,6 +29,7 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<(), Error> {
         }
     }
     rows.clear_arrived()?;
+    rows.clear_meta(Meta::LeftOutBefore)?;
     rows.clear_refilled()?;
     rows.clear_meta(Meta::Unreadable)?;
     rows.set_meta(Meta::Refilling, "1")

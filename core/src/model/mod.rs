@@ -43,7 +43,7 @@ pub use limits::{LIMITS, Limit, LimitKind};
 pub(crate) use mutation::{Mutation, MutationState, TableKind};
 pub use mutation::{Op, Table};
 pub use progress::Progress;
-pub use queue_view::{MutationView, Refusal};
+pub use queue_view::{MutationView, QueueView, Refusal};
 pub(crate) use register::{Clocks, RegisterRow, RegisterWrite, Stamp};
 pub use rescued::{Rescued, RescuedMutation, RescuedRefusal};
 pub use session::{Session, SessionInput};

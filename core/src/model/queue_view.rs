@@ -28,6 +28,20 @@ pub struct MutationView {
 
 redacted_debug!(MutationView);
 
+/// The queue at a glance. The lists are its beginning, oldest first; the counts are of all of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+pub struct QueueView {
+    /// How many mutations the server has not acknowledged.
+    pub pending_count: u32,
+    /// How many it has refused.
+    pub rejected_count: u32,
+    /// The first of those that wait.
+    pub pending: Vec<MutationView>,
+    /// The first of those that were refused, each with the reason.
+    pub rejected: Vec<MutationView>,
+}
+
 /// Why the server refused a mutation.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "tsify", derive(tsify::Tsify))]

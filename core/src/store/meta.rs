@@ -27,6 +27,8 @@ pub(crate) enum Meta {
     BytesSent,
     /// Bytes of answers received, all in all.
     BytesReceived,
+    /// Exports that are no newer than this are left out, for want of room: see `room`.
+    LeftOutBefore,
     /// The header of the vault that this device knows to be good: wraps, no key.
     VaultHeader,
     /// Which rows have a column that cannot be read: JSON, column by table to keys. Absent while all can.
@@ -45,6 +47,7 @@ impl Meta {
             Meta::Refilling => "refilling",
             Meta::BytesSent => "bytes_sent",
             Meta::BytesReceived => "bytes_received",
+            Meta::LeftOutBefore => "left_out_before",
             Meta::VaultHeader => "vault_header",
             Meta::Unreadable => "unreadable",
         }

@@ -5,6 +5,7 @@
 mod confirmed;
 mod erase;
 mod image;
+mod image_change;
 mod journal;
 mod log;
 mod meta;
@@ -17,6 +18,7 @@ mod progress;
 mod registers;
 pub(crate) mod rescue;
 mod review;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +33,7 @@ use crate::model::{ActivityDay, Hlc, Progress};
 use crate::planted::{self, Fault};
 
 pub use image::ImageKeeper;
+pub use image_change::{apply_image_change, image_change};
 pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
 pub(crate) use mutations::NewMutation;
@@ -61,6 +64,8 @@ pub(crate) struct Store {
     /// Of a mirror in memory: who keeps its image.
     keeper: Option<Box<dyn ImageKeeper>>,
     known: RefCell<Option<Known>>,
+    /// Exports were left out to make room, and nobody has been told.
+    left_out: bool,
 }
 
 /// What the last transaction of this process has left, and SQLite's `data_version` as of it: as long as that stays, no other
@@ -69,6 +74,8 @@ struct Known {
     version: i64,
     /// How many mutations wait, so that a long queue is not counted after each: see [`Store::pending`].
     pending: u32,
+    /// How many were refused, once that has been asked.
+    rejected: Option<u32>,
     newest: Option<Newest>,
 }
 
@@ -93,13 +100,19 @@ impl Store {
             Location::File(path) => Some(path.clone()),
             Location::Vfs(_) | Location::Memory => None,
         };
-        Ok(Store { connection: open::open(location)?, path, keeper: None, known: RefCell::default() })
+        Ok(Store {
+            connection: open::open(location)?,
+            path,
+            keeper: None,
+            known: RefCell::default(),
+            left_out: false,
+        })
     }
 
     /// Opens a mirror in memory from the image that was kept of it, or makes it.
     pub(crate) fn open_image(mut keeper: Box<dyn ImageKeeper>) -> Result<Store, Error> {
         let connection = open::open_image(keeper.load()?.as_deref())?;
-        Ok(Store { connection, path: None, keeper: Some(keeper), known: RefCell::default() })
+        Ok(Store { connection, path: None, keeper: Some(keeper), known: RefCell::default(), left_out: false })
     }
 
     /// Reads; each statement sees the newest committed state.
@@ -161,13 +174,13 @@ impl Store {
         let before = self.known.take();
         let (value, known) = self.transact(|rows| {
             let version = rows.data_version()?;
-            let (pending, mut newest) = match before.filter(|before| before.version == version) {
-                Some(before) => (Some(before.pending), before.newest),
-                None => (None, None),
+            let (pending, rejected, mut newest) = match before.filter(|before| before.version == version) {
+                Some(before) => (Some(before.pending), before.rejected, before.newest),
+                None => (None, None, None),
             };
             let (value, more) = work(rows, &mut newest)?;
             let pending = pending.map_or_else(|| rows.count_pending(), |pending| Ok(pending + more))?;
-            Ok((value, Known { version, pending, newest }))
+            Ok((value, Known { version, pending, rejected, newest }))
         })?;
         let pending = known.pending;
         self.known.replace(Some(known));
@@ -182,8 +195,22 @@ impl Store {
             return Ok(known.pending);
         }
         let pending = self.read().count_pending()?;
-        self.known.replace(Some(Known { version, pending, newest: None }));
+        self.known.replace(Some(Known { version, pending, rejected: None, newest: None }));
         Ok(pending)
+    }
+
+    /// How many mutations the server has refused.
+    pub(crate) fn rejected(&self) -> Result<u32, Error> {
+        let version = self.read().data_version()?;
+        let known = |known: &Known| known.rejected.filter(|_| known.version == version);
+        if let Some(rejected) = self.known.borrow().as_ref().and_then(known) {
+            return Ok(rejected);
+        }
+        let rejected = self.read().count_rejected()?;
+        if let Some(known) = self.known.borrow_mut().as_mut().filter(|known| known.version == version) {
+            known.rejected = Some(rejected);
+        }
+        Ok(rejected)
     }
 
     /// How many rows a table has, for tests.

@@ -6,6 +6,17 @@ use crate::error::Error;
 use crate::model::{MutationId, MutationView, Op, Refusal, Table, Timestamp, UnixMillis};
 use crate::store::{Rows, stored};
 
+/// One state at a time: for all of them at once SQLite would sort the whole queue.
+const FIRST_WAITING: &str = "
+    SELECT id, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message, settled_ms
+    FROM mutations WHERE seq IN (
+      SELECT seq FROM (SELECT seq FROM mutations WHERE state = 'pending' ORDER BY seq LIMIT ?1)
+      UNION ALL
+      SELECT seq FROM (SELECT seq FROM mutations WHERE state = 'in_doubt' ORDER BY seq LIMIT ?1)
+      UNION ALL
+      SELECT seq FROM (SELECT seq FROM mutations WHERE state = 'resend' ORDER BY seq LIMIT ?1))
+    ORDER BY seq LIMIT ?1";
+
 impl Rows<'_> {
     /// What waits for the server, oldest first.
     pub(crate) fn waiting(self, limit: u32) -> Result<Vec<MutationView>, Error> {
@@ -23,6 +34,16 @@ impl Rows<'_> {
              FROM mutations WHERE state = 'rejected' ORDER BY seq LIMIT ?1",
             limit,
         )
+    }
+
+    /// The first of what waits, oldest first.
+    pub(crate) fn first_waiting(self, limit: u32) -> Result<Vec<MutationView>, Error> {
+        self.views(FIRST_WAITING, limit)
+    }
+
+    /// The first of what the server refused, oldest first.
+    pub(crate) fn first_refused(self, limit: u32) -> Result<Vec<MutationView>, Error> {
+        self.refused(limit)
     }
 
     fn views(self, sql: &str, limit: u32) -> Result<Vec<MutationView>, Error> {
@@ -72,4 +93,44 @@ fn read(row: &Row<'_>) -> Result<MutationView, Error> {
         recorded_at: at(5)?,
         refusal,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::store::{Location, Store};
+
+    fn queue(length: u32) -> Store {
+        let store = Store::open(&Location::Memory).unwrap();
+        let sql = "INSERT INTO mutations (id, hlc, table_name, op, row_key, value_json, state, recorded_ms)
+                   VALUES (?1, '', 'sessions', 'insert', '', '{}', ?2, 0)";
+        for index in 0..length {
+            let id = format!("019a9d3e-7a00-7000-8000-{index:012x}");
+            let state = ["pending", "in_doubt", "resend", "rejected", "reflected"][index as usize % 5];
+            store.connection.execute(sql, [id.as_str(), state]).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn the_first_of_the_queue_are_the_oldest_whatever_their_state() {
+        let store = queue(500);
+        for limit in [1, 2, 7, 100, 500] {
+            let all = store.read().waiting(limit).unwrap();
+            assert!(store.read().first_waiting(limit).unwrap() == all && !all.is_empty(), "{limit}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_a_long_queue_cost_what_those_of_a_short_one_do() {
+        let steps = |length| {
+            let store = queue(length);
+            let mut statement = store.connection.prepare(FIRST_WAITING).unwrap();
+            assert_eq!(statement.query_map([20], |_| Ok(())).unwrap().count(), 20);
+            statement.get_status(StatementStatus::VmStep)
+        };
+        assert_eq!(steps(200), steps(5_000));
+    }
 }

@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::model::ExportInput;
 use crate::store::ImageKeeper;
 
 #[derive(Default)]
 struct Shelf {
     image: Option<Vec<u8>>,
     full: bool,
+    /// The most bytes that it takes; 0 is any number.
+    room: usize,
 }
 
 struct Keeper(Arc<Mutex<Shelf>>);
@@ -20,7 +23,7 @@ impl ImageKeeper for Keeper {
 
     fn keep(&mut self, image: &[u8]) -> Result<(), Error> {
         let mut shelf = self.0.lock().unwrap();
-        if shelf.full {
+        if shelf.full || (shelf.room > 0 && image.len() > shelf.room) {
             return Err(Error::StorageFull);
         }
         shelf.image = Some(image.to_vec());
@@ -31,6 +34,11 @@ impl ImageKeeper for Keeper {
 fn open_on(shelf: &Arc<Mutex<Shelf>>) -> Result<Engine, Error> {
     let seed = shelf.lock().unwrap().image.as_ref().map_or(7, |image| image.len() as u64);
     Engine::open_image(Box::new(Keeper(shelf.clone())), user(), Box::new(Counter(seed << 32)), at(0))
+}
+
+fn export() -> Change {
+    let (export_type, export_format) = ("words".to_owned(), "csv".to_owned());
+    Change::CreateExport(ExportInput { export_type, export_format, ..ExportInput::default() })
 }
 
 #[test]
@@ -75,4 +83,77 @@ fn an_image_that_is_no_mirror_is_refused_and_left() {
     shelf.lock().unwrap().image = Some(vec![b'x'; 4096]);
     assert_eq!(open_on(&shelf).unwrap_err().code(), "mirror_corrupt");
     assert!(shelf.lock().unwrap().image == Some(vec![b'x'; 4096]));
+}
+
+/// What a server has: so many exports, one a minute, each with a kilobyte of text.
+fn page(from: i64, to: i64, last: i64) -> SyncAnswer {
+    let exports = (from..to).map(|index| {
+        let values = serde_json::json!({
+            "id": format!("019a9d3e-7a00-7000-8000-{index:012x}"), "export_type": "words", "export_format": "csv",
+            "status": "completed", "filters": {}, "data": {"text": "x".repeat(1_000)}, "created_at": at(index * 60).timestamp(),
+        });
+        WireRow { values: to_raw_value(&values).unwrap(), hlc: json!({}), version: index }
+    });
+    let rows = BTreeMap::from([("export_history".to_owned(), exports.collect())]);
+    let cursor = Cursor { version: to, epoch: "0".to_owned() };
+    SyncAnswer { rows, cursor, has_more: to < last, ..Server::default().page() }
+}
+
+fn pull(engine: &mut Engine, pages: &[(i64, i64)], last: i64) {
+    engine.signal(Signal::SyncNow, at(0));
+    for (from, to) in pages {
+        let outgoing = send(engine);
+        let results =
+            outgoing.request.mutations.iter().map(|mutation| Server::default().take_one(mutation)).collect();
+        let answer = SyncAnswer { results, ..page(*from, *to, last) };
+        engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    }
+}
+
+fn newest(engine: &Engine) -> Vec<i64> {
+    let query = ExportQuery { limit: Some(500), ..Default::default() };
+    let exports = engine.exports(&query).unwrap().exports;
+    let index = |id: &MutationId| i64::from_str_radix(&id.to_string()[24..], 16).unwrap();
+    exports.iter().map(|export| index(&export.id)).collect()
+}
+
+/// The browser's tests have the real thing: more exports than localStorage has room for.
+#[test]
+fn of_what_finds_no_room_the_newest_stays_and_the_status_says_so() {
+    let shelf: Arc<Mutex<Shelf>> = Arc::default();
+    shelf.lock().unwrap().room = 400_000;
+    let mut engine = open_on(&shelf).unwrap();
+    let watcher = engine.subscribe();
+    pull(&mut engine, &[(0, 200), (200, 400), (400, 600), (600, 800)], 800);
+
+    let kept = newest(&engine);
+    assert!(kept.len() > 100, "{}", kept.len());
+    assert_eq!(kept, (800 - kept.len() as i64..800).rev().collect::<Vec<_>>());
+    assert!(engine.take_changes(watcher).contains(&Table::ExportHistory));
+    let status = engine.status(at(0)).unwrap();
+    let told = status.last_error.unwrap();
+    assert_eq!(told.code, "storage_full");
+    assert!(told.message.contains("2025-11-2"), "{}", told.message);
+    assert!(status.last_synced_at.is_some() && status.next_attempt_at > Some(at(60).timestamp()), "no loop");
+
+    // What a learner does makes room for itself, and stays: here an export that is older than all, by a clock that was set back.
+    let own = engine.mutate(export(), at(-600)).unwrap().id;
+    for _ in 0..20 {
+        let data = json!({"note": "y".repeat(10_000)});
+        let session = SessionInput { session_data: data.as_object().cloned().map(Into::into), ..session(1) };
+        engine.mutate(session.into(), at(0)).unwrap();
+    }
+    drop(engine);
+    let mut again = open_on(&shelf).unwrap();
+    assert_eq!(again.status(at(0)).unwrap().pending, 21);
+    assert_eq!(again.status(at(0)).unwrap().last_error.unwrap().code, "storage_full");
+    let fewer = newest(&again);
+    assert!(fewer[0] == 799 && fewer.len() < kept.len());
+    assert!(again.export(own).unwrap().is_some());
+
+    // An old one that changed does not come back, and a new one comes.
+    pull(&mut again, &[(10, 11)], 901);
+    assert!(!newest(&again).contains(&10));
+    pull(&mut again, &[(900, 901)], 901);
+    assert_eq!(newest(&again)[0], 900);
 }
