@@ -52,7 +52,7 @@ try {
   await webkit.call('POST', '/timeouts', { script: SCRIPT_LIMIT_MS })
   console.log(webkit.version)
   try {
-    // Windows under automation are private ones: WebKit gives them no file system.
+    // WebKitGTK has the file system's functions, and refuses the synchronous handle: its processes cannot hand one over.
     await normalWindow(() => openTab(webkit, page.url), 'local-storage')
   } finally {
     await webkit.stop()

@@ -25,6 +25,8 @@ export interface Ground {
   refusals: Refusals
   /** Resolves when it is this candidate's turn, with how to end it. */
   elect(meeting: string, signal: AbortSignal): Promise<() => void>
+  /** Resolves when what the last leader wrote can be seen. */
+  arrived?(candidacy: Candidacy): Promise<void>
   toOwnPage(message: FromSeat): void
   /** Whether the mirror's files are held as long as this ground is, if they cannot be closed before. */
   holdsFiles: boolean
@@ -45,6 +47,7 @@ export class CandidateSeat {
   receive(message: ToSeat): void {
     if (message.kind === 'apply') void this.#apply((this.#candidacy = message.candidacy))
     else if (message.kind === 'online') this.#noteOnline(message.online)
+    else if (message.kind === 'revision') this.#noteRevision(message.revision)
     else if (message.kind === 'leave') this.leave()
     else if (message.kind !== 'module') this.#leader?.receive(message, true)
   }
@@ -82,6 +85,10 @@ export class CandidateSeat {
 
   #noteOnline(online: boolean): void {
     if (this.#candidacy) this.#candidacy.online = online
+  }
+
+  #noteRevision(revision: number): void {
+    if (this.#candidacy) this.#candidacy.revision = revision
   }
 
   async #apply(candidacy: Candidacy): Promise<void> {
@@ -122,7 +129,9 @@ export class CandidateSeat {
     })
     this.#leader = leader
     this.#ground.toOwnPage({ kind: 'opening' })
+    await this.#ground.arrived?.(candidacy)
     const engine = await openEngine(candidacy, leader)
+    if (candidacy.reason) engine.noteStorageReason(candidacy.reason.code, candidacy.reason.message)
     if (this.#stopped.signal.aborted) {
       engine.close()
       return this.#release()

@@ -279,6 +279,10 @@ const table: { [M in Method]: [name: string, check: Check][] } = {
   export: [['id', uuid]],
   pending: [],
   rejected: [],
+  queue: [
+    ['limit', integer],
+    ['known', (value) => json(value, 'known')],
+  ],
   retry: [['id', uuid]],
   discard: [['id', uuid]],
   status: [],

@@ -76,7 +76,7 @@ export class WorkOff {
     if (this.#stopped || writes.length === 0) return null
     try {
       const outcomes: unknown[] = this.#desk.engine.write(writes)
-      this.#desk.changed(...writes.flatMap((write) => TOPICS[write?.kind] ?? ALL_TOPICS), 'queue', 'status')
+      this.#desk.wrote([...writes.flatMap((write) => TOPICS[write?.kind] ?? ALL_TOPICS), 'queue', 'status'])
       this.#desk.loop.poke()
       return outcomes
     } catch (error) {

@@ -2,6 +2,7 @@
 // this user has it open any more.
 
 import { forgetMirror } from './memory.js'
+import { waitForTurn } from './lock.js'
 import { meetingName } from './protocol.js'
 import { forgetKey } from './remember.js'
 
@@ -18,8 +19,12 @@ export async function eraseMirror(userId: string): Promise<void> {
     await forgetKey(userId)
   }
   // A tab that is opened meanwhile waits for the lock, and begins anew.
-  if (navigator.locks) await navigator.locks.request(meeting, erase)
-  else await erase()
+  const release = await waitForTurn(meeting, new AbortController().signal)
+  try {
+    await erase()
+  } finally {
+    release()
+  }
 }
 
 /** The mirror, and those that were set aside. */

@@ -9,6 +9,7 @@ import type { SyncLoop } from './loop.js'
 import type { MareaEngine } from './marea_wasm.js'
 import { ALL_TOPICS } from './protocol.js'
 import type { Answer, Args, Method, Topic } from './protocol.js'
+import { answerQueue } from './queue.js'
 import type { ActivityDay, ClientStatus, Export, ExportPage, Progress, StatusError, SyncReport } from './types.js'
 
 /** What a handler works with. */
@@ -20,6 +21,10 @@ export interface Desk {
   /** What the page's policies have forbidden. */
   refusals: Refusals
   loop: SyncLoop
+  /** Another one whenever anything but a write has happened to the queue. */
+  queueMark(): string
+  /** The same, after writes: they have lengthened the queue and done nothing else to it. */
+  wrote(topics: Topic[]): void
   /** Something can be read anew. */
   changed(...topics: Topic[]): void
   /** The app allows the network, or not. */
@@ -37,6 +42,7 @@ const handlers: Handlers = {
   export: ({ engine }, id) => (engine.export(id) as Export | undefined) ?? null,
   pending: ({ engine }) => engine.pending(),
   rejected: ({ engine }) => engine.rejected(),
+  queue: ({ engine, queueMark }, limit, known) => answerQueue(engine, queueMark(), limit, known),
   retry: (desk, id) => settled(desk, desk.engine.retry(id)),
   discard: (desk, id) => settled(desk, desk.engine.discard(id)),
   status: (desk) => explained(desk, desk.engine.status() as ClientStatus),

@@ -3,7 +3,7 @@
 export { open } from './open.js'
 export type { OpenOptions } from './open.js'
 export { Marea } from './marea.js'
-export type { Queue } from './marea.js'
+export type { Queue, QueueOptions } from './marea.js'
 export { Keys } from './keys.js'
 export type { Loading } from './module.js'
 export { MareaError } from './errors.js'

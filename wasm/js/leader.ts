@@ -11,7 +11,8 @@ import { SyncLoop } from './loop.js'
 import type { MareaEngine } from './marea_wasm.js'
 import { isNewer, leaderChannel, newsChannel, tabChannel } from './protocol.js'
 import type { Refusals } from './policy.js'
-import type { Calls, Candidacy, FromSeat, Leading, News, Result, ToLeader, Topic, Version } from './protocol.js'
+import type { Calls, Candidacy, FromSeat, Leading, News, Result, Results, Revision } from './protocol.js'
+import type { ToLeader, Topic, Version } from './protocol.js'
 import { noteStorage } from './surroundings.js'
 import { Tokens } from './tokens.js'
 
@@ -38,6 +39,7 @@ export class Leader {
   readonly #replyToOwn: Reply
   #hasFollowers = false
   #told = new Set<Topic>()
+  #queueChanges = 0
   #online: boolean
   #work: WorkOff | null = null
   #desk: Desk | null = null
@@ -56,7 +58,7 @@ export class Leader {
         return this.#hasFollowers
       },
     )
-    this.#replyToOwn = (results) => events.toOwnPage({ kind: 'results', results })
+    this.#replyToOwn = (results) => events.toOwnPage(this.#answer(results))
   }
 
   /** For the engine, which asks before each request. */
@@ -83,7 +85,9 @@ export class Leader {
       this.#changed('status')
     }
     const changed = (...topics: Topic[]): void => this.#changed(...topics)
-    this.#desk = { engine, userId, url, refusals, loop, changed, setOnline }
+    const queueMark = (): string => `${this.#term} ${this.#queueChanges}`
+    const wrote = (topics: Topic[]): void => this.#note(topics)
+    this.#desk = { engine, userId, url, refusals, loop, changed, setOnline, queueMark, wrote }
     this.#work = new WorkOff(
       this.#desk,
       (error) => this.#events.trapped(error),
@@ -145,7 +149,16 @@ export class Leader {
   }
 
   #leading(): Leading {
-    return { kind: 'leading', term: this.#term, version: this.#version, online: this.#online }
+    const [term, version, online, revision] = [this.#term, this.#version, this.#online, this.#revision()]
+    return { kind: 'leading', term, version, online, revision }
+  }
+
+  #answer(results: Result[]): Results {
+    return { kind: 'results', results, revision: this.#revision() }
+  }
+
+  #revision(): Revision {
+    return this.#desk?.engine.revision()
   }
 
   #replyTo({ tab }: Calls, own: boolean): Reply {
@@ -153,7 +166,7 @@ export class Leader {
     const known = this.#tabs.get(tab)
     if (known) return known.reply
     const channel = new BroadcastChannel(tabChannel(this.#meeting, tab))
-    const reply = (results: Result[]): void => channel.postMessage({ kind: 'results', results })
+    const reply = (results: Result[]): void => channel.postMessage(this.#answer(results))
     this.#tabs.set(tab, { channel, reply })
     for (const [oldest, { channel }] of this.#tabs) {
       if (this.#tabs.size <= MAX_TAB_CHANNELS) break
@@ -165,6 +178,11 @@ export class Leader {
 
   /** Tells all tabs, once for all that changes in one go. */
   #changed(...topics: Topic[]): void {
+    if (topics.includes('queue')) this.#queueChanges++
+    this.#note(topics)
+  }
+
+  #note(topics: Topic[]): void {
     if (this.#told.size === 0) queueMicrotask(() => this.#tellChanges())
     for (const topic of topics) this.#told.add(topic)
   }
@@ -172,7 +190,7 @@ export class Leader {
   #tellChanges(): void {
     const topics = [...this.#told]
     this.#told = new Set()
-    this.#tell({ kind: 'changed', topics })
+    this.#tell({ kind: 'changed', topics, revision: this.#revision() })
   }
 
   #tell(news: News): void {

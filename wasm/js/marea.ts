@@ -16,22 +16,28 @@ import type {
   ExportQuery,
   MutationView,
   Progress,
+  QueueView,
   Recorded,
   SessionInput,
   SyncReport,
 } from './types.js'
+import { queueReader } from './queue.js'
 import { Watches } from './watches.js'
 import type { ErrorListener, Listener } from './watch.js'
 
 /** How the package tells an open mirror that something can be read anew. Not for apps. */
 export const refresh = Symbol('refresh')
 
-/** What waits for the server, and what it refused. */
-export interface Queue {
-  /** Not acknowledged yet, oldest first, at most 10,000. */
-  pending: MutationView[]
-  /** Refused, oldest first, at most 10,000, each with the reason. */
-  rejected: MutationView[]
+/**
+ * What waits for the server, and what it refused: how many, and the first of them, oldest first. All of them are in `pending()`
+ * and `rejected()`.
+ */
+export type Queue = QueueView
+
+/** How much of the queue a watcher is told. */
+export interface QueueOptions {
+  /** Of each list, at most so many: 1 to 1,000, and 100 unless it is given. */
+  limit?: number
 }
 
 /** One user's progress on this device. Made by `open`. */
@@ -132,13 +138,13 @@ export class Marea {
     return this.#tab.call('discard', id)
   }
 
-  /** Calls `listener` with what waits and what was refused, and after every change in any tab. Returns how to stop. */
-  watchQueue(listener: Listener<Queue>, onError?: ErrorListener): () => void {
-    const read = async (): Promise<Queue> => {
-      const [pending, rejected] = await Promise.all([this.pending(), this.rejected()])
-      return { pending, rejected }
-    }
-    return this.#watches.shared('queue', ['queue'], read, listener, onError)
+  /**
+   * Calls `listener` with how much waits and how much was refused, and the first of each; and again after every change in any
+   * tab. What that costs does not grow with the queue. Returns how to stop.
+   */
+  watchQueue(listener: Listener<Queue>, onError?: ErrorListener, { limit = 100 }: QueueOptions = {}): () => void {
+    const read = queueReader((known) => this.#tab.call('queue', limit, known))
+    return this.#watches.shared(`queue:${limit}`, ['queue'], read, listener, onError)
   }
 
   /** How much waits, whether the server can be reached, what went wrong last. Offline is a state, not an error. */

@@ -6,6 +6,7 @@ import type { Kept } from './memory.js'
 import { Marea, refresh } from './marea.js'
 import { downloadModule } from './module.js'
 import type { Loading } from './module.js'
+import { isThePlaces, placesFor, refusedReason } from './places.js'
 import type { Candidacy } from './protocol.js'
 import { takeWorkerSeat } from './seat.js'
 import type { Seat, SeatEvents } from './seat.js'
@@ -65,7 +66,7 @@ export async function open(options: OpenOptions): Promise<Marea> {
     changed: (topics) => marea?.[refresh](topics),
   }
   let refused: MareaError | null = null
-  for (const storage of placesFor(options.storage, known)) {
+  for (const { storage, reason } of placesFor(options.storage, known)) {
     const candidacy: Candidacy = {
       userId: options.userId,
       url: asciiUrl(options.url),
@@ -73,12 +74,14 @@ export async function open(options: OpenOptions): Promise<Marea> {
       online: options.online !== false,
       storage,
       known: known === storage,
+      reason: refused ? refusedReason(refused) : reason,
+      revision: 0,
     }
     const tab = new Tab(candidacy, withModule(await seatFor(storage, options), options.onLoading?.bind(options)), events)
     try {
       await tab.join()
     } catch (error) {
-      if (!(error instanceof MareaError) || error.code !== 'storage_unavailable') throw error
+      if (!isThePlaces(error, known)) throw error
       refused = error
       continue
     }
@@ -93,35 +96,6 @@ export async function open(options: OpenOptions): Promise<Marea> {
 }
 
 type TakeSeat = (events: SeatEvents) => Seat
-
-/** Where to look, best first. A device that has a mirror in one place must not begin an empty one in another. */
-function placesFor(wish: OpenOptions['storage'], known: Kept | null): Candidacy['storage'][] {
-  if (wish) return [wish]
-  if (known === 'opfs') return opfsIsOffered() ? ['opfs'] : []
-  if (known === 'local-storage') return ['local-storage']
-  return [...(opfsIsOffered() ? (['opfs'] as const) : []), localStorageWorks() ? 'local-storage' : 'memory']
-}
-
-function opfsIsOffered(): boolean {
-  return (
-    isSecureContext &&
-    typeof Worker !== 'undefined' &&
-    typeof navigator.storage?.getDirectory === 'function' &&
-    typeof FileSystemFileHandle !== 'undefined' &&
-    navigator.locks !== undefined
-  )
-}
-
-function localStorageWorks(): boolean {
-  try {
-    localStorage.setItem('marea:probe', '1')
-    localStorage.removeItem('marea:probe')
-    return true
-  } catch {
-    // Blocked by the user, or by a policy.
-    return false
-  }
-}
 
 /** The engine comes into the page only where it has to run there. */
 async function seatFor(storage: Candidacy['storage'], options: OpenOptions): Promise<TakeSeat> {

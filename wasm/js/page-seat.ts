@@ -2,8 +2,8 @@
 // kept in `localStorage`. Loaded only then.
 
 import { CandidateSeat, moduleError } from './candidate.js'
-import { waitForLease } from './lease.js'
-import { waitForLock } from './lock.js'
+import { imageArrived } from './image.js'
+import { waitForTurn } from './lock.js'
 import init, { __wbg_reset_state as startAgain, onEngineStopped } from './marea_wasm.js'
 import { Refusals } from './policy.js'
 import type { FromSeat } from './protocol.js'
@@ -52,9 +52,11 @@ export function takePageSeat(events: SeatEvents): Seat {
     prepare: async () => instantiate(await module),
     stopped: noteStopped,
     refusals: new Refusals(document, ended.signal, () => seat.refusalHeard()),
-    // Web Locks are for secure contexts only.
-    elect: navigator.locks ? waitForLock : waitForLease,
+    elect: waitForTurn,
     holdsFiles: false,
+    arrived: async (candidacy) => {
+      if (candidacy.storage === 'local-storage') await imageArrived(candidacy)
+    },
     toOwnPage,
   })
   seats.add(seat)

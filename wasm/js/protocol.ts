@@ -4,6 +4,8 @@
 // a worker of one's own and through BroadcastChannels to another tab, so whoever answers need not know who asks.
 
 import type { WireError } from './errors.js'
+import type { StorageReason } from './places.js'
+import type { KnownQueue, QueueAnswer } from './queue.js'
 import type { PassphraseWork } from './vault.js'
 import type {
   ActivityDay,
@@ -66,6 +68,7 @@ export interface Methods {
   export(id: string): Export | null
   pending(): MutationView[]
   rejected(): MutationView[]
+  queue(limit: number, known: KnownQueue | null): QueueAnswer
   retry(id: string): boolean
   discard(id: string): boolean
   status(): ClientStatus
@@ -142,11 +145,16 @@ export interface Leading {
   version: Version
   /** Whether the app allows the network now. */
   online: boolean
+  revision?: Revision
 }
+
+/** What a leader's writes have come to, where other pages see them late (image.ts). */
+export type Revision = number | undefined
 
 export interface Results {
   kind: 'results'
   results: Result[]
+  revision?: Revision
 }
 
 /** The leader needs an access token; `fresh` when the last one was refused. */
@@ -161,7 +169,7 @@ export type News =
   | TokenWanted
   /** A tab is about to erase the mirror: all let go of it. */
   | { kind: 'erased' }
-  | { kind: 'changed'; topics: Topic[] }
+  | { kind: 'changed'; topics: Topic[]; revision?: Revision }
   | { kind: 'online'; online: boolean }
 
 /** What a tab needs to be able to lead. No access token: it is asked for when it is needed, and never kept. */
@@ -174,6 +182,10 @@ export interface Candidacy {
   storage: 'opfs' | 'local-storage' | 'memory'
   /** Whether this device has had a mirror of this user before: then none is an eviction, and no beginning. */
   known: boolean
+  /** Why it is not the best place, for the status. */
+  reason: StorageReason | null
+  /** The newest that this tab was told of. */
+  revision: number
 }
 
 /** From a page to the worker (or the part of itself) that may lead for it. */
@@ -185,6 +197,7 @@ export type ToSeat =
   /** The engine, compiled. The page brings it: see module.ts. */
   | { kind: 'module'; module: WebAssembly.Module }
   | { kind: 'online'; online: boolean }
+  | { kind: 'revision'; revision: number }
   | { kind: 'leave' }
 
 /** And back. */

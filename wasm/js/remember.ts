@@ -2,6 +2,8 @@
 //
 // Whoever can run scripts on this site can still use it. It keeps the key from being read out of the profile's files by name.
 
+import { MareaError } from './errors.js'
+
 const DATABASE = 'marea-vault'
 const STORE = 'devices'
 
@@ -21,12 +23,12 @@ export async function rememberKey(userId: string, dataKey: Uint8Array): Promise<
   await inStore('readwrite', (store) => store.put(kept, nameOf(userId)))
 }
 
-/** The data key; null when none is kept here, or what is kept is no longer whole. */
+/** The data key; null when none is kept here or can be read, or what is kept is no longer whole. */
 export async function keptKey(userId: string): Promise<Uint8Array | null> {
   if (!globalThis.indexedDB || !globalThis.crypto?.subtle) return null
-  const kept = (await inStore('readonly', (store) => store.get(nameOf(userId)))) as Kept | undefined
-  if (!kept) return null
   try {
+    const kept = (await inStore('readonly', (store) => store.get(nameOf(userId)))) as Kept | undefined
+    if (!kept) return null
     return new Uint8Array(await crypto.subtle.decrypt(bound(kept.iv, userId), kept.key, kept.wrapped))
   } catch {
     return null
@@ -34,7 +36,12 @@ export async function keptKey(userId: string): Promise<Uint8Array | null> {
 }
 
 export async function forgetKey(userId: string): Promise<void> {
-  if (globalThis.indexedDB) await inStore('readwrite', (store) => store.delete(nameOf(userId)))
+  if (globalThis.indexedDB) await inStore('readwrite', (store) => store.delete(nameOf(userId))).catch(ignoreBlocked)
+}
+
+/** Where nothing may be kept, nothing was. */
+function ignoreBlocked(error: unknown): void {
+  if (!(error instanceof MareaError) || error.code !== 'storage_unavailable') throw error
 }
 
 /** The same id is the same user, however it is written. */
@@ -47,12 +54,7 @@ const bound = (iv: Uint8Array<ArrayBuffer>, userId: string): AesGcmParams => ({
 })
 
 async function inStore(mode: IDBTransactionMode, use: (store: IDBObjectStore) => IDBRequest): Promise<unknown> {
-  const opening = indexedDB.open(DATABASE, 1)
-  opening.onupgradeneeded = () => opening.result.createObjectStore(STORE)
-  const database = await new Promise<IDBDatabase>((resolve, reject) => {
-    opening.onsuccess = () => resolve(opening.result)
-    opening.onerror = () => reject(opening.error ?? new Error('IndexedDB'))
-  })
+  const database = await openDatabase()
   try {
     return await new Promise((resolve, reject) => {
       const transaction = database.transaction(STORE, mode)
@@ -62,5 +64,19 @@ async function inStore(mode: IDBTransactionMode, use: (store: IDBObjectStore) =>
     })
   } finally {
     database.close()
+  }
+}
+
+async function openDatabase(): Promise<IDBDatabase> {
+  try {
+    const opening = indexedDB.open(DATABASE, 1)
+    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE)
+    return await new Promise<IDBDatabase>((resolve, reject) => {
+      opening.onsuccess = () => resolve(opening.result)
+      opening.onerror = () => reject(opening.error)
+    })
+  } catch (error) {
+    const name = error instanceof DOMException ? error.name : 'unknown'
+    throw new MareaError('storage_unavailable', `This browser keeps nothing for this page (IndexedDB: ${name}).`, false)
   }
 }

@@ -14,7 +14,7 @@ import { Journal } from './journal.js'
 import { listenToPage } from './lifecycle.js'
 import { Patience, Restarts, within } from './patience.js'
 import { ALL_TOPICS, meetingName, TAB_PROTOCOL } from './protocol.js'
-import type { Answer, Args, Call, Candidacy, FromSeat, Leading, Method, News, Result } from './protocol.js'
+import type { Answer, Args, Call, Candidacy, FromSeat, Leading, Method, News, Results, Revision } from './protocol.js'
 import type { SignalName, TokenWanted, Topic } from './protocol.js'
 import type { Seat, SeatEvents } from './seat.js'
 import { askApp } from './tokens.js'
@@ -187,7 +187,7 @@ export class Tab {
         this.#ownTerm = message.term
         return this.#follow(message)
       case 'results':
-        return this.#settle(message.results)
+        return this.#settle(message)
       case 'token-wanted':
         return void this.#answerToken(message)
       case 'failed':
@@ -206,6 +206,7 @@ export class Tab {
       case 'leading':
         return this.#follow(news)
       case 'changed':
+        this.#noteRevision(news.revision)
         return this.#events.changed(news.topics)
       case 'online':
         return this.#noteOnline(news.online)
@@ -216,12 +217,13 @@ export class Tab {
     }
   }
 
-  #follow({ term, version, online }: Leading): void {
+  #follow({ term, version, online, revision }: Leading): void {
     // A leader of an older version makes room as soon as it hears of this tab's seat.
     if (version.protocol < TAB_PROTOCOL) return
     if (version.protocol > TAB_PROTOCOL) return this.#failed(outdatedError())
     this.#patience.heard()
     this.#noteOnline(online)
+    this.#noteRevision(revision)
     const own = term === this.#ownTerm
     if (this.#leader?.term === term) {
       this.#leader.own = own
@@ -244,6 +246,13 @@ export class Tab {
     this.#seat?.post({ kind: 'online', online })
   }
 
+  /** What was acknowledged must be seen by whoever comes to lead next, if it is this tab. */
+  #noteRevision(revision: Revision): void {
+    if (revision === undefined || revision <= this.#candidacy.revision) return
+    this.#candidacy.revision = revision
+    this.#seat?.post({ kind: 'revision', revision })
+  }
+
   #flush(): void {
     const calls = this.#outbox
     this.#outbox = []
@@ -263,7 +272,8 @@ export class Tab {
     this.#channels.tellLeader({ kind: 'hello', tab: this.#name })
   }
 
-  #settle(results: Result[]): void {
+  #settle({ results, revision }: Results): void {
+    this.#noteRevision(revision)
     this.#waiting.settle(results)
     this.#settled()
   }

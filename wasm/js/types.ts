@@ -29,6 +29,7 @@ export type {
   MutationView,
   Op,
   Outcome,
+  QueueView,
   PassphraseOutcome,
   Recorded,
   Recovery,

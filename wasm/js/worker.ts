@@ -14,6 +14,7 @@ import type { FromSeat, ToSeat } from './protocol.js'
 declare const WorkerGlobalScope: unknown
 
 interface WorkerScope {
+  FileSystemFileHandle?: { prototype: { createSyncAccessHandle?: unknown } }
   FileSystemSyncAccessHandle?: { prototype: FileHandle }
   postMessage(message: FromSeat): void
   addEventListener(type: 'message', listener: (event: MessageEvent<ToSeat>) => void): void
@@ -21,13 +22,17 @@ interface WorkerScope {
 
 export { takePageSeat } from './page-seat.js'
 
-/** Some private windows have the function and refuse the call. */
-async function checkStorage(): Promise<void> {
+/** Some private windows have the function and refuse the call; some browsers have files and no handles. */
+async function checkStorage({ FileSystemFileHandle, FileSystemSyncAccessHandle }: WorkerScope): Promise<void> {
+  let refused = 'no synchronous handles'
   try {
     await navigator.storage.getDirectory()
-  } catch {
-    throw new MareaError('storage_unavailable', 'This browser gives no file system here.', false)
+    if (FileSystemSyncAccessHandle && FileSystemFileHandle?.prototype.createSyncAccessHandle) return
+  } catch (error) {
+    if (error instanceof DOMException) refused = error.name
   }
+  const message = `This browser's file system (OPFS) is not to be had here (${refused}).`
+  throw new MareaError('storage_unavailable', message, true)
 }
 
 function serve(scope: WorkerScope): void {
@@ -49,7 +54,7 @@ function serve(scope: WorkerScope): void {
 
   const seat = new CandidateSeat({
     async prepare() {
-      await checkStorage()
+      await checkStorage(scope)
       const failure = await moduleReady
       if (failure) throw failure
     },

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use js_sys::Function;
 use marea_core::{
-    ActivityDay, Export, ExportPage, ExportQuery, MIRROR_VERSION, MutationView, Progress, Signal, SyncReport,
-    Transport, UserId, sync_until_idle,
+    ActivityDay, Export, ExportPage, ExportQuery, MIRROR_VERSION, MutationView, Progress, QueueView, Signal,
+    StatusError, SyncReport, Transport, UserId, sync_until_idle,
 };
 use tsify::Ts;
 use wasm_bindgen::prelude::*;
@@ -57,6 +57,12 @@ impl MareaEngine {
     #[wasm_bindgen(js_name = mirrorVersion)]
     pub fn mirror_version() -> u32 {
         MIRROR_VERSION
+    }
+
+    /// The newest revision of a user's mirror that this page can see in `localStorage`; 0 when there is none.
+    #[wasm_bindgen(js_name = imageRevision)]
+    pub fn image_revision(user_id: &str) -> f64 {
+        storage::image_revision(user_id)
     }
 
     /// Carries out writes, in one transaction. When this returns, they are durable on the device. The answer holds for
@@ -121,6 +127,11 @@ impl MareaEngine {
         list_to_js(&self.host.call(|engine| engine.rejected())?)
     }
 
+    /// How much waits and how much was refused, and the first of each.
+    pub fn queue(&self, limit: u32) -> Result<Ts<QueueView>, JsValue> {
+        to_js(&self.host.call(|engine| engine.queue(limit))?)
+    }
+
     /// Queues a refused mutation again; says whether there was one with this id.
     pub fn retry(&self, id: &str) -> Result<bool, JsValue> {
         let id = parse_id(id)?;
@@ -146,6 +157,17 @@ impl MareaEngine {
         surroundings.persisted = persisted;
         surroundings.usage_bytes = usage_bytes;
         surroundings.quota_bytes = quota_bytes;
+    }
+
+    /// The revision that the mirror has come to, where tabs see each other's writes late; undefined elsewhere.
+    pub fn revision(&self) -> Option<f64> {
+        self.place.revision()
+    }
+
+    /// Notes why the mirror is not in the browser's file system, for the status.
+    #[wasm_bindgen(js_name = noteStorageReason)]
+    pub fn note_storage_reason(&self, code: String, message: String) {
+        self.surroundings.borrow_mut().storage_reason = Some(StatusError { code, message });
     }
 
     /// State and last syncs as one JSON document for support: no learner's data, no secret.

@@ -1,6 +1,6 @@
 //! The few values that exist only in the browser; all others are `marea-core`'s own types.
 
-use marea_core::Status;
+use marea_core::{Status, StatusError};
 use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 
@@ -25,6 +25,8 @@ pub struct Surroundings {
     pub(crate) usage_bytes: Option<f64>,
     /// What this site may have on the device, in bytes, as far as the browser tells.
     pub(crate) quota_bytes: Option<f64>,
+    /// Why the mirror is not in the browser's file system; null where it is.
+    pub(crate) storage_reason: Option<StatusError>,
     /// Set when the mirror of this device had to be begun anew at this opening.
     pub(crate) recovery: Option<Recovery>,
 }

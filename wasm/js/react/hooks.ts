@@ -2,7 +2,7 @@
 // whoever changed it: this component, another tab, or the server.
 
 import { useSyncExternalStore } from 'react'
-import type { Queue } from '../marea.js'
+import type { Queue, QueueOptions } from '../marea.js'
 import type { ActivityDay, ClientStatus, ExportPage, ExportQuery, KeysStatus, Progress } from '../types.js'
 import { followActivity, nameOf } from './activity.js'
 import type { ActivityRange } from './activity.js'
@@ -49,9 +49,9 @@ function keyOf(query: ExportQuery): string {
   }
 }
 
-/** What waits for the server, and what it refused, with the reasons. */
-export function useQueue(): Live<Queue> {
-  return useLive('queue', (marea, listener, onError) => marea.watchQueue(listener, onError))
+/** How much waits for the server and how much it refused, and the first of each, with the reasons. */
+export function useQueue({ limit = 100 }: QueueOptions = {}): Live<Queue> {
+  return useLive(`queue:${limit}`, (marea, listener, onError) => marea.watchQueue(listener, onError, { limit }))
 }
 
 /** Whether the vault is open, and which API keys there are, with a hint of each while it is open. Never the keys themselves. */

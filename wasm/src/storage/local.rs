@@ -3,98 +3,106 @@
 //! The page has made sure that there is a `localStorage`. Only one tab at a time may own an image. The Web Lock, or
 //! where there is none the tabs' agreement, sees to that; the owner's name beside the image makes sure of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use gloo_storage::errors::StorageError;
-use gloo_storage::{LocalStorage, Storage as _};
-use marea_core::{Engine, Entropy, Error, ImageKeeper, SystemEntropy, UserId};
+use marea_core::{Engine, Entropy, Error, ImageKeeper, SystemEntropy, UserId, image_change};
 
+use super::shelf::Shelf;
 use super::{has_met_nothing, open_kept};
 use crate::host::now;
 
+/// A log larger than this part of the image, and than [`LOG_CHARS`], is written into it.
+const LOG_SHARE: usize = 8;
+/// So much of a log is read in no time, beside whatever image.
+const LOG_CHARS: usize = 64 * 1024;
+/// An opening begins so much later than what it found: entries of a leader that was thought dead, which arrive only now, are then
+/// older than the image and are left out.
+const OPENING: u64 = 1_000;
+
+/// Writes an image whole when the log has grown, and what has changed since it otherwise.
 struct Keeper {
-    image_key: String,
-    owner_key: String,
+    shelf: Shelf,
     /// This opening's own name.
     name: String,
+    /// The newest image; empty before this opening has written one.
+    last: Vec<u8>,
+    revision: Arc<AtomicU64>,
+    image_chars: usize,
+    log_chars: usize,
 }
 
-/// Opens the user's mirror; says whether a damaged one was set aside for it, and whether there was none.
-pub(super) fn open(user: UserId) -> Result<(Engine, bool, bool), Error> {
-    let image_key = format!("marea:{user}:image");
-    let fresh = raw(&image_key).is_none();
+/// Opens the user's mirror; says whether a damaged one was set aside for it, and whether there was none. The number is its
+/// revision, which grows with each write.
+pub(super) fn open(user: UserId) -> Result<(Engine, Arc<AtomicU64>, bool, bool), Error> {
+    let shelf = Shelf::of(&user.to_string());
+    let fresh = !shelf.has_image();
+    let revision = Arc::new(AtomicU64::new(shelf.newest() + OPENING));
     let keeper = || -> Result<Box<Keeper>, Error> {
         let mut bytes = [0u8; 12];
         SystemEntropy::new().fill(&mut bytes)?;
         let name = STANDARD.encode(bytes);
-        let keeper = Keeper { image_key: image_key.clone(), owner_key: format!("marea:{user}:owner"), name };
-        LocalStorage::set(&keeper.owner_key, &keeper.name).map_err(|error| failure(&error))?;
-        Ok(Box::new(keeper))
+        shelf.own(&name)?;
+        let (shelf, revision) = (shelf.clone(), revision.clone());
+        Ok(Box::new(Keeper { shelf, name, last: Vec::new(), revision, image_chars: 0, log_chars: 0 }))
     };
     let (mut opened, mut set_aside) = (open_kept(keeper()?, user), false);
     if matches!(opened, Err(Error::MirrorCorrupt)) {
-        put_aside(&image_key)?;
+        shelf.put_aside()?;
         (opened, set_aside) = (open_kept(keeper()?, user), true);
     }
     let mut engine = opened?;
     // Also where a tab put it aside and died before it had restored what was left of it.
     if has_met_nothing(&engine)?
-        && let Some(damaged) = newest_aside(&image_key)
+        && let Some(damaged) = shelf.newest_aside()
     {
-        let image = damaged.strip_prefix('"').and_then(|text| STANDARD.decode(text.strip_suffix('"')?).ok());
-        engine.restore_what_is_ours(&Engine::rescue(&image.unwrap_or_default(), &[]), now())?;
+        engine.restore_what_is_ours(&Engine::rescue(&damaged, &[]), now())?;
         set_aside = true;
     }
-    Ok((engine, set_aside, fresh))
+    Ok((engine, revision, set_aside, fresh))
+}
+
+/// The newest revision of the user's mirror that this page can see; 0 when there is none.
+pub(super) fn image_revision(user_id: &str) -> f64 {
+    Shelf::of(&user_id.to_lowercase()).newest() as f64
 }
 
 impl ImageKeeper for Keeper {
     fn load(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        match LocalStorage::get::<String>(&self.image_key) {
-            Ok(text) => STANDARD.decode(text).map(Some).map_err(|_| Error::MirrorCorrupt),
-            Err(StorageError::KeyNotFound(_)) => Ok(None),
-            Err(_) => Err(Error::MirrorCorrupt),
-        }
+        self.shelf.read()
     }
 
     fn keep(&mut self, image: &[u8]) -> Result<(), Error> {
         // Another tab has come to own the image, because this one did not answer: what it writes must stay.
-        let owner = LocalStorage::get::<String>(&self.owner_key);
-        if !owner.is_ok_and(|owner| owner == self.name) {
+        if !self.shelf.is_owned_by(&self.name) {
             return Err(Error::MirrorLocked);
         }
-        LocalStorage::set(&self.image_key, STANDARD.encode(image)).map_err(|error| failure(&error))
+        let revision = self.revision.load(Ordering::Relaxed) + 1;
+        if !self.append(revision, image) {
+            self.image_chars = self.shelf.put_image(revision, image)?;
+            self.log_chars = 0;
+        }
+        self.last = image.to_vec();
+        self.revision.store(revision, Ordering::Relaxed);
+        Ok(())
     }
 }
 
-/// What follows an image's key in that of a damaged one, before the time.
-const ASIDE: &str = ":damaged-";
-
-/// Moves a damaged image to another key. Where there is no room for that, it stays where it is and the opening fails.
-fn put_aside(image_key: &str) -> Result<(), Error> {
-    let Some(damaged) = raw(image_key) else { return Ok(()) };
-    let aside = format!("{image_key}{ASIDE}{}", js_sys::Date::now());
-    LocalStorage::raw().set_item(&aside, &damaged).map_err(|_| Error::MirrorCorrupt)?;
-    LocalStorage::delete(image_key);
-    Ok(())
-}
-
-/// The damaged image that was put aside last.
-fn newest_aside(image_key: &str) -> Option<String> {
-    let storage = LocalStorage::raw();
-    let keys = (0..storage.length().unwrap_or(0)).filter_map(|index| storage.key(index).ok().flatten());
-    let ours = format!("{image_key}{ASIDE}");
-    // Times of as many digits, until the year 2286.
-    raw(&keys.filter(|key| key.starts_with(&ours)).max()?)
-}
-
-fn raw(key: &str) -> Option<String> {
-    LocalStorage::raw().get_item(key).ok().flatten()
-}
-
-fn failure(error: &StorageError) -> Error {
-    match error {
-        StorageError::JsError(error) if error.name == "QuotaExceededError" => Error::StorageFull,
-        _ => Error::StorageFailed { code: 0 },
+impl Keeper {
+    /// Writes what has changed; false when the image had better be written whole.
+    fn append(&mut self, revision: u64, image: &[u8]) -> bool {
+        if self.last.is_empty() {
+            return false;
+        }
+        let entry = STANDARD.encode(image_change(&self.last, image));
+        let grown = self.log_chars + entry.len();
+        let written = grown <= LOG_CHARS.max(self.image_chars / LOG_SHARE)
+            && self.shelf.put_entry(revision, &entry).is_ok();
+        if written {
+            self.log_chars = grown;
+        }
+        written
     }
 }

@@ -3,6 +3,10 @@
 mod local;
 mod opfs;
 mod salvage;
+mod shelf;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use marea_core::{Engine, Error, ImageKeeper, Location, Rescued, SystemEntropy, UserId};
 use sqlite_wasm_vfs::sahpool::OpfsSAHPoolUtil;
@@ -15,7 +19,8 @@ use crate::types::Recovery;
 /// What has to be let go of with the engine.
 pub(crate) enum Place {
     Opfs(OpfsSAHPoolUtil),
-    LocalStorage,
+    /// With the revision that the mirror has come to.
+    LocalStorage(Arc<AtomicU64>),
     Memory,
 }
 
@@ -24,7 +29,15 @@ impl Place {
     pub(crate) fn release(&self) -> bool {
         match self {
             Place::Opfs(pool) => pool.pause().is_ok(),
-            Place::LocalStorage | Place::Memory => true,
+            Place::LocalStorage(_) | Place::Memory => true,
+        }
+    }
+
+    /// The revision that the mirror has come to, where tabs see each other's writes late.
+    pub(crate) fn revision(&self) -> Option<f64> {
+        match self {
+            Place::LocalStorage(revision) => Some(revision.load(Ordering::Relaxed) as f64),
+            Place::Opfs(_) | Place::Memory => None,
         }
     }
 }
@@ -36,13 +49,23 @@ pub(crate) struct Opened {
     pub(crate) recovery: Option<Recovery>,
 }
 
+/// The newest revision of a user's mirror that this page can see in `localStorage`; 0 when there is none.
+pub(crate) fn image_revision(user_id: &str) -> f64 {
+    local::image_revision(user_id)
+}
+
 /// Opens the user's mirror on a kind of storage, or makes it. `known`: this device has had one.
 pub(crate) async fn open(storage: &str, user: UserId, known: bool) -> Result<Opened, JsValue> {
     match storage {
         "opfs" => on_opfs(user, known).await,
         "local-storage" => {
-            let (engine, set_aside, fresh) = local::open(user).map_err(|error| from_core(&error))?;
-            Ok(Opened { engine, place: Place::LocalStorage, recovery: recovery(set_aside, fresh && known) })
+            let opened = local::open(user).map_err(|error| from_core(&error))?;
+            let (engine, revision, set_aside, fresh) = opened;
+            Ok(Opened {
+                engine,
+                place: Place::LocalStorage(revision),
+                recovery: recovery(set_aside, fresh && known),
+            })
         }
         "memory" => {
             let engine = Engine::open(&Location::Memory, user, entropy(), now());
@@ -65,7 +88,10 @@ async fn on_opfs(user: UserId, known: bool) -> Result<Opened, JsValue> {
                     Ok(engine) => Ok((engine, pool, fresh)),
                     Err(error) => {
                         let _ = pool.pause();
-                        Err((matches!(error, Error::MirrorCorrupt), from_core(&error)))
+                        let is_damage = matches!(error, Error::MirrorCorrupt);
+                        // Handles that can be opened and not written.
+                        let refused = fresh && matches!(error, Error::StorageFailed { .. });
+                        Err((is_damage, if refused { opfs::unavailable("write") } else { from_core(&error) }))
                     }
                 }
             }

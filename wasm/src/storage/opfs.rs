@@ -116,27 +116,29 @@ impl PoolFailure {
 
 fn to_js(cause: &OpfsSAHError) -> JsValue {
     match cause {
-        OpfsSAHError::NotSupported => unavailable(),
+        OpfsSAHError::NotSupported => unavailable("NotSupportedError"),
         OpfsSAHError::Opfs { value, .. } => dom_failure(&dom_name(value)),
         OpfsSAHError::InvalidHeader { .. } | OpfsSAHError::DuplicateFilename(_) => error::new(
             "mirror_corrupt",
             "The files of the mirror are damaged. They are left as they are, because unsent work may be inside.",
             false,
         ),
-        _ => failed("unexpected"),
+        // What the browser said stays with the pool.
+        _ => unavailable("no synchronous handles"),
     }
 }
 
 fn dom_failure(name: &str) -> JsValue {
     match name {
         name if HELD_ELSEWHERE.contains(&name) => locked(),
-        "SecurityError" | "NotAllowedError" | "UnknownError" => unavailable(),
         "QuotaExceededError" => error::new(
             "storage_full",
             "This device has no room left for the mirror. Free some space and open Marea again.",
             true,
         ),
-        name => failed(name),
+        // Whichever it is (a private window, a policy, a browser that has the functions and no files behind them): this browser
+        // gives no file now. The page knows of other places, and whether this device has a mirror here.
+        name => unavailable(name),
     }
 }
 
@@ -149,17 +151,14 @@ fn locked() -> JsValue {
     )
 }
 
-fn unavailable() -> JsValue {
-    error::new(
-        "storage_unavailable",
-        "This browser gives no durable storage here (OPFS needs a secure context and no private window), so nothing \
-         could be kept. Use another window or browser.",
-        false,
-    )
-}
-
-fn failed(name: &str) -> JsValue {
-    error::new("storage_failed", &format!("The browser's storage failed while it was opened ({name})."), true)
+/// The browser gives no file. `name` is what it calls that.
+pub(super) fn unavailable(name: &str) -> JsValue {
+    let name = if name.is_empty() { "no reason given" } else { name };
+    let message = format!(
+        "This browser's file system (OPFS) is not to be had here ({name}). It needs a secure context, and in many browsers a \
+         window that is not private. Use another window or browser, or leave `storage` to Marea."
+    );
+    error::new("storage_unavailable", &message, true)
 }
 
 fn dom_name(value: &JsValue) -> String {

@@ -1,0 +1,124 @@
+// The image in localStorage and its log: what was acknowledged is there for whoever leads next, however late the browser shows it to
+// other pages; and a write costs what it changes, not the whole image.
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { before, test } from 'node:test'
+import { openMarea, progress, record, servePage, startBrowser, waitFor } from './harness.mjs'
+import { leadingPage, openTabs, takeOver } from './tabs.mjs'
+
+const LOCAL = { storage: 'local-storage', online: false }
+const IMAGE = 2_000
+
+let stage, browser
+before(async () => {
+  stage = { backend: { url: 'http://127.0.0.1:9', anon_key: 'anon' }, ...(await servePage()) }
+  browser = await startBrowser(stage)
+})
+
+/** Two tabs of a learner whose image holds so many sessions: who leads, and who follows. */
+async function twoTabs(t, sessions) {
+  const first = await browser.newPage(t)
+  // What the tests before have left takes most of the room.
+  await first.evaluate(() => localStorage.clear())
+  const learner = { id: randomUUID(), token: null }
+  const tabs = await openTabs(t, browser, stage, learner, 2, LOCAL)
+  const leader = await waitFor('a leader', () => leadingPage(tabs), (page) => page !== null)
+  await leader.evaluate(
+    (count) => Promise.all(Array.from({ length: count }, () => window.marea.recordSession({ session_type: 'qa' }))),
+    sessions,
+  )
+  return { learner, leader, follower: tabs.find((page) => page !== leader) }
+}
+
+const recordInTurn = (page, count) =>
+  page.evaluate(async (count) => {
+    for (let made = 0; made < count; made++) await window.marea.recordSession({ session_type: 'qa' })
+  }, count)
+
+for (const writer of ['leader', 'follower']) {
+  for (const [how, leave] of Object.entries(takeOver)) {
+    test(`of what a ${writer} was told is kept nothing is gone when the leader is ${how} at once`, async (t) => {
+      const tabs = await twoTabs(t, IMAGE)
+      const more = 20 + Math.floor(Math.random() * 100)
+      await recordInTurn(tabs[writer], more)
+      await leave(browser, tabs.leader)
+      assert.equal((await progress(tabs.follower)).total_sessions, IMAGE + more)
+    })
+  }
+}
+
+test('a tab that comes to lead waits until it sees the newest image that it was told of', async (t) => {
+  const { leader, follower } = await twoTabs(t, 10)
+  // This page sees localStorage as it is now, as one may to which the browser has not brought the rest yet.
+  await follower.evaluate(() => {
+    const seen = new Map(Object.keys(localStorage).map((key) => [key, localStorage.getItem(key)]))
+    const { getItem, key } = Storage.prototype
+    const length = Object.getOwnPropertyDescriptor(Storage.prototype, 'length')
+    Storage.prototype.getItem = (name) => seen.get(name) ?? null
+    Storage.prototype.key = (index) => [...seen.keys()][index] ?? null
+    Object.defineProperty(Storage.prototype, 'length', { ...length, get: () => seen.size })
+    window.looked = 0
+    window.arrive = () => {
+      Object.assign(Storage.prototype, { getItem, key })
+      Object.defineProperty(Storage.prototype, 'length', length)
+    }
+    Storage.prototype.getItem = (name) => {
+      if (name.endsWith(':image')) window.looked++
+      return seen.get(name) ?? null
+    }
+  })
+  await recordInTurn(leader, 5)
+  await leader.close()
+  const total = follower.evaluate(() => window.marea.progress().then((progress) => progress.total_sessions))
+  await waitFor('it to look for the newest image', () => follower.evaluate(() => window.looked), (times) => times > 3)
+  assert.equal(await follower.evaluate(() => window.marea.leads), false)
+  await follower.evaluate(() => window.arrive())
+  assert.equal(await total, 15)
+})
+
+test('a write costs what it changes', async (t) => {
+  const { learner, leader } = await twoTabs(t, IMAGE)
+  const { image, written } = await leader.evaluate(async (key) => {
+    const image = localStorage.getItem(key).length
+    const { setItem } = Storage.prototype
+    let written = 0
+    Storage.prototype.setItem = function (name, value) {
+      written += value.length
+      return setItem.call(this, name, value)
+    }
+    for (let made = 0; made < 100; made++) await window.marea.recordSession({ session_type: 'qa' })
+    return { image, written }
+  }, `marea:${learner.id}:image`)
+  t.diagnostic(`an image of ${image} characters; 100 sessions wrote ${written}`)
+  assert.ok(written < 2 * image, `${written} characters for 100 sessions, and the image has ${image}`)
+})
+
+test('a log that has grown goes into the image, and none of it is left', async (t) => {
+  const { learner, leader } = await twoTabs(t, 1)
+  const entries = () =>
+    leader.evaluate((start) => Object.keys(localStorage).filter((key) => key.startsWith(start)).length, `marea:${learner.id}:image:log-`)
+  const seen = []
+  for (let turn = 0; turn < 400 && !(seen.at(-1) < seen.at(-2)); turn++) {
+    await record(leader)
+    seen.push(await entries())
+  }
+  assert.ok(seen.at(-1) < seen.at(-2), `it only grew: ${seen}`)
+  await leader.evaluate(() => window.marea.close())
+  await openMarea(leader, stage, learner, LOCAL)
+  assert.equal((await progress(leader)).total_sessions, 1 + seen.length)
+})
+
+test('a log with a hole in it is damage, and what lies before it is saved', async (t) => {
+  const { learner, leader, follower } = await twoTabs(t, 1)
+  await recordInTurn(leader, 4)
+  await Promise.all([follower, leader].map((page) => page.evaluate(() => window.marea.close())))
+  const start = `marea:${learner.id}:image:log-`
+  await leader.evaluate((start) => {
+    const keys = Object.keys(localStorage).filter((key) => key.startsWith(start)).sort()
+    localStorage.removeItem(keys.at(-2))
+  }, start)
+  await openMarea(leader, stage, learner, LOCAL)
+  const told = await leader.evaluate(() => window.marea.status())
+  assert.deepEqual([told.recovery, told.pending], ['set-aside', 3])
+})
