@@ -210,6 +210,70 @@ test('esbuild and supabase-js: whoever is signed in has their mirror', async (t)
   await stage.clearFaults()
   await waitFor('the fourth session to arrive', () => inPostgres(stage, learner), ({ ids }) => ids.length === 4)
   assert.deepEqual(ownProblems(page), [])
+
+  await t.test('a client without a sign-in of its own is told before anything is opened', async (t) => {
+    const page = await openPage(t, `${address(url, null)}&elsewhere`)
+    const told = await waitFor('the error', () => text(page, 'state'), (seen) => seen !== '')
+    assert.match(told, /^invalid_input client: .*open\(\)/)
+    assert.deepEqual([page.workersSeen, page.workers().length], [0, 0])
+  })
+
+  await t.test('a clock that is fast renews no token without need, and a limit of the rate signs nobody out', async (t) => {
+    const fast = await stage.signUp()
+    const page = await browser.context.newPage()
+    t.after(() => page.close().catch(() => undefined))
+    await page.addInitScript(() => {
+      const RightDate = Date
+      const now = () => RightDate.now() + 65 * 60_000
+      globalThis.Date = class extends RightDate {
+        constructor(...given) {
+          super(...(given.length > 0 ? given : [now()]))
+        }
+        static now = now
+      }
+    })
+    const asked = { token: 0, user: 0 }
+    page.on('request', (request) => {
+      if (request.url().includes('/auth/v1/token?grant_type=refresh_token')) asked.token++
+      if (request.method() === 'GET' && request.url().includes('/auth/v1/user')) asked.user++
+    })
+    const signIn = () =>
+      page.evaluate(
+        async (account) => (await window.supabase.auth.signInWithPassword(account)).error?.message ?? null,
+        { email: fast.email, password: fast.password },
+      )
+    await page.goto(address(url, null))
+    // Another learner is signed in from before.
+    await waitForText(page, 'state', 'open')
+    assert.equal(await signIn(), null)
+    await waitForText(page, 'state', 'open')
+    await waitForText(page, 'sessions', 0)
+    await waitForText(page, 'pending', 0)
+    for (let sessions = 1; sessions <= 30; sessions++) {
+      await page.click('#record')
+      await waitForText(page, 'sessions', sessions)
+      await waitForText(page, 'pending', 0)
+    }
+    // The client itself looks every 30 s, and right after signing in; for 30 writes nothing more.
+    assert.ok(asked.token <= 8, `${asked.token} renewals`)
+
+    await stage.fault({ kind: 'status', path: '/auth/v1/token', status: 429 })
+    const before = asked.user
+    const refused = await page.evaluate(async () => (await window.supabase.auth.refreshSession()).error !== null)
+    assert.equal(refused, true)
+    await waitFor('the server to be asked', () => asked.user - before, (times) => times >= 3)
+    await page.click('#record')
+    await waitForText(page, 'sessions', 31)
+    await waitForText(page, 'pending', 0)
+    assert.equal(await text(page, 'state'), 'open')
+    assert.equal((await inPostgres(stage, fast)).ids.length, 31)
+
+    // A real one is one, by a clock that is fast too.
+    await stage.clearFaults()
+    assert.equal(await signIn(), null)
+    await page.evaluate(() => window.supabase.auth.signOut({ scope: 'local' }))
+    await waitForText(page, 'state', 'signed-out')
+  })
 })
 
 test('Next, app router: a server component around the provider', async (t) => {

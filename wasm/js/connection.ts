@@ -47,7 +47,8 @@ export class Connection implements MareaSource {
   }
 
   /** Says whose mirror is to be open; null for nobody's. The same user at the same place again changes nothing. */
-  want(options: OpenOptions | null): void {
+  want(options: OpenOptions | null | undefined): void {
+    options ??= null
     if (sameMirror(this.#wanted, options)) return
     this.#wanted = options
     void this.#work()

@@ -79,7 +79,7 @@ export class Leader {
     )
     const setOnline = (online: boolean): void => {
       this.#online = online
-      engine.signal(online ? 'online' : 'offline')
+      engine.setOnline(online)
       loop.setOnline(online)
       this.#tell({ kind: 'online', online })
       this.#changed('status')
@@ -93,7 +93,7 @@ export class Leader {
       (error) => this.#events.trapped(error),
       () => this.#events.superseded(),
     )
-    if (!this.#online) engine.signal('offline')
+    engine.setOnline(this.#online)
     this.#inbox.addEventListener('message', ({ data }: MessageEvent<ToLeader>) => this.receive(data, false))
     this.#events.toOwnPage(this.#leading())
     this.#tell(this.#leading())
@@ -113,7 +113,7 @@ export class Leader {
         if (message.term === this.#term) this.#work?.take(message.calls, this.#replyTo(message, own))
         return
       case 'token':
-        return this.#tokens.answered(message.id, message.token)
+        return this.#tokens.answered(message.id, message)
       case 'candidate':
         if (isNewer(message.version, this.#version)) this.#events.superseded()
     }

@@ -6,6 +6,7 @@ import type { Kept } from './memory.js'
 import { Marea, refresh } from './marea.js'
 import { downloadModule } from './module.js'
 import type { Loading } from './module.js'
+import { checkOptions } from './options.js'
 import { isThePlaces, placesFor, refusedReason } from './places.js'
 import type { Candidacy } from './protocol.js'
 import { takeWorkerSeat } from './seat.js'
@@ -21,8 +22,9 @@ export interface OpenOptions {
   /** The signed-in user's UUID, as in the token's `sub`. Each user has a mirror of their own on this device. */
   userId: string
   /**
-   * The user's access token, or null when there is none now. Asked for before each request and never kept. `fresh` is
-   * true when the server refused the last one: answer with a new one.
+   * The user's access token, or null when nobody is signed in. Asked for before each request and never kept. `fresh` is
+   * true when the server refused the last one: answer with a new one. Throw (or reject) when it cannot be said now: it is
+   * asked again, a little later each time.
    */
   getAccessToken(fresh: boolean): string | null | Promise<string | null>
   /** False to open without using the network until `setOnline(true)`. Holds for all tabs of this user. */
@@ -52,10 +54,12 @@ export interface OpenOptions {
  * Opens the user's mirror, making it if it is not there yet, and starts to sync in the background. Needs no network.
  * Other tabs may have it open too: all see the same, and any may be closed at any time.
  *
- * Rejects with a {@link MareaError}: `storage_unavailable` when this device has a mirror of the user that the browser
- * does not give access to now, `mirror_newer` and `app_outdated` when a newer version of the app has been here.
+ * Rejects with a {@link MareaError}: `invalid_input` for an option that is missing or cannot be right,
+ * `storage_unavailable` when this device has a mirror of the user that the browser does not give access to now,
+ * `mirror_newer` and `app_outdated` when a newer version of the app has been here.
  */
 export async function open(options: OpenOptions): Promise<Marea> {
+  checkOptions(options)
   if (typeof BroadcastChannel === 'undefined' || typeof document === 'undefined') {
     throw new MareaError('storage_unavailable', 'Marea needs a browser: it is opened in a page.', false)
   }

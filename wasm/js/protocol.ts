@@ -127,7 +127,10 @@ export interface Calls {
 export interface Token {
   kind: 'token'
   id: number
+  /** Null when nobody is signed in. */
   token: string | null
+  /** The app could not say now. */
+  failed?: boolean
 }
 
 /** A tab that could lead. A leader of an older version makes room for it. */

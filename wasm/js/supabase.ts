@@ -5,22 +5,35 @@
 // The trap that this file is about: an access token lives for an hour, and a client that cannot reach the server to
 // renew it says "no session", as if nobody were signed in. A learner on a train would lose sight of their own work. So
 // the last user's id is remembered (nothing else is), and forgotten when that user signs out.
+//
+// The other one: by a device's clock that is fast, every token has ended when it comes. The client then renews it each time
+// that it is asked for one, until the server has had enough (429), and takes that for a sign-out. So a token that the client
+// gave is used until the server refuses it, and a sign-out that the server knows nothing of closes nothing.
 
 import { Connection, OPENING } from './connection.js'
 import type { MareaSource, MareaState } from './connection.js'
 import { MareaError } from './errors.js'
 import type { Marea } from './marea.js'
 import type { OpenOptions } from './open.js'
+import { checkServer } from './options.js'
 
 /** As much of a session of supabase-js as is used here. */
 export interface SupabaseSession {
   access_token: string
+  /** Seconds since 1970 by the server's clock. */
+  expires_at?: number | undefined
   user: { id: string }
 }
 
 interface SessionAnswer {
   data: { session: SupabaseSession | null }
-  error: { name: string; status?: number | undefined } | null
+  error: AuthError | null
+}
+
+interface AuthError {
+  name: string
+  status?: number | undefined
+  code?: string | undefined
 }
 
 /** As much of a client of supabase-js as is used here: give it what `createClient` made. */
@@ -38,7 +51,10 @@ export type SupabaseOptions = Omit<OpenOptions, 'userId' | 'getAccessToken'>
 
 /** The mirror of whoever is signed in. */
 export interface Account extends MareaSource {
-  /** The mirror of the signed-in user, once it is open. Rejects when it cannot be opened, and after `close`. */
+  /**
+   * The mirror of the signed-in user, once it is open: while nobody is signed in, it waits for somebody. `state` says at once
+   * which of the two it is. Rejects when the mirror cannot be opened, and after `close`.
+   */
   ready(): Promise<Marea>
   /** Stops following the client and closes the mirror. Signs nobody out. */
   close(): Promise<void>
@@ -47,19 +63,38 @@ export interface Account extends MareaSource {
 // How long the client may take to say who is signed in before the user of last time is taken. It knows at once unless
 // it has to renew a token and has no network.
 const PATIENCE_MS = 400
+// When the server is asked whether a session that is said to be over is.
+const SIGN_OUT_PAUSES_MS = [0, 500, 1_000]
 
 /**
  * Opens the mirror of whoever is signed in with `client`, now and after each sign-in; closes it at sign-out. What is
  * unsent stays on the device for that user's next sign-in.
  *
  * Starts without a network too, also when the token that the client keeps has expired.
+ *
+ * Throws a {@link MareaError} (`invalid_input`) for options that cannot be right, and for a client without a sign-in of its
+ * own: one that was made with `accessToken` says neither who is signed in nor when that changes. Use `open` with it.
  */
 export function openWithSupabase(client: SupabaseLike, options: SupabaseOptions): Account {
-  return new SupabaseAccount(client, options)
+  checkServer(options)
+  return new SupabaseAccount(signInOf(client), options)
+}
+
+/** The client's own sign-in. A client that has none throws at the first touch of it. */
+function signInOf(client: SupabaseLike): SupabaseLike['auth'] {
+  try {
+    if (typeof client.auth.onAuthStateChange === 'function') return client.auth
+  } catch {
+    // Told below, in words that help.
+  }
+  const message =
+    'client: has no sign-in that could be followed (was it made with `accessToken`?). Use open() of @marea/client ' +
+    "instead, with the token's `sub` as userId and your own function as getAccessToken."
+  throw new MareaError('invalid_input', message, false)
 }
 
 class SupabaseAccount implements Account {
-  readonly #client: SupabaseLike
+  readonly #auth: SupabaseLike['auth']
   readonly #options: SupabaseOptions
   readonly #connection = new Connection()
   readonly #memory: Memory
@@ -69,17 +104,19 @@ class SupabaseAccount implements Account {
   /** False until it is decided that somebody is signed in, or that nobody is. */
   #decided = false
   #closed = false
-  #lastToken: string | null = null
+  /** What the client has told of last. */
+  #session: SupabaseSession | null = null
+  #handedOut: string | null = null
 
-  constructor(client: SupabaseLike, options: SupabaseOptions) {
-    this.#client = client
+  constructor(auth: SupabaseLike['auth'], options: SupabaseOptions) {
+    this.#auth = auth
     this.#options = options
     this.#memory = new Memory(`marea.user:${options.url}`)
     this.#connection.subscribe(() => this.#tell())
-    this.#patience = setTimeout(() => this.#goOnWithoutAnswer(), PATIENCE_MS)
     // The client calls back while it holds a lock of its own, so nothing of it may be awaited in there.
-    const { data } = client.auth.onAuthStateChange((event, session) => this.#heard(event, session))
+    const { data } = auth.onAuthStateChange((event, session) => this.#heard(event, session))
     this.#unsubscribe = () => data.subscription.unsubscribe()
+    this.#patience = setTimeout(() => this.#goOnWithoutAnswer(), PATIENCE_MS)
   }
 
   get state(): MareaState {
@@ -118,29 +155,53 @@ class SupabaseAccount implements Account {
 
   #heard(event: string, session: SupabaseSession | null): void {
     if (session) this.#signedIn(session)
-    else if (event === 'SIGNED_OUT') this.#signedOut()
+    else if (event === 'SIGNED_OUT') void this.#saidToBeSignedOut()
     else setTimeout(() => void this.#askWhyNobody(), 0)
   }
 
   #signedIn(session: SupabaseSession): void {
     const sameUser = this.#connection.state.marea !== null && this.#memory.recall() === session.user.id
+    this.#session = session
     this.#memory.remember(session.user.id)
     this.#decide(session.user.id)
     // The mirror that is open may be waiting for just this token.
     if (sameUser) void this.#connection.state.marea?.tokenChanged().catch(() => undefined)
   }
 
+  /** While a token is good by this device's clock, only a person signs out. Afterwards the client does so by itself too. */
+  async #saidToBeSignedOut(): Promise<void> {
+    const session = this.#session
+    const mayBeAnError = session?.expires_at !== undefined && session.expires_at * 1000 <= Date.now()
+    if (session && mayBeAnError && (await this.#isAlive(session))) return
+    // Somebody may have signed in meanwhile.
+    if (this.#session === session && !this.#closed) this.#signedOut()
+  }
+
+  /** Whether the server still takes the session for one. Asked more than once: a sign-out reaches it after it is told here. */
+  async #isAlive({ access_token }: SupabaseSession): Promise<boolean> {
+    const { url, anonKey } = this.#options
+    const headers = { apikey: anonKey, authorization: `Bearer ${access_token}` }
+    for (const pauseMs of SIGN_OUT_PAUSES_MS) {
+      await new Promise((resolve) => setTimeout(resolve, pauseMs))
+      const asked = fetch(`${url.replace(/\/+$/, '')}/auth/v1/user`, { headers })
+      const isGood = await asked.then(({ ok }) => ok).catch(() => false)
+      if (!isGood) return false
+    }
+    return true
+  }
+
   #signedOut(): void {
+    this.#session = null
     this.#memory.forget()
     this.#decide(null)
   }
 
   /** "No session" may mean that nobody is signed in, or that the server could not be asked. */
   async #askWhyNobody(): Promise<void> {
-    const { data, error } = await this.#session(false)
+    const { data, error } = await this.#ask(false)
     if (this.#closed) return
     if (data.session) this.#signedIn(data.session)
-    else if (error && unreached(error)) this.#decide(this.#memory.recall())
+    else if (error && !isVerdict(error)) this.#decide(this.#memory.recall())
     else this.#signedOut()
   }
 
@@ -158,17 +219,25 @@ class SupabaseAccount implements Account {
   }
 
   async #token(userId: string | null, fresh: boolean): Promise<string | null> {
-    let { data } = await this.#session(false)
-    // The client may have renewed it by itself since; asking for another one would be a round trip for nothing.
-    if (fresh && data.session?.access_token === this.#lastToken) ({ data } = await this.#session(true))
-    this.#lastToken = data.session?.user.id === userId ? (data.session?.access_token ?? null) : null
-    return this.#lastToken
+    // The client may have renewed a refused one by itself since; asking for another would be a round trip for nothing.
+    const isRefused = fresh && this.#tokenOf(userId) === this.#handedOut
+    if (isRefused || this.#tokenOf(userId) === null) {
+      const { data, error } = await this.#ask(isRefused)
+      // Not "nobody is signed in": the engine is to ask again.
+      if (error && !isVerdict(error)) throw new Error(error.name)
+      this.#session = data.session
+    }
+    this.#handedOut = this.#tokenOf(userId)
+    return this.#handedOut
   }
 
-  async #session(fresh: boolean): Promise<SessionAnswer> {
-    const { auth } = this.#client
+  #tokenOf(userId: string | null): string | null {
+    return this.#session?.user.id === userId ? (this.#session?.access_token ?? null) : null
+  }
+
+  async #ask(fresh: boolean): Promise<SessionAnswer> {
     try {
-      return await (fresh ? auth.refreshSession() : auth.getSession())
+      return await (fresh ? this.#auth.refreshSession() : this.#auth.getSession())
     } catch {
       return { data: { session: null }, error: UNREACHED }
     }
@@ -181,9 +250,9 @@ class SupabaseAccount implements Account {
 
 const UNREACHED = { name: 'AuthRetryableFetchError' }
 
-/** Whether the client says that it could not ask, rather than that the answer was no. */
-function unreached(error: { name: string }): boolean {
-  return error.name === UNREACHED.name
+/** Whether the sign-in service itself has said no. Everything else (no network, a limit of the rate, a gateway) may pass. */
+function isVerdict({ status = 0, code }: AuthError): boolean {
+  return status === 400 || ([401, 403, 404, 422].includes(status) && code !== undefined)
 }
 
 /** The last user's id, if the browser keeps anything at all. */

@@ -279,14 +279,14 @@ export class Tab {
   }
 
   async #answerToken({ id, fresh }: TokenWanted): Promise<void> {
-    const token = await askApp(this.#events.tokenWanted, fresh)
-    this.#seat?.post({ kind: 'token', id, token })
+    const answer = await askApp(this.#events.tokenWanted, fresh)
+    this.#seat?.post({ kind: 'token', id, ...answer })
   }
 
   /** The leading tab has no token to give; this one may. */
   async #helpWithToken({ id, fresh }: TokenWanted): Promise<void> {
     if (this.#leader?.own) return
-    const token = await askApp(this.#events.tokenWanted, fresh)
+    const { token } = await askApp(this.#events.tokenWanted, fresh)
     if (token && !this.#ended) this.#channels.tellLeader({ kind: 'token', id, token })
   }
 

@@ -3,13 +3,17 @@
 // Tests with several versions of the package name the one to use.
 const { open } = await import(`${new URL(location).searchParams.get('package') ?? '/marea/'}index.js`)
 
-// The test sets it: what `getAccessToken` answers with, and how often it was asked for a fresh one.
-window.tokens = { now: null, fresh: null, askedFresh: 0 }
+// The test sets it: what `getAccessToken` answers with, how often it fails before, what it waits for, and how often it was
+// asked, and for a fresh one.
+window.tokens = { now: null, fresh: null, failures: 0, gate: null, asked: 0, askedFresh: 0 }
 
 window.openMarea = async (options) => {
   window.marea = await open({
     ...options,
-    getAccessToken(fresh) {
+    async getAccessToken(fresh) {
+      window.tokens.asked++
+      await window.tokens.gate
+      if (window.tokens.failures-- > 0) throw new Error('the sign-in service is away')
       if (fresh) window.tokens.askedFresh++
       return fresh && window.tokens.fresh ? window.tokens.fresh : window.tokens.now
     },

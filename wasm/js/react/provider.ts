@@ -43,7 +43,10 @@ function OpeningProvider({ options, children }: { options: OpenOptions | null; c
   const { url, anonKey, userId } = options ?? {}
   useEffect(() => {
     const now = latest.current
-    lease.take(now && { ...now, getAccessToken: async (fresh) => (await latest.current?.getAccessToken(fresh)) ?? null })
+    const latestToken = async (fresh: boolean): Promise<string | null> =>
+      (await latest.current?.getAccessToken(fresh)) ?? null
+    // One that is missing is told by `open`.
+    lease.take(now && { ...now, getAccessToken: typeof now.getAccessToken === 'function' ? latestToken : now.getAccessToken })
     return () => lease.leave()
     // Whatever else is in the options does not make another mirror.
     // eslint-disable-next-line react-hooks/exhaustive-deps

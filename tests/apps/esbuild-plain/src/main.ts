@@ -1,7 +1,9 @@
 // An app without a framework that signs its learners in with supabase-js.
 
-import { openWithSupabase } from '@marea/client/supabase'
+import { MareaError } from '@marea/client'
 import type { Marea } from '@marea/client'
+import { openWithSupabase } from '@marea/client/supabase'
+import type { Account } from '@marea/client/supabase'
 import { createClient } from '@supabase/supabase-js'
 import type { SupabaseClient } from '@supabase/supabase-js'
 
@@ -15,11 +17,22 @@ declare global {
 const asked = new URLSearchParams(location.search)
 const [url, anonKey] = [asked.get('url')!, asked.get('anonKey')!]
 
-window.supabase = createClient(url, anonKey)
-const account = openWithSupabase(window.supabase, { url, anonKey })
-
 const show = (id: string, text: unknown): void => {
   document.getElementById(id)!.textContent = String(text)
+}
+
+// Whose sign-in is elsewhere: such a client says nothing about who is signed in.
+const options = asked.has('elsewhere') ? { accessToken: async () => null } : {}
+window.supabase = createClient(url, anonKey, options)
+const account = open()
+
+function open(): Account {
+  try {
+    return openWithSupabase(window.supabase, { url, anonKey })
+  } catch (error) {
+    show('state', error instanceof MareaError ? `${error.code} ${error.message}` : error)
+    throw error
+  }
 }
 
 function follow(): void {

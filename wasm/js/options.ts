@@ -1,0 +1,73 @@
+// What an app hands to `open`, checked before anything is opened with it: a mistake is told at once, by the option's name.
+// Says what kind of value came, never the value: a key or a token may stand in the wrong place.
+
+import { MareaError } from './errors.js'
+
+// What Supabase serves below a project's address.
+const SERVICE = /\/(?:rest|auth|storage|realtime|functions|graphql)\/v1(?:\/|$)/
+const UUID = /^[\da-f]{8}-(?:[\da-f]{4}-){3}[\da-f]{12}$/i
+const EXAMPLE = 'an address like https://project.supabase.co'
+
+type Given = Record<string, unknown>
+
+/** Checks all that `open` takes. */
+export function checkOptions(options: unknown): void {
+  const given = checkServer(options)
+  const userId = text(given, 'userId', "the signed-in user's UUID, the token's `sub`")
+  if (!UUID.test(userId)) refuse('userId', "expected a UUID: the signed-in user's id, the token's `sub`")
+  kind(given, 'getAccessToken', 'function', 'a function that gives the access token, or null while nobody is signed in')
+}
+
+/** Checks where the server is, and what else the options of `open` and of `openWithSupabase` have in common. */
+export function checkServer(options: unknown): Given {
+  if (typeof options !== 'object' || options === null) {
+    refuse('options', `expected an object with url, anonKey, userId and getAccessToken, got ${nameOf(options)}`)
+  }
+  const given = options as Given
+  checkUrl(text(given, 'url', EXAMPLE))
+  const anonKey = text(given, 'anonKey', "the project's anon or publishable key")
+  // What no HTTP header can hold: of a pasted key, most often the line break at its end.
+  if (!/^[\x21-\x7e]+$/.test(anonKey)) {
+    refuse('anonKey', "expected the project's anon or publishable key, without spaces and line breaks")
+  }
+  for (const name of ['online', 'persist']) if (given[name] !== undefined) kind(given, name, 'boolean', 'true or false')
+  if (given.onLoading !== undefined) kind(given, 'onLoading', 'function', 'a function')
+  if (given.trustedTypesPolicy !== undefined) kind(given, 'trustedTypesPolicy', 'string', 'the name of a policy')
+  if (given.workerUrl !== undefined && !(given.workerUrl instanceof URL)) kind(given, 'workerUrl', 'string', 'an address')
+  if (given.storage !== undefined && !['opfs', 'local-storage', 'memory'].includes(given.storage as string)) {
+    refuse('storage', "expected 'opfs', 'local-storage' or 'memory'")
+  }
+  return given
+}
+
+function checkUrl(url: string): void {
+  const address = URL.canParse(url) ? new URL(url) : null
+  if (!address || !/^https?:$/.test(address.protocol)) refuse('url', `expected ${EXAMPLE}`)
+  if (address.username || address.password) refuse('url', 'must not hold a user name or a password')
+  if (address.search || address.hash || /[?#]$/.test(url.trim())) refuse('url', `expected ${EXAMPLE}, without \`?\` and \`#\``)
+  const service = SERVICE.exec(address.pathname)?.[0].replace(/\/$/, '')
+  if (service) refuse('url', `expected the address before ${service}: Marea adds the rest itself`)
+}
+
+function text(given: Given, name: string, expected: string): string {
+  const value = kind(given, name, 'string', expected) as string
+  if (value.trim() === '') refuse(name, `is empty; expected ${expected}`)
+  return value
+}
+
+function kind(given: Given, name: string, type: string, expected: string): unknown {
+  const value = given[name]
+  if (value === undefined || value === null) refuse(name, `is missing; expected ${expected}`)
+  if (typeof value !== type) refuse(name, `expected ${expected}, got ${nameOf(value)}`)
+  return value
+}
+
+function nameOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  return `${/^[aeiou]/.test(typeof value) ? 'an' : 'a'} ${typeof value}`
+}
+
+function refuse(option: string, problem: string): never {
+  throw new MareaError('invalid_input', `${option}: ${problem}`, false)
+}
