@@ -280,7 +280,7 @@ test('Next, app router: a server component around the provider', async (t) => {
   await checkTypes('next-app-router')
   const env = { NEXT_TELEMETRY_DISABLED: '1', CI: '1' }
   await build(bin('next'), ['build'], 'next-app-router', env)
-  const url = await startNext(env)
+  const url = await startNext(`${apps}/node_modules/next`, 'next-app-router', ['start'], env)
   const learner = await stage.signUp()
   const html = await (await fetch(address(url, learner))).text()
   assert.match(html, /<output id="state">opening<\/output><output id="sessions"><\/output>/)
@@ -289,10 +289,21 @@ test('Next, app router: a server component around the provider', async (t) => {
   assert.deepEqual(ownProblems(page), [])
 })
 
-/** Serves what Next has built, until the file's tests are over. */
-function startNext(env) {
-  const args = [`${apps}/node_modules/next/dist/bin/next`, 'start', '--port', '0', '--hostname', '127.0.0.1']
-  const options = { cwd: `${apps}/next-app-router`, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] }
+test('Next 15.5, its development server with Turbopack: the worker comes from a blob', async (t) => {
+  const env = { NEXT_TELEMETRY_DISABLED: '1', CI: '1' }
+  const url = await startNext(`${apps}/next-15/node_modules/next`, 'next-15', ['dev', '--turbopack'], env)
+  const learner = await stage.signUp()
+  // It compiles when it is asked, which may take longer than a browser waits.
+  assert.equal((await fetch(address(url, learner))).status, 200)
+  const page = await openPage(t, address(url, learner))
+  await recordsAndSyncs(page, learner)
+  assert.deepEqual(ownProblems(page), [])
+})
+
+/** Has Next serve an app, until the file's tests are over. */
+function startNext(next, app, command, env) {
+  const args = [`${next}/dist/bin/next`, ...command, '--port', '0', '--hostname', '127.0.0.1']
+  const options = { cwd: `${apps}/${app}`, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] }
   const child = spawn(process.execPath, args, options)
   const ended = new Promise((resolve) => child.once('close', resolve))
   undo.push(async () => {

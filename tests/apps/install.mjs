@@ -1,5 +1,6 @@
 // The packed npm package in a folder of apps, as its author would have it: everything from the registry but Marea, and
-// Marea from its tarball. The folder is target/apps; what was installed there stays as long as the lock file does.
+// Marea from its tarball. The folder is target/apps; what was installed there stays as long as the lock file does. `next-15` has a
+// Next of its own, in its own folder.
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -14,27 +15,32 @@ const PACKED = ['package.json', 'package-lock.json', '.npmrc']
 /** Installs, and says where. */
 export function installApps() {
   const apps = join(root, 'target', 'apps')
-  mkdirSync(apps, { recursive: true })
+  const older = join(apps, 'next-15')
+  mkdirSync(older, { recursive: true })
   // Sources anew, and nothing that an earlier run built from older ones.
-  for (const name of readdirSync(apps)) {
-    if (name !== 'node_modules' && name !== '.installed') rmSync(join(apps, name), { recursive: true })
+  for (const folder of [apps, older]) {
+    for (const name of readdirSync(folder)) {
+      if (!['node_modules', '.installed', 'next-15'].includes(name)) rmSync(join(folder, name), { recursive: true })
+    }
   }
   const others = (path) => !['node_modules', 'dist', '.next'].includes(basename(path))
   cpSync(here, apps, { recursive: true, filter: others })
-  installPackages(apps)
+  cpSync(join(here, 'next-app-router'), older, { recursive: true, filter: others })
+  installPackages(here, apps)
+  installPackages(join(here, 'next-15'), older)
   installMarea(apps)
   return apps
 }
 
-function installPackages(apps) {
+function installPackages(source, folder) {
   const hash = createHash('sha256')
-  for (const name of PACKED) hash.update(readFileSync(join(apps, name)))
+  for (const name of PACKED) hash.update(readFileSync(join(source, name)))
   const wanted = hash.digest('hex')
-  const note = join(apps, '.installed')
+  const note = join(folder, '.installed')
   if (existsSync(note) && readFileSync(note, 'utf8') === wanted) return
   rmSync(note, { force: true })
   // Scripts are left out: esbuild's only makes its start a little faster.
-  npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund'], apps)
+  npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund'], folder)
   writeFileSync(note, wanted)
 }
 
