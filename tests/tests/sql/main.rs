@@ -3,6 +3,7 @@
 mod access;
 mod backfill;
 mod concurrency;
+mod cursors;
 mod fold;
 mod fold_differential;
 mod idle;

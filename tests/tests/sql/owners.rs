@@ -73,6 +73,46 @@ async fn clocks_are_noted_for_the_caller_alone() {
     assert_eq!(everything(&backend, &owner).await, before);
 }
 
+/// Functions are executable by everybody when they are made.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_calls_anything_without_signing_in() {
+    let backend = TestBackend::shared().await;
+    let statement = "SELECT p.oid::regprocedure::text FROM pg_proc AS p
+        WHERE (p.pronamespace = 'marea'::regnamespace OR p.proname ~ '^marea_')
+          AND (has_function_privilege('anon', p.oid, 'EXECUTE') OR EXISTS (
+            SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS given WHERE given.grantee = 0))";
+    let open: Vec<String> = backend
+        .sql()
+        .await
+        .query(statement, &[])
+        .await
+        .expect("asked")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(open, Vec::<String>::new());
+}
+
+/// Above all in what runs as its owner: a caller's own tables and operators must not be taken for the real ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_function_pins_where_its_names_are_looked_for() {
+    let backend = TestBackend::shared().await;
+    let statement = "SELECT p.oid::regprocedure::text FROM pg_proc AS p
+        WHERE (p.pronamespace = 'marea'::regnamespace OR p.proname ~ '^marea_' OR p.proname = 'sessions_fold_into_progress')
+          AND p.prokind = 'f' AND (p.prosecdef OR p.prosqlbody IS NULL)
+          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS setting WHERE setting ~ '^search_path=.*pg_catalog, ')";
+    let loose: Vec<String> = backend
+        .sql()
+        .await
+        .query(statement, &[])
+        .await
+        .expect("asked")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(loose, Vec::<String>::new());
+}
+
 /// Neither does a page ask the policies alone: a role that stands above them sees its user's rows and no others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_holds_rows_of_one_user_whoever_asks_for_it() {
