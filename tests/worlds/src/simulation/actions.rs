@@ -11,8 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::registers::Write;
 use super::world::{Checked, MINUTE_MS, World};
+use super::zones::another_offset;
 
-const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+const DAY_MS: i64 = 24 * HOUR_MS;
 
 impl World<'_> {
     /// Somebody uses the app.
@@ -84,7 +86,7 @@ impl World<'_> {
             questions_correct: self.random.within(0..=answered),
             descriptions: self.random.within(0..=2),
             vocabulary_learned: self.random.within(0..=3),
-            ..Fact::empty(FactKind::Session, ended_at, ended_at.local_date(60))
+            ..Fact::empty(FactKind::Session, ended_at, ended_at.local_date(now.utc_offset_minutes))
         };
         let small = |count: i64| i32::try_from(count).ok();
         let input = SessionInput {
@@ -112,7 +114,7 @@ impl World<'_> {
             points: self.random.within(1..=50),
             learning_words: self.random.within(-2..=2),
             achievements: achievements.iter().map(|name| (name.clone(), occurred_at)).collect(),
-            ..Fact::empty(FactKind::Award, occurred_at, occurred_at.local_date(60))
+            ..Fact::empty(FactKind::Award, occurred_at, occurred_at.local_date(now.utc_offset_minutes))
         };
         let input = EventInput {
             occurred_at: Some(occurred_at),
@@ -269,6 +271,8 @@ impl World<'_> {
             ("set back", self.plan.set_backs),
             ("save", self.plan.set_backs * 3),
             ("clock", self.plan.clock_steps),
+            ("journey", self.plan.journeys),
+            ("no token", self.plan.tokens_away),
             ("worker", self.plan.server_writes),
             ("pause", self.plan.long_pauses),
             ("token", self.plan.troubled * 2),
@@ -302,6 +306,20 @@ impl World<'_> {
             self.devices[chosen].skew_ms = skew;
             let name = self.devices[chosen].name.clone();
             self.tell(&name, |_| format!("has its clock {} minutes ahead", skew / MINUTE_MS));
+        }
+        if comes["journey"] {
+            let from = self.devices[chosen].offset_minutes;
+            let offset = another_offset(from, &mut self.random);
+            self.devices[chosen].offset_minutes = offset;
+            let name = self.devices[chosen].name.clone();
+            self.tell(&name, |_| format!("is {offset} minutes ahead of UTC now"));
+            self.check(chosen)?;
+        }
+        if comes["no token"] {
+            self.devices[chosen].no_token_until = self.now_ms + HOUR_MS;
+            self.devices[chosen].good_token = false;
+            let name = self.devices[chosen].name.clone();
+            self.tell(&name, |_| "has no token for an hour".to_owned());
         }
         if comes["worker"] {
             self.work(chosen);

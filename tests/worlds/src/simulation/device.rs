@@ -4,6 +4,7 @@ use marea_core::{Engine, Entropy, Error, MutationId, Now, Outgoing, Ticket, Unix
 
 use super::oracle::Oracle;
 use super::told::Watcher;
+use super::zones::some_offset;
 use crate::disk::{Disk, Fault, Files};
 use crate::mirror;
 use crate::random::Random;
@@ -30,7 +31,11 @@ pub(super) struct Device {
     /// The request for the page behind the one that is being applied.
     pub(super) ahead: Option<Outgoing>,
     pub(super) skew_ms: i64,
+    /// Of its local time from UTC.
+    pub(super) offset_minutes: i32,
     pub(super) good_token: bool,
+    /// Until then the app has no fresh token to give, by true time.
+    pub(super) no_token_until: i64,
     pub(super) oracle: Oracle,
     pub(super) watcher: Watcher,
     pub(super) disk: Disk,
@@ -56,7 +61,9 @@ impl Device {
             waiting: None,
             ahead: None,
             skew_ms: 0,
+            offset_minutes: some_offset(random),
             good_token: true,
+            no_token_until: 0,
             disk,
             remembered: Default::default(),
             is_browser,
@@ -65,7 +72,7 @@ impl Device {
 
     /// The device's reading of its clock.
     pub(super) fn now(&self, true_ms: i64) -> Now {
-        Now { unix_ms: UnixMillis(true_ms + self.skew_ms), utc_offset_minutes: 60 }
+        Now { unix_ms: UnixMillis(true_ms + self.skew_ms), utc_offset_minutes: self.offset_minutes }
     }
 
     /// Dies without a word and starts again on these files.
@@ -94,7 +101,9 @@ impl Device {
             waiting: None,
             ahead: None,
             skew_ms: self.skew_ms,
+            offset_minutes: self.offset_minutes,
             good_token: self.good_token,
+            no_token_until: self.no_token_until,
             disk,
             remembered: Default::default(),
             is_browser: self.is_browser,

@@ -20,6 +20,7 @@ mod server;
 mod story;
 mod told;
 mod world;
+mod zones;
 
 pub use beside::Beside;
 pub use faults::{FAULTS, find, not_found};

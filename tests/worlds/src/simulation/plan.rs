@@ -32,6 +32,10 @@ pub(super) struct Plan {
     /// In percent of answers that leave pages to come: the server is set back behind them.
     pub(super) set_backs_between_pages: i64,
     pub(super) clock_steps: i64,
+    /// Somebody travels, or clocks are changed.
+    pub(super) journeys: i64,
+    /// No token is to be had for an hour.
+    pub(super) tokens_away: i64,
     pub(super) server_writes: i64,
     pub(super) long_pauses: i64,
 }
@@ -59,6 +63,8 @@ impl Plan {
         let (mut set_backs, mut clock_steps) = (sometimes(40, 30), sometimes(40, 60));
         let (server_writes, long_pauses) = (sometimes(40, 60), sometimes(50, 20));
         let set_backs_between_pages = if random.chance(60) { random.within(10..=50) } else { 0 };
+        let journeys = if random.chance(50) { random.within(1..=40) } else { 0 };
+        let tokens_away = if random.chance(30) { random.within(1..=20) } else { 0 };
         let fast_clocks = random.chance(25);
         if fast_clocks {
             // Wrong clocks are dangerous where time decides what is kept for a server that loses its past.
@@ -83,6 +89,8 @@ impl Plan {
             set_backs,
             set_backs_between_pages,
             clock_steps,
+            journeys,
+            tokens_away,
             server_writes,
             long_pauses,
         }

@@ -139,7 +139,7 @@ impl<'s> World<'s> {
         if self.random.chance(80) {
             let signal = if self.devices[chosen].good_token { Signal::SyncNow } else { Signal::NewToken };
             let device = &mut self.devices[chosen];
-            device.good_token = true;
+            device.good_token |= self.now_ms >= device.no_token_until;
             device.engine.signal(signal, device.now(self.now_ms));
         }
         self.send_from(chosen)
@@ -150,9 +150,19 @@ impl<'s> World<'s> {
         let now = self.devices[chosen].now(self.now_ms);
         let asked = self.dare(chosen, |device| device.engine.next_request(now))?;
         match asked.flatten() {
+            Some(outgoing) if self.lacks_token(chosen, &outgoing) => {
+                self.devices[chosen].waiting = Some(outgoing.ticket);
+                self.apply(chosen, Err(Failure::TokenUnavailable))
+            }
             Some(outgoing) => self.carry(chosen, outgoing),
             None => self.check(chosen),
         }
+    }
+
+    /// Whether the app has no token for a request: the sign-in service is away, and the last one has ended.
+    fn lacks_token(&self, chosen: usize, outgoing: &Outgoing) -> bool {
+        let device = &self.devices[chosen];
+        self.now_ms < device.no_token_until && (outgoing.fresh_token || !device.good_token)
     }
 
     /// A device's request sets out.
