@@ -16,7 +16,7 @@ after(() => made.forEach((folder) => rmSync(folder, { recursive: true, force: tr
 
 let stage, browser
 before(async () => {
-  stage = await startStage({ '/next-mirror/': nextMirror(made) })
+  stage = await startStage({ '/next-mirror/': await nextMirror(made) })
   browser = await startBrowser(stage)
 })
 

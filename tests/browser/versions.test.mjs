@@ -14,7 +14,7 @@ after(() => made.forEach((folder) => rmSync(folder, { recursive: true, force: tr
 
 let stage, browser
 before(async () => {
-  stage = { backend: NOWHERE, ...(await servePage({ '/next-mirror/': nextMirror(made), '/next-protocol/': nextProtocol(made) })) }
+  stage = { backend: NOWHERE, ...(await servePage({ '/next-mirror/': await nextMirror(made), '/next-protocol/': await nextProtocol(made) })) }
   browser = await startBrowser(stage, { plain: true })
 })
 
