@@ -26,13 +26,18 @@ pub(crate) fn seal(
 ) -> Result<Vec<u8>, Error> {
     let mut nonce = [0; NONCE_LEN];
     entropy.fill(&mut nonce)?;
-    let sealed = seal_with(key, nonce, about, plain);
+    let sealed = seal_with(key, nonce, about.as_bytes(), plain);
     scrub_stack();
     sealed.ok_or(Error::Internal("a key could not be sealed"))
 }
 
 #[inline(never)]
-fn seal_with(key: &DataKey, nonce: [u8; NONCE_LEN], about: &str, plain: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn seal_with(
+    key: &DataKey,
+    nonce: [u8; NONCE_LEN],
+    about: &[u8],
+    plain: &[u8],
+) -> Option<Vec<u8>> {
     let cipher = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.expose()).ok()?);
     // With all the room from the start: a buffer that grew would leave its old self, with the plain text in it.
     let mut sealed = Vec::with_capacity(SEAL_OVERHEAD + plain.len());
@@ -50,13 +55,13 @@ fn seal_with(key: &DataKey, nonce: [u8; NONCE_LEN], about: &str, plain: &[u8]) -
 
 /// Opens what [`seal`] made; `None` when anything about it is not as it was.
 pub(crate) fn open(key: &DataKey, about: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let opened = open_with(key, about, sealed);
+    let opened = open_with(key, about.as_bytes(), sealed);
     scrub_stack();
     opened
 }
 
 #[inline(never)]
-fn open_with(key: &DataKey, about: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn open_with(key: &DataKey, about: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (nonce, rest) = sealed.split_at_checked(NONCE_LEN)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
     let cipher = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.expose()).ok()?);
@@ -77,15 +82,15 @@ pub(crate) fn derive(passphrase: &[u8], salt: &[u8], rounds: u32) -> DataKey {
 
 /// A key from a secret that nobody can guess (RFC 5869, without salt), for one purpose.
 pub(crate) fn expand(secret: &[u8], purpose: &str) -> DataKey {
-    let key = expand_with(secret, purpose);
+    let key = expand_with(secret, purpose.as_bytes());
     scrub_stack();
     key
 }
 
 #[inline(never)]
-fn expand_with(secret: &[u8], purpose: &str) -> DataKey {
+pub(super) fn expand_with(secret: &[u8], purpose: &[u8]) -> DataKey {
     let mut key = DataKey::blank();
-    let purpose = [purpose.as_bytes()];
+    let purpose = [purpose];
     let source = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(secret);
     if let Ok(made) = source.expand(&purpose, hkdf::HKDF_SHA256) {
         // Cannot fail for 32 bytes; a key of zeros would open nothing.
@@ -94,12 +99,21 @@ fn expand_with(secret: &[u8], purpose: &str) -> DataKey {
     key
 }
 
+/// 120 bits of a MAC: no bits are left over in base 64.
+pub(crate) const CHECK_BYTES: usize = 15;
+
+/// HMAC-SHA256 under a key of its own for this purpose, cut to 120 bits.
+pub(crate) fn check(key: &DataKey, purpose: &str, message: &str) -> [u8; CHECK_BYTES] {
+    let tag = authenticate(&expand(key.expose(), purpose), message.as_bytes());
+    let mut check = [0; CHECK_BYTES];
+    check.copy_from_slice(&tag[..CHECK_BYTES]);
+    check
+}
+
 /// HMAC-SHA256.
-pub(crate) fn authenticate(key: &DataKey, message: &str) -> [u8; 32] {
+pub(crate) fn authenticate(key: &DataKey, message: &[u8]) -> [u8; 32] {
     let mut tag = [0; 32];
-    tag.copy_from_slice(
-        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), message.as_bytes()).as_ref(),
-    );
+    tag.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), message).as_ref());
     scrub_stack();
     tag
 }
