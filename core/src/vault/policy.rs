@@ -1,0 +1,220 @@
+//! Whether a passphrase is good enough to be chosen, and one that is: for every host, the browser too.
+//!
+//! NIST SP 800-63B-4 (2025), 3.1.1.2: at least 15 characters where a password is the only factor, no rules on its
+//! composition, and a list of what is commonly used or expected, with the reason told. With that length most of what leaks
+//! have is out already; what is left are repetitions, runs along the alphabet or the keyboard, known sentences, and one common
+//! word with digits around it. So what is repeated, runs on or is common counts once, and enough must be left.
+//!
+//! What it deliberately does not do: estimate strength. A model of that (zxcvbn) is a megabyte of words, and its verdict would
+//! have to be the same in the browser and on the desktop. Whoever wants certainty takes a generated one.
+
+use zeroize::Zeroizing;
+
+use crate::entropy::Entropy;
+use crate::error::Error;
+use crate::vault::secret::Passphrase;
+
+/// Fewer characters than this are no passphrase where it is the only factor.
+const MIN_CHARS: usize = 15;
+/// What must be left when everything that is repeated, common or runs on counts once.
+const MIN_LEFT: usize = 8;
+
+/// Written without anything between the words, in small letters. The longest that fits counts.
+const COMMON: &str = "correcthorsebatterystaple thequickbrownfoxjumpsoverthelazydog maytheforcebewithyou tobeornottobe \
+    thatisthequestion loremipsum dolorsitamet consecteturadipiscing onceuponatime inthebeginning iloveyou iloveu letmein \
+    trustno1 password passwort contrasena motdepasse passphrase passcode passwd changeme secret default administrator admin \
+    welcome login master access please qwertyuiop qwertzuiop azertyuiop asdfghjkl zxcvbnm yxcvbnm qwerty qwertz azerty 1q2w3e4r \
+    1qaz2wsx qazwsx zaq1 dragon monkey football baseball sunshine princess superman batman michael jennifer shadow whatever \
+    freedom starwars computer internet hello teamo tequiero summer winter spring autumn marea supabase openai unsplash anthropic \
+    vault apikey";
+
+/// Whether a passphrase is good enough to be chosen. For hosts that derive by themselves, before they begin; the engine
+/// checks the others. One that was chosen under another rule still opens.
+///
+/// # Errors
+/// [`Error::InvalidInput`] with the reason.
+pub fn check_new_passphrase(text: String) -> Result<(), Error> {
+    Passphrase::new(text)?.check_new()
+}
+
+/// The reason why it is not good enough.
+pub(super) fn problem(text: &str) -> Option<&'static str> {
+    if text.chars().count() < MIN_CHARS {
+        return Some("must have at least 15 characters: several words, or take a generated one");
+    }
+    // Whatever is neither a letter nor a digit is easily put anywhere, and changes nothing.
+    let mut letters = Zeroizing::new(Vec::with_capacity(text.len()));
+    letters
+        .extend(text.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_lowercase().next().unwrap_or(c)));
+    if letters.is_empty() {
+        return Some("needs letters or digits");
+    }
+    if left(period(&letters)) < MIN_LEFT {
+        return Some(
+            "is easily guessed: it repeats, runs on or is common; take other words, or a generated one",
+        );
+    }
+    None
+}
+
+/// What is repeated, once.
+fn period(letters: &[char]) -> &[char] {
+    let repeats = |length: &usize| letters.iter().zip(&letters[*length..]).all(|(one, other)| one == other);
+    let length = (1..=letters.len() / 2).find(repeats).unwrap_or(letters.len());
+    &letters[..length]
+}
+
+/// How much is left when a common word, and each step of a run, counts once, and a letter that has been there thrice no more.
+fn left(letters: &[char]) -> usize {
+    let (mut at, mut count) = (0, 0);
+    while at < letters.len() {
+        let rest = &letters[at..];
+        let common =
+            COMMON.split_ascii_whitespace().filter(|word| starts_with(rest, word)).map(str::len).max();
+        at += match common {
+            Some(length) => length,
+            None => run(rest),
+        };
+        count += 1;
+    }
+    let mut different = Zeroizing::new(letters.to_vec());
+    different.sort_unstable();
+    different.dedup();
+    count.min(different.len() * 2)
+}
+
+fn starts_with(letters: &[char], word: &str) -> bool {
+    letters.len() >= word.len() && word.chars().zip(letters).all(|(one, other)| one == plain(*other))
+}
+
+/// What stands for a letter in words that are written with signs.
+fn plain(letter: char) -> char {
+    match letter {
+        '0' => 'o',
+        '3' => 'e',
+        '4' => 'a',
+        '5' => 's',
+        other => other,
+    }
+}
+
+/// How many letters run on: three or more of the same, four or more one after the other, `1234` or `dcba`; else one.
+fn run(letters: &[char]) -> usize {
+    let step = |at: usize| i64::from(u32::from(letters[at + 1])) - i64::from(u32::from(letters[at]));
+    let follows = |at: &usize| step(*at) == step(0) && step(0).abs() <= 1;
+    let length = (0..letters.len().saturating_sub(1)).take_while(follows).count() + 1;
+    let enough = length >= 3 && (length >= 4 || step(0) == 0);
+    if enough { length } else { 1 }
+}
+
+impl Passphrase {
+    /// Whether it is good enough to be chosen. One that was chosen under another rule still opens.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] with the reason: fewer than 15 characters, or easily guessed.
+    pub fn check_new(&self) -> Result<(), Error> {
+        problem(self.expose()).map_or(Ok(()), |problem| Err(Error::invalid("passphrase", problem)))
+    }
+
+    /// One that nobody guesses: five words of five letters that can be spoken, 80 random bits. To be shown to the learner.
+    ///
+    /// # Errors
+    /// [`Error::NoEntropy`].
+    pub fn generate(entropy: &mut dyn Entropy) -> Result<Passphrase, Error> {
+        let mut bytes = Zeroizing::new([0; WORDS * 2]);
+        entropy.fill(bytes.as_mut_slice())?;
+        let mut text = Zeroizing::new(String::with_capacity(WORDS * 6));
+        for (place, pair) in bytes.chunks(2).enumerate() {
+            if place > 0 {
+                text.push('-');
+            }
+            let bits = usize::from(pair[0]) << 8 | usize::from(pair[1]);
+            for (shift, letters) in
+                [(12, CONSONANTS), (10, VOWELS), (6, CONSONANTS), (4, VOWELS), (0, CONSONANTS)]
+            {
+                text.push(char::from(letters[bits >> shift & (letters.len() - 1)]));
+            }
+        }
+        Passphrase::new(text.to_string())
+    }
+}
+
+const WORDS: usize = 5;
+/// 16 and 4: four bits and two. After D. S. Wilkerson, *A Proposal for Proquints*, 2009.
+const CONSONANTS: &[u8] = b"bdfghjklmnprstvz";
+const VOWELS: &[u8] = b"aiou";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SystemEntropy;
+
+    #[test]
+    fn what_is_short_repeats_runs_on_or_is_common_is_refused() {
+        for weak in [
+            "password",
+            "12345678",
+            "        ",
+            "fourteen chars",
+            "               ",
+            "!!!!!!!!!!!!!!!!!!!",
+            "aaaaaaaaaaaaaaaaaaaa",
+            "123456789012345",
+            "1234567890123456789",
+            "passwordpassword",
+            "Password Password 1",
+            "P4ssw0rd-P4ssw0rd!",
+            "abcdefghijklmnop",
+            "zyxwvutsrqponmlkj",
+            "qwertyuiopasdfghjkl",
+            "qwerty123456qwerty123456",
+            "correct horse battery staple",
+            "Correct-Horse-Battery-Staple-1",
+            "abababababababab",
+            "abcabcabcabcabcabc",
+            "iloveyouiloveyou123",
+            "may the force be with you",
+            "The quick brown fox jumps over the lazy dog",
+            "letmein letmein 2025",
+            "111222333444555",
+            "marea marea marea 123",
+        ] {
+            let error = check_new_passphrase(weak.to_owned()).unwrap_err();
+            assert_eq!(error.code(), "invalid_input", "{weak}");
+            let said = error.to_string();
+            assert!(said.contains("generated") || said.contains("letters or digits"), "{said}");
+        }
+    }
+
+    #[test]
+    fn ordinary_words_in_any_script_are_taken() {
+        for good in [
+            "fifteen lettres",
+            "orbit velvet canoe drum",
+            "marked passphrase crimson-lantern",
+            "la marea alta de agosto",
+            "ﬁne ４２ écrit à la main",
+            "鮎が跳ねる川の朝霧に立つ人影",
+            "x7!kQ0pzW4_mR2vD",
+            "the first passphrase",
+        ] {
+            let taken = check_new_passphrase(good.to_owned());
+            // The Japanese one has 14 characters: the length is counted in characters, not in bytes.
+            assert_eq!(taken.is_ok(), good.chars().count() >= MIN_CHARS, "{good}");
+        }
+    }
+
+    #[test]
+    fn a_generated_passphrase_can_be_chosen_and_is_another_each_time() {
+        let made: Vec<Passphrase> =
+            (0..200).map(|_| Passphrase::generate(&mut SystemEntropy::new()).unwrap()).collect();
+        for one in &made {
+            assert!(one.check_new().is_ok());
+            assert_eq!(one.expose().len(), 29);
+        }
+        let mut texts: Vec<&str> = made.iter().map(Passphrase::expose).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(texts.len(), made.len());
+    }
+}
