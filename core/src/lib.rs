@@ -48,7 +48,7 @@ pub use store::{ImageKeeper, Location, MIRROR_VERSION, apply_image_change, image
 pub use sync::{Failure, Next, Signal, TlsProblem};
 pub use vault::{
     ApiKey, DataKey, KeyState, KeyView, Passphrase, RecoveryCode, VaultOutcome, VaultRequest, VaultState,
-    VaultStatus, VaultWork, WhichPassphrase, WorkStep,
+    VaultStatus, VaultWork, WhichPassphrase, WorkStep, check_new_passphrase,
 };
 pub use wire::{
     Cursor, MutationResult, PROTOCOL, ResultStatus, SyncAnswer, SyncRequest, WireMutation, WireRow,

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use marea_core::{
-    ApiKey, Change, DataKey, Passphrase, Provider, Recorded, RecoveryCode, VaultOutcome, VaultRequest,
-    VaultStatus, VaultWork,
+    ApiKey, Change, DataKey, Passphrase, Provider, Recorded, RecoveryCode, SystemEntropy, VaultOutcome,
+    VaultRequest, VaultStatus, VaultWork,
 };
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -26,7 +26,7 @@ use crate::{Client, Error, clock, keychain};
 /// let user = "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d".parse()?;
 /// let vault = Client::open(Config::new(data_dir, user)).await?.vault();
 ///
-/// vault.set_up(&Passphrase::new("correct horse battery staple".into())?).await?;
+/// vault.set_up(&Passphrase::new("orbit velvet canoe drum".into())?).await?;
 /// vault.put(Provider::Openai, &ApiKey::new("sk-proj-0123456789abca1B2".into())?).await?;
 /// assert_eq!(vault.status().await?.keys[0].hint.as_deref(), Some("sk-...a1B2"));
 /// assert_eq!(vault.get(Provider::Openai).await?.expose(), "sk-proj-0123456789abca1B2");
@@ -62,10 +62,19 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `vault_set_up` when there is a vault already, here or on a device that this mirror has heard of; `invalid_input` for a
-    /// passphrase of fewer than 8 characters.
+    /// `vault_set_up` when there is a vault already, here or on a device that this mirror has heard of; `invalid_input`, with the
+    /// reason, for a passphrase of fewer than 15 characters or one that is easily guessed.
     pub async fn set_up(&self, passphrase: &Passphrase) -> Result<(), Error> {
         self.work(VaultRequest::SetUp, None, Some(passphrase)).await.map(drop)
+    }
+
+    /// A passphrase that nobody guesses, to offer to the learner: five words that can be spoken, 80 random bits.
+    ///
+    /// # Errors
+    ///
+    /// `no_entropy`.
+    pub fn generate_passphrase() -> Result<Passphrase, Error> {
+        Ok(Passphrase::generate(&mut SystemEntropy::new())?)
     }
 
     /// Opens the vault; when it is open already, opens what else this passphrase opens. The outcome says whether some keys
@@ -92,7 +101,7 @@ impl Vault {
             .await
     }
 
-    /// Locks by itself when nothing was asked of it for so long; `None`: never, which is how it starts.
+    /// Locks by itself when nothing was asked of it for so long; `None`: never. It starts with 15 minutes.
     ///
     /// # Errors
     ///
@@ -111,7 +120,8 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `vault_locked`; the storage errors, after which nothing was written.
+    /// `vault_locked`; `other_passphrase` when the passphrase was changed on another device: unlock with the new one; the storage
+    /// errors, after which nothing was written.
     pub async fn put(&self, provider: Provider, key: &ApiKey) -> Result<Recorded, Error> {
         let key = key.clone();
         self.client.call(move |engine| engine.put_key(provider, &key, clock::now())).await
@@ -157,7 +167,9 @@ impl Vault {
         Ok(accepted)
     }
 
-    /// Changes the passphrase. Keys that other devices seal under the old one meanwhile open with the new one too.
+    /// Changes the passphrase, and seals everything with a new data key: who knows the old passphrase and has an old envelope
+    /// opens nothing that is put from now on. Keys that other devices seal meanwhile open with the new one too. Where there was
+    /// a recovery code, the outcome has a new one, to be shown once; a remembered device is forgotten.
     ///
     /// # Errors
     ///
@@ -168,6 +180,20 @@ impl Vault {
         new: &Passphrase,
     ) -> Result<VaultOutcome, Error> {
         self.work(VaultRequest::ChangePassphrase, Some(current), Some(new)).await
+    }
+
+    /// Changes the passphrase and nothing else: the recovery code and remembered devices go on opening the vault. So do the old
+    /// passphrase and an old envelope, together, also what is put later: not for a passphrase that somebody may know.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::change_passphrase`].
+    pub async fn rewrap_passphrase(
+        &self,
+        current: &Passphrase,
+        new: &Passphrase,
+    ) -> Result<VaultOutcome, Error> {
+        self.work(VaultRequest::RewrapPassphrase, Some(current), Some(new)).await
     }
 
     /// Seals everything with a new data key. Where there was a recovery code, the outcome has a new one, to be shown once.
@@ -188,7 +214,8 @@ impl Vault {
         self.client.call(move |engine| engine.make_recovery_code(clock::now())).await
     }
 
-    /// Chooses a new passphrase with the recovery code.
+    /// Chooses a new passphrase with the recovery code, and seals everything with a new data key. The outcome has a new recovery
+    /// code, to be shown once.
     ///
     /// # Errors
     ///
@@ -197,7 +224,16 @@ impl Vault {
         self.work(VaultRequest::Recover(code), None, Some(new)).await
     }
 
-    /// "Remember this device": lets the system's keychain keep the data key, until the vault is rotated or reset. From then on
+    /// Chooses a new passphrase with the recovery code and changes nothing else: see [`Vault::rewrap_passphrase`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::recover`].
+    pub async fn recover_rewrap(&self, code: RecoveryCode, new: &Passphrase) -> Result<VaultOutcome, Error> {
+        self.work(VaultRequest::RecoverRewrap(code), None, Some(new)).await
+    }
+
+    /// "Remember this device": lets the system's keychain keep the data key, until the passphrase is changed or the vault is rotated or reset. From then on
     /// whoever has unlocked the keychain of this account of the machine can open the vault; nobody else.
     ///
     /// Where there is no keychain nothing is kept: a file beside the mirror would undo the sealing.

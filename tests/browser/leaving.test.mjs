@@ -121,7 +121,7 @@ test('a hidden page notes its writes until they are durable, never a key, and er
   })
   const [during, after] = await page.evaluate(async () => {
     const texts = () => Object.entries(localStorage).filter(([key]) => key.includes(':unanswered:')).map(([, text]) => text)
-    await window.marea.keys.setUp('a good passphrase')
+    await window.marea.keys.setUp('a good old passphrase')
     const recorded = window.marea.recordSession({ session_type: 'qa' })
     const put = window.marea.keys.put('openai', 'sk-secret')
     const during = texts()

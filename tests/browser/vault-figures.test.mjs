@@ -25,7 +25,7 @@ test('unlock, put and use', async (t) => {
     const { derive } = await import('/envelope.js')
     const module = await import('/pkg/marea_wasm.js')
     await module.default({ module_or_path: '/marea/marea_wasm_bg.wasm' })
-    const passphrase = 'correct horse battery staple'
+    const passphrase = 'orbit velvet canoe drum'
     const timed = async (work) => {
       const start = performance.now()
       await work()

@@ -7,7 +7,7 @@ import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { load, openMarea, startBrowser, startStage, sync, waitFor } from './harness.mjs'
 
-const PASSPHRASE = 'correct horse battery staple'
+const PASSPHRASE = 'orbit velvet canoe drum'
 const KEY = 'sk-proj-0123456789abcdefghijklmnopqrstuva1B2'
 const VECTORS = fileURLToPath(new URL('../../core/src/vault/vectors/', import.meta.url))
 
@@ -53,12 +53,21 @@ test('a key is put, shown by a hint, used, cleared and removed', async (t) => {
   const wrong = await failure(page, 'unlock', 'wrong horse')
   assert.deepEqual([wrong.isError, wrong.code], [true, 'wrong_passphrase'])
   assert.equal((await failure(page, 'setUp', PASSPHRASE)).code, 'vault_set_up')
-  assert.equal((await failure(page, 'changePassphrase', PASSPHRASE, 'short')).code, 'invalid_input')
-  await keys(page, 'changePassphrase', PASSPHRASE, 'another horse')
-  await keys(page, 'rotate', 'another horse')
+  for (const weak of ['short', 'passwordpassword', '               ', '123456789012345']) {
+    const refused = await failure(page, 'changePassphrase', PASSPHRASE, weak)
+    assert.deepEqual([refused.isError, refused.code], [true, 'invalid_input'], weak)
+    assert.match(refused.message, /15 characters|easily guessed|letters or digits/)
+  }
+  const offered = await keys(page, 'generatePassphrase')
+  assert.match(offered, /^([a-z]{5}-){4}[a-z]{5}$/)
+  await keys(page, 'changePassphrase', PASSPHRASE, 'another horse entirely')
+  await keys(page, 'rotate', 'another horse entirely')
   const code = await keys(page, 'makeRecoveryCode')
   await keys(page, 'lock')
-  await keys(page, 'recover', code, 'found again')
+  const recovered = await keys(page, 'recover', code, 'found again in a drawer')
+  assert.ok(recovered.recovery_code && recovered.recovery_code !== code, 'a new data key, a new code')
+  const rewrapped = await keys(page, 'changePassphrase', 'found again in a drawer', 'kept in another place', { rewrapOnly: true })
+  assert.equal(rewrapped.recovery_code, null)
   assert.equal(await use(page, 'openai'), KEY)
   await keys(page, 'remove', 'openai')
   assert.deepEqual((await keys(page, 'status')).keys, [])
@@ -68,11 +77,11 @@ test('a key is put, shown by a hint, used, cleared and removed', async (t) => {
 test('a page of nothing but WebCrypto opens what the engine seals, and every frozen vector', async (t) => {
   const learner = await stage.signUp()
   const page = await device(t, learner)
-  await keys(page, 'setUp', 'maré alta 42')
+  await keys(page, 'setUp', 'la maré alta 42 veces')
   await keys(page, 'put', 'anthropic', KEY)
   await sync(page)
   const { anthropic_api_key: envelope } = await sealed(learner)
-  const fresh = { user: learner.id, provider: 'anthropic', passphrase: 'maré alta 42', key: KEY, envelope }
+  const fresh = { user: learner.id, provider: 'anthropic', passphrase: 'la maré alta 42 veces', key: KEY, envelope }
   const frozen = readdirSync(VECTORS).flatMap((name) => JSON.parse(readFileSync(VECTORS + name, 'utf8')))
   assert.ok(frozen.length >= 7)
   const opened = await page.evaluate(async (vectors) => {

@@ -196,10 +196,10 @@ static void record_and_read(MareaClient *client)
 static void vault(MareaClient *client)
 {
     char code[64];
-    REFUSED(MAREA_CODE_VAULT_NOT_SET_UP, "passphrase", marea_vault_unlock(client, "correct horse", &out, &error));
-    REFUSED(MAREA_CODE_INVALID_INPUT, "8 characters", marea_vault_set_up(client, "short", &error));
-    DONE(marea_vault_set_up(client, "correct horse", &error));
-    REFUSED(MAREA_CODE_VAULT_SET_UP, "", marea_vault_set_up(client, "correct horse", &error));
+    REFUSED(MAREA_CODE_VAULT_NOT_SET_UP, "passphrase", marea_vault_unlock(client, "orbit velvet canoe", &out, &error));
+    REFUSED(MAREA_CODE_INVALID_INPUT, "15 characters", marea_vault_set_up(client, "short", &error));
+    DONE(marea_vault_set_up(client, "orbit velvet canoe", &error));
+    REFUSED(MAREA_CODE_VAULT_SET_UP, "", marea_vault_set_up(client, "orbit velvet canoe", &error));
     DONE(marea_vault_put(client, "openai", "sk-proj-0123456789abca1B2", &out, &error));
     DONE(marea_vault_status(client, &out, &error));
     SAYS("sk-...a1B2");
@@ -209,14 +209,23 @@ static void vault(MareaClient *client)
     DONE(marea_vault_validated(client, "openai", &error));
     DONE(marea_vault_make_recovery_code(client, &out, &error));
     snprintf(code, sizeof code, "%s", out);
-    DONE(marea_vault_change_passphrase(client, "correct horse", "battery staple", &out, &error));
+    DONE(marea_vault_generate_passphrase(&out, &error));
+    CHECK(strlen(out) == 29);
+    DONE(marea_vault_rewrap_passphrase(client, "orbit velvet canoe", "words of another day", &out, &error));
+    SAYS("\"recovery_code\":null");
+    DONE(marea_vault_recover_rewrap(client, code, "orbit velvet canoe", &out, &error));
+    DONE(marea_vault_change_passphrase(client, "orbit velvet canoe", "lantern pebble fjord", &out, &error));
+    SAYS("\"recovery_code\":\"");
+    REFUSED(MAREA_CODE_WRONG_PASSPHRASE, "", marea_vault_recover(client, code, "found again in a drawer", &out, &error));
+    DONE(marea_vault_make_recovery_code(client, &out, &error));
+    snprintf(code, sizeof code, "%s", out);
     DONE(marea_vault_lock(client, &error));
     REFUSED(MAREA_CODE_VAULT_LOCKED, "", marea_vault_get(client, "openai", &out, &error));
-    REFUSED(MAREA_CODE_WRONG_PASSPHRASE, "", marea_vault_unlock(client, "correct horse", &out, &error));
-    DONE(marea_vault_unlock(client, "battery staple", &out, &error));
+    REFUSED(MAREA_CODE_WRONG_PASSPHRASE, "", marea_vault_unlock(client, "orbit velvet canoe", &out, &error));
+    DONE(marea_vault_unlock(client, "lantern pebble fjord", &out, &error));
     SAYS("\"other_passphrase\":[]");
-    DONE(marea_vault_recover(client, code, "found again", &out, &error));
-    DONE(marea_vault_rotate(client, "found again", &out, &error));
+    DONE(marea_vault_recover(client, code, "found again in a drawer", &out, &error));
+    DONE(marea_vault_rotate(client, "found again in a drawer", &out, &error));
     SAYS("\"recovery_code\":\"");
     DONE(marea_vault_lock_after(client, 60000, &error));
     DONE(marea_vault_lock_after(client, 0, &error));

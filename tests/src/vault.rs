@@ -121,15 +121,20 @@ pub fn vectors() -> Vec<Vector> {
     let usual = "sk-proj-frozen-0123456789abcdefghijklmnopqrstuvwa1B2";
     let named = |name: &str, vector: Vector| Vector { name: name.to_owned(), ..vector };
     vec![
-        named("a usual key", make(user, Provider::Openai, usual, "correct horse battery staple", false)),
-        named("with a recovery code", make(other, Provider::Anthropic, usual, "correct horse battery", true)),
+        named("a usual key", make(user, Provider::Openai, usual, "orbit velvet canoe drum", false)),
+        named("with a recovery code", make(other, Provider::Anthropic, usual, "lantern pebble fjord", true)),
         named(
             "a passphrase that NFKC changes",
-            make(user, Provider::Unsplash, usual, "mare\u{301}e ﬁne ４２", false),
+            make(user, Provider::Unsplash, usual, "mare\u{301}e ﬁne ４２ pour tous", false),
         ),
-        named("the shortest key", make(user, Provider::Openai, "x", "eight888", false)),
-        named("the longest key", make(user, Provider::Openai, &"k".repeat(1024), "eight888", true)),
+        named("the shortest key", make(user, Provider::Openai, "x", "fifteen lettres", false)),
+        named("the longest key", make(user, Provider::Openai, &"k".repeat(1024), "fifteen lettres", true)),
+        named(
+            "a key in the next room",
+            make(user, Provider::Openai, &"k".repeat(257), "fifteen lettres", false),
+        ),
         changed(user, usual, VaultRequest::ChangePassphrase),
+        changed(user, usual, VaultRequest::RewrapPassphrase),
         changed(user, usual, VaultRequest::Rotate),
     ]
 }
@@ -140,13 +145,28 @@ fn changed(user: UserId, key: &str, request: VaultRequest) -> Vector {
     work(&mut engine, VaultRequest::SetUp, "", "the first passphrase").expect("set up");
     let clear = ApiKey::new(key.to_owned()).expect("a key");
     engine.put_key(Provider::Openai, &clear, now()).expect("sealed");
-    let rotated = matches!(request, VaultRequest::Rotate);
-    work(&mut engine, request, "the first passphrase", "the second passphrase").expect("changed");
-    let (name, chosen) = match rotated {
-        true => ("after a rotation", "the first passphrase"),
-        false => ("after a change of passphrase", "the second passphrase"),
+    let (name, chosen) = match request {
+        VaultRequest::Rotate => ("after a rotation", "the first passphrase"),
+        VaultRequest::RewrapPassphrase => ("wrapped by another passphrase", "the second passphrase"),
+        _ => ("after a change of passphrase", "the second passphrase"),
     };
+    work(&mut engine, request, "the first passphrase", "the second passphrase").expect("changed");
     vector(name, engine, Provider::Openai, key, chosen, None)
+}
+
+/// An envelope before a change of passphrase, and what became of it.
+pub fn before_and_after(user: UserId, key: &str, first: &str, second: &str) -> (String, String) {
+    let mut engine = engine(user);
+    work(&mut engine, VaultRequest::SetUp, "", first).expect("set up");
+    let clear = ApiKey::new(key.to_owned()).expect("a key");
+    engine.put_key(Provider::Openai, &clear, now()).expect("sealed");
+    let text = |engine: &Engine| {
+        let keys = engine.api_keys().expect("a mirror");
+        keys.openai_api_key.expect("a sealed key").as_str().to_owned()
+    };
+    let before = text(&engine);
+    work(&mut engine, VaultRequest::ChangePassphrase, first, second).expect("changed");
+    (before, text(&engine))
 }
 
 /// What a passphrase makes for an envelope.

@@ -1,6 +1,7 @@
 """Opens and makes envelopes, written from docs/VAULT.md, with nothing but Python and `cryptography`.
 
-stdin: one JSON document a line, {"do": "open" | "make", "user", "provider", "passphrase", ...}; stdout: one answer a line.
+stdin: one JSON document a line, {"do": "open" | "open_old" | "make", "user", "provider", "passphrase", ...}; stdout: one answer a
+line. Both formats are opened, format 2 is made.
 """
 
 import base64
@@ -55,33 +56,64 @@ def derive(passphrase, salt, rounds):
     return PBKDF2HMAC(algorithm=hashes.SHA256(), length=32, salt=salt, iterations=rounds).derive(normal)
 
 
+def mac(secret, info, message):
+    return b64(hmac.new(hkdf(secret, info), message.encode("ascii"), hashlib.sha256).digest()[:15])
+
+
 def check(data_key, about, wrapped):
-    message = f"{about} {wrapped}".encode("ascii")
-    return b64(hmac.new(hkdf(data_key, "marea1 check"), message, hashlib.sha256).digest()[:15])
+    return mac(data_key, "marea1 check", f"{about} {wrapped}")
 
 
 def checksum(user, provider, text):
-    return b64(hashlib.sha256(f"marea1 sum {user} {provider} {text}".encode("ascii")).digest()[:9])
+    version = text.split(".")[0]
+    return b64(hashlib.sha256(f"{version} sum {user} {provider} {text}".encode("ascii")).digest()[:9])
 
 
 def read(user, provider, envelope):
-    parts = envelope.split(".")
-    if len(parts) != 10 or parts[0] != "marea1":
+    """The header's parts, the list of superseded keys, when the key was put, and the sealed key. Format 1 has no list and no date."""
+    summed, written = envelope.rsplit(".", 1)
+    parts = summed.split(".")
+    if checksum(user, provider, summed) != written:
         raise Damaged()
-    if checksum(user, provider, envelope.rsplit(".", 1)[0]) != parts[9]:
-        raise Damaged()
-    return parts[1:9]
+    if parts[0] == "marea1" and len(parts) == 9:
+        return parts[1:8], None, None, parts[8]
+    if parts[0] == "marea2" and len(parts) == 11:
+        return parts[1:8], parts[8], parts[9], parts[10]
+    raise Damaged()
 
 
-def open_body(user, provider, key_id, data_key, body):
+ROOMS = (256, 512, 1024)
+
+
+def pad(key):
+    room = min(room for room in ROOMS if room >= len(key))
+    return len(key).to_bytes(2, "big") + key + bytes(room - len(key))
+
+
+def unpad(plain):
+    length = int.from_bytes(plain[:2], "big")
+    key, zeros = plain[2 : 2 + length], plain[2 + length :]
+    if len(plain) - 2 not in ROOMS or not key or any(zeros):
+        raise Damaged()
+    return key
+
+
+def about_key(user, provider, key_id, put):
+    if put is None:
+        return f"marea1 key {user} {provider} {key_id}"
+    return f"marea2 key {user} {provider} {key_id} {put}"
+
+
+def open_body(user, provider, key_id, put, data_key, body):
     try:
-        return unseal(data_key, f"marea1 key {user} {provider} {key_id}", unb64(body)).decode("utf-8")
+        plain = unseal(data_key, about_key(user, provider, key_id, put), unb64(body))
     except InvalidTag:
         raise Damaged()
+    return (plain if put is None else unpad(plain)).decode("utf-8")
 
 
-def open_envelope(user, provider, envelope, passphrase):
-    key_id, kdf, made, salt, wrapped, written_check, _, body = read(user, provider, envelope)
+def data_key_of(user, header, passphrase):
+    key_id, kdf, made, salt, wrapped, written_check, _ = header
     rounds = int(kdf.removeprefix("pbkdf2-sha256-"))
     about = f"marea1 passphrase {user} {key_id} {kdf} {made} {salt}"
     try:
@@ -90,7 +122,44 @@ def open_envelope(user, provider, envelope, passphrase):
         raise WrongPassphrase()
     if check(data_key, about, wrapped) != written_check:
         raise Damaged()
-    return open_body(user, provider, key_id, data_key, body)
+    return data_key
+
+
+def open_envelope(user, provider, envelope, passphrase):
+    header, past, put, body = read(user, provider, envelope)
+    data_key = data_key_of(user, header, passphrase)
+    if past is not None:
+        superseded(user, header[0], past, data_key)
+    return open_body(user, provider, header[0], put, data_key, body)
+
+
+def past_check(data_key, user, key_id, entries):
+    return mac(data_key, "marea2 past check", f"marea2 past {user} {key_id} {entries}")
+
+
+def superseded(user, key_id, past, data_key):
+    """The old data keys that are noted in a list, by their names."""
+    entries, written = past[:-20], past[-20:]
+    if past_check(data_key, user, key_id, entries) != written:
+        raise Damaged()
+    keys = {}
+    for at in range(0, len(entries), 129):
+        entry = entries[at : at + 129]
+        since, old_id, wrapped, proof = entry[:13], entry[13:29], entry[29:109], entry[109:]
+        about = f"marea2 past {user} {key_id} {old_id} {since}"
+        old = unseal(hkdf(data_key, "marea2 past key"), about, unb64(wrapped))
+        if mac(old, "marea2 superseded", about) != proof:
+            raise Damaged()
+        keys[old_id] = old
+    return keys
+
+
+def open_old(user, provider, old, newer, passphrase):
+    """An envelope of a superseded data key, by the passphrase of the newer one."""
+    header, past, _, _ = read(user, provider, newer)
+    keys = superseded(user, header[0], past, data_key_of(user, header, passphrase))
+    old_header, _, put, body = read(user, provider, old)
+    return open_body(user, provider, old_header[0], put, keys[old_header[0]], body)
 
 
 LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -115,7 +184,7 @@ def code_text(data):
 
 
 def open_by_code(user, provider, envelope, code):
-    key_id, _, _, _, _, _, recovery, body = read(user, provider, envelope)
+    (key_id, _, _, _, _, _, recovery), _, put, body = read(user, provider, envelope)
     if recovery == "0":
         raise WrongPassphrase()
     made, wrapped, written_check = recovery[:13], recovery[13:93], recovery[93:]
@@ -126,7 +195,7 @@ def open_by_code(user, provider, envelope, code):
         raise WrongPassphrase()
     if check(data_key, about, wrapped) != written_check:
         raise Damaged()
-    return open_body(user, provider, key_id, data_key, body)
+    return open_body(user, provider, key_id, put, data_key, body)
 
 
 def make_envelope(user, provider, key, passphrase, rounds, made_ms, code):
@@ -139,8 +208,10 @@ def make_envelope(user, provider, key, passphrase, rounds, made_ms, code):
         rabout = f"marea1 recovery {user} {key_id} {made}"
         rwrapped = b64(seal(hkdf(code_bytes(code), f"marea1 recovery {user} {key_id}"), rabout, data_key))
         recovery = made + rwrapped + check(data_key, rabout, rwrapped)
-    body = b64(seal(data_key, f"marea1 key {user} {provider} {key_id}", key.encode("utf-8")))
-    parts = ["marea1", key_id, kdf, made, b64(salt), wrapped, check(data_key, about, wrapped), recovery, body]
+    put = f"{made}-0000"
+    body = b64(seal(data_key, about_key(user, provider, key_id, put), pad(key.encode("utf-8"))))
+    header = [key_id, kdf, made, b64(salt), wrapped, check(data_key, about, wrapped), recovery]
+    parts = ["marea2", *header, past_check(data_key, user, key_id, ""), put, body]
     text = ".".join(parts)
     return f"{text}.{checksum(user, provider, text)}"
 
@@ -152,6 +223,8 @@ def answer(asked):
             code = code_text(os.urandom(16)) if asked.get("with_code") else None
             made = asked["key"], asked["passphrase"], asked["rounds"], asked["made_ms"], code
             return {"envelope": make_envelope(*who, *made), "code": code}
+        if asked["do"] == "open_old":
+            return {"key": open_old(*who, asked["old"], asked["envelope"], asked["passphrase"])}
         if "code" in asked:
             return {"key": open_by_code(*who, asked["envelope"], asked["code"])}
         return {"key": open_envelope(*who, asked["envelope"], asked["passphrase"])}

@@ -10,7 +10,7 @@
 import { MareaError } from './errors.js'
 import type { Args, Method } from './protocol.js'
 import type { ApiProvider, EventInput, ExportChange, ExportInput, ExportKey, ExportQuery } from './types.js'
-import type { ExportStatus, SessionInput, Write } from './types.js'
+import type { ExportStatus, PassphraseOptions, SessionInput, Write } from './types.js'
 
 /** Gives the copy, or refuses the value of this path. */
 type Check = (value: unknown, path: string) => unknown
@@ -256,7 +256,9 @@ const passphrases: Record<string, Record<string, string>> = {
   unlock: { current: 'passphrase' },
   rotate: { current: 'current' },
   change: { current: 'current', next: 'next' },
+  rewrap: { current: 'current', next: 'next' },
   recover: { code: 'code', next: 'next' },
+  recover_rewrap: { code: 'code', next: 'next' },
 }
 
 const passphraseWork: Check = (value) => {
@@ -294,6 +296,7 @@ const table: { [M in Method]: [name: string, check: Check][] } = {
   keysStatus: [],
   keysWork: [['', passphraseWork]],
   keysLock: [],
+  keysGenerate: [],
   keysLockAfter: [['millis', millis]],
   keysPut: [
     ['provider', provider],
@@ -320,6 +323,13 @@ export function checkArguments<M extends Method>(method: M, args: unknown[]): Ar
     // A getter that throws, a proxy that was revoked: the caller's own code.
     throw error instanceof MareaError ? error : refusal(method, 'its arguments could not be read')
   }
+}
+
+const passphraseOptions = record<PassphraseOptions>('the options', { rewrapOnly: boolean })
+
+/** Whether the data key is to stay. A word in the place of `false` must not leave it. */
+export function checkRewrapOnly(options: unknown): boolean {
+  return (passphraseOptions(options, '') as PassphraseOptions).rewrapOnly === true
 }
 
 /** What is to be called back. */

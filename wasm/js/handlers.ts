@@ -58,6 +58,7 @@ const handlers: Handlers = {
   keysStatus: vault.status,
   keysWork: vault.work,
   keysLock: vault.lock,
+  keysGenerate: vault.generate,
   keysLockAfter: vault.lockAfter,
   keysPut: vault.put,
   keysOpen: vault.open,

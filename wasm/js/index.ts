@@ -28,6 +28,7 @@ export type {
   MutationView,
   Op,
   Outcome,
+  PassphraseOptions,
   PassphraseOutcome,
   Progress,
   Recorded,

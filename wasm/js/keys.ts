@@ -1,8 +1,8 @@
 // The learner's API keys, as an app holds them: sealed with a passphrase on this device, clear only inside of `use`.
 
-import { checkFunction } from './check.js'
+import { checkFunction, checkRewrapOnly } from './check.js'
 import type { Tab } from './tab.js'
-import type { ApiProvider, KeysStatus, PassphraseOutcome, Recorded } from './types.js'
+import type { ApiProvider, KeysStatus, PassphraseOptions, PassphraseOutcome, Recorded } from './types.js'
 import type { Watches } from './watches.js'
 import type { ErrorListener, Listener } from './watch.js'
 
@@ -31,9 +31,17 @@ export class Keys {
     return this.#watches.shared('keys', ['keys'], () => this.status(), listener, onError)
   }
 
-  /** Chooses the first passphrase, of at least 8 characters. The vault is open afterwards, in all tabs. */
+  /**
+   * Chooses the first passphrase. The vault is open afterwards, in all tabs. Fewer than 15 characters, or what is easily guessed, is
+   * `invalid_input` with the reason; {@link Keys.generatePassphrase} makes one to offer.
+   */
   async setUp(passphrase: string): Promise<void> {
     await this.#tab.call('keysWork', { kind: 'set_up', next: passphrase })
+  }
+
+  /** A passphrase that nobody guesses, to offer to the learner: five words that can be spoken, 80 random bits. */
+  generatePassphrase(): Promise<string> {
+    return this.#tab.call('keysGenerate')
   }
 
   /** Opens the vault; when it is open, opens what else this passphrase opens. The outcome says which keys need another one. */
@@ -46,12 +54,15 @@ export class Keys {
     return this.#tab.call('keysLock')
   }
 
-  /** Locks by itself when nothing was asked of the vault for so many milliseconds; null: never. */
+  /** Locks by itself when nothing was asked of the vault for so many milliseconds; null: never. It starts with 15 minutes. */
   lockAfter(millis: number | null): Promise<void> {
     return this.#tab.call('keysLockAfter', millis)
   }
 
-  /** Seals a key, in place of the provider's last one. Resolves when it is durable on this device. */
+  /**
+   * Seals a key, in place of the provider's last one. Resolves when it is durable on this device. `other_passphrase` when the
+   * passphrase was changed on another device: unlock with the new one.
+   */
   put(provider: ApiProvider, key: string): Promise<Recorded> {
     return this.#tab.call('keysPut', provider, key)
   }
@@ -80,9 +91,14 @@ export class Keys {
     return this.#tab.call('keysRemove', provider)
   }
 
-  /** Changes the passphrase. Keys that other devices seal under the old one meanwhile open with the new one too. */
-  changePassphrase(current: string, next: string): Promise<PassphraseOutcome> {
-    return this.#tab.call('keysWork', { kind: 'change', current, next })
+  /**
+   * Changes the passphrase, and seals everything with a new data key: who knows the old passphrase and has an old envelope opens
+   * nothing that is put from now on. Keys that other devices seal meanwhile open with the new one too. Where there was a recovery
+   * code, the outcome has a new one, to be shown once; a remembered browser is forgotten.
+   */
+  async changePassphrase(current: string, next: string, options: PassphraseOptions = {}): Promise<PassphraseOutcome> {
+    const kind = checkRewrapOnly(options) ? 'rewrap' : 'change'
+    return this.#tab.call('keysWork', { kind, current, next })
   }
 
   /** Seals everything with a new data key. Where there was a recovery code, the outcome has a new one, to be shown once. */
@@ -95,9 +111,10 @@ export class Keys {
     return this.#tab.call('keysRecoveryCode')
   }
 
-  /** Chooses a new passphrase with the recovery code. */
-  recover(code: string, next: string): Promise<PassphraseOutcome> {
-    return this.#tab.call('keysWork', { kind: 'recover', code, next })
+  /** Chooses a new passphrase with the recovery code, as {@link Keys.changePassphrase}. The outcome has a new code, to be shown once. */
+  async recover(code: string, next: string, options: PassphraseOptions = {}): Promise<PassphraseOutcome> {
+    const kind = checkRewrapOnly(options) ? 'recover_rewrap' : 'recover'
+    return this.#tab.call('keysWork', { kind, code, next })
   }
 
   /** Lets this browser open the vault without the passphrase from now on, with a key of its own that no script can read. */

@@ -81,6 +81,7 @@ export interface Methods {
   keysStatus(): KeysStatus
   keysWork(work: PassphraseWork): PassphraseOutcome
   keysLock(): void
+  keysGenerate(): string
   keysLockAfter(millis: number | null): void
   keysPut(provider: ApiProvider, key: string): Recorded
   keysOpen(provider: ApiProvider): Uint8Array

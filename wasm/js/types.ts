@@ -42,3 +42,12 @@ export type {
   Unreadable,
   Write,
 } from './marea_wasm.js'
+
+/** How the passphrase is changed. */
+export interface PassphraseOptions {
+  /**
+   * Change the passphrase and nothing else: the recovery code and remembered devices go on opening the vault. So do the old
+   * passphrase and an old envelope, together, also what is put later: not for a passphrase that somebody may know.
+   */
+  rewrapOnly?: boolean
+}

@@ -3,8 +3,8 @@
 //! Keys go out as bytes that the caller clears; passphrases never come in, only what the host has derived from them.
 
 use marea_core::{
-    ApiKey, Change, DataKey, Provider, Recorded, RecoveryCode, VaultOutcome, VaultRequest, VaultStatus,
-    WhichPassphrase,
+    ApiKey, Change, DataKey, Passphrase, Provider, Recorded, RecoveryCode, SystemEntropy, VaultOutcome,
+    VaultRequest, VaultStatus, WhichPassphrase,
 };
 use serde::Serialize;
 use tsify::{Ts, Tsify};
@@ -73,7 +73,7 @@ impl VaultWork {
 
     /// Derives here what is wanted, for pages without WebCrypto. `passphrase` is UTF-8 in the form NFKC; this copy is cleared.
     pub fn derive(&mut self, passphrase: String) -> Result<(), JsValue> {
-        let passphrase = marea_core::Passphrase::new(passphrase).map_err(|error| from_core(&error))?;
+        let passphrase = Passphrase::new(passphrase).map_err(|error| from_core(&error))?;
         if let Some(step) = self.0.next_step() {
             self.0.supply(passphrase.derive(&step));
         }
@@ -84,6 +84,10 @@ impl VaultWork {
 fn take_key(bytes: &mut Vec<u8>) -> Result<DataKey, JsValue> {
     let array: Result<&mut [u8; 32], _> = bytes.as_mut_slice().try_into();
     array.map(DataKey::take).map_err(|_| invalid_input("32 bytes are expected"))
+}
+
+fn parse_code(text: &str) -> Result<RecoveryCode, JsValue> {
+    RecoveryCode::parse(text).map_err(|error| from_core(&error))
 }
 
 fn provider(name: &str) -> Result<Provider, JsValue> {
@@ -98,17 +102,31 @@ impl MareaEngine {
         to_js(&self.host.call(|engine| engine.vault_status(now()))?)
     }
 
-    /// Begins what needs a passphrase: `set_up`, `unlock`, `change`, `rotate`, or `recover` with a code.
+    /// Refuses a passphrase that is not good enough to be chosen, with the reason. This copy of it is cleared.
+    #[wasm_bindgen(js_name = checkNewPassphrase)]
+    pub fn check_new_passphrase(&self, passphrase: String) -> Result<(), JsValue> {
+        marea_core::check_new_passphrase(passphrase).map_err(|error| from_core(&error))
+    }
+
+    /// A passphrase that nobody guesses.
+    #[wasm_bindgen(js_name = generatePassphrase)]
+    pub fn generate_passphrase(&self) -> Result<String, JsValue> {
+        let made = Passphrase::generate(&mut SystemEntropy::new()).map_err(|error| from_core(&error))?;
+        Ok(made.expose().to_owned())
+    }
+
+    /// Begins what needs a passphrase: `set_up`, `unlock`, `change`, `rewrap`, `rotate`; `recover` or `recover_rewrap` with a
+    /// code.
     #[wasm_bindgen(js_name = beginVaultWork)]
     pub fn begin_vault_work(&self, request: &str, code: Option<String>) -> Result<VaultWork, JsValue> {
         let request = match (request, code) {
             ("set_up", None) => VaultRequest::SetUp,
             ("unlock", None) => VaultRequest::Unlock,
             ("change", None) => VaultRequest::ChangePassphrase,
+            ("rewrap", None) => VaultRequest::RewrapPassphrase,
             ("rotate", None) => VaultRequest::Rotate,
-            ("recover", Some(code)) => {
-                VaultRequest::Recover(RecoveryCode::parse(&code).map_err(|error| from_core(&error))?)
-            }
+            ("recover", Some(code)) => VaultRequest::Recover(parse_code(&code)?),
+            ("recover_rewrap", Some(code)) => VaultRequest::RecoverRewrap(parse_code(&code)?),
             _ => return Err(invalid_input("unknown vault work")),
         };
         self.host.call(|engine| engine.begin_vault_work(request, now())).map(VaultWork)

@@ -12,7 +12,7 @@ use crate::engine::page::Page;
 use crate::engine::registers::Dirty;
 use crate::engine::{refill, registers, unreadable, visible};
 use crate::error::Error;
-use crate::model::{MutationId, MutationState, TableKind, UnixMillis, UserId};
+use crate::model::{MutationId, MutationState, Table, TableKind, UnixMillis, UserId};
 use crate::planted::{self, Fault};
 use crate::queue;
 use crate::store::{Meta, Rows};
@@ -121,6 +121,10 @@ fn apply_results(
             let code = result.code.as_deref().unwrap_or("unknown");
             rows.reject(result.id, code, result.message.as_deref().unwrap_or(""), now)?;
             moved.rejected += 1;
+            if known.table == Table::UserApiKeys {
+                // What the server refused is not the newest.
+                rows.clear_meta(Meta::VaultKnown)?;
+            }
             if known.table.kind() == TableKind::Registers {
                 moved.registers.insert((known.table, known.key));
             } else {

@@ -185,8 +185,10 @@ impl Engine {
             *changed = Changed::default();
             traffic.keep(rows)?;
             let applied = apply(rows, &context, &in_flight.sent, answer, page, changed)?;
-            if changed.has(Table::UserApiKeys) {
-                vault::tend_arrived(rows, (context.user_id, &context.client), self.entropy.as_mut(), now)?;
+            // What was refused now would be refused again.
+            if changed.has(Table::UserApiKeys) && applied.rejected == 0 {
+                let device = (context.user_id, context.client.as_str());
+                vault::tend_arrived(rows, &mut self.vault, device, self.entropy.as_mut(), now)?;
             }
             let pending = rows.count_pending()?;
             rows.add_to_journal(&entry(None, &applied, traffic, pending, now.unix_ms))?;

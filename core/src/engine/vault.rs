@@ -10,8 +10,8 @@ use crate::error::{Error, VaultError};
 use crate::model::{Hlc, KeyEnvelope, MutationId, Now, Provider, Table, UnixMillis, UserId};
 use crate::store::{Meta, Rows};
 use crate::vault::{
-    ApiKey, DataKey, RecoveryCode, Rewrite, Sealed, SealedKey, VaultOutcome, VaultPlan, VaultRequest,
-    VaultStatus, VaultWork, overtake, read_kept,
+    ApiKey, DataKey, Known, RecoveryCode, Rewrite, Sealed, SealedKey, Tended, Vault, VaultOutcome, VaultPlan,
+    VaultRequest, VaultStatus, VaultWork, read_kept,
 };
 
 /// The clock of a write to a key's column.
@@ -55,12 +55,16 @@ impl Engine {
     /// Seals a key, in place of the provider's last one. Durable when this returns; the clear key is not in the mirror.
     ///
     /// # Errors
-    /// [`Error::Vault`] when the vault is locked; the storage errors.
+    /// [`Error::Vault`] when the vault is locked, or the passphrase was changed on another device
+    /// ([`VaultError::OtherPassphrase`]: unlock with the new one); the storage errors.
     pub fn put_key(&mut self, provider: Provider, key: &ApiKey, now: Now) -> Result<Recorded, Error> {
         let sealed = sealed(self.store.read(), self.user_id)?;
-        let (envelope, kept) =
-            self.vault.seal(&sealed, (provider, key), now.unix_ms, self.entropy.as_mut())?;
-        self.write_keys(Some(&kept.to_string()), vec![(provider, json!(envelope), Clock::Newer)], now)
+        // The clock that the write below takes: nothing is written in between.
+        let clock = self.store.read().clock()?.tick_with_room(now.unix_ms);
+        let (envelope, kept, known) =
+            self.vault.seal(&sealed, (provider, key), (now.unix_ms, clock), self.entropy.as_mut())?;
+        let write = (provider, json!(envelope), Clock::Newer);
+        self.write_keys(Some(&kept.to_string()), &known, vec![write], now)
     }
 
     /// A key in the clear.
@@ -81,7 +85,9 @@ impl Engine {
         if !sealed.keys.iter().any(|key| key.provider == provider) {
             return Err(VaultError::NoKey.into());
         }
-        self.write_keys(None, vec![(provider, Value::Null, Clock::Newer)], now)
+        let mut known = sealed.known;
+        known.removed(provider);
+        self.write_keys(None, &known, vec![(provider, Value::Null, Clock::Newer)], now)
     }
 
     /// Makes a recovery code, in place of the one before. It can be shown now and never again.
@@ -118,7 +124,8 @@ impl Engine {
     /// # Errors
     /// [`Error::Vault`] when the vault is locked.
     pub fn data_key_to_remember(&mut self, now: Now) -> Result<DataKey, Error> {
-        self.vault.data_key_to_remember(now.unix_ms)
+        let sealed = sealed(self.store.read(), self.user_id)?;
+        self.vault.data_key_to_remember(&sealed, now.unix_ms)
     }
 
     /// Opens the vault with what the device remembered.
@@ -140,22 +147,27 @@ impl Engine {
     pub fn reset_vault(&mut self, now: Now) -> Result<(), Error> {
         let sealed = sealed(self.store.read(), self.user_id)?;
         let gone = sealed.keys.iter().map(|key| (key.provider, Value::Null, Clock::Newer)).collect();
-        self.write_keys(Some(""), gone, now)?;
+        let mut known = sealed.known;
+        Provider::ALL.into_iter().for_each(|provider| known.removed(provider));
+        self.write_keys(Some(""), &known, gone, now)?;
         self.vault.lock();
         Ok(())
     }
 
     fn carry_out_vault(&mut self, mut plan: VaultPlan, now: Now) -> Result<VaultOutcome, Error> {
-        let rewrites = std::mem::take(&mut plan.rewrites);
-        let writes = rewrites.into_iter().map(|r| (r.provider, json!(r.envelope), Clock::Exactly(r.hlc)));
-        self.write_keys(Some(&plan.kept.to_string()), writes.collect(), now)?;
+        let Tended { kept, known, rewrites } = &mut plan.tended;
+        let writes = std::mem::take(rewrites).into_iter();
+        let writes = writes.map(|r| (r.provider, json!(r.envelope), Clock::Exactly(r.hlc))).collect();
+        let kept = kept.as_ref().map(ToString::to_string);
+        self.write_keys(kept.as_deref(), known, writes, now)?;
         Ok(self.vault.carried_out(plan))
     }
 
-    /// Queues writes of keys and keeps the vault's header (empty: forgets it), in one transaction.
+    /// Queues writes of keys and keeps the vault's header (empty: forgets it) and what is newest, in one transaction.
     fn write_keys(
         &mut self,
         kept: Option<&str>,
+        known: &Known,
         writes: Vec<(Provider, Value, Clock)>,
         now: Now,
     ) -> Result<Recorded, Error> {
@@ -167,6 +179,7 @@ impl Engine {
                 Some(header) => rows.set_meta(Meta::VaultHeader, header)?,
                 None => {}
             }
+            rows.set_meta(Meta::VaultKnown, &known.text())?;
             let mut id = MutationId::make(now.unix_ms, entropy)?;
             for (provider, value, clock) in writes {
                 id = MutationId::make(now.unix_ms, entropy)?;
@@ -187,12 +200,20 @@ impl Engine {
 /// Brings envelopes that have just arrived up to date with what this device knows, while the vault may be locked.
 pub(super) fn tend_arrived(
     rows: Rows<'_>,
+    vault: &mut Vault,
     (user, client): (UserId, &str),
     entropy: &mut dyn Entropy,
     now: Now,
 ) -> Result<(), Error> {
-    let Some(kept) = rows.meta(Meta::VaultHeader)? else { return Ok(()) };
-    for Rewrite { provider, envelope, hlc } in overtake(user, &sealed(rows, user)?.keys, &kept) {
+    let sealed = sealed(rows, user)?;
+    let Tended { kept, known, rewrites } = vault.arrived(&sealed, now.unix_ms, entropy)?;
+    if let Some(header) = kept.filter(|header| Some(header) != sealed.kept.as_ref()) {
+        rows.set_meta(Meta::VaultHeader, &header.to_string())?;
+    }
+    if known != sealed.known {
+        rows.set_meta(Meta::VaultKnown, &known.text())?;
+    }
+    for Rewrite { provider, envelope, hlc } in rewrites {
         let id = MutationId::make(now.unix_ms, entropy)?;
         let plan: Plan = keys(user, provider, json!(envelope))?;
         carry_out(rows, (user, client), id, plan, hlc, now.unix_ms, &mut None)?;
@@ -209,5 +230,6 @@ pub(super) fn sealed(rows: Rows<'_>, user: UserId) -> Result<Sealed, Error> {
         Some(SealedKey { provider, text, hlc })
     };
     let kept = rows.meta(Meta::VaultHeader)?.as_deref().and_then(read_kept);
-    Ok(Sealed { user, keys: Provider::ALL.into_iter().filter_map(key).collect(), kept })
+    let known = rows.meta(Meta::VaultKnown)?.as_deref().map_or_else(Known::default, Known::read);
+    Ok(Sealed::new(user, Provider::ALL.into_iter().filter_map(key).collect(), kept, known))
 }

@@ -52,6 +52,11 @@ impl Hlc {
         }
     }
 
+    /// The Unix milliseconds.
+    pub(crate) fn millis(self) -> u64 {
+        self.millis
+    }
+
     /// The clock of the same value in another form: after it, and before whatever is written by who has seen it.
     pub(crate) fn after(self) -> Hlc {
         self.tick(UnixMillis(0))

@@ -33,6 +33,8 @@ pub(crate) enum Meta {
     VaultHeader,
     /// Which rows have a column that cannot be read: JSON, column by table to keys. Absent while all can.
     Unreadable,
+    /// The newest envelope of each provider that this device knows.
+    VaultKnown,
 }
 
 impl Meta {
@@ -50,6 +52,7 @@ impl Meta {
             Meta::LeftOutBefore => "left_out_before",
             Meta::VaultHeader => "vault_header",
             Meta::Unreadable => "unreadable",
+            Meta::VaultKnown => "vault_known",
         }
     }
 }

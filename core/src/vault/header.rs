@@ -1,16 +1,18 @@
-//! What every envelope carries besides its key: how the data key is wrapped. The same header stands in all envelopes of
-//! one data key, so that each opens without the others.
+//! What every envelope carries besides its key: how the data key is wrapped, and which data keys it has superseded
+//! (`past.rs`). The same header stands in all envelopes of one data key, so that each opens without the others.
 //!
 //! Of two headers of one data key, [`Header::join`] takes the newer wrap of each kind. It is commutative, associative and
-//! idempotent, so devices that exchange envelopes in any order end with the same header.
+//! idempotent, so devices that exchange envelopes in any order end with the same header. What is joined is checked with the
+//! data key first: anybody can write a wrap that is dated later than all others.
 
 use std::fmt;
 
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::model::UserId;
-use crate::vault::crypt;
+use crate::vault::crypt::{self, CHECK_BYTES};
 use crate::vault::envelope::{fixed, text_of};
+use crate::vault::past::Past;
 use crate::vault::secret::{DataKey, RecoveryCode};
 
 /// OWASP's figure for PBKDF2-HMAC-SHA256 (Password Storage Cheat Sheet, 2023). Unit tests do not wait for it.
@@ -20,12 +22,10 @@ const MIN_ROUNDS: u32 = if cfg!(test) { 1 } else { 100_000 };
 /// Seven digits: some seconds of work. A hostile server must not keep a device busy for hours.
 const MAX_ROUNDS: u32 = 9_999_999;
 /// What 13 digits hold.
-const MAX_MILLIS: u64 = 9_999_999_999_999;
+pub(super) const MAX_MILLIS: u64 = 9_999_999_999_999;
 
 /// Nonce, 32 bytes of key, tag.
 pub(crate) const WRAPPED_BYTES: usize = 32 + crypt::SEAL_OVERHEAD;
-/// 120 bits of a MAC.
-const CHECK_BYTES: usize = 15;
 const KDF: &str = "pbkdf2-sha256-";
 const NO_RECOVERY: &str = "0";
 
@@ -48,13 +48,15 @@ pub(crate) struct RecoveryWrap {
     check: [u8; CHECK_BYTES],
 }
 
-/// Both wraps of one data key.
+/// Both wraps of one data key, and the data keys that it has superseded.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Names the data key: 12 random bytes, as text.
     pub(crate) key_id: String,
     pub(crate) passphrase: PassphraseWrap,
     pub(crate) recovery: Option<RecoveryWrap>,
+    /// None in format 1.
+    pub(crate) past: Option<Past>,
 }
 
 /// How the key from a passphrase is made.
@@ -164,36 +166,45 @@ fn wrapped(
 /// Shows that who made a wrap had the data key: a server cannot slip in a wrap that devices would then carry over to
 /// all envelopes.
 fn check(data_key: &DataKey, about: &str, wrapped: &[u8]) -> [u8; CHECK_BYTES] {
-    let tag = crypt::authenticate(
-        &crypt::expand(data_key.expose(), "marea1 check"),
-        &format!("{about} {}", text_of(wrapped)),
-    );
-    let mut check = [0; CHECK_BYTES];
-    check.copy_from_slice(&tag[..CHECK_BYTES]);
-    check
+    crypt::check(data_key, "marea1 check", &format!("{about} {}", text_of(wrapped)))
 }
 
 impl Header {
-    /// The wraps of this header that a device with the data key made; `None` when even the passphrase's is not.
+    /// The parts of this header that a device with the data key made; `None` when even the passphrase's wrap is not.
     pub(crate) fn checked(&self, user: UserId, data_key: &DataKey) -> Option<Header> {
-        let Header { key_id, passphrase, recovery } = self;
+        let Header { key_id, passphrase, recovery, past } = self;
         passphrase.is_of(user, key_id, data_key).then(|| Header {
             key_id: key_id.clone(),
             passphrase: passphrase.clone(),
             recovery: recovery.clone().filter(|wrap| wrap.is_of(user, key_id, data_key)),
+            past: past.clone().filter(|past| past.is_of(user, key_id, data_key)),
         })
     }
 
-    /// Takes over what is newer in another header of the same data key.
-    pub(crate) fn join(&mut self, other: &Header) {
+    /// Takes over what is newer in another header of the same data key. Both have been checked with it.
+    pub(crate) fn join(&mut self, other: &Header, user: UserId, data_key: &DataKey) {
         if self.key_id == other.key_id {
-            self.passphrase = self.passphrase.clone().max(other.passphrase.clone());
-            self.recovery = self.recovery.take().max(other.recovery.clone());
+            self.catch_up(other);
+            let (own, others) = (self.past.take(), other.past.clone());
+            self.past = Some(Past::joined(own, others, user, (&self.key_id, data_key)));
         }
     }
 
-    /// Reads the seven parts that follow the version.
-    pub(crate) fn read(parts: [&str; 7]) -> Option<Header> {
+    /// Takes over what is newer in a header of the same data key that is known to be good, without any key.
+    pub(crate) fn catch_up(&mut self, good: &Header) {
+        if self.key_id != good.key_id {
+            return;
+        }
+        self.passphrase = self.passphrase.clone().max(good.passphrase.clone());
+        self.recovery = self.recovery.take().max(good.recovery.clone());
+        let entries = |header: &Header| header.past.as_ref().map(Past::len);
+        if entries(good) > entries(self) {
+            self.past.clone_from(&good.past);
+        }
+    }
+
+    /// Reads the seven parts that follow the version, and the list of format 2.
+    pub(crate) fn read(parts: [&str; 7], past: Option<&str>) -> Option<Header> {
         let [key_id, kdf, made_ms, salt, wrapped, check, recovery] = parts;
         fixed::<12>(key_id)?;
         Some(Header {
@@ -206,7 +217,21 @@ impl Header {
                 check: fixed(check)?,
             },
             recovery: if recovery == NO_RECOVERY { None } else { Some(read_recovery(recovery)?) },
+            past: past.map_or(Some(None), |text| Past::read(text).map(Some))?,
         })
+    }
+
+    /// The seven parts that both formats have.
+    pub(crate) fn wraps(&self) -> String {
+        let PassphraseWrap { made_ms, rounds, salt, wrapped, check } = &self.passphrase;
+        let recovery = match &self.recovery {
+            None => NO_RECOVERY.to_owned(),
+            Some(wrap) => {
+                format!("{:013}{}{}", wrap.made_ms, text_of(&wrap.wrapped), text_of(&wrap.check))
+            }
+        };
+        let (salt, wrapped, check) = (text_of(salt), text_of(wrapped), text_of(check));
+        format!("{}.{KDF}{rounds}.{made_ms:013}.{salt}.{wrapped}.{check}.{recovery}", self.key_id)
     }
 }
 
@@ -223,22 +248,15 @@ fn rounds(kdf: &str) -> Option<u32> {
     (MIN_ROUNDS..=MAX_ROUNDS).contains(&rounds).then_some(rounds)
 }
 
-fn millis(text: &str) -> Option<u64> {
+pub(super) fn millis(text: &str) -> Option<u64> {
     let plain = text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|_| plain)
 }
 
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PassphraseWrap { made_ms, rounds, salt, wrapped, check } = &self.passphrase;
-        write!(f, "{}.{KDF}{rounds}.{made_ms:013}.{}.", self.key_id, text_of(salt))?;
-        write!(f, "{}.{}.", text_of(wrapped), text_of(check))?;
-        match &self.recovery {
-            None => f.write_str(NO_RECOVERY),
-            Some(wrap) => {
-                write!(f, "{:013}{}{}", wrap.made_ms, text_of(&wrap.wrapped), text_of(&wrap.check))
-            }
-        }
+        f.write_str(&self.wraps())?;
+        self.past.as_ref().map_or(Ok(()), |past| write!(f, ".{past}"))
     }
 }
 
@@ -246,7 +264,8 @@ impl fmt::Display for Header {
 pub(crate) fn read_kept(text: &str) -> Option<Header> {
     let mut parts = text.split('.');
     let read: [&str; 7] = std::array::from_fn(|_| parts.next().unwrap_or_default());
-    if parts.next().is_some() { None } else { Header::read(read) }
+    let past = parts.next();
+    if parts.next().is_some() { None } else { Header::read(read, past) }
 }
 
 const _: () = assert!(

@@ -14,13 +14,19 @@ mod envelope;
 mod guesses;
 mod header;
 mod hint;
+mod known;
 mod open;
+mod past;
+mod policy;
 mod sealed;
 mod secret;
+#[cfg(test)]
+mod standards;
 mod state;
 mod tend;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod views;
 mod work;
 
@@ -29,9 +35,11 @@ pub use views::{KeyState, KeyView, VaultOutcome, VaultState, VaultStatus};
 pub use work::{VaultRequest, VaultWork, WhichPassphrase, WorkStep};
 
 pub(crate) use header::read_kept;
+pub(crate) use known::Known;
+pub use policy::check_new_passphrase;
 pub(crate) use sealed::{Sealed, SealedKey};
 pub(crate) use state::{Vault, VaultPlan};
-pub(crate) use tend::{Rewrite, overtake};
+pub(crate) use tend::{Rewrite, Tended};
 
 #[cfg(test)]
 pub(crate) use tests_support::*;
@@ -41,9 +49,11 @@ pub(crate) use tests_support::*;
 mod tests_support {
     use super::envelope::Envelope;
     pub(crate) use super::envelope::with_sum;
-    use super::header::Header;
-    use super::{DataKey, Sealed, SealedKey, VaultWork};
-    use crate::model::UserId;
+    use super::header::{Header, PassphraseWrap};
+    use super::past::Past;
+    use super::{DataKey, Known, Sealed, SealedKey, VaultWork};
+    use crate::entropy::SystemEntropy;
+    use crate::model::{Hlc, KeyEnvelope, Provider, UserId};
 
     pub(crate) fn headers_of(sealed: &Sealed) -> Vec<Header> {
         sealed.headers()
@@ -56,7 +66,29 @@ mod tests_support {
             user,
             keys: vec![SealedKey { provider: *provider, text: text.clone(), hlc: *hlc }],
             kept: None,
+            known: Known::default(),
         }
+    }
+
+    /// An envelope in the hands of somebody who has no mirror.
+    pub(crate) fn stolen(provider: Provider, text: &KeyEnvelope) -> SealedKey {
+        SealedKey { provider, text: text.clone(), hlc: Hlc::ZERO }
+    }
+
+    /// What somebody with an old data key makes of an old envelope: a header, right in every other way, that says that this
+    /// data key has superseded another, and a wrap of the end of time.
+    pub(crate) fn claim(place: (UserId, Provider), old: &KeyEnvelope, key: &DataKey, victim: &str) -> String {
+        let mut envelope = Envelope::read(place, old.as_str()).unwrap();
+        let entropy = &mut SystemEntropy::new();
+        let id = envelope.header.key_id.clone();
+        let own = (id.as_str(), key);
+        let past = Past::joined(None, None, place.0, own);
+        let past = past.with((victim, &DataKey::blank()), 9_999_999_999_999, place.0, own, entropy);
+        envelope.header.past = Some(past.unwrap());
+        let kdf = envelope.header.passphrase.kdf();
+        let wrap = PassphraseWrap::make(place.0, &id, key, (key, kdf), 9_999_999_999_999, entropy);
+        envelope.header.passphrase = wrap.unwrap();
+        envelope.text(place).unwrap().as_str().to_owned()
     }
 
     pub(crate) fn can_open(user: UserId, key: &SealedKey, data_key: &DataKey) -> bool {

@@ -11,25 +11,34 @@ use crate::vault::envelope::Envelope;
 use crate::vault::guesses::Guesses;
 use crate::vault::header::{Header, RecoveryWrap};
 use crate::vault::hint::hint;
+use crate::vault::known::Known;
 use crate::vault::open::{Open, first_header, later};
 use crate::vault::sealed::{Sealed, read_all};
 use crate::vault::secret::{ApiKey, DataKey, RecoveryCode};
-use crate::vault::tend::{Rewrite, tend};
+use crate::vault::tend::{Tended, tend, tend_closed};
 use crate::vault::views::{KeyState, KeyView, VaultOutcome, VaultState, VaultStatus};
 use crate::vault::work::{VaultRequest, VaultWork};
 
+/// Locks by itself after so long without use, if the host says nothing else: the time of NIST SP 800-63B-4, 2.3.3, after
+/// which a session of the highest assurance ends without activity.
+const LOCK_AFTER_MS: u64 = 15 * 60 * 1000;
+
 /// Locked, or open.
-#[derive(Default)]
 pub(crate) struct Vault {
     open: Option<Open>,
     pub(super) guesses: Guesses,
     lock_after_ms: Option<u64>,
 }
 
+impl Default for Vault {
+    fn default() -> Vault {
+        Vault { open: None, guesses: Guesses::default(), lock_after_ms: Some(LOCK_AFTER_MS) }
+    }
+}
+
 /// What is to be written, and what is so afterwards.
 pub(crate) struct VaultPlan {
-    pub(crate) kept: Header,
-    pub(crate) rewrites: Vec<Rewrite>,
+    pub(crate) tended: Tended,
     open: Open,
     outcome: VaultOutcome,
 }
@@ -106,20 +115,42 @@ impl Vault {
         open.read(&sealed.key(provider)?, (sealed.user, provider))
     }
 
-    /// Seals a key under the newest header of the data key that counts.
+    /// Seals a key under the newest header of the data key that counts, with a date after everything that this device knows.
     pub(crate) fn seal(
         &mut self,
         sealed: &Sealed,
         (provider, key): (Provider, &ApiKey),
-        now: UnixMillis,
+        (now, clock): (UnixMillis, Hlc),
         entropy: &mut dyn Entropy,
-    ) -> Result<(KeyEnvelope, Header), Error> {
+    ) -> Result<(KeyEnvelope, Header, Known), Error> {
         self.tick(now);
         let open = self.used(now)?;
-        let (data_key, header) = open.primary(sealed)?;
+        let (data_key, header) = open.counting(sealed)?;
         let place = (sealed.user, provider);
-        let envelope = Envelope::seal(place, header.clone(), data_key, key, entropy)?;
-        Ok((envelope.text(place)?, header))
+        // A server may have pulled a clock of the future back, so the register's clock alone does not order them.
+        let before = sealed.known.of(provider).map_or(Hlc::ZERO, |newest| newest.put_at.after());
+        let put_at = clock.max(before);
+        let envelope =
+            Envelope::seal(place, header.clone(), data_key, (key, put_at), entropy)?.text(place)?;
+        let mut known = sealed.known.clone();
+        known.put(provider, put_at, envelope.clone());
+        Ok((envelope, header, known))
+    }
+
+    /// What is to be written after envelopes have arrived, whether the vault is open or not.
+    pub(crate) fn arrived(
+        &mut self,
+        sealed: &Sealed,
+        now: UnixMillis,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Tended, Error> {
+        self.tick(now);
+        let Some(open) = &mut self.open else { return Ok(tend_closed(sealed)) };
+        open.add_superseded(sealed);
+        match open.counting(sealed) {
+            Ok((_, header)) => tend(open, header, sealed, entropy),
+            Err(_) => Ok(tend_closed(sealed)),
+        }
     }
 
     pub(crate) fn begin(
@@ -159,18 +190,17 @@ impl Vault {
         if !set_up && work.opened.is_empty() {
             return Err(VaultError::WrongPassphrase.into());
         }
-        let mut open =
-            self.open.clone().unwrap_or(Open { keys: Vec::new(), primary: String::new(), used: now });
+        let mut open = self.open.clone().unwrap_or_else(|| Open::new(now));
         open.used = now;
         let mut outcome = VaultOutcome::default();
-        let kept = if set_up {
-            first_header(&mut open, &work, now, entropy)?
+        let header = if set_up {
+            Some(first_header(&mut open, &work, now, entropy)?)
         } else {
             open.take(&work, sealed);
-            outcome.passphrase_is_old = open.is_old(&work, sealed)?;
+            outcome.passphrase_is_old = open.is_old(&work, sealed);
             open.next_header(&work, &mut outcome, sealed, now, entropy)?
         };
-        finish(open, kept, outcome, sealed, entropy)
+        finish(open, header, outcome, sealed, entropy)
     }
 
     /// A device's own key store gave back what it had wrapped.
@@ -181,12 +211,14 @@ impl Vault {
         now: UnixMillis,
         entropy: &mut dyn Entropy,
     ) -> Result<VaultPlan, Error> {
-        let known =
-            sealed.headers().into_iter().find(|header| header.checked(sealed.user, &data_key).is_some());
-        let header = known.ok_or(Error::Vault(VaultError::Forgotten))?;
-        let open = Open { primary: header.key_id.clone(), keys: vec![(header.key_id, data_key)], used: now };
-        let (_, newest) = open.primary(sealed)?;
-        finish(open, newest, VaultOutcome::default(), sealed, entropy)
+        let forgotten = || Error::Vault(VaultError::Forgotten);
+        let mut headers = sealed.headers().into_iter();
+        let header = headers.find(|header| header.checked(sealed.user, &data_key).is_some());
+        let mut open = Open::new(now);
+        open.add(&header.ok_or_else(forgotten)?.key_id, data_key, 0);
+        open.add_superseded(sealed);
+        let (_, newest) = open.counting(sealed).map_err(|_| forgotten())?;
+        finish(open, Some(newest), VaultOutcome::default(), sealed, entropy)
     }
 
     /// A new recovery code, in place of the one before.
@@ -198,13 +230,13 @@ impl Vault {
     ) -> Result<VaultPlan, Error> {
         self.tick(now);
         let open = self.used(now)?.clone();
-        let (data_key, mut header) = open.primary(sealed)?;
+        let (data_key, mut header) = open.counting(sealed)?;
         let code = RecoveryCode::make(entropy)?;
         let made_ms = later(now, header.recovery.as_ref().map_or(0, |wrap| wrap.made_ms));
         let wrap = RecoveryWrap::make(sealed.user, &header.key_id, data_key, &code, made_ms, entropy)?;
         header.recovery = Some(wrap);
         let outcome = VaultOutcome { recovery_code: Some(code), ..VaultOutcome::default() };
-        finish(open, header, outcome, sealed, entropy)
+        finish(open, Some(header), outcome, sealed, entropy)
     }
 
     /// The plan is written.
@@ -215,25 +247,33 @@ impl Vault {
         plan.outcome
     }
 
-    pub(crate) fn data_key_to_remember(&mut self, now: UnixMillis) -> Result<DataKey, Error> {
+    pub(crate) fn data_key_to_remember(
+        &mut self,
+        sealed: &Sealed,
+        now: UnixMillis,
+    ) -> Result<DataKey, Error> {
         self.tick(now);
-        let open = self.used(now)?;
-        open.key(&open.primary).cloned().ok_or(Error::Vault(VaultError::Locked))
+        let (data_key, _) = self.used(now)?.counting(sealed)?;
+        Ok(data_key.clone())
     }
 }
 
 fn finish(
     open: Open,
-    kept: Header,
+    header: Option<Header>,
     mut outcome: VaultOutcome,
     sealed: &Sealed,
     entropy: &mut dyn Entropy,
 ) -> Result<VaultPlan, Error> {
-    let rewrites = tend(sealed.user, &sealed.keys, &kept, &open.keys, entropy)?;
+    let tended = match header {
+        Some(header) => tend(&open, header, sealed, entropy)?,
+        None => tend_closed(sealed),
+    };
     let strange = |(provider, envelope, _): (Provider, Envelope, Hlc)| {
-        open.key(&envelope.header.key_id).is_none().then_some(provider)
+        let put_back = tended.rewrites.iter().any(|rewrite| rewrite.provider == provider);
+        (open.key(&envelope.header.key_id).is_none() && !put_back).then_some(provider)
     };
     outcome.other_passphrase = read_all(sealed.user, &sealed.keys).filter_map(strange).collect();
-    outcome.rewritten = u32::try_from(rewrites.len()).unwrap_or(0);
-    Ok(VaultPlan { kept, rewrites, open, outcome })
+    outcome.rewritten = u32::try_from(tended.rewrites.len()).unwrap_or(0);
+    Ok(VaultPlan { tended, open, outcome })
 }

@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use super::crypt;
 use super::envelope::Envelope;
 use super::header::{Header, Kdf, PassphraseWrap, ROUNDS, RecoveryWrap};
+use super::past::Past;
 use super::secret::{ApiKey, DataKey, RecoveryCode};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::Error;
-use crate::model::{KeyEnvelope, Provider, UserId};
+use crate::model::{Hlc, KeyEnvelope, Provider, UserId};
 
 const KEY_ID: &str = "AAECAwQFBgcICQoL";
 
@@ -20,6 +21,10 @@ fn user() -> UserId {
 
 fn place() -> (UserId, Provider) {
     (user(), Provider::Openai)
+}
+
+fn put_at() -> Hlc {
+    "1763899200000-0100".parse().unwrap()
 }
 
 fn data_key() -> DataKey {
@@ -40,9 +45,11 @@ fn sealed(with_code: bool) -> KeyEnvelope {
         key_id: KEY_ID.to_owned(),
         passphrase: wrap.unwrap(),
         recovery: with_code.then(|| recovery.unwrap()),
+        past: Some(Past::joined(None, None, user(), (KEY_ID, &data_key()))),
     };
     let key = ApiKey::new("sk-proj-0123456789abca1B2".to_owned()).unwrap();
-    Envelope::seal(place(), header, &data_key(), &key, &mut entropy).unwrap().text(place()).unwrap()
+    let sealed = Envelope::seal(place(), header, &data_key(), (&key, put_at()), &mut entropy);
+    sealed.unwrap().text(place()).unwrap()
 }
 
 /// What opening comes to, from the text and the passphrase's key.
@@ -97,7 +104,7 @@ fn every_bit_counts_and_all_damage_is_the_same_error() {
 fn an_envelope_opens_in_its_place_only() {
     let text = sealed(false);
     let stranger = "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3e".parse().unwrap();
-    let version = text.as_str().replace("marea1", "marea2");
+    let version = text.as_str().replace("marea2", "marea3");
     for (place, text) in [
         ((stranger, Provider::Openai), text.as_str()),
         ((user(), Provider::Anthropic), text.as_str()),
@@ -123,13 +130,19 @@ fn who_makes_the_checksum_right_gains_nothing() {
             }
         }
     }
-    // The recovery wrap is not what the passphrase opens; but then it opens nothing itself, and is carried nowhere.
-    let recovery = summed.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
+    // The recovery wrap and the list of superseded keys are not what the passphrase opens; but then they open nothing
+    // themselves, and are carried nowhere.
+    let dots = summed.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
     for (place_of, forged) in opened_anyway {
-        assert!(recovery[6] < place_of && place_of < recovery[7], "byte {place_of}");
+        assert!(dots[6] < place_of && place_of < dots[8], "byte {place_of}");
         let header = Envelope::read(place(), &forged).unwrap().header;
-        assert!(header.recovery.as_ref().unwrap().open(user(), KEY_ID, &code()).is_none());
-        assert!(header.checked(user(), &data_key()).unwrap().recovery.is_none());
+        let checked = header.checked(user(), &data_key()).unwrap();
+        if place_of < dots[7] {
+            assert!(header.recovery.as_ref().unwrap().open(user(), KEY_ID, &code()).is_none());
+            assert!(checked.recovery.is_none());
+        } else {
+            assert!(checked.past.is_none());
+        }
     }
     // Moved to another user or provider, with the sum of that place.
     let stranger = "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3e".parse().unwrap();

@@ -19,12 +19,19 @@ pub enum VaultRequest {
     SetUp,
     /// Open the vault; when it is open, open what else this passphrase opens.
     Unlock,
-    /// Wrap the data key with another passphrase. Nothing is sealed anew.
+    /// Choose another passphrase, and seal all keys with a new data key: who knows the old passphrase and has an old
+    /// envelope opens nothing that is put from now on. A recovery code is replaced by a new one.
     ChangePassphrase,
+    /// Only wrap the data key with another passphrase. The recovery code and what devices remember go on opening it; so do
+    /// the old passphrase and an old envelope, together, also what is put later.
+    RewrapPassphrase,
     /// Seal all keys with a new data key. A recovery code is replaced by a new one.
     Rotate,
-    /// Choose a new passphrase with the recovery code instead of the old one.
+    /// Choose a new passphrase with the recovery code instead of the old one, and seal all keys with a new data key. The
+    /// code is replaced by a new one.
     Recover(RecoveryCode),
+    /// The same, but only wrap the data key: see [`VaultRequest::RewrapPassphrase`]. The code stays.
+    RecoverRewrap(RecoveryCode),
 }
 
 /// Whose bytes a step is made from.
@@ -92,7 +99,7 @@ impl VaultWork {
             opened: Vec::new(),
             wrapping: None,
         };
-        if let VaultRequest::Recover(code) = &work.request {
+        if let VaultRequest::Recover(code) | VaultRequest::RecoverRewrap(code) = &work.request {
             for header in &work.candidates {
                 let key = header.recovery.as_ref().and_then(|wrap| wrap.open(user, &header.key_id, code));
                 if let Some(data_key) = key.filter(|_| !has(&work.opened, &header.key_id)) {
@@ -105,8 +112,10 @@ impl VaultWork {
 
     /// The next derivation; none when there is no more to do here.
     pub fn next_step(&self) -> Option<WorkStep> {
-        use VaultRequest::{ChangePassphrase, Recover, Rotate, SetUp, Unlock};
-        let opens = matches!(self.request, Unlock | ChangePassphrase | Rotate);
+        use VaultRequest::{
+            ChangePassphrase, Recover, RecoverRewrap, RewrapPassphrase, Rotate, SetUp, Unlock,
+        };
+        let opens = !matches!(self.request, SetUp | Recover(_) | RecoverRewrap(_));
         if let Some(kdf) = self.untried().filter(|_| opens) {
             return Some(step(WhichPassphrase::Current, kdf));
         }
@@ -114,7 +123,9 @@ impl VaultWork {
             return None;
         }
         match self.request {
-            SetUp | ChangePassphrase | Recover(_) => Some(step(WhichPassphrase::New, self.fresh)),
+            SetUp | ChangePassphrase | RewrapPassphrase | Recover(_) | RecoverRewrap(_) => {
+                Some(step(WhichPassphrase::New, self.fresh))
+            }
             // Older parameters are replaced whenever the passphrase is at hand.
             Unlock | Rotate => {
                 let outdated = self.opened.iter().any(|opened| opened.header.passphrase.rounds < ROUNDS);
@@ -124,10 +135,19 @@ impl VaultWork {
     }
 
     fn untried(&self) -> Option<Kdf> {
-        let mut closed = self.candidates.iter().filter(|header| !has(&self.opened, &header.key_id));
+        let mut closed = self.candidates.iter().filter(|header| !self.is_opened(&header.key_id));
         closed
             .find(|header| !self.tried.contains(&header.passphrase.kdf()))
             .map(|header| header.passphrase.kdf())
+    }
+
+    /// Whether a data key is open, by a wrap of its own or through one that has superseded it.
+    fn is_opened(&self, key_id: &str) -> bool {
+        let supersedes = |opened: &Opened| {
+            let checked = opened.header.checked(self.user, &opened.data_key);
+            checked.and_then(|header| header.past).is_some_and(|past| past.has(key_id))
+        };
+        has(&self.opened, key_id) || self.opened.iter().any(supersedes)
     }
 
     /// Takes the 32 bytes that [`VaultWork::next_step`] asked for, from whoever has derived them.

@@ -300,9 +300,11 @@ fn a_vault_that_nobody_asks_anything_locks_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let client = open(dir.path());
     let vault = client.vault();
-    block_on(vault.set_up(&crate::Passphrase::new("correct horse".into()).unwrap())).unwrap();
+    block_on(vault.set_up(&crate::Passphrase::new("orbit velvet canoe".into()).unwrap())).unwrap();
     // Looking at the time is no use of the vault, and locks nothing.
     let locks_at = || block_on(client.call(|engine| Ok(engine.vault_locks_at()))).unwrap();
+    assert!(locks_at().is_some(), "after a quarter of an hour, unless told otherwise");
+    block_on(vault.lock_after(None)).unwrap();
     assert_eq!(locks_at(), None);
     block_on(vault.lock_after(Some(Duration::from_millis(30)))).unwrap();
     let bound = clock::now().unix_ms.plus_ms(60_000);

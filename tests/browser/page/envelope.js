@@ -1,4 +1,5 @@
-// Opens and makes envelopes, written from docs/VAULT.md, with nothing but WebCrypto. Runs in a page and in Node.
+// Opens and makes envelopes, written from docs/VAULT.md, with nothing but WebCrypto. Runs in a page and in Node. Both formats are
+// opened, format 2 is made.
 
 const utf8 = (text) => new TextEncoder().encode(text)
 
@@ -40,29 +41,58 @@ async function hkdf(secret, info) {
   return new Uint8Array(await crypto.subtle.deriveBits(algorithm, key, 256))
 }
 
-async function check(dataKey, about, wrapped) {
+async function mac(secret, info, message) {
   const algorithm = { name: 'HMAC', hash: 'SHA-256' }
-  const key = await crypto.subtle.importKey('raw', await hkdf(dataKey, 'marea1 check'), algorithm, false, ['sign'])
-  const tag = await crypto.subtle.sign('HMAC', key, utf8(`${about} ${wrapped}`))
+  const key = await crypto.subtle.importKey('raw', await hkdf(secret, info), algorithm, false, ['sign'])
+  const tag = await crypto.subtle.sign('HMAC', key, utf8(message))
   return b64(new Uint8Array(tag).slice(0, 15))
 }
 
+const check = (dataKey, about, wrapped) => mac(dataKey, 'marea1 check', `${about} ${wrapped}`)
+const pastCheck = (dataKey, user, keyId, entries) =>
+  mac(dataKey, 'marea2 past check', `marea2 past ${user} ${keyId} ${entries}`)
+
 async function checksum(user, provider, text) {
-  const digest = await crypto.subtle.digest('SHA-256', utf8(`marea1 sum ${user} ${provider} ${text}`))
+  const version = text.slice(0, text.indexOf('.'))
+  const digest = await crypto.subtle.digest('SHA-256', utf8(`${version} sum ${user} ${provider} ${text}`))
   return b64(new Uint8Array(digest).slice(0, 9))
+}
+
+const ROOMS = [256, 512, 1024]
+
+function pad(key) {
+  const plain = new Uint8Array(2 + ROOMS.find((room) => room >= key.length))
+  plain.set([key.length >> 8, key.length & 255])
+  plain.set(key, 2)
+  return plain
+}
+
+function unpad(plain) {
+  const length = plain[0] * 256 + plain[1]
+  const zeros = plain.slice(2 + length)
+  if (!ROOMS.includes(plain.length - 2) || length === 0 || zeros.some((byte) => byte !== 0)) throw new Error('key_damaged')
+  return plain.slice(2, 2 + length)
 }
 
 export async function open(user, provider, envelope, passphrase) {
   const parts = envelope.split('.')
-  const [version, keyId, kdf, made, salt, wrapped, written, , body, sum] = parts
-  if (parts.length !== 10 || version !== 'marea1') throw new Error('key_damaged')
-  if (sum !== (await checksum(user, provider, parts.slice(0, 9).join('.')))) throw new Error('key_damaged')
+  const sum = parts.pop()
+  if (sum !== (await checksum(user, provider, parts.join('.')))) throw new Error('key_damaged')
+  const [version, keyId, kdf, made, salt, wrapped, written] = parts
+  const isFirst = version === 'marea1' && parts.length === 9
+  if (!isFirst && !(version === 'marea2' && parts.length === 11)) throw new Error('key_damaged')
   const wrapping = await derive(passphrase, unb64(salt), Number(kdf.replace('pbkdf2-sha256-', '')))
   const about = `marea1 passphrase ${user} ${keyId} ${kdf} ${made} ${salt}`
   const dataKey = await unseal(wrapping, about, unb64(wrapped), 'wrong_passphrase')
   if (written !== (await check(dataKey, about, wrapped))) throw new Error('key_damaged')
-  const plain = await unseal(dataKey, `marea1 key ${user} ${provider} ${keyId}`, unb64(body), 'key_damaged')
-  return new TextDecoder().decode(plain)
+  if (isFirst) {
+    const plain = await unseal(dataKey, `marea1 key ${user} ${provider} ${keyId}`, unb64(parts[8]), 'key_damaged')
+    return new TextDecoder().decode(plain)
+  }
+  const [, , , , , , , , past, put, body] = parts
+  if (past.slice(-20) !== (await pastCheck(dataKey, user, keyId, past.slice(0, -20)))) throw new Error('key_damaged')
+  const plain = await unseal(dataKey, `marea2 key ${user} ${provider} ${keyId} ${put}`, unb64(body), 'key_damaged')
+  return new TextDecoder().decode(unpad(plain))
 }
 
 export async function make(user, provider, key, passphrase, rounds, madeMs) {
@@ -71,8 +101,9 @@ export async function make(user, provider, key, passphrase, rounds, madeMs) {
   const [kdf, made] = [`pbkdf2-sha256-${rounds}`, String(madeMs).padStart(13, '0')]
   const about = `marea1 passphrase ${user} ${keyId} ${kdf} ${made} ${b64(salt)}`
   const wrapped = b64(await seal(await derive(passphrase, salt, rounds), about, dataKey))
-  const body = b64(await seal(dataKey, `marea1 key ${user} ${provider} ${keyId}`, utf8(key)))
-  const parts = ['marea1', keyId, kdf, made, b64(salt), wrapped, await check(dataKey, about, wrapped), '0', body]
-  const text = parts.join('.')
+  const put = `${made}-0000`
+  const body = b64(await seal(dataKey, `marea2 key ${user} ${provider} ${keyId} ${put}`, pad(utf8(key))))
+  const header = [keyId, kdf, made, b64(salt), wrapped, await check(dataKey, about, wrapped), '0']
+  const text = ['marea2', ...header, await pastCheck(dataKey, user, keyId, ''), put, body].join('.')
   return `${text}.${await checksum(user, provider, text)}`
 }

@@ -45,7 +45,7 @@ fn openssl() -> f64 {
 }
 
 fn main() {
-    let passphrase = Passphrase::new("correct horse battery staple".to_owned()).expect("a passphrase");
+    let passphrase = Passphrase::new("orbit velvet canoe drum".to_owned()).expect("a passphrase");
     let key = ApiKey::new(KEY.to_owned()).expect("a key");
     let user = "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d".parse().expect("a user");
     let mut engine =

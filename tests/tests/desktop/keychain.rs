@@ -14,7 +14,7 @@ const BUS: &str = "DBUS_SESSION_BUS_ADDRESS";
 
 /// A device with a key in its vault.
 async fn with_a_key() -> Device {
-    let device = Device::new().with("MAREA_TOKEN", TOKEN).with("MAREA_PASSPHRASE", "correct horse");
+    let device = Device::new().with("MAREA_TOKEN", TOKEN).with("MAREA_PASSPHRASE", "orbit velvet canoe");
     let mut device = device.with("MAREA_API_KEY", KEY);
     device.json(&["key", "set", "openai"]).await;
     device.set("MAREA_API_KEY", "");
@@ -41,7 +41,7 @@ async fn a_remembered_device_asks_for_no_passphrase_until_it_is_forgotten_or_the
     );
     device.run(&["key", "get", "openai", "--json"]).await.exits(2).error("usage");
 
-    device.set("MAREA_PASSPHRASE", "correct horse");
+    device.set("MAREA_PASSPHRASE", "orbit velvet canoe");
     device.json(&["key", "remember"]).await;
     device.json(&["key", "rotate"]).await;
     device.set("MAREA_PASSPHRASE", "");

@@ -12,7 +12,7 @@ const TOKEN: &str = "e30.eyJzdWIiOiIxMTExMTExMS0xMTExLTQxMTEtODExMS0xMTExMTExMTE
 const KEY: &str = "sk-proj-0123456789abca1B2";
 
 fn device() -> Device {
-    Device::new().with("MAREA_TOKEN", TOKEN).with("MAREA_PASSPHRASE", "correct horse")
+    Device::new().with("MAREA_TOKEN", TOKEN).with("MAREA_PASSPHRASE", "orbit velvet canoe")
 }
 
 async fn set(device: &mut Device, provider: &str, key: &str) -> Value {
@@ -70,15 +70,18 @@ async fn secrets_come_from_a_descriptor_or_the_environment_and_never_from_argume
     device.set("MAREA_PASSPHRASE", "");
     // Two lines of one pipe, one for each.
     let words = ["key", "set", "openai", "--passphrase-fd", "0", "--key-fd", "0", "--json"];
-    with_lines(&device, &words, &format!("correct horse\n{KEY}\n")).await.exits(0);
+    with_lines(&device, &words, &format!("orbit velvet canoe\n{KEY}\n")).await.exits(0);
     let words = ["key", "get", "openai", "--passphrase-fd", "0"];
-    assert_eq!(with_lines(&device, &words, "correct horse\r\n").await.exits(0).stdout, format!("{KEY}\n"));
+    assert_eq!(
+        with_lines(&device, &words, "orbit velvet canoe\r\n").await.exits(0).stdout,
+        format!("{KEY}\n")
+    );
     with_lines(&device, &words, "wrong horse\n").await.exits(1);
     assert!(with_lines(&device, &words, "").await.exits(2).stderr.contains("--passphrase-fd"));
     // Without a terminal nobody can be asked.
     let refused = device.run(&["key", "get", "openai", "--json"]).await.exits(2);
     assert!(refused.error("usage").contains("MAREA_PASSPHRASE"));
-    for words in [["key", "set", "openai", KEY], ["key", "get", "openai", "correct horse"]] {
+    for words in [["key", "set", "openai", KEY], ["key", "get", "openai", "orbit velvet canoe"]] {
         device.run(&words).await.exits(2);
     }
 }
@@ -89,15 +92,34 @@ async fn wrong_passphrases_bad_keys_and_short_passphrases_change_nothing() {
     device.set("MAREA_PASSPHRASE", "short");
     device.set("MAREA_API_KEY", KEY);
     device.run(&["key", "set", "openai", "--json"]).await.exits(2).error("invalid_input");
-    device.set("MAREA_PASSPHRASE", "correct horse");
+    device.set("MAREA_PASSPHRASE", "orbit velvet canoe");
     set(&mut device, "openai", KEY).await;
     device.set("MAREA_API_KEY", "a key with spaces");
     device.run(&["key", "set", "openai", "--json"]).await.exits(2).error("invalid_input");
     device.set("MAREA_PASSPHRASE", "wrong horse");
     let said = device.run(&["key", "get", "openai", "--json"]).await.exits(1).error("wrong_passphrase");
     assert!(!said.contains("wrong horse"));
-    device.set("MAREA_PASSPHRASE", "correct horse");
+    device.set("MAREA_PASSPHRASE", "orbit velvet canoe");
     assert_eq!(get(&device, "openai").await, KEY);
+}
+
+#[tokio::test]
+async fn a_generated_passphrase_is_offered_shown_once_and_opens() {
+    let mut device = device();
+    let suggested = device.json(&["key", "suggest"]).await["passphrase"].clone();
+    assert_eq!(suggested.as_str().map(str::len), Some(29), "{suggested}");
+    device.set("MAREA_PASSPHRASE", "");
+    device.set("MAREA_API_KEY", KEY);
+    let set = device.json(&["key", "set", "openai", "--generate"]).await;
+    device.set("MAREA_PASSPHRASE", set["passphrase"].as_str().expect("shown once"));
+    assert_eq!(get(&device, "openai").await, KEY);
+    let said = device.run(&["key", "passphrase", "--generate"]).await.exits(0).stdout;
+    let made = said.lines().find_map(|line| line.strip_prefix("  ")).expect("for people too").to_owned();
+    device.set("MAREA_PASSPHRASE", made);
+    assert_eq!(get(&device, "openai").await, KEY);
+    device.set("MAREA_NEW_PASSPHRASE", "passwordpassword");
+    let refused = device.run(&["key", "passphrase", "--json"]).await.exits(2).error("invalid_input");
+    assert!(refused.contains("easily guessed"), "{refused}");
 }
 
 #[tokio::test]
@@ -106,17 +128,24 @@ async fn passphrase_rotation_recovery_and_reset() {
     set(&mut device, "openai", KEY).await;
     let made = device.json(&["key", "recovery"]).await;
     let code = made["recovery_code"].as_str().expect("shown once").to_owned();
-    device.set("MAREA_NEW_PASSPHRASE", "battery staple");
-    device.json(&["key", "passphrase"]).await;
+    device.set("MAREA_NEW_PASSPHRASE", "lantern pebble fjord");
+    let changed = device.json(&["key", "passphrase"]).await;
+    let newer = changed["recovery_code"].as_str().expect("a new data key, a new code").to_owned();
+    assert_ne!(newer, code);
     device.run(&["key", "get", "openai", "--json"]).await.exits(1).error("wrong_passphrase");
-    device.set("MAREA_PASSPHRASE", "battery staple");
+    device.set("MAREA_PASSPHRASE", "lantern pebble fjord");
     assert_eq!(get(&device, "openai").await, KEY);
     device.set("MAREA_RECOVERY_CODE", code.to_lowercase());
-    device.set("MAREA_NEW_PASSPHRASE", "found again");
-    device.json(&["key", "recover"]).await;
-    device.set("MAREA_PASSPHRASE", "found again");
+    device.set("MAREA_NEW_PASSPHRASE", "found again in a drawer");
+    device.run(&["key", "recover", "--json"]).await.exits(1).error("wrong_passphrase");
+    device.set("MAREA_RECOVERY_CODE", newer.to_lowercase());
+    let rewrapped = device.json(&["key", "recover", "--rewrap-only"]).await;
+    assert_eq!(rewrapped.get("recovery_code"), None, "the code stays");
+    device.set("MAREA_PASSPHRASE", "found again in a drawer");
+    let recovered = device.json(&["key", "recover"]).await;
+    assert!(recovered["recovery_code"].is_string(), "{recovered}");
     let rotated = device.json(&["key", "rotate"]).await;
-    assert_ne!(rotated["recovery_code"], json!(code));
+    assert_ne!(rotated["recovery_code"], json!(newer));
     device.run(&["key", "recover", "--json"]).await.exits(1).error("wrong_passphrase");
     assert_eq!(get(&device, "openai").await, KEY);
     device.run(&["key", "reset"]).await.exits(2);
@@ -127,8 +156,8 @@ async fn passphrase_rotation_recovery_and_reset() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_device_opens_it_with_the_passphrase_and_is_told_of_another_one() {
     let world = World::shared().await;
-    let mut first = world.device_of(1).with("MAREA_PASSPHRASE", "correct horse");
-    let mut second = world.device_of(1).with("MAREA_PASSPHRASE", "set up apart");
+    let mut first = world.device_of(1).with("MAREA_PASSPHRASE", "orbit velvet canoe");
+    let mut second = world.device_of(1).with("MAREA_PASSPHRASE", "set up apart from it");
     set(&mut first, "openai", KEY).await;
     set(&mut second, "anthropic", "sk-ant-0123456789abcdefgh").await;
     for device in [&first, &second, &first] {
@@ -138,11 +167,11 @@ async fn a_second_device_opens_it_with_the_passphrase_and_is_told_of_another_one
     assert_eq!(listed["keys"][1]["state"], "other_passphrase", "{listed}");
     first.set("MAREA_OTHER_PASSPHRASE", "no such passphrase");
     first.run(&["key", "join", "--json"]).await.exits(1).error("wrong_passphrase");
-    first.set("MAREA_OTHER_PASSPHRASE", "set up apart");
+    first.set("MAREA_OTHER_PASSPHRASE", "set up apart from it");
     let joined = first.json(&["key", "join"]).await;
     assert_eq!((&joined["done"], &joined["notes"]), (&json!("The keys are brought together."), &json!([])));
     first.json(&["sync"]).await;
-    let third = world.device_of(1).with("MAREA_PASSPHRASE", "correct horse");
+    let third = world.device_of(1).with("MAREA_PASSPHRASE", "orbit velvet canoe");
     third.json(&["sync"]).await;
     let listed = third.json(&["key", "list"]).await;
     let states: Vec<_> = listed["keys"].as_array().expect("keys").iter().map(|key| &key["state"]).collect();

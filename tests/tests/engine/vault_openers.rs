@@ -61,7 +61,7 @@ fn frozen() -> Vec<Vector> {
         let text = std::fs::read_to_string(entry.expect("a file").path()).expect("a file of vectors");
         all.extend(serde_json::from_str::<Vec<Vector>>(&text).expect("vectors"));
     }
-    assert!(all.len() >= 7);
+    assert!(all.len() >= 16);
     all
 }
 
@@ -94,6 +94,20 @@ fn python_opens_what_the_engine_seals() {
         question["provider"] = json!(if vector.provider == Provider::Openai { "unsplash" } else { "openai" });
         assert_eq!(python.ask(&question), json!({ "error": "key_damaged" }));
     }
+}
+
+/// The old data key is in the new header, for who has the new one.
+#[test]
+fn python_opens_an_old_envelope_with_the_new_passphrase_through_the_new_one() {
+    let (old, newer) =
+        vault::before_and_after(user(), "sk-older", "the first passphrase", "the second passphrase");
+    let question = json!({ "do": "open_old", "user": user(), "provider": "openai", "old": old, "envelope": newer,
+        "passphrase": "the second passphrase" });
+    assert_eq!(Python::start().ask(&question), json!({ "key": "sk-older" }));
+    assert_eq!(
+        vault::open(user(), Provider::Openai, &old, "the second passphrase"),
+        Err("wrong_passphrase".into())
+    );
 }
 
 #[test]

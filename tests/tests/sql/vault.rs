@@ -6,38 +6,32 @@ use marea_tests::vault;
 
 const LEARNER: &str = "00000000-0000-4000-8000-000000000001";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_envelopes_come_in() {
-    let cluster = Cluster::start().await;
-    let database = cluster.database("envelopes", u32::MAX).await;
-    database.execute(&format!("INSERT INTO public.users (id) VALUES ('{LEARNER}')")).await;
-    database
-        .execute(&format!(
-            "INSERT INTO public.user_api_keys (user_id) VALUES ('{LEARNER}') ON CONFLICT DO NOTHING"
-        ))
-        .await;
-    let user = LEARNER.parse().expect("a user");
-    let plain = vault::make(user, Provider::Openai, "sk-0123456789", "a passphrase", false).envelope;
-    let longest = vault::make(user, Provider::Openai, &"k".repeat(1024), "a passphrase", true).envelope;
-    let part = |at: usize, text: &str| {
-        let mut parts: Vec<&str> = plain.split('.').collect();
-        parts[at] = text;
-        parts.join(".")
-    };
+/// The text with one part in the place of another.
+fn with_part(envelope: &str, at: usize, text: &str) -> String {
+    let mut parts: Vec<&str> = envelope.split('.').collect();
+    parts[at] = text;
+    parts.join(".")
+}
+
+/// What both formats have, right and wrong.
+fn rows_of(plain: &str, longest: String) -> Vec<(String, bool)> {
+    let part = |at: usize, text: &str| with_part(plain, at, text);
     let cut = plain.rsplit_once('.').expect("parts").0.to_owned();
+    let body = plain.split('.').count() - 2;
     let mut rows = vec![
-        (plain.clone(), true),
+        (plain.to_owned(), true),
         (longest, true),
         (part(2, "pbkdf2-sha256-9999999"), true),
         (part(2, "pbkdf2-sha256-99999"), false),
         (part(2, "pbkdf2-sha256-10000000"), false),
         (part(2, "pbkdf2-sha256-099999"), false),
         (part(2, "argon2id-19-3-64"), false),
-        (part(0, "marea2"), false),
+        (part(0, "marea3"), false),
+        (part(0, if plain.starts_with("marea1") { "marea2" } else { "marea1" }), false),
         (part(3, "1763899200"), false),
         (part(7, "1"), false),
-        (part(8, "sk-0123456789"), false),
-        (part(8, &"B".repeat(1800)), false),
+        (part(body, "sk-0123456789"), false),
+        (part(body, &"B".repeat(1800)), false),
         (cut, false),
         (format!("{plain}.AAAA"), false),
         (format!("{plain}\n"), false),
@@ -47,23 +41,104 @@ async fn only_envelopes_come_in() {
         (String::new(), false),
     ];
     // Every part one letter longer or shorter.
-    for at in [1, 4, 5, 6, 9] {
+    for at in [1, 4, 5, 6, body + 1] {
         let own = plain.split('.').nth(at).expect("a part").to_owned();
         rows.extend([(part(at, &format!("{own}A")), false), (part(at, &own[1..]), false)]);
     }
-    for column in ["openai_api_key", "unsplash_api_key", "anthropic_api_key"] {
-        for (text, good) in &rows {
-            let update = format!("UPDATE public.user_api_keys SET {column} = $1");
-            let outcome = database.client.execute(&update, &[text]).await;
-            match outcome {
-                Ok(_) => assert!(*good, "{column} took {text}"),
-                Err(error) => {
-                    assert!(!good, "{column} refused {text}");
-                    assert_eq!(error.code().expect("a code").code(), "23514");
+    rows
+}
+
+fn first_format() -> String {
+    let text = std::fs::read_to_string(root().join("core/src/vault/vectors/v1.json")).expect("vectors");
+    let vectors: Vec<vault::Vector> = serde_json::from_str(&text).expect("vectors");
+    vectors.into_iter().next().expect("a vector").envelope
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_envelopes_come_in() {
+    let cluster = Cluster::start().await;
+    let user = LEARNER.parse().expect("a user");
+    let words = "some sentence of words";
+    let first = first_format();
+    let longest_first = with_part(&first, 8, &"B".repeat(1403));
+    let second = vault::make(user, Provider::Openai, "sk-0123456789", words, false).envelope;
+    let longest = vault::make(user, Provider::Openai, &"k".repeat(1024), words, true).envelope;
+    let entry = |count: usize| {
+        format!("{}{}", format!("1763899200000{}", "A".repeat(116)).repeat(count), "C".repeat(20))
+    };
+    let mut of_second = rows_of(&second, with_part(&longest, 8, &entry(8)));
+    of_second.extend([
+        (with_part(&second, 8, &entry(1)), true),
+        (with_part(&second, 8, &entry(9)), false),
+        (with_part(&second, 8, &"A".repeat(21)), false),
+        (with_part(&second, 8, "0"), false),
+        (with_part(&second, 9, "1763899200000-000G"), false),
+        (with_part(&second, 9, "1763899200000"), false),
+        (with_part(&second, 10, &"B".repeat(723)), true),
+        // The length of a key shows in nothing else.
+        (with_part(&second, 10, &"B".repeat(383)), false),
+    ]);
+    let of_first = rows_of(&first, longest_first);
+    let only_first = [(second, false)];
+    let before: Vec<_> = of_first.iter().cloned().chain(only_first).collect();
+    let after: Vec<_> = of_first.iter().cloned().chain(of_second).collect();
+    for (migrations, rows) in [(6, before), (u32::MAX, after)] {
+        let database = cluster.database(&format!("envelopes_{migrations}"), migrations).await;
+        database.execute(&format!("INSERT INTO public.users (id) VALUES ('{LEARNER}')")).await;
+        database
+            .execute(&format!(
+                "INSERT INTO public.user_api_keys (user_id) VALUES ('{LEARNER}') ON CONFLICT DO NOTHING"
+            ))
+            .await;
+        for column in ["openai_api_key", "unsplash_api_key", "anthropic_api_key"] {
+            for (text, good) in &rows {
+                let update = format!("UPDATE public.user_api_keys SET {column} = $1");
+                let outcome = database.client.execute(&update, &[text]).await;
+                match outcome {
+                    Ok(_) => assert!(*good, "{column} took {text}"),
+                    Err(error) => {
+                        assert!(!good, "{column} refused {text}");
+                        assert_eq!(error.code().expect("a code").code(), "23514");
+                    }
                 }
             }
         }
     }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_format_is_let_in_by_008_and_stays_where_it_stands() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database("formats", 7).await;
+    let stands = "SELECT string_agg(pg_get_constraintdef(oid), ',' ORDER BY conname) FROM pg_constraint
+        WHERE conrelid = 'public.user_api_keys'::regclass";
+    let before = database.text(stands).await;
+    let first = first_format();
+    database.execute(&format!("INSERT INTO public.users (id) VALUES ('{LEARNER}')")).await;
+    let insert =
+        format!("INSERT INTO public.user_api_keys (user_id, openai_api_key) VALUES ('{LEARNER}', '{first}')");
+    database.execute(&insert).await;
+    for _ in 0..2 {
+        database.migration("008_sturdy.sql").await.succeeds();
+        database.migration("validate_008.sql").await.succeeds();
+        database.migration("validate_006.sql").await.succeeds();
+    }
+    let script = std::fs::read_to_string(root().join("migrations/validate_008.sql")).expect("the validation");
+    let breakage = "ALTER TABLE public.user_api_keys DROP CONSTRAINT user_api_keys_openai_envelope";
+    let broken = script.replacen("BEGIN;", &format!("BEGIN; {breakage};"), 1);
+    database.sql(&[&broken]).await.fails_with("Marea 008: ");
+    database.migration("008_sturdy_rollback.sql").await.succeeds();
+    assert_eq!(database.text(stands).await, before);
+
+    database.migration("008_sturdy.sql").await.succeeds();
+    let user = LEARNER.parse().expect("a user");
+    let second =
+        vault::make(user, Provider::Openai, "sk-0123456789", "some sentence of words", false).envelope;
+    database.execute(&format!("UPDATE public.user_api_keys SET openai_api_key = '{second}'")).await;
+    let back = database.migration("008_sturdy_rollback.sql").await.succeeds();
+    assert!(back.stderr.contains("1 envelopes of format 2 stand"), "{back:#?}");
+    assert_eq!(database.text("SELECT openai_api_key FROM public.user_api_keys").await, second);
     cluster.stop().await;
 }
 

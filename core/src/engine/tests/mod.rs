@@ -18,8 +18,10 @@ mod together;
 mod unreadable;
 mod upgrade;
 mod vault;
+mod vault_attacks;
 mod vault_model;
 mod vault_old;
+mod vault_thief;
 mod watching;
 
 use std::collections::BTreeMap;

@@ -69,6 +69,11 @@ impl Registers {
         MutationResult { id: mutation.id, status, code: None, message: None }
     }
 
+    /// How many changes there were.
+    pub(super) fn changes(&self) -> i64 {
+        self.version
+    }
+
     fn delete(&mut self, id: MutationId) {
         self.version += 1;
         self.rows.insert((Table::ExportHistory, id.to_string()), (self.version, None));

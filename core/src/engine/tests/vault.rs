@@ -34,8 +34,12 @@ pub(super) fn unlock(engine: &mut Engine, current: &str) -> Result<VaultOutcome,
     work(engine, VaultRequest::Unlock, current, "", at(0))
 }
 
-fn change(engine: &mut Engine, current: &str, new: &str) -> Result<VaultOutcome, Error> {
+pub(super) fn change(engine: &mut Engine, current: &str, new: &str) -> Result<VaultOutcome, Error> {
     work(engine, VaultRequest::ChangePassphrase, current, new, at(0))
+}
+
+fn rewrap(engine: &mut Engine, current: &str, new: &str) -> Result<VaultOutcome, Error> {
+    work(engine, VaultRequest::RewrapPassphrase, current, new, at(0))
 }
 
 pub(super) fn put(engine: &mut Engine, provider: Provider, key: &str, seconds: i64) {
@@ -47,27 +51,27 @@ pub(super) fn get(engine: &mut Engine, provider: Provider) -> Result<String, Str
     key.map(|key| key.expose().to_owned()).map_err(|error| error.code().to_owned())
 }
 
-fn envelope(engine: &Engine, provider: Provider) -> KeyEnvelope {
+pub(super) fn envelope(engine: &Engine, provider: Provider) -> KeyEnvelope {
     engine.api_keys().unwrap().get(provider).unwrap().clone()
 }
 
-fn code(error: Result<VaultOutcome, Error>) -> &'static str {
+pub(super) fn code(error: Result<VaultOutcome, Error>) -> &'static str {
     error.unwrap_err().code()
 }
 
 /// Two devices of one vault, synced, both open.
-fn two(server: &mut Registers) -> (Engine, Engine) {
+pub(super) fn two(server: &mut Registers) -> (Engine, Engine) {
     let (mut one, mut two) = (engine(), engine());
-    set_up(&mut one, "old passphrase");
+    set_up(&mut one, "an old sentence of words");
     put(&mut one, Openai, "sk-one", 0);
     sync(&mut one, server);
     sync(&mut two, server);
-    unlock(&mut two, "old passphrase").unwrap();
+    unlock(&mut two, "an old sentence of words").unwrap();
     (one, two)
 }
 
 /// A device that has nothing but what the server has.
-fn fresh(server: &mut Registers) -> Engine {
+pub(super) fn fresh(server: &mut Registers) -> Engine {
     let mut device = engine();
     sync(&mut device, server);
     device
@@ -78,7 +82,7 @@ fn a_key_is_sealed_shown_by_a_hint_and_taken_away() {
     let mut one = engine();
     assert_eq!(one.vault_status(at(0)).unwrap().state, VaultState::NotSetUp);
     assert_eq!(code(unlock(&mut one, "anything")), "vault_not_set_up");
-    set_up(&mut one, "a passphrase");
+    set_up(&mut one, "some sentence of words");
     assert_eq!(code(work(&mut one, VaultRequest::SetUp, "", "another one", at(0))), "vault_set_up");
     put(&mut one, Openai, "sk-proj-0123456789abca1B2", 0);
     assert_eq!(get(&mut one, Openai).as_deref(), Ok("sk-proj-0123456789abca1B2"));
@@ -91,21 +95,21 @@ fn a_key_is_sealed_shown_by_a_hint_and_taken_away() {
     assert_eq!(shown.keys[0].hint, None);
     assert_eq!(get(&mut one, Openai), Err("vault_locked".into()));
     assert_eq!(code(unlock(&mut one, "b passphrase")), "wrong_passphrase");
-    unlock(&mut one, "a passphrase").unwrap();
+    unlock(&mut one, "some sentence of words").unwrap();
     one.remove_key(Openai, at(1)).unwrap();
     assert_eq!(get(&mut one, Openai), Err("no_key".into()));
     assert_eq!(one.remove_key(Openai, at(1)).unwrap_err().code(), "no_key");
     // The passphrase stays although nothing is sealed under it.
     one.lock_vault();
     assert_eq!(code(unlock(&mut one, "b passphrase")), "wrong_passphrase");
-    unlock(&mut one, "a passphrase").unwrap();
+    unlock(&mut one, "some sentence of words").unwrap();
 }
 
 #[test]
 fn a_key_added_while_the_passphrase_was_changed_elsewhere_opens_with_the_new_one() {
     let mut server = Registers::default();
     let (mut one, mut two) = two(&mut server);
-    change(&mut one, "old passphrase", "new passphrase").unwrap();
+    rewrap(&mut one, "an old sentence of words", "a new sentence of words").unwrap();
     put(&mut two, Anthropic, "sk-two", 1);
     two.lock_vault();
     one.lock_vault();
@@ -113,21 +117,24 @@ fn a_key_added_while_the_passphrase_was_changed_elsewhere_opens_with_the_new_one
     sync(&mut two, &mut server);
     // Before anybody has tended the key under the old wrap, the new passphrase opens it through the other one.
     let mut third = fresh(&mut server);
-    let outcome = unlock(&mut third, "new passphrase").unwrap();
+    let outcome = unlock(&mut third, "a new sentence of words").unwrap();
     assert!(outcome.rewritten == 1 && !outcome.passphrase_is_old && outcome.other_passphrase.is_empty());
     assert_eq!(get(&mut third, Anthropic).as_deref(), Ok("sk-two"));
     // The old one is recognised, and undoes nothing.
     let before = envelope(&two, Openai);
-    let outcome = unlock(&mut two, "old passphrase").unwrap();
+    let outcome = unlock(&mut two, "an old sentence of words").unwrap();
     assert!(outcome.passphrase_is_old);
     assert_eq!(get(&mut two, Openai).as_deref(), Ok("sk-one"));
     assert!(envelope(&two, Openai) == before);
     // It may not decide about the vault any more.
-    assert_eq!(code(change(&mut two, "old passphrase", "third passphrase")), "wrong_passphrase");
+    assert_eq!(
+        code(rewrap(&mut two, "an old sentence of words", "a third sentence of words")),
+        "wrong_passphrase"
+    );
     sync(&mut third, &mut server);
     let mut fourth = fresh(&mut server);
-    assert_eq!(code(unlock(&mut fourth, "old passphrase")), "wrong_passphrase");
-    unlock(&mut fourth, "new passphrase").unwrap();
+    assert_eq!(code(unlock(&mut fourth, "an old sentence of words")), "wrong_passphrase");
+    unlock(&mut fourth, "a new sentence of words").unwrap();
     assert_eq!(get(&mut fourth, Anthropic).as_deref(), Ok("sk-two"));
 }
 
@@ -135,7 +142,7 @@ fn a_key_added_while_the_passphrase_was_changed_elsewhere_opens_with_the_new_one
 fn the_last_rewrapped_key_deleted_leaves_no_key_that_nobody_can_open() {
     let mut server = Registers::default();
     let (mut one, mut two) = two(&mut server);
-    change(&mut one, "old passphrase", "new passphrase").unwrap();
+    rewrap(&mut one, "an old sentence of words", "a new sentence of words").unwrap();
     one.remove_key(Openai, at(1)).unwrap();
     put(&mut two, Anthropic, "sk-two", 1);
     two.lock_vault();
@@ -144,14 +151,14 @@ fn the_last_rewrapped_key_deleted_leaves_no_key_that_nobody_can_open() {
     sync(&mut two, &mut server);
     // A device that never saw the new wrap needs the old passphrase.
     let mut third = fresh(&mut server);
-    assert_eq!(code(unlock(&mut third, "new passphrase")), "wrong_passphrase");
-    unlock(&mut third, "old passphrase").unwrap();
+    assert_eq!(code(unlock(&mut third, "a new sentence of words")), "wrong_passphrase");
+    unlock(&mut third, "an old sentence of words").unwrap();
     // The device that made the change carries it over as soon as it hears of the key, locked as it is.
     sync(&mut one, &mut server);
     let mut fourth = fresh(&mut server);
-    unlock(&mut fourth, "new passphrase").unwrap();
+    unlock(&mut fourth, "a new sentence of words").unwrap();
     assert_eq!(get(&mut fourth, Anthropic).as_deref(), Ok("sk-two"));
-    assert_eq!(code(unlock(&mut fresh(&mut server), "old passphrase")), "wrong_passphrase");
+    assert_eq!(code(unlock(&mut fresh(&mut server), "an old sentence of words")), "wrong_passphrase");
 }
 
 #[test]
@@ -159,18 +166,18 @@ fn a_rotation_and_a_key_added_meanwhile_end_under_one_data_key() {
     let mut server = Registers::default();
     let (mut one, mut two) = two(&mut server);
     let before = envelope(&one, Openai);
-    work(&mut one, VaultRequest::Rotate, "old passphrase", "", at(0)).unwrap();
+    work(&mut one, VaultRequest::Rotate, "an old sentence of words", "", at(0)).unwrap();
     let id = |envelope: &KeyEnvelope| envelope.as_str().split('.').nth(1).unwrap().to_owned();
     assert_ne!(id(&before), id(&envelope(&one, Openai)));
     put(&mut two, Anthropic, "sk-two", 1);
     sync(&mut one, &mut server);
     sync(&mut two, &mut server);
     assert_eq!(get(&mut two, Openai), Err("other_passphrase".into()), "rotated away from under it");
-    unlock(&mut two, "old passphrase").unwrap();
+    unlock(&mut two, "an old sentence of words").unwrap();
     assert_eq!(get(&mut two, Openai).as_deref(), Ok("sk-one"));
     sync(&mut two, &mut server);
     let mut third = fresh(&mut server);
-    unlock(&mut third, "old passphrase").unwrap();
+    unlock(&mut third, "an old sentence of words").unwrap();
     assert_eq!(get(&mut third, Openai).as_deref(), Ok("sk-one"));
     assert_eq!(get(&mut third, Anthropic).as_deref(), Ok("sk-two"));
     assert_eq!(id(&envelope(&third, Openai)), id(&envelope(&third, Anthropic)));
@@ -179,9 +186,9 @@ fn a_rotation_and_a_key_added_meanwhile_end_under_one_data_key() {
 #[test]
 fn two_vaults_set_up_apart_become_one_once_both_passphrases_were_given() {
     let (mut one, mut two, mut server) = (engine(), engine(), Registers::default());
-    set_up(&mut one, "passphrase one");
+    set_up(&mut one, "words of device one");
     put(&mut one, Openai, "sk-one", 0);
-    set_up(&mut two, "passphrase two");
+    set_up(&mut two, "words of device two");
     put(&mut two, Anthropic, "sk-two", 1);
     sync(&mut one, &mut server);
     sync(&mut two, &mut server);
@@ -189,19 +196,19 @@ fn two_vaults_set_up_apart_become_one_once_both_passphrases_were_given() {
     let states: Vec<_> = one.vault_status(at(0)).unwrap().keys.iter().map(|key| key.state).collect();
     assert_eq!(states, [KeyState::Open, KeyState::OtherPassphrase]);
     assert_eq!(
-        unlock(&mut one, "passphrase one").unwrap().other_passphrase,
+        unlock(&mut one, "words of device one").unwrap().other_passphrase,
         [Anthropic],
         "the learner is told which"
     );
     assert_eq!(code(unlock(&mut one, "passphrase three")), "wrong_passphrase");
-    let outcome = unlock(&mut one, "passphrase two").unwrap();
+    let outcome = unlock(&mut one, "words of device two").unwrap();
     assert!(outcome.other_passphrase.is_empty() || outcome.rewritten == 1);
     sync(&mut one, &mut server);
     let mut third = fresh(&mut server);
-    assert!(unlock(&mut third, "passphrase one").unwrap().other_passphrase.is_empty());
+    assert!(unlock(&mut third, "words of device one").unwrap().other_passphrase.is_empty());
     assert_eq!(get(&mut third, Openai).as_deref(), Ok("sk-one"));
     assert_eq!(get(&mut third, Anthropic).as_deref(), Ok("sk-two"));
-    assert_eq!(code(unlock(&mut fresh(&mut server), "passphrase two")), "wrong_passphrase");
+    assert_eq!(code(unlock(&mut fresh(&mut server), "words of device two")), "wrong_passphrase");
 }
 
 #[test]
@@ -213,8 +220,11 @@ fn the_later_put_of_one_provider_wins_whatever_was_rewrapped_afterwards() {
     sync(&mut one, &mut server);
     sync(&mut two, &mut server);
     put(&mut two, Openai, "sk-newest", 0);
-    for (current, new) in [("old passphrase", "new passphrase"), ("new passphrase", "last passphrase")] {
-        work(&mut one, VaultRequest::ChangePassphrase, current, new, at(3600)).unwrap();
+    for (current, new) in [
+        ("an old sentence of words", "a new sentence of words"),
+        ("a new sentence of words", "the last sentence of words"),
+    ] {
+        work(&mut one, VaultRequest::RewrapPassphrase, current, new, at(3600)).unwrap();
     }
     sync(&mut one, &mut server);
     sync(&mut two, &mut server);
@@ -222,7 +232,7 @@ fn the_later_put_of_one_provider_wins_whatever_was_rewrapped_afterwards() {
     assert_eq!(get(&mut one, Openai).as_deref(), Ok("sk-newest"));
     sync(&mut one, &mut server);
     let mut third = fresh(&mut server);
-    unlock(&mut third, "last passphrase").unwrap();
+    unlock(&mut third, "the last sentence of words").unwrap();
     assert_eq!(get(&mut third, Openai).as_deref(), Ok("sk-newest"));
 }
 
@@ -232,7 +242,7 @@ fn a_recovery_code_opens_until_it_is_replaced() {
     let (mut one, two) = two(&mut server);
     drop(two);
     let made = one.make_recovery_code(at(0)).unwrap().expose().to_string();
-    change(&mut one, "old passphrase", "new passphrase").unwrap();
+    rewrap(&mut one, "an old sentence of words", "a new sentence of words").unwrap();
     put(&mut one, Unsplash, "added-later", 1);
     sync(&mut one, &mut server);
     let recover = |device: &mut Engine, text: &str, new: &str| {
@@ -241,15 +251,15 @@ fn a_recovery_code_opens_until_it_is_replaced() {
     };
     let mut third = fresh(&mut server);
     assert!(third.vault_status(at(0)).unwrap().has_recovery_code);
-    recover(&mut third, &made.to_lowercase(), "chosen anew").unwrap();
+    recover(&mut third, &made.to_lowercase(), "chosen anew by words").unwrap();
     assert_eq!(get(&mut third, Unsplash).as_deref(), Ok("added-later"));
     assert_eq!(code(recover(&mut third, &made, "short")), "invalid_input");
-    let rotated = work(&mut third, VaultRequest::Rotate, "chosen anew", "", at(0)).unwrap();
+    let rotated = work(&mut third, VaultRequest::Rotate, "chosen anew by words", "", at(0)).unwrap();
     let newer = rotated.recovery_code.expect("a rotation replaces the code").expose().to_string();
     sync(&mut third, &mut server);
     let mut fourth = fresh(&mut server);
-    assert_eq!(code(recover(&mut fourth, &made, "chosen again")), "wrong_passphrase");
-    recover(&mut fourth, &newer, "chosen again").unwrap();
+    assert_eq!(code(recover(&mut fourth, &made, "chosen again by words")), "wrong_passphrase");
+    recover(&mut fourth, &newer, "chosen again by words").unwrap();
     assert_eq!(get(&mut fourth, Openai).as_deref(), Ok("sk-one"));
 }
 
@@ -272,7 +282,7 @@ fn a_wrap_that_a_server_slips_in_is_not_carried_over() {
     sync(&mut one, &mut server);
     let before = envelope(&one, Openai);
     one.lock_vault();
-    let outcome = unlock(&mut one, "old passphrase").unwrap();
+    let outcome = unlock(&mut one, "an old sentence of words").unwrap();
     assert!(!outcome.passphrase_is_old);
     assert!(envelope(&one, Openai) == before);
     assert_eq!(get(&mut one, Anthropic), Err("key_damaged".into()));
@@ -282,14 +292,14 @@ fn a_wrap_that_a_server_slips_in_is_not_carried_over() {
 #[test]
 fn it_locks_by_itself_and_a_clock_that_is_set_back_does_not_keep_it_open() {
     let mut one = engine();
-    set_up(&mut one, "a passphrase");
+    set_up(&mut one, "some sentence of words");
     put(&mut one, Openai, "sk-one", 0);
     one.lock_vault_after(Some(60_000));
     assert!(one.open_key(Openai, at(50)).is_ok(), "each use counts anew");
     assert!(one.open_key(Openai, at(109)).is_ok());
     assert_eq!(one.vault_status(at(109)).unwrap().locks_at.unwrap(), at(169).timestamp());
     assert_eq!(one.open_key(Openai, at(169)).unwrap_err().code(), "vault_locked");
-    work(&mut one, VaultRequest::Unlock, "a passphrase", "", at(1000)).unwrap();
+    work(&mut one, VaultRequest::Unlock, "some sentence of words", "", at(1000)).unwrap();
     assert_eq!(one.vault_status(at(0)).unwrap().state, VaultState::Unlocked);
     assert_eq!(one.vault_status(at(60)).unwrap().state, VaultState::Locked);
 }
@@ -297,15 +307,15 @@ fn it_locks_by_itself_and_a_clock_that_is_set_back_does_not_keep_it_open() {
 #[test]
 fn guesses_run_out_for_a_while() {
     let mut one = engine();
-    set_up(&mut one, "a passphrase");
+    set_up(&mut one, "some sentence of words");
     one.lock_vault();
     for _ in 0..5 {
         assert_eq!(code(unlock(&mut one, "a guess")), "wrong_passphrase");
     }
-    let error = unlock(&mut one, "a passphrase").unwrap_err();
+    let error = unlock(&mut one, "some sentence of words").unwrap_err();
     assert!(error.may_retry());
     assert!(matches!(error, Error::Vault(VaultError::TooManyGuesses { retry_after_ms: 30_000 })));
-    work(&mut one, VaultRequest::Unlock, "a passphrase", "", at(30)).unwrap();
+    work(&mut one, VaultRequest::Unlock, "some sentence of words", "", at(30)).unwrap();
     one.lock_vault();
     assert_eq!(code(unlock(&mut one, "a guess")), "wrong_passphrase", "a right one begins anew");
 }
@@ -317,12 +327,12 @@ fn a_remembered_data_key_opens_until_it_is_rotated() {
     let remembered = two.data_key_to_remember(at(0)).unwrap();
     two.lock_vault();
     assert_eq!(two.data_key_to_remember(at(0)).unwrap_err().code(), "vault_locked");
-    change(&mut one, "old passphrase", "new passphrase").unwrap();
+    rewrap(&mut one, "an old sentence of words", "a new sentence of words").unwrap();
     sync(&mut one, &mut server);
     sync(&mut two, &mut server);
     two.unlock_with_data_key(remembered.clone(), at(0)).unwrap();
     assert_eq!(get(&mut two, Openai).as_deref(), Ok("sk-one"));
-    work(&mut one, VaultRequest::Rotate, "new passphrase", "", at(0)).unwrap();
+    work(&mut one, VaultRequest::Rotate, "a new sentence of words", "", at(0)).unwrap();
     sync(&mut one, &mut server);
     let mut third = fresh(&mut server);
     assert_eq!(code(third.unlock_with_data_key(remembered, at(0))), "vault_forgotten");
@@ -333,14 +343,14 @@ fn older_parameters_are_replaced_at_the_next_unlock() {
     let mut one = engine();
     let mut begun = one.begin_vault_work(VaultRequest::SetUp, at(0)).unwrap();
     begun.use_older_parameters();
-    begun.run(None, Some(&passphrase("a passphrase"))).unwrap();
+    begun.run(None, Some(&passphrase("some sentence of words"))).unwrap();
     one.finish_vault_work(begun, at(0)).unwrap();
     put(&mut one, Openai, "sk-one", 0);
     let kdf = |one: &Engine| envelope(one, Openai).as_str().split('.').nth(2).unwrap().to_owned();
     assert_eq!(kdf(&one), "pbkdf2-sha256-1");
     one.lock_vault();
     let mut begun = one.begin_vault_work(VaultRequest::Unlock, at(1)).unwrap();
-    let given = passphrase("a passphrase");
+    let given = passphrase("some sentence of words");
     let mut asked = Vec::new();
     // As a host does that derives by itself.
     while let Some(step) = begun.next_step() {
@@ -351,7 +361,7 @@ fn older_parameters_are_replaced_at_the_next_unlock() {
     assert_eq!(one.finish_vault_work(begun, at(1)).unwrap().rewritten, 1);
     assert_eq!(kdf(&one), "pbkdf2-sha256-2");
     one.lock_vault();
-    unlock(&mut one, "a passphrase").unwrap();
+    unlock(&mut one, "some sentence of words").unwrap();
     assert_eq!(get(&mut one, Openai).as_deref(), Ok("sk-one"));
 }
 
@@ -361,19 +371,19 @@ fn a_forgotten_vault_can_be_given_up() {
     let (mut one, mut two) = two(&mut server);
     one.reset_vault(at(1)).unwrap();
     assert_eq!(one.vault_status(at(1)).unwrap().state, VaultState::NotSetUp);
-    set_up(&mut one, "another passphrase");
+    set_up(&mut one, "another sentence of words");
     put(&mut one, Openai, "sk-new", 2);
     sync(&mut one, &mut server);
     sync(&mut two, &mut server);
     two.lock_vault();
-    unlock(&mut two, "another passphrase").unwrap();
+    unlock(&mut two, "another sentence of words").unwrap();
     assert_eq!(get(&mut two, Openai).as_deref(), Ok("sk-new"));
 }
 
 #[test]
 fn a_passphrase_that_is_too_short_to_be_chosen_changes_nothing() {
     let mut one = engine();
-    assert_eq!(code(work(&mut one, VaultRequest::SetUp, "", "seven77", at(0))), "invalid_input");
+    assert_eq!(code(work(&mut one, VaultRequest::SetUp, "", "fourteen chars", at(0))), "invalid_input");
     assert_eq!(one.vault_status(at(0)).unwrap().state, VaultState::NotSetUp);
     let missing = one.begin_vault_work(VaultRequest::SetUp, at(0)).unwrap().run(None, None);
     assert_eq!(missing.unwrap_err().code(), "invalid_input");

@@ -9,12 +9,19 @@ use crate::vault::VaultRequest;
 /// A device on which an envelope is still wrapped by the old passphrase and another by the new one. It has not been opened.
 fn both_wraps(server: &mut Registers) -> Engine {
     let (mut one, mut two) = (engine(), engine());
-    set_up(&mut one, "old passphrase");
+    set_up(&mut one, "an old sentence of words");
     put(&mut one, Openai, "sk-one", 0);
     sync(&mut one, server);
     sync(&mut two, server);
-    unlock(&mut two, "old passphrase").unwrap();
-    work(&mut one, VaultRequest::ChangePassphrase, "old passphrase", "new passphrase", at(0)).unwrap();
+    unlock(&mut two, "an old sentence of words").unwrap();
+    work(
+        &mut one,
+        VaultRequest::RewrapPassphrase,
+        "an old sentence of words",
+        "a new sentence of words",
+        at(0),
+    )
+    .unwrap();
     put(&mut two, Anthropic, "sk-two", 1);
     sync(&mut one, server);
     // The one that made the change is gone before it hears of the second key.
@@ -27,21 +34,23 @@ fn both_wraps(server: &mut Registers) -> Engine {
 
 #[test]
 fn an_old_passphrase_that_still_opens_something_changes_nothing() {
-    for (request, new) in [(VaultRequest::ChangePassphrase, "third passphrase"), (VaultRequest::Rotate, "")] {
+    for (request, new) in
+        [(VaultRequest::ChangePassphrase, "a third sentence of words"), (VaultRequest::Rotate, "")]
+    {
         let mut server = Registers::default();
         let mut device = both_wraps(&mut server);
         let before = device.api_keys().unwrap();
-        let refused = work(&mut device, request.clone(), "old passphrase", new, at(2)).unwrap_err();
+        let refused = work(&mut device, request.clone(), "an old sentence of words", new, at(2)).unwrap_err();
         assert_eq!(refused.code(), "wrong_passphrase", "{request:?}");
         assert!(device.api_keys().unwrap() == before, "{request:?}: nothing is written");
         assert_eq!(device.status(at(2)).unwrap().pending, 0);
         sync(&mut device, &mut server);
         let mut fresh = engine();
         sync(&mut fresh, &mut server);
-        assert!(!unlock(&mut fresh, "new passphrase").unwrap().passphrase_is_old);
+        assert!(!unlock(&mut fresh, "a new sentence of words").unwrap().passphrase_is_old);
         assert_eq!(get(&mut fresh, Openai).as_deref(), Ok("sk-one"));
         assert_eq!(get(&mut fresh, Anthropic).as_deref(), Ok("sk-two"));
-        let may = work(&mut fresh, request, "new passphrase", new, at(3));
+        let may = work(&mut fresh, request, "a new sentence of words", new, at(3));
         assert!(may.is_ok(), "and the newest may");
     }
 }
@@ -49,21 +58,23 @@ fn an_old_passphrase_that_still_opens_something_changes_nothing() {
 /// The vault is open with its own passphrase; another's opens a key beside it, and no more.
 #[test]
 fn a_passphrase_that_opens_only_another_vaults_key_changes_nothing() {
-    for (request, new) in [(VaultRequest::ChangePassphrase, "third passphrase"), (VaultRequest::Rotate, "")] {
+    for (request, new) in
+        [(VaultRequest::ChangePassphrase, "a third sentence of words"), (VaultRequest::Rotate, "")]
+    {
         let (mut one, mut two, mut server) = (engine(), engine(), Registers::default());
-        set_up(&mut one, "passphrase one");
+        set_up(&mut one, "words of device one");
         put(&mut one, Openai, "sk-one", 0);
-        set_up(&mut two, "passphrase two");
+        set_up(&mut two, "words of device two");
         put(&mut two, Anthropic, "sk-two", 1);
         sync(&mut one, &mut server);
         sync(&mut two, &mut server);
         sync(&mut one, &mut server);
         let before = one.api_keys().unwrap();
-        let refused = work(&mut one, request.clone(), "passphrase two", new, at(2)).unwrap_err();
+        let refused = work(&mut one, request.clone(), "words of device two", new, at(2)).unwrap_err();
         assert_eq!(refused.code(), "wrong_passphrase", "{request:?}");
         assert!(one.api_keys().unwrap() == before, "{request:?}: nothing is written");
         one.lock_vault();
-        unlock(&mut one, "passphrase one").unwrap();
+        unlock(&mut one, "words of device one").unwrap();
         assert_eq!(get(&mut one, Openai).as_deref(), Ok("sk-one"));
     }
 }

@@ -55,7 +55,7 @@ pub unsafe extern "C" fn marea_vault_status(
     }
 }
 
-/// Chooses the first passphrase, of 8 characters or more. The vault is open afterwards. Takes a fifth of a second or more, as
+/// Chooses the first passphrase, of 15 characters or more and not easily guessed: MAREA_CODE_INVALID_INPUT says why not. The vault is open afterwards. Takes a fifth of a second or more, as
 /// everything that takes a passphrase.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_vault_set_up(
@@ -67,6 +67,22 @@ pub unsafe extern "C" fn marea_vault_set_up(
         guard(error, || {
             let vault = vault_of(client)?;
             Ok(block_on(vault.set_up(&self::passphrase(passphrase, "passphrase")?))?)
+        })
+    }
+}
+
+/// A passphrase that nobody guesses, to offer to the learner: five words that can be spoken, 80 random bits.
+/// `marea_string_free` wipes it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_generate_passphrase(
+    passphrase: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(passphrase);
+        guard(error, || {
+            give_text(passphrase, Vault::generate_passphrase()?.expose());
+            Ok(())
         })
     }
 }
@@ -96,7 +112,7 @@ pub unsafe extern "C" fn marea_vault_lock(client: *const MareaClient, error: *mu
     unsafe { guard(error, || Ok(block_on(vault_of(client)?.lock())?)) }
 }
 
-/// Locks by itself when nothing was asked of the vault for so many milliseconds; 0: never, which is how it starts.
+/// Locks by itself when nothing was asked of the vault for so many milliseconds; 0: never. It starts with 15 minutes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_vault_lock_after(
     client: *const MareaClient,
@@ -111,7 +127,8 @@ pub unsafe extern "C" fn marea_vault_lock_after(
     }
 }
 
-/// Seals a key, in place of the provider's last one. `provider` is `openai`, `unsplash` or `anthropic`. `recorded` is as for
+/// Seals a key, in place of the provider's last one. MAREA_CODE_OTHER_PASSPHRASE when the passphrase was changed on another
+/// device: unlock with the new one. `provider` is `openai`, `unsplash` or `anthropic`. `recorded` is as for
 /// `marea_record_session`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_vault_put(
@@ -182,7 +199,9 @@ pub unsafe extern "C" fn marea_vault_remove(
     }
 }
 
-/// Changes the passphrase. `outcome` is as for `marea_vault_unlock`.
+/// Changes the passphrase, and seals everything with a new data key: who knows the old passphrase and has an old envelope opens
+/// nothing that is put from now on. `outcome` is as for `marea_vault_unlock`; where there was a recovery code it has a new one, to be
+/// shown once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_vault_change_passphrase(
     client: *const MareaClient,
@@ -198,6 +217,27 @@ pub unsafe extern "C" fn marea_vault_change_passphrase(
             let (current, new) =
                 (passphrase(current, "current")?, passphrase(new_passphrase, "new_passphrase")?);
             give_outcome(outcome, &block_on(vault.change_passphrase(&current, &new))?)
+        })
+    }
+}
+
+/// Changes the passphrase and nothing else: the recovery code and remembered devices go on opening the vault. So do the old
+/// passphrase and an old envelope, together, also what is put later: not for a passphrase that somebody may know.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_rewrap_passphrase(
+    client: *const MareaClient,
+    current: *const c_char,
+    new_passphrase: *const c_char,
+    outcome: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(outcome);
+        guard(error, || {
+            let vault = vault_of(client)?;
+            let (current, new) =
+                (passphrase(current, "current")?, passphrase(new_passphrase, "new_passphrase")?);
+            give_outcome(outcome, &block_on(vault.rewrap_passphrase(&current, &new))?)
         })
     }
 }
@@ -236,7 +276,8 @@ pub unsafe extern "C" fn marea_vault_make_recovery_code(
     }
 }
 
-/// Chooses a new passphrase with the recovery code. `outcome` is as for `marea_vault_unlock`.
+/// Chooses a new passphrase with the recovery code, and seals everything with a new data key. `outcome` is as for
+/// `marea_vault_unlock`, with a new recovery code, to be shown once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_vault_recover(
     client: *const MareaClient,
@@ -256,6 +297,26 @@ pub unsafe extern "C" fn marea_vault_recover(
     }
 }
 
+/// Chooses a new passphrase with the recovery code and changes nothing else: see `marea_vault_rewrap_passphrase`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_vault_recover_rewrap(
+    client: *const MareaClient,
+    recovery_code: *const c_char,
+    new_passphrase: *const c_char,
+    outcome: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(outcome);
+        guard(error, || {
+            let vault = vault_of(client)?;
+            let code = RecoveryCode::parse(text(recovery_code, "recovery_code")?)?;
+            let new = passphrase(new_passphrase, "new_passphrase")?;
+            give_outcome(outcome, &block_on(vault.recover_rewrap(code, &new))?)
+        })
+    }
+}
+
 /// "Remember this device": lets the system's keychain keep what opens the vault, which must be open. Where there is none, nothing
 /// is kept: MAREA_CODE_KEYCHAIN_UNAVAILABLE. May wait for a person who is asked to unlock the keychain, a minute at most, as the
 /// next two.
@@ -268,7 +329,7 @@ pub unsafe extern "C" fn marea_vault_remember_device(
 }
 
 /// Opens the vault with what the keychain keeps. `remembered` says whether there was something; if not, the passphrase is needed.
-/// MAREA_CODE_VAULT_FORGOTTEN when the vault was rotated or reset since.
+/// MAREA_CODE_VAULT_FORGOTTEN when the passphrase was changed or the vault was rotated or reset since.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_vault_unlock_remembered(
     client: *const MareaClient,

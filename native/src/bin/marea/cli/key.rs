@@ -10,6 +10,8 @@ Passphrases and keys come from a prompt without echo, a file descriptor or the e
   MAREA_PASSPHRASE=... MAREA_API_KEY=... marea key set openai
   marea key get openai --passphrase-fd 3 3< passphrase.txt
 
+A passphrase has 15 characters or more and is not easily guessed; `--generate` makes one and shows it once.
+
 The key is sealed on this machine; `marea sync` sends the sealed form, and other devices open it with the passphrase.")]
 pub(crate) enum KeyCommand {
     /// Seal a key, in place of the provider's last one; the first time, choose the passphrase
@@ -21,6 +23,9 @@ pub(crate) enum KeyCommand {
         /// Read the key from this file descriptor, one line [environment: MAREA_API_KEY]
         #[arg(long, value_name = "N")]
         key_fd: Option<u32>,
+        /// The first time: make a passphrase that nobody guesses, and show it once
+        #[arg(long, conflicts_with = "passphrase_fd")]
+        generate: bool,
     },
     /// Print a key in the clear
     Get {
@@ -54,13 +59,15 @@ pub(crate) enum KeyCommand {
     },
     /// Let the keychain forget this vault
     Forget,
-    /// Change the passphrase
+    /// Change the passphrase, seal all keys with a new data key, and replace the recovery code
     Passphrase {
         #[command(flatten)]
         from: From,
         #[command(flatten)]
         new: New,
     },
+    /// Print a passphrase that nobody guesses
+    Suggest,
     /// Seal all keys with a new data key, and replace the recovery code
     Rotate {
         #[command(flatten)]
@@ -71,7 +78,7 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         from: From,
     },
-    /// Choose a new passphrase with the recovery code
+    /// Choose a new passphrase with the recovery code, seal all keys with a new data key, and replace the code
     Recover {
         /// Read the recovery code from this file descriptor, one line [environment: MAREA_RECOVERY_CODE]
         #[arg(long, value_name = "N")]
@@ -99,6 +106,13 @@ pub(crate) struct New {
     /// Read the new passphrase from this file descriptor, one line [environment: MAREA_NEW_PASSPHRASE]
     #[arg(long, value_name = "N")]
     pub(crate) new_passphrase_fd: Option<u32>,
+    /// Make a passphrase that nobody guesses, and show it once
+    #[arg(long, conflicts_with = "new_passphrase_fd")]
+    pub(crate) generate: bool,
+    /// Change the passphrase only: the recovery code stays. Not for a passphrase that somebody may know: with an old backup the
+    /// old one opens also what is sealed later
+    #[arg(long)]
+    pub(crate) rewrap_only: bool,
 }
 
 /// A provider, as it is typed.

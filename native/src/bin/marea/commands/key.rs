@@ -24,18 +24,26 @@ struct Changed {
     /// To be written down now: it is not shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery_code: Option<String>,
+    /// A generated passphrase, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passphrase: Option<String>,
     /// What the learner should know about it.
     notes: Vec<String>,
 }
 
 pub(crate) fn run(globals: &Globals, command: &KeyCommand, output: &Output) -> Result<(), Failure> {
+    if let KeyCommand::Suggest = command {
+        return suggest(output);
+    }
     let client = identify(globals)?.open()?;
     let mut session =
-        Session { vault: client.vault(), client, secrets: Secrets::default(), notes: Vec::new() };
+        Session { vault: client.vault(), client, secrets: Secrets::default(), notes: Vec::new(), made: None };
     let done = match command {
         KeyCommand::List { from } => return session.list(from, output),
         KeyCommand::Get { provider, from } => return session.get(provider.provider(), from, output),
-        KeyCommand::Set { provider, from, key_fd } => session.set(provider.provider(), from, *key_fd)?,
+        KeyCommand::Set { provider, from, key_fd, generate } => {
+            session.set(provider.provider(), from, *key_fd, *generate)?
+        }
         KeyCommand::Remove { provider } => {
             block_on(session.vault.remove(provider.provider()))?;
             Done::new("The key is taken away.").of(provider.provider())
@@ -65,6 +73,7 @@ pub(crate) fn run(globals: &Globals, command: &KeyCommand, output: &Output) -> R
             Done { code: code(&made), ..Done::new("A recovery code is made.") }
         }
         KeyCommand::Recover { code_fd, new } => session.recover(*code_fd, new)?,
+        KeyCommand::Suggest => return Ok(()),
         KeyCommand::Reset { .. } => {
             block_on(session.vault.reset())?;
             Done::new("The keys and the passphrase are given up.")
@@ -96,6 +105,8 @@ struct Session {
     vault: Vault,
     secrets: Secrets,
     notes: Vec<String>,
+    /// A passphrase that was generated here.
+    made: Option<Passphrase>,
 }
 
 impl Session {
@@ -194,7 +205,13 @@ impl Session {
         output.result(&Clear { provider, key: key.expose() }, |clear| format!("{}\n", clear.key))
     }
 
-    fn set(&mut self, provider: Provider, from: &From, key_fd: Option<u32>) -> Result<Done, Failure> {
+    fn set(
+        &mut self,
+        provider: Provider,
+        from: &From,
+        key_fd: Option<u32>,
+        generate: bool,
+    ) -> Result<Done, Failure> {
         if block_on(self.vault.status())?.state == VaultState::NotSetUp {
             if block_on(self.client.status())?.last_synced_at.is_none() {
                 self.notes.push(
@@ -203,9 +220,9 @@ impl Session {
                         .into(),
                 );
             }
-            let wanted = Wanted { prompt: "Choose a passphrase: ", ..current(from) };
-            let chosen = self.secrets.choose(&wanted)?;
-            block_on(self.vault.set_up(&read_passphrase(&chosen)?))?;
+            let wanted = Wanted { prompt: "Choose a passphrase (`--generate` makes one): ", ..current(from) };
+            let chosen = self.choose(&wanted, generate)?;
+            block_on(self.vault.set_up(&chosen))?;
         } else {
             self.unlock(from)?;
         }
@@ -219,9 +236,13 @@ impl Session {
     fn change(&mut self, from: &From, new: &New) -> Result<Done, Failure> {
         let current = self.passphrase(from)?;
         let chosen = self.chosen(new)?;
-        let outcome = block_on(self.vault.change_passphrase(&current, &chosen))?;
-        self.note(&outcome);
-        Ok(Done::new("The passphrase is changed."))
+        let outcome = block_on(async {
+            match new.rewrap_only {
+                true => self.vault.rewrap_passphrase(&current, &chosen).await,
+                false => self.vault.change_passphrase(&current, &chosen).await,
+            }
+        })?;
+        Ok(self.changed(&outcome, new))
     }
 
     fn recover(&mut self, code_fd: Option<u32>, new: &New) -> Result<Done, Failure> {
@@ -233,9 +254,22 @@ impl Session {
         };
         let code = RecoveryCode::parse(&self.secrets.get(&wanted)?).map_err(marea_native::Error::from)?;
         let chosen = self.chosen(new)?;
-        let outcome = block_on(self.vault.recover(code, &chosen))?;
-        self.note(&outcome);
-        Ok(Done::new("The passphrase is changed."))
+        let outcome = block_on(async {
+            match new.rewrap_only {
+                true => self.vault.recover_rewrap(code, &chosen).await,
+                false => self.vault.recover(code, &chosen).await,
+            }
+        })?;
+        Ok(self.changed(&outcome, new))
+    }
+
+    fn changed(&mut self, outcome: &VaultOutcome, new: &New) -> Done {
+        self.note(outcome);
+        let text = match new.rewrap_only {
+            true => "The passphrase is changed; the data key is the same.",
+            false => "The passphrase is changed, and all keys are sealed with a new data key.",
+        };
+        Done { code: code(&outcome.recovery_code), ..Done::new(text) }
     }
 
     fn chosen(&mut self, new: &New) -> Result<Passphrase, Failure> {
@@ -243,26 +277,50 @@ impl Session {
             fd: new.new_passphrase_fd,
             option: "--new-passphrase-fd",
             variable: "MAREA_NEW_PASSPHRASE",
-            prompt: "Choose a new passphrase: ",
+            prompt: "Choose a new passphrase (`--generate` makes one): ",
         };
-        read_passphrase(&self.secrets.choose(&wanted)?)
+        self.choose(&wanted, new.generate)
+    }
+
+    fn choose(&mut self, wanted: &Wanted, generate: bool) -> Result<Passphrase, Failure> {
+        if !generate {
+            return read_passphrase(&self.secrets.choose(wanted)?);
+        }
+        let made = Vault::generate_passphrase()?;
+        self.made = Some(made.clone());
+        Ok(made)
     }
 
     fn report(self, done: Done, output: &Output) -> Result<(), Failure> {
         block_on(self.vault.lock())?;
         let pending = block_on(self.client.status())?.pending;
         let Done { text, provider, code } = done;
-        let changed = Changed { done: text, provider, pending, recovery_code: code, notes: self.notes };
+        let passphrase = self.made.as_ref().map(|made| made.expose().to_owned());
+        let changed =
+            Changed { done: text, provider, pending, recovery_code: code, passphrase, notes: self.notes };
         output.result(&changed, |changed| {
             let code = changed
                 .recovery_code
                 .iter()
                 .map(|code| format!("Write down the recovery code, it is not shown again:\n\n  {code}\n\n"));
+            let made = changed
+                .passphrase
+                .iter()
+                .map(|made| format!("Keep the passphrase, it is not shown again:\n\n  {made}\n\n"));
             let notes = changed.notes.iter().map(|note| format!("{note}\n"));
             let first = format!("{text} ({} waiting to be sent)\n", changed.pending);
-            std::iter::once(first).chain(code).chain(notes).collect()
+            std::iter::once(first).chain(made).chain(code).chain(notes).collect()
         })
     }
+}
+
+fn suggest(output: &Output) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Suggested<'a> {
+        passphrase: &'a str,
+    }
+    let made = Vault::generate_passphrase()?;
+    output.result(&Suggested { passphrase: made.expose() }, |made| format!("{}\n", made.passphrase))
 }
 
 fn still_closed(status: &VaultStatus) -> Vec<Provider> {
