@@ -44,4 +44,10 @@ BEGIN
 END
 $$;
 
+-- Bounds of values.
+DROP FUNCTION IF EXISTS marea.values_problem(TEXT, JSONB);
+DROP FUNCTION IF EXISTS marea.value_problem(TEXT, JSONB, BIGINT, BIGINT);
+DROP FUNCTION IF EXISTS marea.json_problem(JSONB, BIGINT);
+DROP FUNCTION IF EXISTS marea.column_limits();
+
 COMMIT;

@@ -13,6 +13,16 @@ WITH checks (place, "check", expected, actual) AS (
         WHERE conrelid = to_regclass('public.user_api_keys') AND contype = 'c' AND convalidated
           AND conname = ANY (ARRAY['user_api_keys_openai_envelope', 'user_api_keys_unsplash_envelope', 'user_api_keys_anthropic_envelope'])
           AND pg_get_constraintdef(oid) LIKE '%^marea1%' AND pg_get_constraintdef(oid) LIKE '%^marea2%')
+    UNION ALL
+    SELECT 10, 'columns that devices write and that have bounds', 43, (SELECT count(*) FROM marea.column_limits())
+    UNION ALL
+    SELECT 11, 'values out of bounds that are refused', 4, (
+        SELECT count(*) FROM (VALUES
+            (marea.session_problem('{"qa_correct": 99, "qa_attempts": 10}')),
+            (marea.session_problem('{"ended_at": "1969-12-31T23:50:00.000000Z"}')),
+            (marea.event_problem('{"occurred_at": "2026-01-01T00:00:00.000000Z", "local_date": "2026-01-01"}')),
+            (marea.register_problem('export_history', '{"retry_count": -1}'))
+        ) AS problems (problem) WHERE problem IS NOT NULL)
 )
 SELECT place, "check", expected, actual, CASE WHEN expected = actual THEN 'PASS' ELSE 'FAIL' END AS result
 FROM checks;

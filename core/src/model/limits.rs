@@ -45,8 +45,8 @@ pub struct Limit {
     pub most: i64,
 }
 
-/// Ten weeks without a pause: beyond it a clock was wrong. Far below what 32-bit totals can hold.
-const MAX_MINUTES: i64 = 100_000;
+/// A day: whoever seems to have practised longer has a wrong clock, or has forgotten to end the session.
+const MAX_MINUTES: i64 = 24 * 60;
 const MAX_COUNT: i64 = 1_000_000;
 /// What `INTEGER` holds in Postgres.
 const MAX_INTEGER: i64 = i32::MAX as i64;
@@ -57,6 +57,8 @@ const FIRST_YEAR: i64 = 1970;
 /// Later years have no text that sorts.
 const LAST_YEAR: i64 = 9999;
 
+/// The greatest number in free-form JSON. Beyond it not every parser finds the double that was written.
+const MAX_JSON_NUMBER: f64 = 1e308;
 /// Levels of JSON below the outermost value. Parsers stop at 128 or more, around which a request and an answer have levels too.
 pub(crate) const MAX_JSON_LEVELS: usize = 64;
 const MAX_ACHIEVEMENTS: i64 = 100;
@@ -228,12 +230,15 @@ struct Measured {
     bytes: usize,
     has_nul: bool,
     is_too_deep: bool,
+    has_huge_number: bool,
 }
 
 impl Measured {
     fn check(&self, limit: &Limit) -> Result<(), Error> {
         let problem = if self.is_too_deep {
             format!("is nested more than {MAX_JSON_LEVELS} levels deep")
+        } else if self.has_huge_number {
+            "has a number beyond 1e308, which not every device can hold".to_owned()
         } else if self.has_nul {
             NUL.to_owned()
         } else if i64::try_from(self.bytes).unwrap_or(i64::MAX) > limit.most {
@@ -252,7 +257,10 @@ impl Measured {
         match value {
             Value::Null | Value::Bool(true) => self.bytes += 4,
             Value::Bool(false) => self.bytes += 5,
-            Value::Number(number) => self.bytes += written_out(&number.to_string()),
+            Value::Number(number) => {
+                self.has_huge_number |= number.as_f64().is_some_and(|number| number.abs() > MAX_JSON_NUMBER);
+                self.bytes += written_out(&number.to_string());
+            }
             Value::String(text) => self.text(text),
             Value::Array(items) => {
                 self.bytes += 2 + 2 * items.len().saturating_sub(1);
@@ -338,6 +346,8 @@ mod tests {
         assert!(problem(&json!({ "a\u{0}": 1 })).unwrap().contains("U+0000"));
         // As it is written: as large as what it stands for is refused.
         assert!(problem(&json!("\u{1}".repeat(11_000))).unwrap().contains("bytes"));
+        assert_eq!(problem(&json!([1e308, -1e308, 5e-324])), None);
+        assert!(problem(&json!({ "a": [f64::MAX] })).unwrap().contains("1e308"));
         // These six characters are no U+0000, although JSON writes them with the same letters.
         assert_eq!(problem(&json!("\\u0000")), None);
     }

@@ -26,7 +26,7 @@ pub struct SessionInput {
     /// The learner's local day that the session counts for. Default: the local day of `ended_at`.
     #[cfg_attr(feature = "tsify", tsify(optional))]
     pub local_date: Option<LocalDate>,
-    /// Whole minutes, 0 to 100,000. Default: from start to end, when a start is given.
+    /// Whole minutes, 0 to 1,440: a session is at most a day long. Default: from start to end, when a start is given.
     #[cfg_attr(feature = "tsify", tsify(optional))]
     pub duration_minutes: Option<i32>,
     /// 0 to 1,000,000, as all the counts below.

@@ -4,5 +4,6 @@ mod ahead;
 mod protocol;
 mod random;
 mod sync;
+mod values;
 mod vault_openers;
 mod vault_secrecy;

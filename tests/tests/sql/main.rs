@@ -20,4 +20,5 @@ mod schema;
 mod steady;
 mod tracking;
 mod types;
+mod values;
 mod vault;

@@ -116,7 +116,7 @@ async fn an_award_that_was_rolled_up_is_not_counted_again() {
     let user = database.text("SELECT gen_random_uuid()").await.parse().expect("a UUID");
     database.execute(&format!("INSERT INTO public.users (id) VALUES ('{user}')")).await;
     let caller = Caller::of(&database.url, user).await;
-    let awards: Vec<Value> = (0..40).map(|n| event("2026-03-01", json!({ "points": n }))).collect();
+    let awards: Vec<Value> = (1..=40).map(|n| event("2026-03-01", json!({ "points": n }))).collect();
     assert_eq!(caller.push(&awards).await, ["applied"; 40]);
     database.execute(AGE).await;
     let had = caller.pull().await["rows"].clone();
@@ -132,7 +132,7 @@ async fn an_award_that_was_rolled_up_is_not_counted_again() {
         caller.push(&mixed).await,
         ["duplicate", "duplicate", "duplicate", "applied", "rejected 22023"]
     );
-    assert_eq!(progress(&caller.pull().await)["total_points"], 780 + 1000);
+    assert_eq!(progress(&caller.pull().await)["total_points"], 820 + 1000);
 
     // Nor by plain SQL, which asks nobody.
     let id = awards[7]["id"].as_str().expect("an id");
@@ -145,7 +145,7 @@ async fn an_award_that_was_rolled_up_is_not_counted_again() {
     let error = caller.client.batch_execute(&plain).await.expect_err("it is known");
     let refused = refusal(error);
     assert_eq!((refused.code.as_str(), refused.message.as_str()), ("23505", "id: is taken"));
-    assert_eq!(progress(&caller.pull().await)["total_points"], 780 + 1000);
+    assert_eq!(progress(&caller.pull().await)["total_points"], 820 + 1000);
     cluster.stop().await;
 }
 
