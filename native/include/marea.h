@@ -558,12 +558,18 @@ MareaCode marea_vault_status(const struct MareaClient *client,
                              char **error);
 
 /**
- * Chooses the first passphrase, of 8 characters or more. The vault is open afterwards. Takes a fifth of a second or more, as
+ * Chooses the first passphrase, of 15 characters or more and not easily guessed: MAREA_CODE_INVALID_INPUT says why not. The vault is open afterwards. Takes a fifth of a second or more, as
  * everything that takes a passphrase.
  */
 MareaCode marea_vault_set_up(const struct MareaClient *client,
                              const char *passphrase,
                              char **error);
+
+/**
+ * A passphrase that nobody guesses, to offer to the learner: five words that can be spoken, 80 random bits.
+ * `marea_string_free` wipes it.
+ */
+MareaCode marea_vault_generate_passphrase(char **passphrase, char **error);
 
 /**
  * Opens the vault; when it is open already, opens what else this passphrase opens. `outcome` gets `{"recovery_code": null,
@@ -581,12 +587,13 @@ MareaCode marea_vault_unlock(const struct MareaClient *client,
 MareaCode marea_vault_lock(const struct MareaClient *client, char **error);
 
 /**
- * Locks by itself when nothing was asked of the vault for so many milliseconds; 0: never, which is how it starts.
+ * Locks by itself when nothing was asked of the vault for so many milliseconds; 0: never. It starts with 15 minutes.
  */
 MareaCode marea_vault_lock_after(const struct MareaClient *client, uint64_t idle_ms, char **error);
 
 /**
- * Seals a key, in place of the provider's last one. `provider` is `openai`, `unsplash` or `anthropic`. `recorded` is as for
+ * Seals a key, in place of the provider's last one. MAREA_CODE_OTHER_PASSPHRASE when the passphrase was changed on another
+ * device: unlock with the new one. `provider` is `openai`, `unsplash` or `anthropic`. `recorded` is as for
  * `marea_record_session`.
  */
 MareaCode marea_vault_put(const struct MareaClient *client,
@@ -611,9 +618,21 @@ MareaCode marea_vault_validated(const struct MareaClient *client, const char *pr
 MareaCode marea_vault_remove(const struct MareaClient *client, const char *provider, char **recorded, char **error);
 
 /**
- * Changes the passphrase. `outcome` is as for `marea_vault_unlock`.
+ * Changes the passphrase, and seals everything with a new data key: who knows the old passphrase and has an old envelope opens
+ * nothing that is put from now on. `outcome` is as for `marea_vault_unlock`; where there was a recovery code it has a new one, to be
+ * shown once.
  */
 MareaCode marea_vault_change_passphrase(const struct MareaClient *client,
+                                        const char *current,
+                                        const char *new_passphrase,
+                                        char **outcome,
+                                        char **error);
+
+/**
+ * Changes the passphrase and nothing else: the recovery code and remembered devices go on opening the vault. So do the old
+ * passphrase and an old envelope, together, also what is put later: not for a passphrase that somebody may know.
+ */
+MareaCode marea_vault_rewrap_passphrase(const struct MareaClient *client,
                                         const char *current,
                                         const char *new_passphrase,
                                         char **outcome,
@@ -630,13 +649,23 @@ MareaCode marea_vault_rotate(const struct MareaClient *client, const char *curre
 MareaCode marea_vault_make_recovery_code(const struct MareaClient *client, char **recovery_code, char **error);
 
 /**
- * Chooses a new passphrase with the recovery code. `outcome` is as for `marea_vault_unlock`.
+ * Chooses a new passphrase with the recovery code, and seals everything with a new data key. `outcome` is as for
+ * `marea_vault_unlock`, with a new recovery code, to be shown once.
  */
 MareaCode marea_vault_recover(const struct MareaClient *client,
                               const char *recovery_code,
                               const char *new_passphrase,
                               char **outcome,
                               char **error);
+
+/**
+ * Chooses a new passphrase with the recovery code and changes nothing else: see `marea_vault_rewrap_passphrase`.
+ */
+MareaCode marea_vault_recover_rewrap(const struct MareaClient *client,
+                                     const char *recovery_code,
+                                     const char *new_passphrase,
+                                     char **outcome,
+                                     char **error);
 
 /**
  * "Remember this device": lets the system's keychain keep what opens the vault, which must be open. Where there is none, nothing
@@ -648,7 +677,7 @@ MareaCode marea_vault_remember_device(const struct MareaClient *client,
 
 /**
  * Opens the vault with what the keychain keeps. `remembered` says whether there was something; if not, the passphrase is needed.
- * MAREA_CODE_VAULT_FORGOTTEN when the vault was rotated or reset since.
+ * MAREA_CODE_VAULT_FORGOTTEN when the passphrase was changed or the vault was rotated or reset since.
  */
 MareaCode marea_vault_unlock_remembered(const struct MareaClient *client,
                                         bool *remembered,
