@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { before, test } from 'node:test'
-import { openMarea, progress, record, servePage, startBrowser, waitFor } from './harness.mjs'
-import { leadingPage, openTabs, takeOver } from './tabs.mjs'
+import { INSECURE_HOST, openMarea, progress, record, servePage, startBrowser, untilReady, waitFor } from './harness.mjs'
+import { leadingPage, takeOver } from './tabs.mjs'
 
 const LOCAL = { storage: 'local-storage', online: false }
 const IMAGE = 2_000
@@ -17,12 +17,16 @@ before(async () => {
 })
 
 /** Two tabs of a learner whose image holds so many sessions: who leads, and who follows. */
-async function twoTabs(t, sessions) {
-  const first = await browser.newPage(t)
-  // What the tests before have left takes most of the room.
-  await first.evaluate(() => localStorage.clear())
+async function twoTabs(t, sessions, url = stage.pageUrl) {
   const learner = { id: randomUUID(), token: null }
-  const tabs = await openTabs(t, browser, stage, learner, 2, LOCAL)
+  const tabs = [await browser.newPage(t), await browser.newPage(t)]
+  for (const page of tabs) {
+    await page.goto(url)
+    await untilReady(page)
+    // What the tests before have left takes most of the room.
+    if (page === tabs[0]) await page.evaluate(() => localStorage.clear())
+    await openMarea(page, stage, learner, LOCAL)
+  }
   const leader = await waitFor('a leader', () => leadingPage(tabs), (page) => page !== null)
   await leader.evaluate(
     (count) => Promise.all(Array.from({ length: count }, () => window.marea.recordSession({ session_type: 'qa' }))),
@@ -47,6 +51,32 @@ for (const writer of ['leader', 'follower']) {
     })
   }
 }
+
+test('nor where there are no locks, and tabs ask each other for the lead', async (t) => {
+  const tabs = await twoTabs(t, IMAGE, stage.pageUrl.replace('127.0.0.1', INSECURE_HOST))
+  assert.equal(await tabs.follower.evaluate(() => navigator.locks === undefined), true)
+  await recordInTurn(tabs.follower, 50)
+  await recordInTurn(tabs.leader, 50)
+  await takeOver.closed(browser, tabs.leader)
+  assert.equal((await progress(tabs.follower)).total_sessions, IMAGE + 100)
+})
+
+test('what a leader acknowledged while another came to lead, because it did not answer, is in that one too', async (t) => {
+  const { leader, follower } = await twoTabs(t, 10, stage.pageUrl.replace('127.0.0.1', INSECURE_HOST))
+  const writing = leader.evaluate(async () => {
+    const writing = window.marea.recordSession({ session_type: 'qa' })
+    // The call is on its way, and its page is busy until another tab has taken the silence for its turn.
+    await null
+    for (const start = Date.now(); Date.now() - start < 4_000; );
+    await writing
+  })
+  await waitFor('the other tab to lead', () => follower.evaluate(() => window.marea.leads), (leads) => leads)
+  await writing
+  const total = () => follower.evaluate(() => window.marea.progress().then((progress) => progress.total_sessions))
+  await waitFor('the session in the mirror of the new leader', total, (sessions) => sessions === 11)
+  await leader.close()
+  assert.equal(await total(), 11)
+})
 
 test('a tab that comes to lead waits until it sees the newest image that it was told of', async (t) => {
   const { leader, follower } = await twoTabs(t, 10)

@@ -3,7 +3,7 @@
 import { checkArguments } from './check.js'
 import { fromWire, MareaError } from './errors.js'
 import type { Journal } from './journal.js'
-import type { Answer, Args, Call, Method, Result } from './protocol.js'
+import type { Answer, Args, Call, Method, Results, Revision } from './protocol.js'
 import type { Write } from './types.js'
 
 // A page that has this many calls waiting is in a loop of its own making; memory must not be what stops it.
@@ -11,6 +11,16 @@ const MAX_CALLS_IN_FLIGHT = 10_000
 
 // A call at which two engines stopped, the second one with nothing else to do, is not given to a third.
 const MAX_STOPPED = 2
+
+// Where there are no locks, two tabs may come to lead at once; they know of each other long before this.
+const KEPT_MS = 60_000
+
+/** A write that was done, and the revision that it is in. */
+interface Acknowledged {
+  call: Call
+  revision: number
+  at: number
+}
 
 interface Waiting {
   call: Call
@@ -23,6 +33,7 @@ interface Waiting {
 export class WaitingCalls {
   readonly #waiting = new Map<number, Waiting>()
   readonly #journal: Journal
+  #acknowledged: Acknowledged[] = []
   #nextId = 1
 
   constructor(journal: Journal) {
@@ -56,15 +67,43 @@ export class WaitingCalls {
   }
 
   /** An answer may come twice, from two leaders: the first one counts. */
-  settle(results: Result[]): void {
+  settle({ results, revision }: Results): void {
     for (const result of results) {
       const waiting = this.#waiting.get(result.id)
       if (!waiting) continue
       if ('error' in result) {
         if (result.stopped && ++waiting.stopped < MAX_STOPPED) waiting.call.alone = true
         else this.#take(waiting).reject(fromWire(result.error))
-      } else this.#take(waiting).resolve(result.value)
+      } else {
+        this.#keep(waiting.call, revision)
+        this.#take(waiting).resolve(result.value)
+      }
     }
+  }
+
+  /**
+   * What was acknowledged by a leader whose image the new one has not begun with is asked of that one again, before all else; its
+   * callers have been told already.
+   */
+  askAgain(opened: Revision): void {
+    if (opened === undefined) return
+    const missing = this.#acknowledged.filter(({ revision }) => revision > opened)
+    if (missing.length === 0) return
+    this.#acknowledged = this.#acknowledged.filter(({ revision }) => revision <= opened)
+    const waiting = [...this.#waiting.values()]
+    this.#waiting.clear()
+    const nobody = (): void => undefined
+    const again = missing.map(({ call }) => ({ call, stopped: 0, resolve: nobody, reject: nobody }))
+    for (const one of [...again, ...waiting]) this.#waiting.set(one.call.id, one)
+  }
+
+  #keep(call: Call, revision: Revision): void {
+    if (revision === undefined || call.method !== 'write') return
+    const at = Date.now()
+    this.#acknowledged.push({ call, revision, at })
+    const old = this.#acknowledged.findIndex((kept) => at - kept.at < KEPT_MS)
+    const tooMany = this.#acknowledged.length - MAX_CALLS_IN_FLIGHT
+    this.#acknowledged.splice(0, Math.max(old, tooMany, 0))
   }
 
   get size(): number {

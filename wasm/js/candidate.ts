@@ -8,7 +8,7 @@ import { Leader } from './leader.js'
 import { MareaEngine } from './marea_wasm.js'
 import { isNewer, leaderChannel, meetingName, newsChannel, TAB_PROTOCOL } from './protocol.js'
 import type { Refusals } from './policy.js'
-import type { Candidacy, FromSeat, News, ToLeader, ToSeat, Version } from './protocol.js'
+import type { Candidacy, FromSeat, News, Revision, ToLeader, ToSeat, Version } from './protocol.js'
 
 // The lock says that the last leader is gone; its file handles may take a moment longer, most of all a killed one's.
 const HANDLES_WAIT_MS = 5_000
@@ -25,8 +25,8 @@ export interface Ground {
   refusals: Refusals
   /** Resolves when it is this candidate's turn, with how to end it. */
   elect(meeting: string, signal: AbortSignal): Promise<() => void>
-  /** Resolves when what the last leader wrote can be seen. */
-  arrived?(candidacy: Candidacy): Promise<void>
+  /** Resolves when what the last leader wrote can be seen, with its revision. */
+  arrived?(candidacy: Candidacy): Promise<Revision>
   toOwnPage(message: FromSeat): void
   /** Whether the mirror's files are held as long as this ground is, if they cannot be closed before. */
   holdsFiles: boolean
@@ -129,14 +129,14 @@ export class CandidateSeat {
     })
     this.#leader = leader
     this.#ground.toOwnPage({ kind: 'opening' })
-    await this.#ground.arrived?.(candidacy)
+    const opened = await this.#ground.arrived?.(candidacy)
     const engine = await openEngine(candidacy, leader)
     if (candidacy.reason) engine.noteStorageReason(candidacy.reason.code, candidacy.reason.message)
     if (this.#stopped.signal.aborted) {
       engine.close()
       return this.#release()
     }
-    leader.lead(engine, candidacy, this.#ground.refusals)
+    leader.lead(engine, candidacy, this.#ground.refusals, opened)
   }
 
   #fail(error: WireError, final: boolean): void {

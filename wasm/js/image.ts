@@ -2,7 +2,8 @@
 //
 // Each page has a copy of `localStorage` of its own, and what another page writes arrives there some time later: after the lock, or
 // after the word that a call was done. So all that a leader says to others carries the revision that its writes have come to,
-// and the next leader opens the mirror only when it sees that one.
+// and the next leader opens the mirror only when it sees that one. Where two come to lead at once all the same (there are no locks, and
+// the first was too busy to answer), a page asks the second again for what it has not begun with (calls.ts).
 
 import { makeName } from './ids.js'
 import { MareaEngine } from './marea_wasm.js'
@@ -15,13 +16,14 @@ const LOOK_AGAIN_MS = 10
 // Channels deliver in order, at once.
 const ECHO_LIMIT_MS = 1_000
 
-/** Waits until this page sees the image of the newest revision that it was told of. */
-export async function imageArrived(candidacy: Candidacy): Promise<void> {
+/** Waits until this page sees the image of the newest revision that it was told of; says which it sees. */
+export async function imageArrived(candidacy: Candidacy): Promise<number> {
   await heardAll()
   const deadline = Date.now() + ARRIVAL_LIMIT_MS
   while (MareaEngine.imageRevision(candidacy.userId) < candidacy.revision && Date.now() < deadline) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS))
   }
+  return MareaEngine.imageRevision(candidacy.userId)
 }
 
 /** Resolves when this page has heard what others said before now: its own words go the same way, behind theirs. */

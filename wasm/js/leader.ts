@@ -40,6 +40,7 @@ export class Leader {
   #hasFollowers = false
   #told = new Set<Topic>()
   #queueChanges = 0
+  #opened: Revision
   #online: boolean
   #work: WorkOff | null = null
   #desk: Desk | null = null
@@ -70,7 +71,8 @@ export class Leader {
   }
 
   /** Begins to serve. */
-  lead(engine: MareaEngine, { userId, url }: Candidacy, refusals: Refusals): void {
+  lead(engine: MareaEngine, { userId, url }: Candidacy, refusals: Refusals, opened: Revision): void {
+    this.#opened = opened
     const loop = new SyncLoop(
       engine,
       this.#online,
@@ -150,7 +152,7 @@ export class Leader {
 
   #leading(): Leading {
     const [term, version, online, revision] = [this.#term, this.#version, this.#online, this.#revision()]
-    return { kind: 'leading', term, version, online, revision }
+    return { kind: 'leading', term, version, online, revision, opened: this.#opened }
   }
 
   #answer(results: Result[]): Results {

@@ -54,9 +54,7 @@ export function takePageSeat(events: SeatEvents): Seat {
     refusals: new Refusals(document, ended.signal, () => seat.refusalHeard()),
     elect: waitForTurn,
     holdsFiles: false,
-    arrived: async (candidacy) => {
-      if (candidacy.storage === 'local-storage') await imageArrived(candidacy)
-    },
+    arrived: async (candidacy) => (candidacy.storage === 'local-storage' ? imageArrived(candidacy) : undefined),
     toOwnPage,
   })
   seats.add(seat)

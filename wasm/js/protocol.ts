@@ -150,6 +150,8 @@ export interface Leading {
   /** Whether the app allows the network now. */
   online: boolean
   revision?: Revision
+  /** The revision that this leader found when it opened the mirror. */
+  opened?: Revision
 }
 
 /** What a leader's writes have come to, where other pages see them late (image.ts). */

@@ -217,7 +217,7 @@ export class Tab {
     }
   }
 
-  #follow({ term, version, online, revision }: Leading): void {
+  #follow({ term, version, online, revision, opened }: Leading): void {
     // A leader of an older version makes room as soon as it hears of this tab's seat.
     if (version.protocol < TAB_PROTOCOL) return
     if (version.protocol > TAB_PROTOCOL) return this.#failed(outdatedError())
@@ -234,6 +234,7 @@ export class Tab {
     this.#joined?.resolve()
     if (!own) this.#sayHello()
     this.#outbox = []
+    this.#waiting.askAgain(opened)
     this.#sendCalls(this.#waiting.all())
     // What the last leader had to tell may not have been heard.
     this.#events.changed(ALL_TOPICS)
@@ -272,9 +273,9 @@ export class Tab {
     this.#channels.tellLeader({ kind: 'hello', tab: this.#name })
   }
 
-  #settle({ results, revision }: Results): void {
-    this.#noteRevision(revision)
-    this.#waiting.settle(results)
+  #settle(answer: Results): void {
+    this.#noteRevision(answer.revision)
+    this.#waiting.settle(answer)
     this.#settled()
   }
 
