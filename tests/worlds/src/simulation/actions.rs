@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use marea_core::{
-    Change, EventInput, ExportChange, ExportInput, ExportQuery, ExportStatus, Fact, FactKind, KeyEnvelope,
-    MutationId, Now, Provider, SessionInput, Timestamp, UnixMillis,
+    Change, Error, EventInput, ExportChange, ExportInput, ExportQuery, ExportStatus, Fact, FactKind,
+    KeyEnvelope, MutationId, Now, Provider, SessionInput, Timestamp, UnixMillis,
 };
 use serde_json::{Map, Value, json};
 
@@ -15,6 +15,8 @@ use super::zones::another_offset;
 
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
+/// The greatest count that may be written.
+const MOST: i64 = 1_000_000;
 
 impl World<'_> {
     /// Somebody uses the app.
@@ -78,8 +80,11 @@ impl World<'_> {
 
     fn record_session(&mut self, chosen: usize) -> Checked {
         let now = self.devices[chosen].now(self.now_ms);
-        let ended_at = self.some_moment(now);
-        let answered = self.random.within(0..=9);
+        // At the bounds of what may be written: 1970-01-01 has begun and not ended everywhere.
+        let is_extreme = self.random.chance(4);
+        let ended_at =
+            if is_extreme { Timestamp::from_millis(UnixMillis(DAY_MS)) } else { self.some_moment(now) };
+        let answered = if is_extreme { MOST } else { self.random.within(0..=9) };
         let fact = Fact {
             minutes: self.random.within(0..=90),
             questions_answered: answered,
@@ -138,7 +143,19 @@ impl World<'_> {
             Some(Change::RecordSession(input)) => {
                 self.call_again(chosen, SessionInput { id: Some(id), ..input })
             }
+            _ if self.random.chance(10) => self.take_anothers_id(chosen, id),
             _ => Ok(()),
+        }
+    }
+
+    /// An app gives an award the id of what it has just recorded: it must be told, or the award would be lost without a word.
+    fn take_anothers_id(&mut self, chosen: usize, id: MutationId) -> Checked {
+        let award = EventInput { id: Some(id), points: 1_000_000, ..EventInput::default() };
+        let device = &mut self.devices[chosen];
+        match device.engine.mutate(award.into(), device.now(self.now_ms)) {
+            Err(Error::InvalidInput { field: "id", .. }) => Ok(()),
+            Err(error) => Err(error.to_string()),
+            Ok(_) => Err(format!("{} says that it recorded an award under the id {id}", device.name)),
         }
     }
 
@@ -359,6 +376,11 @@ impl World<'_> {
                 let key = self.random.one_of(&exports).clone();
                 self.server.delete_export(user, &key);
                 self.tell("server", |_| format!("deletes export {key}"));
+            }
+            2 if !exports.is_empty() => {
+                let key = self.random.one_of(&exports).clone();
+                self.server.write_odd_values(user, &key, self.now_ms);
+                self.tell("server", |_| format!("has odd values in export {key} and in the progress"));
             }
             _ if !exports.is_empty() => {
                 let key = self.random.one_of(&exports).clone();

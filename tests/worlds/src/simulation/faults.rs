@@ -19,6 +19,7 @@ pub const FAULTS: &[Fault] = &[
     Fault::EmptyDaysNotTold,
     Fault::EpochUnheeded,
     Fault::ExportsNotBroughtBack,
+    Fault::IdOfAnotherTaken,
     Fault::InDoubtNotShown,
     Fault::InDoubtNotWaiting,
     Fault::InDoubtRuleSkipped,
@@ -40,6 +41,8 @@ pub const FAULTS: &[Fault] = &[
     Fault::StaleTicketTaken,
     Fault::SweptNotTold,
     Fault::TicketsBeginAnew,
+    Fault::UnreadableEndsPage,
+    Fault::UnreadableRowDropped,
     Fault::WriteNotAtomic,
 ];
 

@@ -9,6 +9,7 @@ mod beside;
 mod device;
 mod facts;
 mod faults;
+mod jobs;
 mod network;
 mod oracle;
 mod packed;

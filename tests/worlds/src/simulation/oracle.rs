@@ -12,7 +12,7 @@ use marea_core::{
 use serde_json::{Map, Value};
 
 use super::packed::unpacked;
-use super::registers::{Row, Write};
+use super::registers::{Row, Write, read};
 use super::server::Known;
 
 /// All facts of the world by id.
@@ -293,10 +293,6 @@ impl Oracle {
         }
         rows
     }
-}
-
-fn read<T: serde::de::DeserializeOwned>(row: &Row) -> T {
-    serde_json::from_value(row.values.clone().into()).expect("a row as the app reads it")
 }
 
 pub(super) fn first_day() -> LocalDate {

@@ -60,6 +60,6 @@ pub fn unpacked(answer: &SyncAnswer) -> SyncAnswer {
 /// A value as it comes by its column's name: among packed ones Postgres writes times its own way.
 fn wire_form(column: &str, value: &Value) -> Value {
     let time = value.as_str().filter(|_| column.ends_with("_at"));
-    let time = time.map(|time| Value::from(time.parse::<Timestamp>().expect("a time").to_string()));
-    time.unwrap_or_else(|| value.clone())
+    let time = time.and_then(|time| time.parse::<Timestamp>().ok());
+    time.map_or_else(|| value.clone(), |time| Value::from(time.to_string()))
 }

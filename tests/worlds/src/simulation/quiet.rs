@@ -10,7 +10,7 @@ use marea_core::{
 use serde_json::Value;
 
 use super::oracle::{first_day, last_day};
-use super::registers::{Row, Stamp, Write, is_once};
+use super::registers::{Row, Stamp, Write, is_once, read};
 use super::world::{Checked, World};
 
 /// Requests after which a device that is still not at rest never will be.
@@ -225,8 +225,4 @@ impl World<'_> {
         }
         Ok(())
     }
-}
-
-fn read<T: serde::de::DeserializeOwned>(row: &Row) -> T {
-    serde_json::from_value(row.values.clone().into()).expect("a row as the app reads it")
 }

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use marea_core::Timestamp;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 /// Who wrote a column last: clock, and client or `server`. Compares as the rule does.
@@ -101,6 +103,18 @@ impl Row {
         }
         took
     }
+}
+
+/// A row as an app reads it: a time that no device can hold is none.
+pub(super) fn read<T: DeserializeOwned>(row: &Row) -> T {
+    let is_odd = |text: &str| text.parse::<Timestamp>().is_err();
+    let mut values = row.values.clone();
+    for (column, value) in &mut values {
+        if column.ends_with("_at") && value.as_str().is_some_and(is_odd) {
+            *value = Value::Null;
+        }
+    }
+    serde_json::from_value(values.into()).expect("a row as the app reads it")
 }
 
 fn defaults(now: &str) -> Map<String, Value> {
