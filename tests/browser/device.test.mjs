@@ -24,6 +24,29 @@ const failureOfOpening = (page, learner, options = {}) =>
     ...options,
   })
 
+// A whole number beyond 2^53 in one export made the whole listing fail, and a null in it was read as undefined.
+test("the app's own JSON is read as it was written", async (t) => {
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, newLearner())
+  const filters = { large: 2 ** 60, larger: 1e300, small: -0.5, none: null, list: [null, { a: null }], text: '\\u0000é\u{1f600}' }
+  const read = await page.evaluate(async (filters) => {
+    const { id } = await window.marea.createExport({ export_type: 'progress', export_format: 'csv', filters })
+    await window.marea.updateExport(id, { data: [filters, null] })
+    const [{ exports }, one, waiting] = await Promise.all([
+      window.marea.exports(),
+      window.marea.export(id),
+      window.marea.pending(),
+    ])
+    return { listed: exports[0], one, sent: waiting.map(({ values }) => values) }
+  }, filters)
+  for (const shown of [read.listed, read.one]) {
+    assert.deepEqual(shown.filters, filters)
+    assert.deepEqual(shown.data, [filters, null])
+  }
+  assert.deepEqual(read.sent[0].filters, filters)
+  assert.deepEqual(read.sent[1].data, [filters, null])
+})
+
 test('open, record a session, read the progress', async (t) => {
   const page = await browser.newPage(t)
   await openMarea(page, stage, newLearner())

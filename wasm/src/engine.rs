@@ -11,7 +11,10 @@ use marea_core::{
 use tsify::Ts;
 use wasm_bindgen::prelude::*;
 
-use crate::convert::{list_to_js, parse, parse_day, parse_id, parse_with, to_js};
+use crate::convert::{
+    export_to_js, list_to_js, mutations_to_js, page_to_js, parse, parse_day, parse_id, parse_with,
+    queue_to_js, to_js,
+};
 use crate::error::{from_core, invalid_input};
 use crate::host::{BrowserHost, now};
 use crate::storage::{self, Opened, Place};
@@ -108,28 +111,28 @@ impl MareaEngine {
         #[wasm_bindgen(unchecked_param_type = "ExportQuery")] query: JsValue,
     ) -> Result<Ts<ExportPage>, JsValue> {
         let query: ExportQuery = parse(&query)?;
-        to_js(&self.host.call(|engine| engine.exports(&query))?)
+        page_to_js(self.host.call(|engine| engine.exports(&query))?)
     }
 
     /// One export; undefined when this mirror has none with this id.
     pub fn export(&self, id: &str) -> Result<Option<Ts<Export>>, JsValue> {
         let id = parse_id(id)?;
-        self.host.call(|engine| engine.export(id))?.as_ref().map(to_js).transpose()
+        self.host.call(|engine| engine.export(id))?.map(export_to_js).transpose()
     }
 
     /// What waits for the server, oldest first.
     pub fn pending(&self) -> Result<Vec<Ts<MutationView>>, JsValue> {
-        list_to_js(&self.host.call(|engine| engine.pending())?)
+        mutations_to_js(self.host.call(|engine| engine.pending())?)
     }
 
     /// What the server refused, oldest first.
     pub fn rejected(&self) -> Result<Vec<Ts<MutationView>>, JsValue> {
-        list_to_js(&self.host.call(|engine| engine.rejected())?)
+        mutations_to_js(self.host.call(|engine| engine.rejected())?)
     }
 
     /// How much waits and how much was refused, and the first of each.
     pub fn queue(&self, limit: u32) -> Result<Ts<QueueView>, JsValue> {
-        to_js(&self.host.call(|engine| engine.queue(limit))?)
+        queue_to_js(self.host.call(|engine| engine.queue(limit))?)
     }
 
     /// Queues a refused mutation again; says whether there was one with this id.
