@@ -97,3 +97,28 @@ async fn a_device_with_something_to_send_is_never_idle() {
     assert_eq!(statuses(&answer), ["applied"]);
     assert_eq!(answer["rows"]["daily_activity"].as_array().map(Vec::len), Some(1));
 }
+
+/// What a clock had not passed at a moment is noted once an hour: a cursor that says otherwise comes from a history that was lost, and
+/// that has gone on meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_had_not_been_so_far_then_is_of_another_history() {
+    let backend = TestBackend::shared().await;
+    let (admin, caller) = (backend.sql().await, Caller::new(&backend).await);
+    caller.push(&[session("2026-03-01", json!({}))]).await;
+    let early = caller.pull().await["cursor"].clone();
+    let parts: Vec<String> =
+        early["epoch"].as_str().expect("an epoch").split('.').map(str::to_owned).collect();
+    let then: i64 = parts[1].parse().expect("a clock");
+    let hours_ago = "UPDATE marea.clocks SET checked_at = now() - interval '2 hours' WHERE user_id = $1";
+    admin.execute(hours_ago, &[&caller.user]).await.expect("a new hour");
+    let later: Vec<Value> = (2..=6).map(|day| session(&format!("2026-03-{day:02}"), json!({}))).collect();
+    caller.push(&later).await;
+    let noted = "SELECT count(*) FROM marea.checkpoints WHERE user_id = $1 AND version = $2";
+    let noted: i64 = admin.query_one(noted, &[&caller.user, &then]).await.expect("asked").get(0);
+    assert_eq!(noted, 1, "what the clock had never passed before this hour");
+    // It says that the clock was further at a moment at which it was not.
+    let epoch = format!("{}.{}.{}", parts[0], then + 1, parts[2]);
+    let lost = json!({ "version": early["version"], "epoch": epoch });
+    assert_eq!(caller.sync(&request_after(&lost, &[])).await["reset"], true);
+    assert_eq!(caller.sync(&request_after(&early, &[])).await["reset"], false);
+}

@@ -1,6 +1,7 @@
 //! The migrations and what they serve, in real Postgres: most of it by SQL, without PostgREST.
 
 mod access;
+mod arrivals;
 mod backfill;
 mod concurrency;
 mod cursors;
