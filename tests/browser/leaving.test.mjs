@@ -31,26 +31,32 @@ const ways = {
   'a close': (page) => page.close({ runBeforeUnload: true }),
 }
 
+/** The sessions of pages whose moment came: a browser that is in a hurry ends a page without a word, and nobody can note anything. */
+const called = (page) =>
+  page.evaluate(() => Object.keys(localStorage).flatMap((key) => (key.startsWith('called:') ? [key.slice(7)] : [])))
+
 for (const storage of ['opfs', 'local-storage']) {
   for (const [moment, listen] of Object.entries(moments)) {
     test(`what is recorded at ${moment} is there at the next start, once (${storage})`, async (t) => {
       const learner = await stage.signUp()
       const options = { storage, online: false }
-      const ids = []
-      let expected = 0
+      // What a page leaves in its last moment may reach the next one's process a moment after that has opened the mirror.
+      const allThere = (page, when) =>
+        waitFor(`what was called before ${when}`, async () => [await totalOf(page), await called(page)], ([total, ids]) => total === ids.length)
       for (const [way, leave] of Object.entries(ways)) {
         const page = await browser.newPage(t)
+        if (way === 'another page') await page.evaluate(() => localStorage.clear())
         await openMarea(page, stage, learner, options)
-        assert.equal(await totalOf(page), expected, way)
-        const id = randomUUID()
-        ids.push(id)
-        expected += 1
+        await allThere(page, way)
         await page.evaluate(
           ([id, listen]) => {
-            window.record = () => window.marea.recordSession({ id, session_type: 'qa', duration_minutes: 5 }).catch(() => undefined)
+            window.record = () => {
+              localStorage.setItem(`called:${id}`, '')
+              return window.marea.recordSession({ id, session_type: 'qa', duration_minutes: 5 }).catch(() => undefined)
+            }
             new Function(`return (${listen})()`)()
           },
-          [id, String(listen)],
+          [randomUUID(), String(listen)],
         )
         const closed = way === 'a close' ? page.waitForEvent('close') : null
         await leave(page)
@@ -59,7 +65,8 @@ for (const storage of ['opfs', 'local-storage']) {
       }
       const page = await browser.newPage(t)
       await openMarea(page, stage, learner, options)
-      await waitFor('all of them', () => totalOf(page), (total) => total === expected)
+      const [, ids] = await allThere(page, 'the end')
+      assert.ok(ids.length > 0)
       await waitFor('nothing to be noted', () => noted(page), (count) => count === 0)
       await page.evaluate(() => window.marea.setOnline(true))
       await waitUntilSent(page)
