@@ -78,6 +78,7 @@ const wrong = [
   ['marea.watchProgress()', 'listener: expected a function, got undefined'],
   ['marea.watchActivity(new Date(), new Date(), () => {})', 'from: expected a calendar day'],
   ['marea.watchExports({ limit: NaN }, () => {})', 'limit: expected an integer, got NaN'],
+  ['marea.watchQueue(() => {}, undefined, { limit: NaN })', 'limit: expected an integer, got NaN'],
   ["marea.watchStatus(() => {}, 'log')", 'onError: expected a function, got string'],
 ]
 

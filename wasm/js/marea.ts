@@ -142,7 +142,9 @@ export class Marea {
    * Calls `listener` with how much waits and how much was refused, and the first of each; and again after every change in any
    * tab. What that costs does not grow with the queue. Returns how to stop.
    */
-  watchQueue(listener: Listener<Queue>, onError?: ErrorListener, { limit = 100 }: QueueOptions = {}): () => void {
+  watchQueue(listener: Listener<Queue>, onError?: ErrorListener, options?: QueueOptions): () => void {
+    const limit = options?.limit ?? 100
+    if (!onError) checkArguments('queue', [limit, null])
     const read = queueReader((known) => this.#tab.call('queue', limit, known))
     return this.#watches.shared(`queue:${limit}`, ['queue'], read, listener, onError)
   }
