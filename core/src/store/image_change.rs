@@ -23,12 +23,9 @@ pub fn image_change(before: &[u8], after: &[u8]) -> Vec<u8> {
         let differs = |index: usize| before.get(index) != Some(&after[index]);
         let Some(from) = (at..after.len()).find(|index| differs(*index)) else { break };
         let mut to = from + 1;
-        for index in to..after.len() {
-            if differs(index) {
-                to = index + 1;
-            } else if index - to >= GAP {
-                break;
-            }
+        // Up to the last byte that differs with no longer gap before it.
+        while let Some(next) = (to..after.len().min(to + GAP + 1)).find(|index| differs(*index)) {
+            to = next + 1;
         }
         change.extend(number(from));
         change.extend(number(to - from));
