@@ -50,4 +50,10 @@ DROP FUNCTION IF EXISTS marea.value_problem(TEXT, JSONB, BIGINT, BIGINT);
 DROP FUNCTION IF EXISTS marea.json_problem(JSONB, BIGINT);
 DROP FUNCTION IF EXISTS marea.column_limits();
 
+-- Days that lie ahead, and refusals.
+REVOKE EXECUTE ON FUNCTION marea.local_day(TEXT, TIMESTAMPTZ) FROM authenticated;
+DROP FUNCTION IF EXISTS marea.tomorrow(), marea.refresh_streaks(), marea.app_search_path(),
+    marea.triggers_before(REGCLASS, TEXT), marea.insert_sessions_sql(JSONB, BOOLEAN, TEXT),
+    marea.refuse_left_out(REGCLASS, TEXT, BOOLEAN), marea.push_nothing(JSONB), marea.check_deferred(TEXT), marea.is_of_server(TEXT);
+
 COMMIT;

@@ -23,6 +23,25 @@ WITH checks (place, "check", expected, actual) AS (
             (marea.event_problem('{"occurred_at": "2026-01-01T00:00:00.000000Z", "local_date": "2026-01-01"}')),
             (marea.register_problem('export_history', '{"retry_count": -1}'))
         ) AS problems (problem) WHERE problem IS NOT NULL)
+    UNION ALL
+    SELECT 20, 'functions that look at the days which lie ahead', 4, (
+        SELECT count(*) FROM pg_catalog.pg_proc
+        WHERE pronamespace = 'marea'::regnamespace AND proname IN ('fold_one', 'fold_many', 'refold', 'refresh_streaks')
+          AND position('marea.tomorrow()' IN prosrc) > 0)
+    UNION ALL
+    SELECT 21, 'streaks that end after tomorrow', 0, (
+        SELECT count(*) FROM public.user_progress WHERE last_active_on > (now() AT TIME ZONE 'UTC')::date + 1)
+    UNION ALL
+    SELECT 22, 'functions that leave a refusal to the mutation that it is about', 2, (
+        SELECT count(*) FROM pg_catalog.pg_proc
+        WHERE oid = to_regprocedure('marea.push(jsonb, text)') AND position('assert_failure OR OTHERS' IN prosrc) > 0
+           OR oid = to_regprocedure('marea.insert_sessions(jsonb)') AND position('marea.refuse_left_out' IN prosrc) > 0)
+    UNION ALL
+    SELECT 23, 'functions of 008 that anybody may call', 0, (
+        SELECT count(*) FROM pg_catalog.pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS granted
+        WHERE p.pronamespace = 'marea'::regnamespace AND granted.grantee = 0 AND p.proname IN (
+            'tomorrow', 'refresh_streaks', 'app_search_path', 'triggers_before', 'insert_sessions_sql', 'refuse_left_out',
+            'push_nothing', 'check_deferred', 'is_of_server'))
 )
 SELECT place, "check", expected, actual, CASE WHEN expected = actual THEN 'PASS' ELSE 'FAIL' END AS result
 FROM checks;

@@ -1,0 +1,154 @@
+//! Days that lie ahead on the server: in the totals and in the calendar at once, in the streaks once they have come.
+
+use marea_tests::backend::TestBackend;
+use marea_tests::cluster::{Cluster, Database};
+use marea_tests::sql::{Caller, event, keys, progress, request, session, statuses};
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+/// A day so many days after the server's.
+async fn day(sql: &Client, after: i32) -> String {
+    let query = "SELECT ((now() AT TIME ZONE 'UTC')::date + $1::integer)::text";
+    sql.query_one(query, &[&after]).await.expect("a day").get(0)
+}
+
+fn streaks(answer: &Value) -> Value {
+    let row = progress(answer);
+    json!([row["current_streak_days"], row["longest_streak_days"], row["last_active_on"]])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_a_wrong_clock_dates_years_ahead_ends_no_streak() {
+    let backend = TestBackend::shared().await;
+    let sql = backend.sql().await;
+    let caller = Caller::new(&backend).await;
+    let days = [
+        day(&sql, -2).await,
+        day(&sql, -1).await,
+        day(&sql, 0).await,
+        day(&sql, 1).await,
+        day(&sql, 2).await,
+    ];
+    let [before_yesterday, yesterday, today, tomorrow, later] = &days;
+
+    let far = caller.sync(&request(&[session("2099-01-01", json!({})), session(later, json!({}))])).await;
+    assert_eq!(statuses(&far), ["applied", "applied"]);
+    assert_eq!(far["results"][0]["counts_from"], "2099-01-01");
+    assert_eq!(far["results"][1]["counts_from"], json!(later));
+    assert_eq!(streaks(&far), json!([0, 0, null]));
+    assert_eq!(
+        (&progress(&far)["total_sessions"], keys(&far, "daily_activity", "day").len()),
+        (&json!(2), 2)
+    );
+
+    // One by one, which is another way through the fold than all together; and out of order.
+    for (day, expected) in [
+        (before_yesterday, json!([1, 1, before_yesterday])),
+        (today, json!([1, 1, today])),
+        (yesterday, json!([3, 3, today])),
+    ] {
+        let answer = caller.sync(&request(&[session(day, json!({}))])).await;
+        assert!(answer["results"][0].get("counts_from").is_none(), "{answer}");
+        assert_eq!(streaks(&answer), expected, "{day}");
+    }
+    // Somewhere it is tomorrow already.
+    let both = [event(tomorrow, json!({ "points": 1 })), event("2098-12-31", json!({ "points": 1 }))];
+    let answer = caller.sync(&request(&both)).await;
+    assert_eq!(streaks(&answer), json!([4, 4, tomorrow]));
+    assert_eq!(answer["results"][1]["counts_from"], "2098-12-31");
+    assert_eq!(progress(&answer)["total_sessions"], 5);
+
+    // Folded from nothing it is the same, also without the days that count.
+    let same = "SELECT marea.refold(ARRAY[$1::uuid])";
+    assert_eq!(sql.query_one(same, &[&caller.user]).await.expect("a fold").get::<_, i64>(0), 0);
+    sql.execute(
+        "DELETE FROM public.sessions WHERE user_id = $1 AND ended_at < now() + interval '40 hours'",
+        &[&caller.user],
+    )
+    .await
+    .expect("deleted");
+    let left = caller.pull().await;
+    assert_eq!(streaks(&left), json!([1, 1, tomorrow]));
+    assert_eq!(sql.query_one(same, &[&caller.user]).await.expect("a fold").get::<_, i64>(0), 0);
+}
+
+/// As if the day had been ahead when it was folded: what the row says is what was counted then.
+async fn behind(sql: &Client, user: uuid::Uuid, last: &str) {
+    let statement =
+        "UPDATE public.user_progress SET last_active_on = $2::text::date, current_streak_days = 1,
+        longest_streak_days = 1 WHERE user_id = $1";
+    sql.execute(statement, &[&user, &last]).await.expect("a row");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_has_come_counts_at_the_next_fold_or_by_the_job() {
+    let backend = TestBackend::shared().await;
+    let sql = backend.sql().await;
+    let [start, yesterday, today] = [day(&sql, -2).await, day(&sql, -1).await, day(&sql, 0).await];
+    let three = [&start, &yesterday, &today].map(|day| session(day, json!({})));
+    // By one more session of a day that was counted, by one of the latest day, by several at once, by the job alone.
+    for more in
+        [vec![session(&start, json!({}))], vec![session(&today, json!({}))], three.to_vec(), Vec::new()]
+    {
+        let caller = Caller::new(&backend).await;
+        caller.push(&three).await;
+        behind(&sql, caller.user, &start).await;
+        if more.is_empty() {
+            let changed: i64 =
+                sql.query_one("SELECT marea.refresh_streaks()", &[]).await.expect("the job").get(0);
+            assert!(changed >= 1);
+        } else {
+            let more: Vec<Value> = more.iter().map(|one| session_again(one)).collect();
+            caller.push(&more).await;
+        }
+        assert_eq!(streaks(&caller.pull().await), json!([3, 3, today]));
+    }
+    assert_eq!(
+        sql.query_one("SELECT marea.refresh_streaks()", &[]).await.expect("the job").get::<_, i64>(0),
+        0
+    );
+}
+
+/// Another session with the same values.
+fn session_again(of: &Value) -> Value {
+    session(of["values"]["session_data"]["local_date"].as_str().expect("a day"), json!({}))
+}
+
+/// A database in which a wrong clock has been, before 008.
+async fn spoilt(cluster: &Cluster) -> (Database, [String; 2]) {
+    let database = cluster.database("spoilt", 7).await;
+    let learner = "1ea40000-0000-4000-8000-00000000abcd";
+    let [yesterday, today] = [day(&database.client, -1).await, day(&database.client, 0).await];
+    database.execute(&format!("INSERT INTO public.users (id) VALUES ('{learner}')")).await;
+    for at in ["2099-05-05", "2099-05-06", "2099-05-07", &yesterday, &today] {
+        database
+            .execute(&format!(
+                "INSERT INTO public.sessions (user_id, ended_at) VALUES ('{learner}', '{at}T08:00:00Z')"
+            ))
+            .await;
+    }
+    (database, [yesterday, today])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applying_008_heals_what_a_wrong_clock_has_left_and_can_be_taken_back() {
+    let cluster = Cluster::start().await;
+    let (database, [_, today]) = spoilt(&cluster).await;
+    let row = "SELECT concat_ws(' ', current_streak_days, longest_streak_days, last_active_on, total_sessions) FROM public.user_progress";
+    assert_eq!(database.text(row).await, "3 3 2099-05-07 5");
+    let functions =
+        "SELECT md5(string_agg(pg_get_functiondef(oid), '' ORDER BY oid::regprocedure::text)) FROM pg_proc
+        WHERE pronamespace = 'marea'::regnamespace";
+    let before = database.text(functions).await;
+    database.migration("008_sturdy.sql").await.succeeds();
+    assert_eq!(database.text(row).await, format!("2 2 {today} 5"));
+    database.migration("validate_008.sql").await.succeeds();
+    let after = database.text(functions).await;
+    let twice = database.migration("008_sturdy.sql").await.succeeds();
+    assert!(twice.stderr.contains("008 stands already"), "{twice:#?}");
+    assert_eq!(database.text(functions).await, after);
+    database.migration("008_sturdy_rollback.sql").await.succeeds();
+    assert_eq!(database.text(functions).await, before);
+    database.migration("008_sturdy_rollback.sql").await.succeeds();
+    cluster.stop().await;
+}
