@@ -25,7 +25,8 @@ mod driver;
 mod transport;
 
 pub use engine::{
-    Applied, Change, Engine, Left, Outgoing, Recorded, SetAside, Subscription, TableChanges, Ticket,
+    Applied, Change, Engine, Left, Outgoing, QueueCounts, Recorded, SetAside, Subscription, TableChanges,
+    Ticket,
 };
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, VaultError};
@@ -36,7 +37,7 @@ pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
     ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, LocalDate, MutationId, MutationView, Now, Op,
     Progress, Provider, QueueView, Refusal, Rescued, RescuedMutation, RescuedRefusal, Session, SessionInput,
-    Status, StatusError, StorageKind, Table, Timestamp, UnixMillis, Unreadable, UserId,
+    Status, StatusError, StorageKind, Table, Timestamp, UnixMillis, Unreadable, UserId, Zone,
 };
 #[cfg(feature = "planted-faults")]
 pub use model::{LIMITS, Limit, LimitKind};

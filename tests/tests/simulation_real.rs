@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use marea_core::{Failure, ResultStatus, SyncAnswer, SyncRequest, Transport, UserId};
 use marea_tests::backend::{TestBackend, connect};
-use marea_tests::simulation::{self, Beside, Story, unpacked};
+use marea_tests::simulation::{self, Beside, Story, refusal_of, unpacked};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio_postgres::Client;
@@ -20,11 +20,13 @@ const TIMEOUT_MS: u64 = 30_000;
 
 /// Makes Postgres refuse what a world calls poison, as an app's own trigger would.
 const POISON: &str = "
-    CREATE TABLE public.poison (id uuid PRIMARY KEY);
+    CREATE TABLE public.poison (id uuid PRIMARY KEY, code text NOT NULL);
     CREATE FUNCTION public.refuse_poison() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+    DECLARE
+      code CONSTANT text := (SELECT p.code FROM public.poison AS p WHERE p.id = NEW.id);
     BEGIN
-      IF EXISTS (SELECT FROM public.poison AS p WHERE p.id = NEW.id) THEN
-        RAISE EXCEPTION 'refused' USING ERRCODE = '22023';
+      IF code IS NOT NULL THEN
+        RAISE EXCEPTION 'refused' USING ERRCODE = code;
       END IF;
       RETURN NEW;
     END $$;
@@ -112,12 +114,18 @@ impl Real {
             let id = *result.id.as_uuid();
             let is_poison =
                 result.status == ResultStatus::Rejected && result.message.as_deref() == Some("refused");
-            let statement = match (is_poison, self.refused.contains(&id)) {
-                (true, false) => "INSERT INTO public.poison (id) VALUES ($1)",
-                (false, true) => "DELETE FROM public.poison WHERE id = $1",
+            let told = match (is_poison, self.refused.contains(&id)) {
+                (true, false) => {
+                    let code = refusal_of(result.id);
+                    let statement = "INSERT INTO public.poison (id, code) VALUES ($1, $2)";
+                    self.handle.block_on(self.admin.execute(statement, &[&id, &code]))
+                }
+                (false, true) => self
+                    .handle
+                    .block_on(self.admin.execute("DELETE FROM public.poison WHERE id = $1", &[&id])),
                 _ => continue,
             };
-            self.handle.block_on(self.admin.execute(statement, &[&id])).expect("told");
+            told.expect("told");
             if is_poison {
                 self.refused.insert(id)
             } else {

@@ -117,7 +117,8 @@ fn apply_results(
         let Some(known) = rows.sent_mutation(result.id)?.filter(|known| queue::is_open(known.state)) else {
             continue;
         };
-        if result.status == ResultStatus::Rejected {
+        let is_odd = result.code.as_deref().is_some_and(|code| code.starts_with("PT"));
+        if result.status == ResultStatus::Rejected && !(is_odd && planted::is(Fault::OddRefusalsTaken)) {
             let code = result.code.as_deref().unwrap_or("unknown");
             rows.reject(result.id, code, result.message.as_deref().unwrap_or(""), now)?;
             moved.rejected += 1;
@@ -130,7 +131,7 @@ fn apply_results(
             } else {
                 moved.folds |= !planted::is(Fault::RefusedStillCounts);
             }
-        } else if result.status == ResultStatus::Applied || !planted::is(Fault::DuplicatesUnheeded) {
+        } else if result.status != ResultStatus::Duplicate || !planted::is(Fault::DuplicatesUnheeded) {
             rows.settle(result.id, queue::after_acceptance(known.state, known.table.kind()), settled)?;
             moved.pushed += 1;
         }

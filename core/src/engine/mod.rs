@@ -33,7 +33,7 @@ use crate::error::Error;
 use crate::model::{
     ActivityDay, ApiKeys, ClientId, Connection, Export, ExportKey, ExportPage, ExportQuery, ExportStatus,
     LocalDate, MutationId, Now, Progress, Status, StatusError, StorageKind, Table, Timestamp, UnixMillis,
-    UserId,
+    UserId, Zone,
 };
 use crate::planted::{self, Fault};
 use crate::store::{ImageKeeper, Location, MIRROR_VERSION, Meta, Rows, Store};
@@ -45,6 +45,7 @@ pub use exchange::{Applied, Outgoing, Ticket};
 pub use leave::Left;
 pub use record::Change;
 pub use rescue::SetAside;
+pub use review::QueueCounts;
 pub use watch::Subscription;
 
 /// A write that is durable.
@@ -55,6 +56,10 @@ pub struct Recorded {
     pub id: MutationId,
     /// Mutations that wait for the server now.
     pub pending: u32,
+    /// The day for which a session or an award was recorded, where that day lies after tomorrow: it counts in the totals now, and
+    /// for the streaks once it has come. Nearly always the sign of a clock that is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_from: Option<LocalDate>,
 }
 
 /// One user's mirror and everything that happens to it.
@@ -77,6 +82,7 @@ pub struct Engine {
     /// Bytes that are not in the mirror's totals yet.
     traffic: traffic::Traffic,
     vault: Vault,
+    zone: Option<Box<dyn Zone + Send>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -121,6 +127,12 @@ impl Engine {
         self.storage = storage;
     }
 
+    /// Says in which time zone the learner is. Without one every day is that of the present offset, [`Now::utc_offset_minutes`],
+    /// which is another one for half of the year in many places.
+    pub fn set_zone(&mut self, zone: Box<dyn Zone + Send>) {
+        self.zone = Some(zone);
+    }
+
     fn over(
         mut store: Store,
         storage: StorageKind,
@@ -150,16 +162,18 @@ impl Engine {
             storage,
             traffic: traffic::Traffic::default(),
             vault: Vault::default(),
+            zone: None,
         })
     }
 
-    /// The learner's progress as of the host's local day.
+    /// The learner's progress as of the host's local day: days after tomorrow are in the totals, and not yet in the streaks.
     ///
     /// # Errors
     /// The storage errors.
     pub fn progress(&self, now: Now) -> Result<Progress, Error> {
-        let stored = self.store.read().progress(self.user_id)?;
-        Ok(stored.unwrap_or_else(|| Progress::empty(self.user_id)).as_of(now.local_date()))
+        let rows = self.store.read();
+        let stored = rows.progress(self.user_id)?.unwrap_or_else(|| Progress::empty(self.user_id));
+        visible::as_of(rows, stored, now.local_date())
     }
 
     /// The days with activity from `from` to `to`, both included, oldest first.

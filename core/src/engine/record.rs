@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::merge::Fact;
 use crate::model::limits::check_instant;
 use crate::model::{
-    EventInput, ExportChange, ExportInput, ExportStatus, Hlc, KeyEnvelope, Mutation, MutationId, Now, Op,
-    Provider, SessionInput, Table, TableKind, Timestamp, UnixMillis, UserId,
+    EventInput, ExportChange, ExportInput, ExportStatus, Here, Hlc, KeyEnvelope, Mutation, MutationId, Now,
+    Op, Provider, SessionInput, Table, TableKind, Timestamp, UnixMillis, UserId,
 };
 use crate::planted::{self, Fault};
 use crate::store::{Meta, NewMutation, Newest, Rows};
@@ -103,17 +103,17 @@ impl Change {
         }
     }
 
-    fn plan(self, id: MutationId, user_id: UserId, now: Now) -> Result<Plan, Error> {
+    fn plan(self, id: MutationId, user_id: UserId, here: Here<'_>) -> Result<Plan, Error> {
         match self {
             Change::RecordSession(input) => {
                 let assumed = input.assumed();
-                let session = input.complete(id, now)?;
+                let session = input.complete(id, here)?;
                 let fact = Some(Fact::from(&session));
                 Ok(Plan { fact, assumed, ..insert(Table::Sessions, id, &session)? })
             }
             Change::RecordEvent(input) => {
                 let assumed = input.assumed();
-                let event = input.complete(id, now)?;
+                let event = input.complete(id, here)?;
                 let fact = Some(Fact::from(&event));
                 Ok(Plan { fact, assumed, ..insert(Table::ProgressEvents, id, &event)? })
             }
@@ -124,7 +124,7 @@ impl Change {
                 let values = json!({
                     "id": id, "export_type": input.export_type, "export_format": input.export_format,
                     "filters": filters, "status": ExportStatus::Pending,
-                    "created_at": now.timestamp().max(Timestamp::FIRST),
+                    "created_at": here.now.timestamp().max(Timestamp::FIRST),
                 });
                 Ok(Plan {
                     assumed: vec!["created_at", "status"],
@@ -225,21 +225,26 @@ impl Engine {
             changes.into_iter().map(|(id, change)| self.plan(id, change, now)).collect();
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         let mut changed = Changed::default();
+        let tomorrow = now.local_date().next();
         let (outcomes, pending) = self.store.write_queueing(|rows, newest| {
             let (mut outcomes, mut queued) = (Vec::with_capacity(planned.len()), 0);
             for planned in planned {
                 let outcome = match planned {
-                    Ok((id, plan)) => record(rows, (user_id, &client), id, plan, now, newest, &mut changed)?
-                        .map(|is_new| (id.id(), is_new)),
+                    Ok((id, plan)) => {
+                        let ahead = plan.fact.as_ref().map(|fact| fact.day).filter(|day| *day > tomorrow);
+                        record(rows, (user_id, &client), id, plan, now, newest, &mut changed)?
+                            .map(|is_new| (id.id(), ahead, is_new))
+                    }
                     Err(refused) => Err(refused),
                 };
-                queued += u32::from(matches!(outcome, Ok((_, true))));
+                queued += u32::from(matches!(outcome, Ok((.., true))));
                 outcomes.push(outcome);
             }
             Ok((outcomes, queued))
         })?;
         self.announce_rows(&changed);
-        Ok(outcomes.into_iter().map(|done| done.map(|(id, _)| Recorded { id, pending })).collect())
+        let recorded = |(id, counts_from, _)| Recorded { id, pending, counts_from };
+        Ok(outcomes.into_iter().map(|done| done.map(recorded)).collect())
     }
 
     fn plan(&mut self, id: Option<MutationId>, change: Change, now: Now) -> Result<(Known, Plan), Error> {
@@ -247,7 +252,8 @@ impl Engine {
             Some(id) => Known::Maybe(id),
             None => Known::New(MutationId::make(now.unix_ms, self.entropy.as_mut())?),
         };
-        Ok((id, change.plan(id.id(), self.user_id, now)?))
+        let here = Here { now, zone: self.zone.as_deref() };
+        Ok((id, change.plan(id.id(), self.user_id, here)?))
     }
 }
 

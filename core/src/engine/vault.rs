@@ -190,7 +190,7 @@ impl Engine {
                 let plan = keys(user, provider, value)?;
                 carry_out(rows, (user, &client), id, plan, hlc, now.unix_ms, &mut None)?;
             }
-            Ok(Recorded { id, pending: rows.count_pending()? })
+            Ok(Recorded { id, pending: rows.count_pending()?, counts_from: None })
         })?;
         self.announce(&[Table::UserApiKeys]);
         Ok(recorded)

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::engine::changed::Changed;
 use crate::error::Error;
 use crate::merge::{Fact, Fold, Streaks, count_fact};
-use crate::model::{ActivityDay, Event, Hlc, Mutation, Progress, Session, Table, UserId};
+use crate::model::{ActivityDay, Event, Hlc, LocalDate, Mutation, Progress, Session, Table, UserId};
 use crate::planted::{self, Fault};
 use crate::store::{Newest, Rows, ServerColumns};
 
@@ -37,8 +37,9 @@ pub(super) fn count(
         last: progress.last_active_on,
     };
     let streaks = match before.extended_by(fact.day) {
-        Some(streaks) => streaks,
-        None => {
+        // Days that lay ahead of the server are in none of its streaks.
+        Some(streaks) if streaks == before || !rows.is_active_between(before.last, fact.day)? => streaks,
+        _ => {
             let recounted = Streaks::of(rows.active_days()?);
             Streaks { longest: before.longest.max(recounted.longest), ..recounted }
         }
@@ -50,13 +51,32 @@ pub(super) fn count(
     Ok(Newest { progress, day, clock })
 }
 
+/// The progress as read on `today`. What is stored ends at the last day that whoever wrote it had counted; days that have come
+/// since belong to the streaks, and those that lie after tomorrow do not yet, whoever has counted them.
+pub(super) fn as_of(rows: Rows<'_>, stored: Progress, today: LocalDate) -> Result<Progress, Error> {
+    let tomorrow = if planted::is(Fault::FutureDaysCount) { LocalDate::LAST } else { today.next() };
+    let (latest, future_days) = rows.days_until(tomorrow)?;
+    let mut progress = Progress { future_days, ..stored };
+    if latest != progress.last_active_on {
+        let days = rows.active_days()?;
+        let streaks = Streaks::of(days.into_iter().filter(|day| *day <= tomorrow));
+        // What was counted once has come: unless a day that lies ahead is in it, the longest run stands.
+        let stands = progress.last_active_on.is_none_or(|last| last <= tomorrow);
+        let before = if stands { progress.longest_streak_days } else { 0 };
+        progress.current_streak_days = streaks.current;
+        progress.longest_streak_days = streaks.longest.max(before);
+        progress.last_active_on = streaks.last;
+    }
+    Ok(progress.as_of(today))
+}
+
 /// Makes the visible rows anew from what is confirmed and what is not reflected in it; writes and notes those that
 /// differ.
 pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) -> Result<(), Error> {
     let mut fold = Fold::empty(user_id);
     let mut server_columns = None;
     for (_, json) in rows.confirmed(Table::UserProgress)? {
-        fold.progress = Progress { user_id, ..parse_kept(&json)? };
+        fold.progress = Progress { user_id, future_days: 0, ..parse_kept(&json)? };
         server_columns = Some(parse_kept::<ServerColumns>(&json)?);
     }
     for (_, json) in rows.confirmed(Table::DailyActivity)? {
@@ -87,6 +107,9 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) ->
     }
     if rows.progress(user_id)?.as_ref() != Some(&fold.progress) {
         rows.put_progress(&fold.progress)?;
+        changed.row(Table::UserProgress, user_id.to_string());
+    } else if changed.has(Table::DailyActivity) {
+        // A streak is read from the days.
         changed.row(Table::UserProgress, user_id.to_string());
     }
     match server_columns {

@@ -198,31 +198,29 @@ impl Fold {
 
     /// Folds facts on top of what is there, in any order.
     pub fn add<'a>(&mut self, facts: impl IntoIterator<Item = &'a Fact>) {
-        let mut streaks = self.streaks();
-        let mut out_of_order = false;
+        let counted = self.progress.last_active_on;
+        let mut is_new_day = false;
         for fact in facts {
             let day = self.days.entry(fact.day).or_insert_with(|| ActivityDay::empty(fact.day));
             count_fact(&mut self.progress, day, fact);
-            match streaks.extended_by(fact.day) {
-                Some(extended) => streaks = extended,
-                None => out_of_order = true,
-            }
+            is_new_day |= counted != Some(fact.day);
         }
-        if out_of_order {
-            let recounted = Streaks::of(self.days.keys().copied());
-            streaks = Streaks { longest: streaks.longest.max(recounted.longest), ..recounted };
+        if is_new_day {
+            let longest = self.progress.longest_streak_days;
+            self.count_days_until(LocalDate::LAST);
+            self.progress.longest_streak_days = self.progress.longest_streak_days.max(longest);
         }
+    }
+
+    /// Sets the streaks to those of the days up to `last`, and notes how many come after it. A server counts days up to its
+    /// tomorrow; a reader, those up to the reader's.
+    pub fn count_days_until(&mut self, last: LocalDate) {
+        let streaks = Streaks::of(self.days.range(..=last).map(|(day, _)| *day));
+        let later = self.days.len() - self.days.range(..=last).count();
         self.progress.current_streak_days = streaks.current;
         self.progress.longest_streak_days = streaks.longest;
         self.progress.last_active_on = streaks.last;
-    }
-
-    fn streaks(&self) -> Streaks {
-        Streaks {
-            current: self.progress.current_streak_days,
-            longest: self.progress.longest_streak_days,
-            last: self.progress.last_active_on,
-        }
+        self.progress.future_days = i64::try_from(later).unwrap_or(i64::MAX);
     }
 }
 
@@ -286,7 +284,8 @@ mod tests {
             right.iter().rev().for_each(|fact| piecemeal.add([fact]));
             piecemeal.add(left);
             prop_assert!(at_once == piecemeal);
-            prop_assert_eq!(Streaks::of(at_once.days.keys().copied()), at_once.streaks());
+            let Progress { current_streak_days: current, longest_streak_days: longest, last_active_on: last, .. } = at_once.progress;
+            prop_assert_eq!(Streaks::of(at_once.days.keys().copied()), Streaks { current, longest, last });
         }
     }
 }

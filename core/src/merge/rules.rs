@@ -89,7 +89,8 @@ mod tests {
     #[test]
     fn every_column_of_progress_has_a_rule() {
         let row = serde_json::to_value(Progress::empty(UserId::from(uuid::Uuid::nil()))).unwrap();
-        for column in row.as_object().unwrap().keys() {
+        // What a reader is told about the days is no column.
+        for column in row.as_object().unwrap().keys().filter(|name| *name != "future_days") {
             assert!(rule_of(Table::UserProgress, column).is_some(), "{column}");
         }
     }

@@ -35,8 +35,9 @@ pub(super) fn parse_day(text: &str) -> Option<Civil> {
 }
 
 /// Reads an instant: RFC 3339, and what Postgres prints (a blank for the `T`, an offset without minutes). Microseconds since
-/// 1970; what is finer is cut off towards the past.
-pub(super) fn parse_instant(text: &str) -> Option<i64> {
+/// 1970; what is finer is cut off towards the past. With it the offset from UTC in seconds, where one is written: `Z` and
+/// `-00:00` name an instant, and say nothing about the clocks of the place (RFC 3339, 4.3).
+pub(super) fn parse_instant(text: &str) -> Option<(i64, Option<i32>)> {
     let mut rest = Rest(text.as_bytes());
     let day = days_of(rest.day()?);
     rest.one_of(b"Tt ")?;
@@ -44,11 +45,12 @@ pub(super) fn parse_instant(text: &str) -> Option<i64> {
     // A leap second is the second before it: neither Unix time nor Postgres knows another.
     let second = rest.sign(b':').and_then(|()| rest.number(2, 60))?.min(59);
     let micros = if rest.sign(b'.').is_some() { rest.fraction()? } else { 0 };
-    let offset = rest.offset()?;
+    let written = rest.offset_seconds()?;
     if !rest.0.is_empty() {
         return None;
     }
-    Some((day * DAY + hour * 3600 + minute * 60 + second - offset) * 1_000_000 + micros)
+    let offset = i64::from(written.unwrap_or(0));
+    Some(((day * DAY + hour * 3600 + minute * 60 + second - offset) * 1_000_000 + micros, written))
 }
 
 /// What is left to read.
@@ -86,17 +88,18 @@ impl Rest<'_> {
     }
 
     /// `Z`, or a signed offset, in seconds. Before there was standard time, Postgres writes offsets with seconds.
-    fn offset(&mut self) -> Option<i64> {
+    fn offset_seconds(&mut self) -> Option<Option<i32>> {
         let sign = match self.one_of(b"Zz+-")? {
             b'+' => 1,
             b'-' => -1,
-            _ => return Some(0),
+            _ => return Some(None),
         };
         let hours = self.number(2, 23)?;
         let colon = self.sign(b':').is_some();
         let minutes = if colon || !self.0.is_empty() { self.number(2, 59)? } else { 0 };
         let seconds = if colon && self.sign(b':').is_some() { self.number(2, 59)? } else { 0 };
-        Some(sign * (hours * 3600 + minutes * 60 + seconds))
+        let offset = (hours * 3600 + minutes * 60 + seconds) as i32;
+        Some((sign > 0 || offset > 0).then_some(sign * offset))
     }
 
     fn sign(&mut self, byte: u8) -> Option<()> {
@@ -137,18 +140,19 @@ mod tests {
         ) {
             let instant = jiff::Timestamp::new(seconds, nanos).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
             let micros = instant.as_nanosecond().div_euclid(1000) as i64;
-            prop_assert_eq!(parse_instant(&instant.to_string()), Some(micros));
+            prop_assert_eq!(parse_instant(&instant.to_string()), Some((micros, None)));
             let there = instant.display_with_offset(jiff::tz::Offset::from_seconds(offset * 60).unwrap()).to_string();
             // Years outside of four digits have no form in RFC 3339.
             if there.as_bytes()[4] == b'-' && !there.starts_with('-') {
-                prop_assert_eq!(parse_instant(&there), Some(micros), "{}", there);
+                let written = Some(offset * 60).filter(|_| !there.ends_with('Z'));
+                prop_assert_eq!(parse_instant(&there), Some((micros, written)), "{}", there);
             }
         }
 
         /// What is not read by both is not read at all: nothing slips through that a library would refuse.
         #[test]
         fn no_more_than_jiff_is_read(text in "[0-9]{4}-[0-9]{2}-[0-3][0-9][T ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,10})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?") {
-            if let Some(micros) = parse_instant(&text) {
+            if let Some((micros, _)) = parse_instant(&text) {
                 let jiffs: jiff::Timestamp = text.parse().unwrap();
                 prop_assert_eq!(jiffs.as_nanosecond().div_euclid(1000) as i64, micros, "{}", text);
             }
@@ -157,12 +161,19 @@ mod tests {
 
     #[test]
     fn what_postgres_prints_is_read() {
-        let noon = parse_instant("2026-11-23T12:00:00Z");
-        assert_eq!(noon, Some(1_795_435_200_000_000));
-        for same in ["2026-11-23 12:00:00+00", "2026-11-23 17:30:00+05:30", "2026-11-23t06:30:00.000-0530"] {
-            assert_eq!(parse_instant(same), noon, "{same}");
+        let noon = 1_795_435_200_000_000;
+        for (same, written) in [
+            ("2026-11-23T12:00:00Z", None),
+            ("2026-11-23T12:00:00-00:00", None),
+            ("2026-11-23 12:00:00+00", Some(0)),
+            ("2026-11-23 17:30:00+05:30", Some(19_800)),
+            ("2026-11-23t06:30:00.000-0530", Some(-19_800)),
+        ] {
+            assert_eq!(parse_instant(same), Some((noon, written)), "{same}");
         }
-        assert_eq!(parse_instant("1800-01-01T00:00:00-00:14:44"), parse_instant("1800-01-01T00:14:44Z"));
+        let of_old = parse_instant("1800-01-01T00:00:00-00:14:44").unwrap();
+        assert_eq!((of_old.0, None), parse_instant("1800-01-01T00:14:44Z").unwrap());
+        assert_eq!(of_old.1, Some(-884));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::model::limits::{check_day, check_instant, check_names, check_number};
-use crate::model::{LocalDate, MutationId, Now, Table, Timestamp};
+use crate::model::{Here, LocalDate, MutationId, Table, Timestamp};
 
 /// An award as an app hands it in. Everything is optional, but something must be awarded.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -19,7 +19,8 @@ pub struct EventInput {
     /// Default: now.
     #[cfg_attr(feature = "tsify", tsify(optional))]
     pub occurred_at: Option<Timestamp>,
-    /// The learner's local day that it counts for. Default: the local day of `occurred_at`.
+    /// The learner's local day that it counts for. Default: the local day of `occurred_at`, by the offset that is written in it,
+    /// else by the time zone of this device at that instant.
     #[cfg_attr(feature = "tsify", tsify(optional))]
     pub local_date: Option<LocalDate>,
     /// Image descriptions, 0 to 1,000,000, as the six below.
@@ -78,10 +79,10 @@ impl EventInput {
     ///
     /// # Errors
     /// [`Error::InvalidInput`] names the field.
-    pub(crate) fn complete(self, id: MutationId, now: Now) -> Result<Event, Error> {
+    pub(crate) fn complete(self, id: MutationId, here: Here<'_>) -> Result<Event, Error> {
         self.check()?;
-        let occurred_at = self.occurred_at.unwrap_or_else(|| now.timestamp().max(Timestamp::FIRST));
-        let its_day = || occurred_at.local_date(now.utc_offset_minutes).max(LocalDate::FIRST);
+        let occurred_at = self.occurred_at.unwrap_or_else(|| here.now.timestamp().max(Timestamp::FIRST));
+        let its_day = || here.local_date(occurred_at, occurred_at.written_offset_minutes());
         let mut achievements = BTreeMap::new();
         achievements.extend(self.achievements.into_iter().map(|name| (name, occurred_at)));
         Ok(Event {
@@ -140,11 +141,11 @@ impl EventInput {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::UnixMillis;
+    use crate::model::{Now, UnixMillis};
 
     fn complete(input: EventInput) -> Result<Event, Error> {
         let now = Now { unix_ms: UnixMillis(1_763_899_200_000), utc_offset_minutes: 0 };
-        input.complete(MutationId::from(uuid::Uuid::nil()), now)
+        input.complete(MutationId::from(uuid::Uuid::nil()), now.into())
     }
 
     #[test]

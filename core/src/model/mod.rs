@@ -30,6 +30,7 @@ mod session;
 mod status;
 mod time;
 mod unreadable;
+mod zone;
 
 pub use activity::ActivityDay;
 pub use api_key::{ApiKeys, KeyEnvelope, Provider};
@@ -50,3 +51,5 @@ pub use session::{Session, SessionInput};
 pub use status::{Connection, Status, StatusError, StorageKind};
 pub use time::{LocalDate, Now, Timestamp, UnixMillis};
 pub use unreadable::Unreadable;
+pub(crate) use zone::Here;
+pub use zone::Zone;

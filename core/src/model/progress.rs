@@ -73,8 +73,12 @@ pub struct Progress {
     pub last_qa_session_at: Option<Timestamp>,
     /// The latest one with vocabulary.
     pub last_vocabulary_practice_at: Option<Timestamp>,
-    /// The last local day with activity.
+    /// The last local day with activity; as read through the engine, none after tomorrow.
     pub last_active_on: Option<LocalDate>,
+    /// Days with activity that lie after tomorrow, by this device's clock: a clock was wrong when they were recorded. They are in
+    /// the totals, and count for the streaks once they have come.
+    #[serde(default)]
+    pub future_days: i64,
 }
 
 redacted_debug!(Progress);
@@ -116,6 +120,7 @@ impl Progress {
             last_qa_session_at: None,
             last_vocabulary_practice_at: None,
             last_active_on: None,
+            future_days: 0,
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::model::limits::{check_day, check_instant, check_number, check_object, check_text};
-use crate::model::{LocalDate, MutationId, Now, Table, Timestamp};
+use crate::model::{Here, LocalDate, MutationId, Table, Timestamp};
 
 /// A completed session as an app hands it in. Only `session_type` is required.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -20,10 +20,11 @@ pub struct SessionInput {
     /// Default: the end less the duration. In the years 1970 to 9999, as the end.
     #[cfg_attr(feature = "tsify", tsify(optional))]
     pub started_at: Option<Timestamp>,
-    /// Default: now.
+    /// Default: the start and the duration, where both are given; else now.
     #[cfg_attr(feature = "tsify", tsify(optional))]
     pub ended_at: Option<Timestamp>,
-    /// The learner's local day that the session counts for. Default: the local day of `ended_at`.
+    /// The learner's local day that the session counts for. Default: the local day of its end, by the offset that is written in
+    /// `ended_at` (in `started_at`, where no end is given), else by the time zone of this device at that instant.
     #[cfg_attr(feature = "tsify", tsify(optional))]
     pub local_date: Option<LocalDate>,
     /// Whole minutes, 0 to 1,440: a session is at most a day long. Default: from start to end, when a start is given.
@@ -107,9 +108,13 @@ impl SessionInput {
     ///
     /// # Errors
     /// [`Error::InvalidInput`] names the field.
-    pub(crate) fn complete(self, id: MutationId, now: Now) -> Result<Session, Error> {
+    pub(crate) fn complete(self, id: MutationId, here: Here<'_>) -> Result<Session, Error> {
         self.check()?;
-        let ended_at = self.ended_at.unwrap_or_else(|| now.timestamp().max(Timestamp::FIRST));
+        let ended_at = match (self.ended_at, self.started_at, self.duration_minutes) {
+            (Some(end), ..) => end,
+            (None, Some(start), Some(minutes)) => start.minus_minutes(-minutes),
+            _ => here.now.timestamp().max(Timestamp::FIRST),
+        };
         let duration_minutes = match (self.duration_minutes, self.started_at) {
             (None, Some(start)) => Some(checked_minutes(ended_at.minutes_since(start))?),
             (given, _) => given,
@@ -119,8 +124,8 @@ impl SessionInput {
         if started_at > ended_at {
             return Err(Error::invalid("started_at", "is after ended_at"));
         }
-        let its_day = || ended_at.local_date(now.utc_offset_minutes).max(LocalDate::FIRST);
-        let local_date = self.local_date.unwrap_or_else(its_day);
+        let written = self.ended_at.or(self.started_at).and_then(Timestamp::written_offset_minutes);
+        let local_date = self.local_date.unwrap_or_else(|| here.local_date(ended_at, written));
         let mut session_data = self.session_data.unwrap_or_default();
         session_data.insert(LOCAL_DATE.to_owned(), Value::String(local_date.to_string()));
         // As it is sent: with the day in it.
@@ -167,7 +172,11 @@ impl SessionInput {
 
 /// The minutes from start to end, if a session may have so many.
 fn checked_minutes(minutes: i64) -> Result<i32, Error> {
-    let too_long = || Error::invalid("started_at", "is too long before ended_at for one session");
+    let too_long = || {
+        let problem =
+            "is more than 24 hours before the end; give duration_minutes, or the ended_at that is missing";
+        Error::invalid("started_at", problem)
+    };
     check_number(Table::Sessions, "duration_minutes", Some(minutes)).map_err(|_| too_long())?;
     i32::try_from(minutes).map_err(|_| too_long())
 }
@@ -183,7 +192,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::UnixMillis;
+    use crate::model::{Now, UnixMillis, Zone};
 
     fn now() -> Now {
         let at: Timestamp = "2026-11-23T23:30:00Z".parse().unwrap();
@@ -191,7 +200,7 @@ mod tests {
     }
 
     fn complete(input: SessionInput) -> Result<Session, Error> {
-        input.complete(MutationId::from(uuid::Uuid::nil()), now())
+        input.complete(MutationId::from(uuid::Uuid::nil()), now().into())
     }
 
     #[test]
@@ -208,6 +217,99 @@ mod tests {
         let started_at = Some(Timestamp::from_millis(UnixMillis(now().unix_ms.0 - 125_000)));
         let session = complete(SessionInput { started_at, ..SessionInput::new("qa") }).unwrap();
         assert_eq!(session.duration_minutes, Some(2));
+    }
+
+    #[test]
+    fn a_start_and_a_duration_give_the_end() {
+        let input = SessionInput {
+            started_at: Some("2026-11-15T10:00:00Z".parse().unwrap()),
+            duration_minutes: Some(5),
+            ..SessionInput::new("qa")
+        };
+        let session = complete(input.clone()).unwrap();
+        assert_eq!(session.ended_at.to_string(), "2026-11-15T10:05:00.000000Z");
+        assert_eq!(session.local_date().to_string(), "2026-11-15");
+        // What is given is given: a session may have had pauses.
+        let ended_at = Some(now().timestamp());
+        assert_eq!(complete(SessionInput { ended_at, ..input }).unwrap().ended_at, now().timestamp());
+    }
+
+    /// Central Europe: summer time from the end of March to the end of October.
+    struct Madrid;
+
+    impl Zone for Madrid {
+        fn utc_offset_minutes(&self, at: Timestamp) -> i32 {
+            let summer = "2026-03-29T01:00:00Z".parse().unwrap().."2026-10-25T01:00:00Z".parse().unwrap();
+            if summer.contains(&at) { 120 } else { 60 }
+        }
+    }
+
+    #[test]
+    fn the_day_is_that_of_the_end_by_the_offset_that_was_written_or_the_zones_of_that_instant() {
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let base = || SessionInput::new("qa");
+        let minutes = Some(10);
+        for (input, day) in [
+            // Now is winter; the session was in summer.
+            (SessionInput { ended_at: at("2026-07-15T22:30:00Z"), ..base() }, "2026-07-16"),
+            (SessionInput { ended_at: at("2026-01-15T22:30:00Z"), ..base() }, "2026-01-15"),
+            (SessionInput { ended_at: at("2026-01-15T23:30:00-00:00"), ..base() }, "2026-01-16"),
+            (SessionInput { ended_at: at("2026-07-15T22:30:00+00:00"), ..base() }, "2026-07-15"),
+            (SessionInput { ended_at: at("2026-07-16T07:30:00+09:00"), ..base() }, "2026-07-16"),
+            (SessionInput { ended_at: at("2026-07-15T18:30:00-04:00"), ..base() }, "2026-07-15"),
+            // The end is only known by its start.
+            (
+                SessionInput {
+                    started_at: at("2026-07-15T23:55:00-04:00"),
+                    duration_minutes: minutes,
+                    ..base()
+                },
+                "2026-07-16",
+            ),
+            (
+                SessionInput { started_at: at("2026-07-15T21:55:00Z"), duration_minutes: minutes, ..base() },
+                "2026-07-16",
+            ),
+            (
+                SessionInput { started_at: at("2026-07-15T21:45:00Z"), duration_minutes: minutes, ..base() },
+                "2026-07-15",
+            ),
+            // The end's own text says nothing about the place, and it is the end that counts.
+            (
+                SessionInput {
+                    started_at: at("2026-07-15T18:20:00-04:00"),
+                    ended_at: at("2026-07-15T22:30:00Z"),
+                    ..base()
+                },
+                "2026-07-16",
+            ),
+        ] {
+            let here = Here { now: now(), zone: Some(&Madrid) };
+            let session = input.complete(MutationId::from(uuid::Uuid::nil()), here).unwrap();
+            assert_eq!(session.local_date().to_string(), day, "{}", session.ended_at);
+        }
+    }
+
+    #[test]
+    fn a_session_of_more_than_a_day_is_refused_and_one_of_a_day_is_not() {
+        let start = |minutes: i32| Some(now().timestamp().minus_minutes(minutes));
+        let base = || SessionInput::new("qa");
+        for (field, input) in [
+            ("started_at", SessionInput { started_at: start(1441), ..base() }),
+            ("started_at", SessionInput { started_at: start(173 * 60), ..base() }),
+            ("started_at", SessionInput { started_at: start(3000), ended_at: start(1000), ..base() }),
+            ("duration_minutes", SessionInput { duration_minutes: Some(1441), ..base() }),
+        ] {
+            match complete(input) {
+                Err(Error::InvalidInput { field: named, .. }) => assert_eq!(named, field),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+        assert_eq!(
+            complete(SessionInput { started_at: start(1440), ..base() }).unwrap().duration_minutes,
+            Some(1440)
+        );
+        assert!(complete(SessionInput { duration_minutes: Some(1440), ..base() }).is_ok());
     }
 
     #[test]
@@ -240,7 +342,7 @@ mod tests {
     fn at_the_beginning_of_time_nothing_is_before_it() {
         let input = SessionInput { duration_minutes: Some(10), ..SessionInput::new("qa") };
         let at = Now { unix_ms: UnixMillis(-5), utc_offset_minutes: -300 };
-        let session = input.complete(MutationId::from(uuid::Uuid::nil()), at).unwrap();
+        let session = input.complete(MutationId::from(uuid::Uuid::nil()), at.into()).unwrap();
         assert_eq!(session.ended_at, Timestamp::FIRST);
         assert_eq!(session.started_at, Timestamp::FIRST);
         assert_eq!(session.local_date(), LocalDate::FIRST);

@@ -1,6 +1,8 @@
 //! Instants, days, and the host's clock reading. No function here asks what time it is.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -43,9 +45,44 @@ impl Now {
 }
 
 /// An instant with microseconds, always UTC. Its text, `2026-11-23T12:00:00.000000Z`, sorts as the instants do.
+///
+/// One that was read from a text remembers the offset that stands in it, for the learner's day; that makes no other instant of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
-pub struct Timestamp(#[cfg_attr(feature = "tsify", tsify(type = "string"))] i64);
+pub struct Timestamp(#[cfg_attr(feature = "tsify", tsify(type = "string"))] Instant);
+
+/// Microseconds since 1970, and the offset from UTC in minutes as it was written.
+#[derive(Clone, Copy, Debug)]
+struct Instant {
+    micros: i64,
+    written: Option<i16>,
+}
+
+impl PartialEq for Instant {
+    fn eq(&self, other: &Instant) -> bool {
+        self.micros == other.micros
+    }
+}
+
+impl Eq for Instant {}
+
+impl PartialOrd for Instant {
+    fn partial_cmp(&self, other: &Instant) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Instant {
+    fn cmp(&self, other: &Instant) -> Ordering {
+        self.micros.cmp(&other.micros)
+    }
+}
+
+impl Hash for Instant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.micros.hash(state);
+    }
+}
 
 /// Microseconds of the first and the last second with a four-digit year: others would not sort as text. What may be written is
 /// narrower: see `limits.rs`.
@@ -55,39 +92,50 @@ const DAY: i64 = 24 * 60 * MINUTE;
 
 impl Timestamp {
     /// The earliest that may be written.
-    pub(crate) const FIRST: Timestamp = Timestamp(0);
+    pub(crate) const FIRST: Timestamp = Timestamp::of_micros(0);
     /// The earliest that can be read.
-    pub(crate) const EARLIEST: Timestamp = Timestamp(BOUNDS.0);
+    pub(crate) const EARLIEST: Timestamp = Timestamp::of_micros(BOUNDS.0);
+
+    const fn of_micros(micros: i64) -> Self {
+        Self(Instant { micros, written: None })
+    }
 
     /// From Unix milliseconds; values outside the years 0000 to 9999 are brought to the nearest bound.
     pub fn from_millis(millis: UnixMillis) -> Self {
-        Self(millis.0.saturating_mul(1000).clamp(BOUNDS.0, BOUNDS.1 / 1_000_000 * 1_000_000))
+        let micros = millis.0.saturating_mul(1000).clamp(BOUNDS.0, BOUNDS.1 / 1_000_000 * 1_000_000);
+        Self::of_micros(micros)
     }
 
     /// Unix milliseconds, rounded towards the past.
     pub fn as_millis(self) -> UnixMillis {
-        UnixMillis(self.0.div_euclid(1000))
+        UnixMillis(self.0.micros.div_euclid(1000))
     }
 
     /// The calendar day at an offset from UTC in minutes (clamped to +-18 hours).
     pub fn local_date(self, utc_offset_minutes: i32) -> LocalDate {
         let offset = i64::from(utc_offset_minutes.clamp(-18 * 60, 18 * 60)) * MINUTE;
-        LocalDate(((self.0 + offset).div_euclid(DAY) as i32).clamp(FIRST_DAY, LAST_DAY))
+        LocalDate(((self.0.micros + offset).div_euclid(DAY) as i32).clamp(FIRST_DAY, LAST_DAY))
     }
 
     /// The year in UTC.
     pub(crate) fn year(self) -> i64 {
-        calendar::civil_of(self.0.div_euclid(DAY)).0
+        calendar::civil_of(self.0.micros.div_euclid(DAY)).0
+    }
+
+    /// The offset from UTC in minutes that stood in the text that this instant was read from; `None` for `Z`, which says nothing
+    /// about the clocks of the place, and where there was no text.
+    pub fn written_offset_minutes(self) -> Option<i32> {
+        self.0.written.map(i32::from)
     }
 
     /// This instant less some minutes.
     pub(crate) fn minus_minutes(self, minutes: i32) -> Self {
-        Self((self.0 - i64::from(minutes) * MINUTE).clamp(BOUNDS.0, BOUNDS.1))
+        Self::of_micros((self.0.micros - i64::from(minutes) * MINUTE).clamp(BOUNDS.0, BOUNDS.1))
     }
 
     /// Whole minutes from `earlier` to this instant, at least 0.
     pub(crate) fn minutes_since(self, earlier: Timestamp) -> i64 {
-        ((self.0 - earlier.0) / MINUTE).max(0)
+        ((self.0.micros - earlier.0.micros) / MINUTE).max(0)
     }
 }
 
@@ -97,14 +145,19 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong =
             || Error::invalid("timestamp", "expected RFC 3339 with an offset, like 2026-11-23T12:00:00Z");
-        let within = |micros: &i64| (BOUNDS.0..=BOUNDS.1).contains(micros);
-        calendar::parse_instant(text).filter(within).map(Self).ok_or_else(wrong)
+        let (micros, written) = calendar::parse_instant(text).ok_or_else(wrong)?;
+        if !(BOUNDS.0..=BOUNDS.1).contains(&micros) {
+            return Err(wrong());
+        }
+        // Of seconds there was something before there was standard time: minutes will do for a day.
+        let written = written.and_then(|seconds| i16::try_from(seconds.div_euclid(60)).ok());
+        Ok(Self(Instant { micros, written }))
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, micros) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        let (days, micros) = (self.0.micros.div_euclid(DAY), self.0.micros.rem_euclid(DAY));
         let (year, month, day) = calendar::civil_of(days);
         let (minutes, micros) = (micros / MINUTE, micros % MINUTE);
         let (hour, minute, second, micros) =
@@ -158,6 +211,8 @@ impl LocalDate {
     pub(crate) fn year(self) -> i64 {
         calendar::civil_of(self.0.into()).0
     }
+    /// The last day that there is.
+    pub(crate) const LAST: LocalDate = LocalDate(LAST_DAY);
 
     /// The day after; the last day stays itself.
     pub fn next(self) -> Self {
@@ -225,6 +280,16 @@ mod tests {
         for wrong in ["", "2026-11-23", "2026-11-23T12:00:00", "yesterday", "-000001-01-01T00:00:00Z"] {
             assert!(wrong.parse::<Timestamp>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_instant_remembers_the_offset_that_was_written_and_is_the_same_instant() {
+        let [here, there] = ["2026-11-23T23:30:00+05:30", "2026-11-23T18:00:00Z"]
+            .map(|text| text.parse::<Timestamp>().unwrap());
+        assert_eq!((here, here.to_string()), (there, there.to_string()));
+        assert_eq!((here.written_offset_minutes(), there.written_offset_minutes()), (Some(330), None));
+        let kept: Timestamp = serde_json::from_value(serde_json::json!(here)).unwrap();
+        assert_eq!(kept.written_offset_minutes(), None);
     }
 
     #[test]

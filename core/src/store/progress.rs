@@ -131,6 +131,28 @@ impl Rows<'_> {
         Ok(days)
     }
 
+    /// Whether a day between these two has activity.
+    pub(crate) fn is_active_between(
+        self,
+        after: Option<LocalDate>,
+        before: LocalDate,
+    ) -> Result<bool, Error> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM daily_activity WHERE day > ?1 AND day < ?2)";
+        let after = after.map(|day| day.to_string()).unwrap_or_default();
+        Ok(self.connection.prepare_cached(sql)?.query_row([after, before.to_string()], |row| row.get(0))?)
+    }
+
+    /// The last active day up to `last`, and how many come after it.
+    pub(crate) fn days_until(self, last: LocalDate) -> Result<(Option<LocalDate>, i64), Error> {
+        let sql = "SELECT (SELECT max(day) FROM daily_activity WHERE day <= ?1),
+                          (SELECT count(*) FROM daily_activity WHERE day > ?1)";
+        let (latest, later): (Option<String>, i64) = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([last.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok((latest.map(|day| stored(day.parse().ok())).transpose()?, later))
+    }
+
     pub(crate) fn put_activity(self, a: &ActivityDay) -> Result<(), Error> {
         let change =
             "UPDATE daily_activity SET sessions = ?2, minutes = ?3, questions = ?4, correct = ?5, words = ?6,
@@ -188,5 +210,6 @@ fn read_progress(user_id: UserId, row: &Row<'_>) -> Result<Progress, Error> {
         last_qa_session_at: time(18)?,
         last_vocabulary_practice_at: time(19)?,
         last_active_on: day.map(|day| stored(day.parse().ok())).transpose()?,
+        future_days: 0,
     })
 }

@@ -1,6 +1,8 @@
 //! The queue as people see it: what waits, what was refused, and what they decide about it.
 
-use rusqlite::Row;
+use std::ops::ControlFlow;
+
+use rusqlite::{Params, Row};
 
 use crate::error::Error;
 use crate::model::{MutationId, MutationView, Op, Refusal, Table, Timestamp, UnixMillis};
@@ -18,42 +20,79 @@ const FIRST_WAITING: &str = "
     ORDER BY seq LIMIT ?1";
 
 impl Rows<'_> {
-    /// What waits for the server, oldest first.
-    pub(crate) fn waiting(self, limit: u32) -> Result<Vec<MutationView>, Error> {
-        self.views(
+    /// Hands over what waits for the server, oldest first, one by one: however long the queue is, one of it is in memory. Ends
+    /// early when `take` breaks off.
+    pub(crate) fn each_waiting(self, take: impl FnMut(MutationView) -> ControlFlow<()>) -> Result<(), Error> {
+        // Without the plus SQLite would go by the index on the state, and sort.
+        self.each(
             "SELECT id, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message, settled_ms
-             FROM mutations WHERE state IN ('pending', 'in_doubt', 'resend') ORDER BY seq LIMIT ?1",
-            limit,
+             FROM mutations WHERE +state IN ('pending', 'in_doubt', 'resend') ORDER BY seq",
+            [],
+            take,
         )
     }
 
-    /// What the server refused, oldest first.
-    pub(crate) fn refused(self, limit: u32) -> Result<Vec<MutationView>, Error> {
-        self.views(
+    /// The same of what the server refused.
+    pub(crate) fn each_refused(self, take: impl FnMut(MutationView) -> ControlFlow<()>) -> Result<(), Error> {
+        self.each(
             "SELECT id, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message, settled_ms
-             FROM mutations WHERE state = 'rejected' ORDER BY seq LIMIT ?1",
-            limit,
+             FROM mutations WHERE state = 'rejected' ORDER BY seq",
+            [],
+            take,
         )
+    }
+
+    /// All that waits for the server, oldest first.
+    pub(crate) fn waiting(self) -> Result<Vec<MutationView>, Error> {
+        collected(u32::MAX, |take| self.each_waiting(take))
+    }
+
+    /// All that the server refused, oldest first.
+    pub(crate) fn refused(self) -> Result<Vec<MutationView>, Error> {
+        collected(u32::MAX, |take| self.each_refused(take))
     }
 
     /// The first of what waits, oldest first.
     pub(crate) fn first_waiting(self, limit: u32) -> Result<Vec<MutationView>, Error> {
-        self.views(FIRST_WAITING, limit)
+        collected(limit, |take| self.each(FIRST_WAITING, [limit], take))
     }
 
     /// The first of what the server refused, oldest first.
     pub(crate) fn first_refused(self, limit: u32) -> Result<Vec<MutationView>, Error> {
-        self.refused(limit)
+        collected(limit, |take| self.each_refused(take))
     }
 
-    fn views(self, sql: &str, limit: u32) -> Result<Vec<MutationView>, Error> {
+    fn each(
+        self,
+        sql: &str,
+        bounds: impl Params,
+        mut take: impl FnMut(MutationView) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([limit])?;
-        let mut views = Vec::new();
+        let mut rows = statement.query(bounds)?;
         while let Some(row) = rows.next()? {
-            views.push(read(row)?);
+            if take(read(row)?).is_break() {
+                break;
+            }
         }
-        Ok(views)
+        Ok(())
+    }
+
+    /// The refused mutations by id, table and key, oldest first: all, or the one of this id if it is among them.
+    pub(crate) fn refused_keys(
+        self,
+        only: Option<MutationId>,
+    ) -> Result<Vec<(MutationId, Table, String)>, Error> {
+        let sql = "SELECT id, table_name, row_key FROM mutations
+                   WHERE state = 'rejected' AND (?1 IS NULL OR id = ?1) ORDER BY seq";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([only.map(|id| id.to_string())])?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (id, table): (String, String) = (row.get(0)?, row.get(1)?);
+            keys.push((stored(id.parse().ok())?, stored(Table::from_name(&table))?, row.get(2)?));
+        }
+        Ok(keys)
     }
 
     /// Puts a refused mutation back where it was in the queue, to be sent again; says whether there was one.
@@ -68,6 +107,20 @@ impl Rows<'_> {
         let sql = "DELETE FROM mutations WHERE id = ?1 AND state = 'rejected'";
         Ok(self.connection.prepare_cached(sql)?.execute([id.to_string()])? > 0)
     }
+}
+
+/// The first so many of what is handed over.
+fn collected(
+    limit: u32,
+    each: impl FnOnce(&mut dyn FnMut(MutationView) -> ControlFlow<()>) -> Result<(), Error>,
+) -> Result<Vec<MutationView>, Error> {
+    let mut views = Vec::new();
+    each(&mut |view| {
+        views.push(view);
+        let is_enough = views.len() >= limit as usize;
+        if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(views)
 }
 
 fn read(row: &Row<'_>) -> Result<MutationView, Error> {
@@ -118,7 +171,8 @@ mod tests {
     fn the_first_of_the_queue_are_the_oldest_whatever_their_state() {
         let store = queue(500);
         for limit in [1, 2, 7, 100, 500] {
-            let all = store.read().waiting(limit).unwrap();
+            let mut all = store.read().waiting().unwrap();
+            all.truncate(limit as usize);
             assert!(store.read().first_waiting(limit).unwrap() == all && !all.is_empty(), "{limit}");
         }
     }

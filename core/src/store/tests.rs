@@ -52,7 +52,7 @@ fn what_waits_is_what_is_sent_listed_and_counted() {
         assert_eq!(states(table, |store| store.read().count_pending().unwrap() == 1), waiting);
         assert_eq!(states(table, |store| store.pending().unwrap() == 1), waiting);
         assert_eq!(states(table, |store| !store.read().open_mutations(9).unwrap().is_empty()), waiting);
-        assert_eq!(states(table, |store| !store.read().waiting(9).unwrap().is_empty()), waiting);
+        assert_eq!(states(table, |store| !store.read().waiting().unwrap().is_empty()), waiting);
     }
 }
 
@@ -60,7 +60,7 @@ fn what_waits_is_what_is_sent_listed_and_counted() {
 fn only_what_was_refused_is_listed_as_refused_and_only_that_can_be_decided_about() {
     use MutationState::Rejected;
     assert_eq!(states(Table::Sessions, |store| store.read().count_rejected().unwrap() == 1), [Rejected]);
-    assert_eq!(states(Table::Sessions, |store| !store.read().refused(9).unwrap().is_empty()), [Rejected]);
+    assert_eq!(states(Table::Sessions, |store| !store.read().refused().unwrap().is_empty()), [Rejected]);
     assert_eq!(states(Table::Sessions, |store| store.read().requeue(id(1)).unwrap()), [Rejected]);
     assert_eq!(states(Table::Sessions, |store| store.read().forget_refused(id(1)).unwrap()), [Rejected]);
     assert!(!with_one(Rejected, Table::Sessions, id(1)).read().requeue(id(9)).unwrap());
@@ -68,7 +68,7 @@ fn only_what_was_refused_is_listed_as_refused_and_only_that_can_be_decided_about
     requeued.write(|rows| rows.requeue(id(1))).unwrap();
     let state = requeued.read().sent_mutation(id(1)).unwrap().map(|sent| sent.state);
     assert_eq!(state, Some(MutationState::Resend));
-    assert!(requeued.read().waiting(9).unwrap()[0].refusal.is_none(), "the reason is of the past");
+    assert!(requeued.read().waiting().unwrap()[0].refusal.is_none(), "the reason is of the past");
 }
 
 /// What the server has lost may be in doubt, and is shown all the same.

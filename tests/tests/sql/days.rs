@@ -85,33 +85,23 @@ async fn a_day_that_has_come_counts_at_the_next_fold_or_by_the_job() {
     let backend = TestBackend::shared().await;
     let sql = backend.sql().await;
     let [start, yesterday, today] = [day(&sql, -2).await, day(&sql, -1).await, day(&sql, 0).await];
-    let three = [&start, &yesterday, &today].map(|day| session(day, json!({})));
+    let three = || [&start, &yesterday, &today].map(|day| session(day, json!({})));
     // By one more session of a day that was counted, by one of the latest day, by several at once, by the job alone.
     for more in
-        [vec![session(&start, json!({}))], vec![session(&today, json!({}))], three.to_vec(), Vec::new()]
+        [vec![session(&start, json!({}))], vec![session(&today, json!({}))], three().to_vec(), Vec::new()]
     {
         let caller = Caller::new(&backend).await;
-        caller.push(&three).await;
+        assert_eq!(caller.push(&three()).await, ["applied"; 3]);
         behind(&sql, caller.user, &start).await;
         if more.is_empty() {
             let changed: i64 =
                 sql.query_one("SELECT marea.refresh_streaks()", &[]).await.expect("the job").get(0);
             assert!(changed >= 1);
         } else {
-            let more: Vec<Value> = more.iter().map(|one| session_again(one)).collect();
             caller.push(&more).await;
         }
         assert_eq!(streaks(&caller.pull().await), json!([3, 3, today]));
     }
-    assert_eq!(
-        sql.query_one("SELECT marea.refresh_streaks()", &[]).await.expect("the job").get::<_, i64>(0),
-        0
-    );
-}
-
-/// Another session with the same values.
-fn session_again(of: &Value) -> Value {
-    session(of["values"]["session_data"]["local_date"].as_str().expect("a day"), json!({}))
 }
 
 /// A database in which a wrong clock has been, before 008.

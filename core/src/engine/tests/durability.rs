@@ -219,7 +219,8 @@ fn acknowledged_mutations_are_kept_for_thirty_days() {
 #[test]
 fn debug_shows_nothing_of_the_learner() {
     let mut engine = engine();
-    let mut input = session(98_765);
+    let mut input = session(20);
+    input.phrases_saved = Some(98_765);
     input.session_type = "secret-type".to_owned();
     let printed = format!("{input:?} {:?}", Change::from(input.clone()));
     engine.mutate(input.into(), at(0)).unwrap();

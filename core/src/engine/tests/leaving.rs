@@ -21,7 +21,8 @@ fn open_as(location: &Location, user: UserId) -> Result<Engine, Error> {
 
 /// One mutation that waits and one that was refused.
 fn with_unsent(engine: &mut Engine) {
-    let refused = record(engine, 98_765);
+    let secret = SessionInput { phrases_saved: Some(98_765), ..session(20) };
+    let refused = engine.mutate(secret.into(), at(0)).unwrap().id;
     let mut server = Server { reject: vec![refused], ..Server::default() };
     let outgoing = send(engine);
     let answer = server.take(&outgoing.request);

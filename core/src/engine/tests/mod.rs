@@ -4,6 +4,7 @@
 
 mod ahead;
 mod conversation;
+mod days;
 mod durability;
 mod healing;
 mod image;

@@ -101,7 +101,8 @@ fn a_subscriber_learns_of_each_changed_table_once() {
 #[test]
 fn diagnostics_hold_the_last_syncs_and_nothing_of_the_learner() {
     let mut engine = engine();
-    let mut input = session(98_765);
+    let mut input = session(20);
+    input.phrases_saved = Some(98_765);
     input.session_type = "private".to_owned();
     let id = engine.mutate(input.into(), at(0)).unwrap().id;
     for _ in 0..250 {
@@ -154,4 +155,95 @@ fn the_status_is_one_value_that_outlives_the_program() {
     {
         assert_eq!(serde_json::to_value(kind).unwrap(), name);
     }
+}
+
+/// More than any list was once cut off at.
+const MANY: usize = 10_050;
+
+#[test]
+fn nothing_of_a_long_queue_is_left_out() {
+    let mut engine = engine();
+    let refused: Vec<MutationId> = (0..3).map(|_| record(&mut engine, 7)).collect();
+    let mut server = Server { reject: refused.clone(), ..Server::default() };
+    let outgoing = send(&mut engine);
+    let answer = server.take(&outgoing.request);
+    engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    engine.mutate_all((0..MANY).map(|_| (None, session(1).into())).collect(), at(0)).unwrap();
+
+    let waiting = engine.pending().unwrap();
+    assert_eq!((waiting.len(), engine.rejected().unwrap().len()), (MANY, 3));
+    for between in ["", "\n"] {
+        let mut text = Vec::new();
+        let counts = engine.write_queue(at(0), &mut text, between).unwrap().unwrap();
+        assert_eq!((counts.pending, counts.rejected), (MANY as u64, 3));
+        let document: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(document["user_id"], json!(user()));
+        assert_eq!(document["exported_at"], json!(at(0).timestamp()));
+        assert_eq!(document["pending"], json!(waiting));
+        assert_eq!(document["rejected"], json!(engine.rejected().unwrap()));
+    }
+}
+
+/// Room for so many bytes.
+struct Full(usize);
+
+impl std::io::Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        if taken == 0 { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(taken) }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_queue_that_has_no_room_says_so_wherever_it_ends() {
+    let mut engine = engine();
+    record(&mut engine, 7);
+    let mut text = Vec::new();
+    engine.write_queue(at(0), &mut text, "").unwrap().unwrap();
+    for room in 0..text.len() {
+        let failed = engine.write_queue(at(0), &mut Full(room), "").unwrap().unwrap_err();
+        assert_eq!(failed.kind(), std::io::ErrorKind::StorageFull, "{room} bytes");
+    }
+    assert!(engine.write_queue(at(0), &mut Full(text.len()), "").unwrap().is_ok());
+}
+
+#[test]
+fn all_that_was_refused_is_decided_about_at_once() {
+    let mut engine = engine();
+    let ids: Vec<MutationId> = (0..3).map(|_| record(&mut engine, 7)).collect();
+    let export = ExportInput {
+        export_type: "words".to_owned(),
+        export_format: "csv".to_owned(),
+        ..ExportInput::default()
+    };
+    let export = engine.mutate(Change::CreateExport(export), at(0)).unwrap().id;
+    let all: Vec<MutationId> = ids.iter().copied().chain([export]).collect();
+    let waiting = record(&mut engine, 5);
+    let mut server = Server { reject: all.clone(), ..Server::default() };
+    let mut exchange = |engine: &mut Engine| {
+        engine.signal(Signal::SyncNow, at(0));
+        let outgoing = send(engine);
+        let answer = server.take(&outgoing.request);
+        engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    };
+    exchange(&mut engine);
+    assert_eq!(engine.rejected().unwrap().len(), 4);
+    assert!(engine.export(export).unwrap().is_none());
+
+    assert_eq!(engine.retry_all().unwrap(), all);
+    assert!(engine.rejected().unwrap().is_empty() && engine.retry_all().unwrap().is_empty());
+    assert_eq!(engine.pending().unwrap().len(), 4);
+    assert!(engine.export(export).unwrap().is_some(), "what waits is shown again");
+    exchange(&mut engine);
+    let watched = engine.subscribe();
+    assert_eq!(engine.discard_all().unwrap(), all);
+    assert!(engine.take_changes(watched).contains(&Table::ExportHistory));
+    assert!(engine.rejected().unwrap().is_empty() && engine.discard_all().unwrap().is_empty());
+    assert_eq!((totals(&engine), engine.export(export).unwrap()), ((1, 5), None));
+    assert!(!all.contains(&waiting));
 }

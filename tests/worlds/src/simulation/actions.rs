@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 
 use super::registers::Write;
 use super::world::{Checked, MINUTE_MS, World};
-use super::zones::another_offset;
 
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -71,9 +70,13 @@ impl World<'_> {
         Ok(Some(id))
     }
 
-    /// Around the device's present, sometimes days off.
+    /// Around the device's present, sometimes days off, sometimes on the other side of a change of the clocks.
     fn some_moment(&mut self, now: Now) -> Timestamp {
-        let days = if self.random.chance(40) { self.random.within(-4..=1) } else { 0 };
+        let days = match self.random.within(0..=99) {
+            0..40 => self.random.within(-4..=1),
+            40..45 => self.random.within(-200..=-100),
+            _ => 0,
+        };
         let minutes = self.random.within(-90..=0);
         Timestamp::from_millis(UnixMillis(now.unix_ms.0 + days * DAY_MS + minutes * MINUTE_MS))
     }
@@ -91,7 +94,7 @@ impl World<'_> {
             questions_correct: self.random.within(0..=answered),
             descriptions: self.random.within(0..=2),
             vocabulary_learned: self.random.within(0..=3),
-            ..Fact::empty(FactKind::Session, ended_at, ended_at.local_date(now.utc_offset_minutes))
+            ..Fact::empty(FactKind::Session, ended_at, self.devices[chosen].day_of(ended_at))
         };
         let small = |count: i64| i32::try_from(count).ok();
         let input = SessionInput {
@@ -119,7 +122,7 @@ impl World<'_> {
             points: self.random.within(1..=50),
             learning_words: self.random.within(-2..=2),
             achievements: achievements.iter().map(|name| (name.clone(), occurred_at)).collect(),
-            ..Fact::empty(FactKind::Award, occurred_at, occurred_at.local_date(now.utc_offset_minutes))
+            ..Fact::empty(FactKind::Award, occurred_at, self.devices[chosen].day_of(occurred_at))
         };
         let input = EventInput {
             occurred_at: Some(occurred_at),
@@ -325,11 +328,9 @@ impl World<'_> {
             self.tell(&name, |_| format!("has its clock {} minutes ahead", skew / MINUTE_MS));
         }
         if comes["journey"] {
-            let from = self.devices[chosen].offset_minutes;
-            let offset = another_offset(from, &mut self.random);
-            self.devices[chosen].offset_minutes = offset;
+            self.devices[chosen].travel(&mut self.random);
             let name = self.devices[chosen].name.clone();
-            self.tell(&name, |_| format!("is {offset} minutes ahead of UTC now"));
+            self.tell(&name, |world| format!("is in {:?} now", world.devices[chosen].place));
             self.check(chosen)?;
         }
         if comes["no token"] {

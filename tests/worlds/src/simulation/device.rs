@@ -1,10 +1,13 @@
 //! One device: the engine on a disk of its own, a clock that may be wrong, and what a crash or a copy makes of it.
 
-use marea_core::{Engine, Entropy, Error, MutationId, Now, Outgoing, Ticket, UnixMillis, UserId};
+use marea_core::{
+    Engine, Entropy, Error, LocalDate, MutationId, Now, Outgoing, Ticket, Timestamp, UnixMillis, UserId,
+    Zone as _,
+};
 
 use super::oracle::Oracle;
 use super::told::Watcher;
-use super::zones::some_offset;
+use super::zones::Place;
 use crate::disk::{Disk, Fault, Files};
 use crate::mirror;
 use crate::random::Random;
@@ -31,8 +34,7 @@ pub(super) struct Device {
     /// The request for the page behind the one that is being applied.
     pub(super) ahead: Option<Outgoing>,
     pub(super) skew_ms: i64,
-    /// Of its local time from UTC.
-    pub(super) offset_minutes: i32,
+    pub(super) place: Place,
     pub(super) good_token: bool,
     /// Until then the app has no fresh token to give, by true time.
     pub(super) no_token_until: i64,
@@ -50,10 +52,12 @@ impl Device {
         // Making the tables is the dearest part of a short life: most devices find them made.
         let files = if random.chance(10) { Files::default() } else { mirror::empty_files() };
         let is_browser = random.chance(50);
-        let (mut engine, disk) = start(files, is_browser, user, random)?;
+        let place = Place::some(random);
+        let (mut engine, disk) = start(files, is_browser, (user, &place), random)?;
         Ok(Device {
             watcher: Watcher::new(&mut engine)?,
             engine,
+            place,
             oracle: Oracle::new(user),
             name,
             user,
@@ -61,7 +65,6 @@ impl Device {
             waiting: None,
             ahead: None,
             skew_ms: 0,
-            offset_minutes: some_offset(random),
             good_token: true,
             no_token_until: 0,
             disk,
@@ -72,12 +75,24 @@ impl Device {
 
     /// The device's reading of its clock.
     pub(super) fn now(&self, true_ms: i64) -> Now {
-        Now { unix_ms: UnixMillis(true_ms + self.skew_ms), utc_offset_minutes: self.offset_minutes }
+        let unix_ms = UnixMillis(true_ms + self.skew_ms);
+        Now { unix_ms, utc_offset_minutes: self.place.utc_offset_minutes(Timestamp::from_millis(unix_ms)) }
+    }
+
+    /// The learner's day of an instant, where it is.
+    pub(super) fn day_of(&self, at: Timestamp) -> LocalDate {
+        at.local_date(self.place.utc_offset_minutes(at))
+    }
+
+    /// Somebody takes it to another place.
+    pub(super) fn travel(&mut self, random: &mut Random) {
+        self.place = Place::some(random);
+        self.engine.set_zone(Box::new(self.place.clone()));
     }
 
     /// Dies without a word and starts again on these files.
     pub(super) fn start_again(&mut self, files: Files, life: u32, random: &mut Random) -> Result<(), String> {
-        let (mut engine, disk) = start(files, self.is_browser, self.user, random)?;
+        let (mut engine, disk) = start(files, self.is_browser, (self.user, &self.place), random)?;
         self.watcher = Watcher::new(&mut engine)?;
         // The old engine goes before its disk, and neither can touch the new one.
         self.engine = engine;
@@ -90,10 +105,12 @@ impl Device {
 
     /// A second device made of this one's files, with all that is queued in them.
     pub(super) fn copy(&self, name: String, life: u32, random: &mut Random) -> Result<Device, String> {
-        let (mut engine, disk) = start(self.disk.as_it_is(), self.is_browser, self.user, random)?;
+        let place = Place::some(random);
+        let (mut engine, disk) = start(self.disk.as_it_is(), self.is_browser, (self.user, &place), random)?;
         Ok(Device {
             watcher: Watcher::new(&mut engine)?,
             engine,
+            place,
             oracle: self.oracle.clone(),
             name,
             user: self.user,
@@ -101,7 +118,6 @@ impl Device {
             waiting: None,
             ahead: None,
             skew_ms: self.skew_ms,
-            offset_minutes: self.offset_minutes,
             good_token: self.good_token,
             no_token_until: self.no_token_until,
             disk,
@@ -155,7 +171,7 @@ pub(super) fn some_place(random: &mut Random) -> u64 {
 fn start(
     files: Files,
     is_browser: bool,
-    user: UserId,
+    (user, place): (UserId, &Place),
     random: &mut Random,
 ) -> Result<(Engine, Disk), String> {
     // Making the tables has the most to lose, and few devices do it.
@@ -170,8 +186,9 @@ fn start(
             disk = Disk::with(if is_cut { files.after_power_cut(random) } else { files });
         }
     }
-    let engine =
+    let mut engine =
         open(&disk, is_browser, user, random).map_err(|error| format!("no mirror opens: {error}"))?;
+    engine.set_zone(Box::new(place.clone()));
     Ok((engine, disk))
 }
 

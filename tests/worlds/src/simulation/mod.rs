@@ -16,6 +16,7 @@ mod packed;
 mod perils;
 mod plan;
 mod quiet;
+mod refusals;
 mod registers;
 mod server;
 mod story;
@@ -26,6 +27,7 @@ mod zones;
 pub use beside::Beside;
 pub use faults::{FAULTS, find, not_found};
 pub use packed::unpacked;
+pub use refusals::refusal_of;
 pub use story::Story;
 
 /// What does not hold in a world, and when it was seen.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use marea_core::{
-    ActivityDay, ApiKeys, Engine, Export, ExportQuery, Fact, Fold, Hlc, LocalDate, MutationId, Now,
+    ActivityDay, ApiKeys, Engine, Export, ExportQuery, Fact, Fold, Hlc, LocalDate, MutationId, Now, Progress,
     ResultStatus, SyncAnswer, SyncRequest, UserId,
 };
 use serde_json::{Map, Value};
@@ -184,7 +184,7 @@ impl Oracle {
             engine.activity(first_day(), last_day()).map_err(|error| error.to_string())?;
         let fits = |known: &Rc<Known>| {
             let fold = self.fold(known, facts);
-            fold.progress.as_of(now.local_date()) == shown && fold.days.values().eq(&days)
+            as_read(&fold, now) == shown && fold.days.values().eq(&days)
         };
         match self.told.iter().position(fits) {
             Some(place) => {
@@ -293,6 +293,14 @@ impl Oracle {
         }
         rows
     }
+}
+
+/// Progress as a device reads it whose clock shows this: of the days up to its tomorrow.
+pub(super) fn as_read(fold: &Fold, now: Now) -> Progress {
+    let today = now.local_date();
+    let mut fold = fold.clone();
+    fold.count_days_until(today.next());
+    fold.progress.as_of(today)
 }
 
 pub(super) fn first_day() -> LocalDate {

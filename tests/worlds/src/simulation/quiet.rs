@@ -9,7 +9,7 @@ use marea_core::{
 };
 use serde_json::Value;
 
-use super::oracle::{first_day, last_day};
+use super::oracle::{as_read, first_day, last_day};
 use super::registers::{Row, Stamp, Write, is_once, read};
 use super::world::{Checked, World};
 
@@ -101,7 +101,7 @@ impl World<'_> {
         if status.pending != 0 {
             return Err(format!("{} mutations still wait", status.pending));
         }
-        if device.engine.progress(now).map_err(text)? != books.fold.progress.clone().as_of(now.local_date()) {
+        if device.engine.progress(now).map_err(text)? != as_read(&books.fold, now) {
             return Err("shows other progress than the server's".to_owned());
         }
         let days: Vec<ActivityDay> = device.engine.activity(first_day(), last_day()).map_err(text)?;

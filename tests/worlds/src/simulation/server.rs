@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use marea_core::{
-    Cursor, Failure, Fold, MutationId, MutationResult, ResultStatus, SyncAnswer, SyncRequest, Timestamp,
-    UnixMillis, UserId, WireMutation, WireRow,
+    Cursor, Fact, Failure, Fold, MutationId, MutationResult, Progress, ResultStatus, SyncAnswer, SyncRequest,
+    Timestamp, UnixMillis, UserId, WireMutation, WireRow,
 };
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use super::beside::Beside;
 use super::facts::fact_of;
+use super::oracle::last_day;
 use super::packed::pack;
+use super::refusals;
 use super::registers::{Row, Stamp, Write, is_once, pulled_back};
-use marea_core::Fact;
 
 /// Which facts an answer's rows are made of: what no real server says, and what makes the devices' sums checkable.
 #[derive(Debug, Default)]
@@ -213,21 +214,21 @@ impl Server {
         let mut results = Vec::new();
         for (place, mutation) in request.mutations.iter().enumerate() {
             let taken = if self.poison.contains(&mutation.id) {
-                Err("refused")
+                Err(refusals::REFUSED)
             } else {
                 let stamp = (pulled_back(&mutation.hlc.to_string(), now_ms, place), client.clone());
                 take(books, user, mutation, &stamp, now_ms, &mut touched)
             };
             results.push(match taken {
                 Ok(status) => MutationResult { id: mutation.id, status, code: None, message: None },
-                Err(why) => MutationResult {
-                    id: mutation.id,
-                    status: ResultStatus::Rejected,
-                    code: Some("22023".to_owned()),
-                    message: Some(why.to_owned()),
-                },
+                Err(why) => refusals::rejected(mutation.id, why),
             });
         }
+        // A real server is a year later than the worlds beside it.
+        books.fold.count_days_until(match self.beside {
+            None => Timestamp::from_millis(UnixMillis(now_ms)).local_date(0).next(),
+            Some(_) => last_day(),
+        });
         for (table, key) in touched {
             books.touch(&table, &key, false);
         }
@@ -347,7 +348,7 @@ fn row_of(books: &Books, user: UserId, table: &str, key: &str) -> (Value, Value)
     };
     match table {
         "user_progress" => {
-            let mut values = json!(books.fold.progress);
+            let mut values = json!(Progress { future_days: 0, ..books.fold.progress.clone() });
             if books.is_odd {
                 values["created_at"] = json!(20_000);
             }

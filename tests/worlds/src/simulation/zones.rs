@@ -1,23 +1,67 @@
-//! Where a device is: its local day, in all of the world's offsets, and what becomes of it when somebody travels or clocks are changed.
+//! Places in which devices are: forty time zones, with the days on which their clocks change.
+
+use marea_core::{Timestamp, Zone};
 
 use crate::random::Random;
 
-/// The offsets from UTC that clocks on Earth show, in minutes, those of summer among them.
-const OFFSETS: [i32; 40] = [
-    -720, -660, -600, -570, -540, -480, -420, -360, -300, -240, -210, -180, -150, -120, -60, 0, 60, 120, 180,
-    210, 240, 270, 300, 330, 345, 360, 390, 420, 480, 525, 540, 570, 600, 630, 660, 720, 765, 780, 825, 840,
+/// Around the world, both hemispheres, with and without summer time, and with offsets that are no whole hours.
+const NAMES: [&str; 40] = [
+    "Pacific/Kiritimati",
+    "Pacific/Apia",
+    "Pacific/Chatham",
+    "Pacific/Auckland",
+    "Pacific/Norfolk",
+    "Australia/Lord_Howe",
+    "Australia/Sydney",
+    "Australia/Adelaide",
+    "Australia/Darwin",
+    "Asia/Tokyo",
+    "Australia/Eucla",
+    "Asia/Shanghai",
+    "Asia/Jakarta",
+    "Asia/Yangon",
+    "Asia/Dhaka",
+    "Asia/Kathmandu",
+    "Asia/Kolkata",
+    "Asia/Tashkent",
+    "Asia/Kabul",
+    "Asia/Dubai",
+    "Asia/Tehran",
+    "Europe/Moscow",
+    "Asia/Gaza",
+    "Africa/Cairo",
+    "Europe/Madrid",
+    "Africa/Casablanca",
+    "Europe/Dublin",
+    "UTC",
+    "Atlantic/Azores",
+    "America/Nuuk",
+    "America/St_Johns",
+    "America/Sao_Paulo",
+    "America/Santiago",
+    "America/Havana",
+    "America/New_York",
+    "America/Chicago",
+    "America/Los_Angeles",
+    "Pacific/Marquesas",
+    "Pacific/Honolulu",
+    "Pacific/Pago_Pago",
 ];
 
-/// Anywhere.
-pub(super) fn some_offset(random: &mut Random) -> i32 {
-    *random.one_of(&OFFSETS)
+/// One of them.
+#[derive(Clone, Debug)]
+pub(super) struct Place(jiff::tz::TimeZone);
+
+impl Place {
+    pub(super) fn some(random: &mut Random) -> Place {
+        let name = *random.one_of(&NAMES);
+        Place(jiff::tz::TimeZone::get(name).unwrap_or_else(|error| panic!("{name}: {error}")))
+    }
 }
 
-/// After a journey, or in the night in which clocks are changed.
-pub(super) fn another_offset(from: i32, random: &mut Random) -> i32 {
-    match random.within(0..=3) {
-        0 => (from + 60).min(840),
-        1 => (from - 60).max(-720),
-        _ => some_offset(random),
+impl Zone for Place {
+    fn utc_offset_minutes(&self, at: Timestamp) -> i32 {
+        let instant = jiff::Timestamp::from_millisecond(at.as_millis().0).expect("a time of the worlds");
+        self.0.to_offset(instant).seconds().div_euclid(60)
     }
 }
