@@ -418,14 +418,14 @@ MareaCode marea_exports(const struct MareaClient *client,
 MareaCode marea_export(const struct MareaClient *client, const char *id, char **export_, char **error);
 
 /**
- * What waits for the server, oldest first, at most 10,000: a JSON array of objects with `"id"`, `"table"`, `"values"` and so on.
+ * All that waits for the server, oldest first: a JSON array of objects with `"id"`, `"table"`, `"values"` and so on.
  */
 MareaCode marea_pending(const struct MareaClient *client,
                         char **mutations,
                         char **error);
 
 /**
- * What the server refused, oldest first, at most 10,000: as `marea_pending`, each with the reason.
+ * All that the server refused, oldest first: as `marea_pending`, each with the reason.
  */
 MareaCode marea_rejected(const struct MareaClient *client, char **mutations, char **error);
 
@@ -438,6 +438,16 @@ MareaCode marea_retry(const struct MareaClient *client, const char *id, bool *fo
  * Forgets a refused mutation for good. `found` says whether there was one with this id.
  */
 MareaCode marea_discard(const struct MareaClient *client, const char *id, bool *found, char **error);
+
+/**
+ * Queues all refused mutations again, all or none. `count` says how many there were.
+ */
+MareaCode marea_retry_all(const struct MareaClient *client, uint64_t *count, char **error);
+
+/**
+ * Forgets all refused mutations for good, all or none. `count` says how many there were.
+ */
+MareaCode marea_discard_all(const struct MareaClient *client, uint64_t *count, char **error);
 
 /**
  * All that the server does not have, as one JSON document: what was recorded, in plain columns. For its owner only.

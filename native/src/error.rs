@@ -24,6 +24,13 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// What was to be written could not be written to where the caller wanted it. Nothing is lost: it is still in the mirror.
+    #[error("cannot write the queue: {source}")]
+    Output {
+        /// What the system said.
+        source: io::Error,
+    },
+
     /// The file of remembered sign-ins is not one that this program can read. It is left as it is.
     #[error("{} cannot be understood ({problem}); move it away and sign in again", path.display())]
     AccountsUnreadable {
@@ -121,7 +128,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Engine(error) => error.code(),
-            Error::Files { .. } => "storage_failed",
+            Error::Files { .. } | Error::Output { .. } => "storage_failed",
             Error::AccountsUnreadable { .. } => "sign_in_unreadable",
             Error::NotConfigured { .. } | Error::NotAToken { .. } | Error::InvalidServer { .. } => {
                 "invalid_input"

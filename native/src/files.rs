@@ -22,6 +22,21 @@ pub(crate) fn make_private(path: &Path) -> io::Result<File> {
     private().create_new(true).open(path)
 }
 
+/// Makes a file that only its owner can read, whole or not at all: it gets its name when everything is in it. Fails when there is
+/// one of that name, and leaves it as it is.
+pub(crate) fn write_new<T>(path: &Path, write: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
+    if path.try_exists()? {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // For its owner alone from the beginning; it goes away by itself unless it gets its name.
+    let mut unfinished = tempfile::Builder::new().prefix(".marea-").suffix(".part").tempfile_in(dir)?;
+    let written = write(unfinished.as_file_mut())?;
+    unfinished.as_file().sync_all()?;
+    unfinished.persist_noclobber(path).map_err(|failed| failed.error)?;
+    Ok(written)
+}
+
 /// Makes sure of an own file, empty when it is new, that only its owner can read. One that exists stays as it is.
 pub(crate) fn ensure_private(path: &Path) -> Result<(), Error> {
     match make_private(path) {

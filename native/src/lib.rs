@@ -93,9 +93,9 @@ pub use error::Error;
 pub use marea_core::{
     ActivityDay, ApiKey, ApiKeys, Change, ClientId, Connection, DataKey, EventInput, Export, ExportChange,
     ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, Failure, KeyEnvelope, KeyState, KeyView,
-    LocalDate, MutationId, MutationView, Op, Outcome, Passphrase, Progress, Provider, Recorded, RecoveryCode,
-    Refusal, SessionInput, Signal, Status, StatusError, SyncReport, Table, Timestamp, UserId, VaultOutcome,
-    VaultState, VaultStatus,
+    LocalDate, MutationId, MutationView, Op, Outcome, Passphrase, Progress, Provider, QueueCounts, Recorded,
+    RecoveryCode, Refusal, SessionInput, Signal, Status, StatusError, SyncReport, Table, Timestamp, UserId,
+    VaultOutcome, VaultState, VaultStatus,
 };
 pub use tokens::{StaticToken, TokenFuture, TokenSource, TryTokenFuture};
 pub use vault::Vault;

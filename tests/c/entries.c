@@ -263,6 +263,11 @@ static void sync_and_queue(MareaClient *client)
     DONE(marea_retry(client, "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d", &found, &error));
     CHECK(!found);
     DONE(marea_discard(client, "7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d", &found, &error));
+    uint64_t count = 7;
+    DONE(marea_retry_all(client, &count, &error));
+    CHECK(count == 0);
+    DONE(marea_discard_all(client, NULL, &error));
+    REFUSED(MAREA_CODE_NULL_ARGUMENT, "client", marea_discard_all(NULL, &count, &error));
     CHECK(!found);
 
     /* Closing ends the watch, which is still to be stopped; the handle answers until it is freed. */

@@ -1,9 +1,13 @@
 //! The queue as people meet it: what waits, what was refused and why, and what they decide about it; and what support asks for.
 
-use marea_core::{MutationId, MutationView, Timestamp, UserId};
+use std::io::{self, Write};
+use std::path::Path;
+
+use marea_core::{MutationId, MutationView, QueueCounts, Timestamp, UserId};
 use serde::Serialize;
 
 use super::Client;
+use crate::files::write_new;
 use crate::{Error, clock};
 
 /// Everything that the server does not have, in a form that outlives the mirror.
@@ -28,7 +32,7 @@ impl std::fmt::Debug for QueueExport {
 }
 
 impl Client {
-    /// What waits for the server, oldest first, at most 10,000.
+    /// All that waits for the server, oldest first.
     ///
     /// # Errors
     ///
@@ -37,7 +41,7 @@ impl Client {
         self.call(|engine| engine.pending()).await
     }
 
-    /// What the server refused, oldest first, at most 10,000, each with the reason and what it would have changed.
+    /// All that the server refused, oldest first, each with the reason and what it would have changed.
     ///
     /// # Errors
     ///
@@ -64,7 +68,70 @@ impl Client {
         self.call(move |engine| engine.discard(id)).await
     }
 
-    /// All that the server does not have, as one document: what was recorded, in plain columns. For its owner only.
+    /// Queues all refused mutations again, all or none; gives their ids, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the mirror cannot be written.
+    pub async fn retry_all(&self) -> Result<Vec<MutationId>, Error> {
+        self.call(|engine| engine.retry_all()).await
+    }
+
+    /// Forgets all refused mutations for good, all or none; gives their ids, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the mirror cannot be written.
+    pub async fn discard_all(&self) -> Result<Vec<MutationId>, Error> {
+        self.call(|engine| engine.discard_all()).await
+    }
+
+    /// Writes all that the server does not have as one JSON document, mutation by mutation: a queue of any length needs no memory
+    /// for all of it. `between` stands between two of them, a line break for people. For its owner only.
+    ///
+    /// It is written on the client's thread, and other calls wait meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `storage_failed` when `out` cannot be written, and then the document is not whole; when the mirror cannot be read.
+    pub async fn write_queue(
+        &self,
+        mut out: impl Write + Send + 'static,
+        between: &'static str,
+    ) -> Result<QueueCounts, Error> {
+        let written = self.call(move |engine| {
+            let counts = engine.write_queue(clock::now(), &mut out, between)?;
+            Ok(counts.and_then(|counts| out.flush().map(|()| counts)))
+        });
+        written.await?.map_err(|source| Error::Output { source })
+    }
+
+    /// The same into a file that must not exist yet, for its owner alone. It is there when everything is in it, and not before.
+    ///
+    /// # Errors
+    ///
+    /// `storage_failed` when the file cannot be made or written, and then there is none; when the mirror cannot be read.
+    pub async fn write_queue_to(&self, path: &Path) -> Result<QueueCounts, Error> {
+        let file = path.to_owned();
+        let written = self.call(move |engine| {
+            let mut refused = None;
+            let counts = write_new(&file, |out| {
+                let mut out = io::BufWriter::new(out);
+                let counts = engine.write_queue(clock::now(), &mut out, "\n");
+                let counts = counts.unwrap_or_else(|error| {
+                    refused = Some(error);
+                    Err(io::ErrorKind::Other.into())
+                })?;
+                out.flush()?;
+                Ok(counts)
+            });
+            refused.map_or(Ok(counts), Err)
+        });
+        written.await?.map_err(|source| Error::Files { action: "write", path: path.to_owned(), source })
+    }
+
+    /// All that the server does not have, as one value: what was recorded, in plain columns. For its owner only. A long queue needs
+    /// less memory by [`Client::write_queue`].
     ///
     /// # Errors
     ///

@@ -314,3 +314,49 @@ fn a_vault_that_nobody_asks_anything_locks_by_itself() {
     }
     assert_eq!(block_on(vault.status()).unwrap().state, crate::VaultState::Locked);
 }
+
+/// Nobody writes anything; the streak of yesterday ends all the same.
+#[tokio::test]
+async fn who_watches_is_told_when_a_new_day_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = Client::open(Config::new(dir.path(), user())).await.unwrap();
+    let today = client.call(|_| {
+        clock::shift::to_before_midnight(1_000);
+        Ok(clock::now().local_date())
+    });
+    let yesterday = today.await.unwrap().previous();
+    client.record_session(SessionInput { local_date: Some(yesterday), ..session(5) }).await.unwrap();
+    let mut watched = client.watch_progress().await.unwrap();
+    let midnight = async { while watched.next().await.unwrap().current_streak_days != 0 {} };
+    tokio::time::timeout(Duration::from_secs(60), midnight).await.expect("a new day is told");
+    client.shutdown(Duration::ZERO).await.unwrap();
+}
+
+#[test]
+fn a_queue_is_written_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(&dir.path().join("made"));
+    block_on(client.record_session(session(5))).unwrap();
+    let path = dir.path().join("queue.json");
+    assert_eq!(block_on(client.write_queue_to(&path)).unwrap().pending, 1);
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(written["pending"].as_array().map(Vec::len), Some(1));
+    let refused = block_on(client.write_queue_to(&path)).unwrap_err();
+    assert_eq!(refused.code(), "storage_failed");
+    assert!(refused.to_string().contains("queue.json"), "{refused}");
+
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    assert_eq!(block_on(client.write_queue(Full, "")).unwrap_err().code(), "storage_failed");
+    assert!(
+        block_on(client.retry_all()).unwrap().is_empty()
+            && block_on(client.discard_all()).unwrap().is_empty()
+    );
+}

@@ -3,6 +3,7 @@
 //! It has a small runtime of its own, so that the client works from any executor and from none, and an engine call never blocks
 //! a thread that is not its own. What to send and when to try again is the engine's decision.
 
+mod new_day;
 mod opening;
 mod state;
 mod surroundings;
@@ -99,6 +100,7 @@ async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
         if !looks_around && (state.syncs_by_itself() || state.is_watched()) {
             looks_around = true;
             tasks.spawn_local(surroundings::watch(Rc::clone(&state)));
+            tasks.spawn_local(new_day::watch(Rc::clone(&state)));
         }
         let message = match next.take() {
             Some(message) => Some(message),

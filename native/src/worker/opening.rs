@@ -22,6 +22,7 @@ pub(super) fn open(mirror: &Path, user_id: UserId) -> Result<(Engine, FileLock),
         Err(marea_core::Error::MirrorCorrupt) => recover(mirror, user_id)?,
         opened => opened?,
     };
+    engine.set_zone(Box::new(clock::SystemZone));
     let in_use = FileLock::shared(&mirror.with_extension("use-lock"))?;
     // The first look only begins: from here on, every write of another program is noticed.
     engine.look_for_other_writers()?;

@@ -8,7 +8,7 @@ use super::client::{MareaClient, client_of};
 use super::edge::{clear, give, give_json, give_text, guard, parsed};
 use crate::code::MareaCode;
 
-/// What waits for the server, oldest first, at most 10,000: a JSON array of objects with `"id"`, `"table"`, `"values"` and so on.
+/// All that waits for the server, oldest first: a JSON array of objects with `"id"`, `"table"`, `"values"` and so on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_pending(
     client: *const MareaClient,
@@ -21,7 +21,7 @@ pub unsafe extern "C" fn marea_pending(
     }
 }
 
-/// What the server refused, oldest first, at most 10,000: as `marea_pending`, each with the reason.
+/// All that the server refused, oldest first: as `marea_pending`, each with the reason.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_rejected(
     client: *const MareaClient,
@@ -65,6 +65,38 @@ pub unsafe extern "C" fn marea_discard(
         guard(error, || {
             let client = client_of(client)?;
             give(found, block_on(client.discard(parsed(id, "id")?))?);
+            Ok(())
+        })
+    }
+}
+
+/// Queues all refused mutations again, all or none. `count` says how many there were.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_retry_all(
+    client: *const MareaClient,
+    count: *mut u64,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        give(count, 0);
+        guard(error, || {
+            give(count, block_on(client_of(client)?.retry_all())?.len() as u64);
+            Ok(())
+        })
+    }
+}
+
+/// Forgets all refused mutations for good, all or none. `count` says how many there were.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_discard_all(
+    client: *const MareaClient,
+    count: *mut u64,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        give(count, 0);
+        guard(error, || {
+            give(count, block_on(client_of(client)?.discard_all())?.len() as u64);
             Ok(())
         })
     }

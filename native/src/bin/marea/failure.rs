@@ -28,10 +28,7 @@ impl Failure {
     /// What clap says of a line that it could not take: help and version are answers, the rest are failures.
     pub(crate) fn of_parsing(error: &clap::Error, output: &Output) -> Result<(), Failure> {
         match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                output.text(&error.render().to_string());
-                Ok(())
-            }
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output.text(&error.render().to_string()),
             // Which of the two it is depends on what the environment gives.
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
                 if !output.is_json() =>

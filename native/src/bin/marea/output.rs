@@ -1,5 +1,6 @@
 //! What the command writes: one JSON document or plain text on stdout, failures on stderr. Decides nothing about content.
 
+use std::cell::Cell;
 use std::io::{self, Write as _};
 
 use jiff::tz::TimeZone;
@@ -14,11 +15,13 @@ use crate::style::Style;
 pub(crate) struct Output {
     json: bool,
     style: Style,
+    /// Nobody reads standard output any more.
+    is_closed: Cell<bool>,
 }
 
 impl Output {
     pub(crate) fn new(json: bool) -> Output {
-        Output { json, style: Style::of_stdout(json) }
+        Output { json, style: Style::of_stdout(json), is_closed: Cell::default() }
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -36,20 +39,39 @@ impl Output {
         for_people: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
         if !self.json {
-            self.text(&for_people(value));
-            return Ok(());
+            return self.text(&for_people(value));
         }
         let text = serde_json::to_string(value).map_err(|_| {
             Failure::new("internal", "the result could not be written as JSON; please report this")
         })?;
-        self.text(&format!("{text}\n"));
+        self.text(&format!("{text}\n"))
+    }
+
+    /// Plain text on stdout.
+    pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        self.written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+    }
+
+    /// What became of writing to stdout. A reader that has gone away (`marea ... | head`) is no failure: the work is done. Every
+    /// other trouble is one: whoever asked has not got the answer.
+    pub(crate) fn written(&self, written: io::Result<()>) -> Result<(), Failure> {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.is_closed.set(true),
+            Err(error) => {
+                let problem = format!(
+                    "cannot write to standard output: {error} (what the command was to do is done; only the answer is missing)"
+                );
+                return Err(Failure::new("storage_failed", problem));
+            }
+            Ok(()) => {}
+        }
         Ok(())
     }
 
-    /// Plain text on stdout. A reader that has gone away (`marea ... | head`) is no failure: the work is done.
-    pub(crate) fn text(&self, text: &str) {
-        let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    /// Whether the reader of stdout has gone away.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.get()
     }
 
     /// The failure, on stderr.

@@ -17,7 +17,7 @@ use marea_native::auth::Secret;
 
 pub(crate) use export::{CreateArgs, ExportCommand, ListArgs, UpdateArgs};
 pub(crate) use key::{From, KeyCommand, New};
-pub(crate) use queue::{ChosenArgs, QueueCommand};
+pub(crate) use queue::QueueCommand;
 pub(crate) use session::{EventArgs, EventCommand, RecordArgs, SessionCommand};
 
 use crate::commands::account::AccountCommand;

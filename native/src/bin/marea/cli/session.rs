@@ -22,7 +22,7 @@ pub(crate) struct RecordArgs {
     /// What kind of session, 1 to 50 characters
     #[arg(long = "type", value_name = "TYPE", default_value = "practice")]
     pub(crate) session_type: String,
-    /// Minutes practised [default: from --started-at to --ended-at]
+    /// Minutes practised, at most a day [default: from --started-at to --ended-at]
     #[arg(long, value_name = "N")]
     pub(crate) minutes: Option<i32>,
     /// Images worked with
@@ -46,10 +46,11 @@ pub(crate) struct RecordArgs {
     /// When it began, as in 2026-11-23T14:00:00+01:00 [default: the end less the minutes]
     #[arg(long, value_name = "TIME")]
     pub(crate) started_at: Option<Timestamp>,
-    /// When it ended [default: now]
+    /// When it ended [default: the start and the minutes, where both are given; else now]
     #[arg(long, value_name = "TIME")]
     pub(crate) ended_at: Option<Timestamp>,
-    /// The learner's own day that it counts for [default: the local day of its end]
+    /// The learner's own day that it counts for [default: the local day of its end, by the offset that is written in it or else by
+    /// this machine's time zone]
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(crate) local_date: Option<LocalDate>,
     /// An id of your own, so that the same line run twice records one session

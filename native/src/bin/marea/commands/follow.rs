@@ -44,6 +44,10 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
                 Some(progress) = progresses.next() => tell_progress(progress, &mut last, output)?,
                 else => break,
             }
+            // Nobody is told of anything any more.
+            if output.is_closed() {
+                break;
+            }
         }
         let waiting = client.shutdown(LAST_WORDS).await?;
         let said = format!("ended; {}", waiting_words(waiting));

@@ -13,9 +13,9 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
 }
 
 fn for_people(progress: &Progress) -> String {
-    let Some(last_day) = progress.last_active_on else {
+    if progress.last_activity_at.is_none() && progress.last_active_on.is_none() {
         return "Nothing recorded yet. Begin with: marea session record --minutes 10\n".into();
-    };
+    }
     let days = |number| count(number, "day", "days");
     let streak =
         format!("{} (longest {})", days(progress.current_streak_days), days(progress.longest_streak_days));
@@ -40,13 +40,20 @@ fn for_people(progress: &Progress) -> String {
     let achievements: Vec<&str> = progress.achievements.keys().map(String::as_str).collect();
     let mut lines = vec![
         ("Streak", streak),
-        ("Last active", last_day.to_string()),
+        ("Last active", progress.last_active_on.map_or("not yet".to_owned(), |day| day.to_string())),
         ("Sessions", sessions),
         ("Questions", questions),
         ("Words", words),
         ("Descriptions", format!("{} of {images}", progress.total_descriptions)),
         ("Points", progress.total_points.to_string()),
     ];
+    if progress.future_days > 0 {
+        let ahead = count(progress.future_days, "day lies", "days lie");
+        lines.push((
+            "Ahead",
+            format!("{ahead} after tomorrow; for the streak they count once they have come"),
+        ));
+    }
     if !achievements.is_empty() {
         lines.push(("Achievements", achievements.join(", ")));
     }

@@ -1,14 +1,14 @@
 //! `marea queue`: what waits for the server, what it refused and why, and what a person decides about it.
 
-use std::io::Write as _;
+use std::io::{BufWriter, ErrorKind};
 use std::path::Path;
 
-use marea_native::{MutationId, MutationView, block_on};
+use marea_native::{Client, Error, MutationId, MutationView, block_on};
 use serde::Serialize;
 use serde_json::json;
 
 use super::words::about;
-use crate::cli::{ChosenArgs, Globals, QueueCommand};
+use crate::cli::{Globals, QueueCommand};
 use crate::failure::Failure;
 use crate::identity::identify;
 use crate::output::{Output, count};
@@ -28,47 +28,60 @@ pub(crate) fn run(globals: &Globals, command: &QueueCommand, output: &Output) ->
         QueueCommand::Rejected => output
             .result(&Listed { mutations: block_on(client.rejected())? }, |listed| refused(&listed.mutations)),
         QueueCommand::Retry(chosen) => {
-            let ids = ids(chosen, || Ok(block_on(client.rejected())?))?;
-            settle(&ids, "Queued again", "retried", output, |id| Ok(block_on(client.retry(id))?))
+            let settled = match chosen.all {
+                true => Settled::all(block_on(client.retry_all())?),
+                false => settle(&chosen.ids, |id| Ok(block_on(client.retry(id))?))?,
+            };
+            settled.tell("Queued again", "retried", output)
         }
         QueueCommand::Discard(chosen) => {
-            let ids = ids(chosen, || Ok(block_on(client.rejected())?))?;
-            settle(&ids, "Forgot", "discarded", output, |id| Ok(block_on(client.discard(id))?))
+            let settled = match chosen.all {
+                true => Settled::all(block_on(client.discard_all())?),
+                false => settle(&chosen.ids, |id| Ok(block_on(client.discard(id))?))?,
+            };
+            settled.tell("Forgot", "discarded", output)
         }
         QueueCommand::Export { output: file } => export(&client, file.as_deref(), output),
     }
 }
 
-fn ids(
-    chosen: &ChosenArgs,
-    rejected: impl FnOnce() -> Result<Vec<MutationView>, Failure>,
-) -> Result<Vec<MutationId>, Failure> {
-    if chosen.all { Ok(rejected()?.iter().map(|view| view.id).collect()) } else { Ok(chosen.ids.clone()) }
+/// What was decided about, and what there was not.
+#[derive(Default)]
+struct Settled {
+    done: Vec<MutationId>,
+    unknown: Vec<MutationId>,
 }
 
 fn settle(
     ids: &[MutationId],
-    said: &str,
-    field: &str,
-    output: &Output,
     settle: impl Fn(MutationId) -> Result<bool, Failure>,
-) -> Result<(), Failure> {
-    let mut done = Vec::new();
-    let mut unknown = Vec::new();
+) -> Result<Settled, Failure> {
+    let mut settled = Settled::default();
     for id in ids {
-        if settle(*id)? { done.push(*id) } else { unknown.push(*id) }
+        if settle(*id)? { settled.done.push(*id) } else { settled.unknown.push(*id) }
     }
-    let number = i64::try_from(done.len()).unwrap_or(i64::MAX);
-    output.result(&json!({ field: done, "unknown": unknown }), |_| match ids.is_empty() {
-        true => NOTHING_REFUSED.to_owned(),
-        false => format!("{said} {}\n", count(number, "mutation", "mutations")),
-    })?;
-    match unknown.first() {
-        None => Ok(()),
-        Some(id) => Err(Failure::new(
-            "not_found",
-            format!("nothing refused has the id {id}; `marea queue rejected` lists what was"),
-        )),
+    Ok(settled)
+}
+
+impl Settled {
+    fn all(done: Vec<MutationId>) -> Settled {
+        Settled { done, unknown: Vec::new() }
+    }
+
+    fn tell(&self, said: &str, field: &str, output: &Output) -> Result<(), Failure> {
+        let number = i64::try_from(self.done.len()).unwrap_or(i64::MAX);
+        let is_nothing = self.done.is_empty() && self.unknown.is_empty();
+        output.result(&json!({ field: self.done, "unknown": self.unknown }), |_| match is_nothing {
+            true => NOTHING_REFUSED.to_owned(),
+            false => format!("{said} {}\n", count(number, "mutation", "mutations")),
+        })?;
+        match self.unknown.first() {
+            None => Ok(()),
+            Some(id) => Err(Failure::new(
+                "not_found",
+                format!("nothing refused has the id {id}; `marea queue rejected` lists what was"),
+            )),
+        }
     }
 }
 
@@ -93,27 +106,21 @@ fn refused(views: &[MutationView]) -> String {
     text
 }
 
-fn export(client: &marea_native::Client, file: Option<&Path>, output: &Output) -> Result<(), Failure> {
-    let queue = block_on(client.export_queue())?;
+fn export(client: &Client, file: Option<&Path>, output: &Output) -> Result<(), Failure> {
     let Some(path) = file else {
-        let text = serde_json::to_string_pretty(&queue).map_err(|_| {
-            Failure::new("internal", "the queue could not be written as JSON; please report this")
-        })?;
-        return output.result(&queue, |_| format!("{text}\n"));
+        let between = if output.is_json() { "" } else { "\n" };
+        let out = BufWriter::with_capacity(1 << 16, std::io::stdout());
+        return match block_on(client.write_queue(out, between)) {
+            Err(Error::Output { source }) if source.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+                "storage_failed",
+                format!("cannot write to standard output: {source}; the queue was not written whole"),
+            )),
+            Err(Error::Output { source }) => output.written(Err(source)),
+            written => Ok(written.map(drop)?),
+        };
     };
-    let write = || -> std::io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
-        file.write_all(&serde_json::to_vec_pretty(&queue).map_err(std::io::Error::other)?)?;
-        file.sync_all()
-    };
-    write().map_err(|error| {
-        Failure::new("storage_failed", format!("cannot write {}: {error}", path.display()))
-    })?;
-    let (pending, rejected) = (queue.pending.len(), queue.rejected.len());
+    let written = block_on(client.write_queue_to(path))?;
+    let (pending, rejected) = (written.pending, written.rejected);
     output.result(&json!({ "file": path, "pending": pending, "rejected": rejected }), |_| {
         format!(
             "Wrote {pending} waiting and {rejected} refused to {}, readable by you alone\n",

@@ -1,6 +1,6 @@
 //! `marea session record` and `marea event record`: one fact, durable when its id is printed.
 
-use marea_native::{Error, EventInput, SessionInput, block_on};
+use marea_native::{Error, EventInput, Recorded, SessionInput, block_on};
 use serde_json::{Map, Value};
 
 use crate::cli::{EventArgs, Globals, RecordArgs};
@@ -12,6 +12,7 @@ pub(crate) fn session(globals: &Globals, args: &RecordArgs, output: &Output) -> 
     let input = input(args)?;
     let client = identify(globals)?.open()?;
     let recorded = block_on(client.record_session(input)).map_err(in_words_of_the_command_line)?;
+    warn_of_a_day_ahead(&recorded, output);
     output.result(&recorded, |recorded| {
         format!("Recorded session {} ({} waiting to be sent)\n", recorded.id, recorded.pending)
     })
@@ -36,9 +37,21 @@ pub(crate) fn event(globals: &Globals, args: &EventArgs, output: &Output) -> Res
     };
     let client = identify(globals)?.open()?;
     let recorded = block_on(client.record_event(input)).map_err(in_words_of_the_command_line)?;
+    warn_of_a_day_ahead(&recorded, output);
     output.result(&recorded, |recorded| {
         format!("Recorded award {} ({} waiting to be sent)\n", recorded.id, recorded.pending)
     })
+}
+
+/// A day after tomorrow is nearly always a wrong clock or a typing error.
+fn warn_of_a_day_ahead(recorded: &Recorded, output: &Output) {
+    if let Some(day) = recorded.counts_from {
+        let problem = format!(
+            "{day} lies after tomorrow: it is in the totals now, and counts for the streak once it has come; look at this \
+             machine's clock if that is not what you meant"
+        );
+        output.warning("future_day", &problem);
+    }
 }
 
 fn input(args: &RecordArgs) -> Result<SessionInput, Failure> {
@@ -64,7 +77,11 @@ pub(super) fn in_words_of_the_command_line(error: Error) -> Failure {
     let Error::Engine(marea_core::Error::InvalidInput { field, problem }) = &error else {
         return error.into();
     };
-    let problem = problem.replace("qa_attempts", "--questions").replace("questions_answered", "--questions");
+    let problem = problem
+        .replace("qa_attempts", "--questions")
+        .replace("questions_answered", "--questions")
+        .replace("duration_minutes", "--minutes")
+        .replace("ended_at", "--ended-at");
     let option = match *field {
         "session_type" => "--type",
         "duration_minutes" => "--minutes",

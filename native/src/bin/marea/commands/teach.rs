@@ -1,5 +1,6 @@
 //! `marea completions` and `marea man`: made from the definition of the command line, so that they cannot lag behind it.
 
+use std::io;
 use std::path::Path;
 
 use clap_complete::Shell;
@@ -26,15 +27,26 @@ pub(crate) fn man(folder: Option<&Path>, output: &Output) -> Result<(), Failure>
         let page = String::from_utf8_lossy(&page).into_owned();
         return output.result(&json!({ "page": page }), |_| page.clone());
     };
-    let written =
-        std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(cli::definition(), folder));
-    written.map_err(|error| unwritten(folder, &error))?;
+    pages(folder).map_err(|error| unwritten(folder, &error))?;
     let shown = folder.display();
     output.result(&json!({ "folder": folder }), |_| {
         format!("Wrote a page for each command to {shown}; read them with: man -l {shown}/marea.1\n")
     })
 }
 
-fn unwritten(place: &Path, error: &std::io::Error) -> Failure {
+/// Each page is made beside the folder's own files, and takes its name when it is whole.
+fn pages(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let unfinished = tempfile::Builder::new().prefix(".marea-").tempdir_in(folder)?;
+    clap_mangen::generate_to(cli::definition(), unfinished.path())?;
+    for page in std::fs::read_dir(unfinished.path())? {
+        let page = page?;
+        std::fs::File::open(page.path())?.sync_all()?;
+        std::fs::rename(page.path(), folder.join(page.file_name()))?;
+    }
+    Ok(())
+}
+
+fn unwritten(place: &Path, error: &io::Error) -> Failure {
     Failure::new("storage_failed", format!("cannot write {}: {error}", place.display()))
 }
