@@ -287,6 +287,8 @@ const table: { [M in Method]: [name: string, check: Check][] } = {
   ],
   retry: [['id', uuid]],
   discard: [['id', uuid]],
+  retryAll: [],
+  discardAll: [],
   status: [],
   diagnostics: [],
   sync: [],

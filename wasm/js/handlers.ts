@@ -45,6 +45,8 @@ const handlers: Handlers = {
   queue: ({ engine, queueMark }, limit, known) => answerQueue(engine, queueMark(), limit, known),
   retry: (desk, id) => settled(desk, desk.engine.retry(id)),
   discard: (desk, id) => settled(desk, desk.engine.discard(id)),
+  retryAll: (desk) => settledAll(desk, desk.engine.retryAll()),
+  discardAll: (desk) => settledAll(desk, desk.engine.discardAll()),
   status: (desk) => explained(desk, desk.engine.status() as ClientStatus),
   diagnostics: ({ engine }) => engine.diagnostics(),
   sync: async (desk) => (desk.loop.online ? explained(desk, await desk.loop.syncNow()) : offlineReport(desk.engine)),
@@ -89,6 +91,11 @@ function settled({ changed, loop }: Desk, found: boolean): boolean {
   changed(...ALL_TOPICS)
   loop.poke()
   return true
+}
+
+function settledAll(desk: Desk, count: number): number {
+  settled(desk, count > 0)
+  return count
 }
 
 /** Not a failure: the answer of a sync that the app itself has forbidden. */

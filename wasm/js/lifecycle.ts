@@ -3,6 +3,8 @@
 // A frozen page's worker is frozen too, with the lock and the mirror's files in its hands. The browser says `freeze`
 // before it does so, and that moment is the only one in which they can be let go of.
 
+import { onNewDay } from './days.js'
+
 export interface LifecycleEvents {
   /** Nobody looks at this page any more: it may be frozen, thrown away or killed, and is not told. */
   leaving(): void
@@ -12,6 +14,8 @@ export interface LifecycleEvents {
   asleep(): void
   awake(): void
   visible(): void
+  /** Another local day has begun. */
+  newDay(): void
   network(online: boolean): void
 }
 
@@ -37,6 +41,7 @@ export function listenToPage(events: LifecycleEvents, signal: AbortSignal): void
   window.addEventListener('pagehide', pageHidden, options)
   window.addEventListener('pageshow', pageShown, options)
   document.addEventListener('visibilitychange', visibilityChanged, options)
+  signal.addEventListener('abort', onNewDay(() => events.newDay()))
   window.addEventListener('online', () => events.network(true), options)
   window.addEventListener('offline', () => events.network(false), options)
 }

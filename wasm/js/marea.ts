@@ -115,14 +115,14 @@ export class Marea {
     return this.#watches.own(['exports'], () => this.exports(query), listener, onError)
   }
 
-  /** What the server has not acknowledged yet, oldest first, at most 10,000. */
+  /** All that the server has not acknowledged yet, oldest first. */
   pending(): Promise<MutationView[]> {
     return this.#tab.call('pending')
   }
 
   /**
-   * What the server refused for a reason that a retry alone does not change, oldest first, at most 10,000, each with the
-   * reason and with all that it would have changed: nothing that a learner did is dropped without a trace.
+   * All that the server refused for a reason that a retry alone does not change, oldest first, each with the reason and with
+   * all that it would have changed: nothing that a learner did is dropped without a trace.
    */
   rejected(): Promise<MutationView[]> {
     return this.#tab.call('rejected')
@@ -136,6 +136,16 @@ export class Marea {
   /** Forgets a refused mutation for good; says whether there was one with this id. */
   discard(id: string): Promise<boolean> {
     return this.#tab.call('discard', id)
+  }
+
+  /** Queues all refused mutations again, all or none; resolves with how many there were. */
+  retryAll(): Promise<number> {
+    return this.#tab.call('retryAll')
+  }
+
+  /** Forgets all refused mutations for good, all or none; resolves with how many there were. */
+  discardAll(): Promise<number> {
+    return this.#tab.call('discardAll')
   }
 
   /**

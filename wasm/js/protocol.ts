@@ -71,6 +71,8 @@ export interface Methods {
   queue(limit: number, known: KnownQueue | null): QueueAnswer
   retry(id: string): boolean
   discard(id: string): boolean
+  retryAll(): number
+  discardAll(): number
   status(): ClientStatus
   diagnostics(): string
   sync(): SyncReport

@@ -77,6 +77,8 @@ export class Tab {
         asleep: () => this.#sleep(),
         awake: () => this.#wake(),
         visible: () => this.#looked(),
+        // A streak and a week depend on today's date.
+        newDay: () => this.#events.changed(['progress', 'activity']),
         network: (online) => this.#signal(online ? 'online' : 'offline'),
       },
       this.#stopListening.signal,
@@ -338,8 +340,7 @@ export class Tab {
   #looked(): void {
     this.#tryAgain()
     this.#signal('visible')
-    // A streak depends on today's date, which may have changed since the page was last looked at.
-    this.#events.changed(['progress', 'status'])
+    this.#events.changed(['status'])
   }
 
   #signal(name: SignalName): void {

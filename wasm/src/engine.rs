@@ -147,6 +147,18 @@ impl MareaEngine {
         self.host.call(|engine| engine.discard(id))
     }
 
+    /// Queues all refused mutations again; gives how many there were.
+    #[wasm_bindgen(js_name = retryAll)]
+    pub fn retry_all(&self) -> Result<u32, JsValue> {
+        self.host.call(|engine| engine.retry_all()).map(|ids| ids.len() as u32)
+    }
+
+    /// Forgets all refused mutations for good; gives how many there were.
+    #[wasm_bindgen(js_name = discardAll)]
+    pub fn discard_all(&self) -> Result<u32, JsValue> {
+        self.host.call(|engine| engine.discard_all()).map(|ids| ids.len() as u32)
+    }
+
     /// What waits, what failed, when the next attempt is due, and where all this is kept.
     pub fn status(&self) -> Result<Ts<ClientStatus>, JsValue> {
         let status = self.host.call(|engine| engine.status(now()))?;

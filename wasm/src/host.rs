@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use js_sys::{Array, Date, Function, Promise};
-use marea_core::{Engine, Failure, Host, Now, Table, UnixMillis};
+use marea_core::{Engine, Failure, Host, Now, Table, Timestamp, UnixMillis, Zone};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
@@ -20,7 +20,8 @@ pub(crate) struct BrowserHost {
 }
 
 impl BrowserHost {
-    pub(crate) fn new(engine: Engine, get_access_token: Function, on_changed: Function) -> Self {
+    pub(crate) fn new(mut engine: Engine, get_access_token: Function, on_changed: Function) -> Self {
+        engine.set_zone(Box::new(BrowserZone));
         Self { engine: RefCell::new(Some(engine)), get_access_token, on_changed }
     }
 
@@ -45,6 +46,16 @@ impl BrowserHost {
 pub(crate) fn now() -> Now {
     let minutes_behind_utc = Date::new_0().get_timezone_offset();
     Now { unix_ms: UnixMillis(Date::now() as i64), utc_offset_minutes: -(minutes_behind_utc as i32) }
+}
+
+/// The browser's time zone, as it is when it is asked.
+pub(crate) struct BrowserZone;
+
+impl Zone for BrowserZone {
+    fn utc_offset_minutes(&self, at: Timestamp) -> i32 {
+        let minutes_behind_utc = Date::new(&JsValue::from_f64(at.as_millis().0 as f64)).get_timezone_offset();
+        -(minutes_behind_utc as i32)
+    }
 }
 
 impl Host for BrowserHost {

@@ -1,5 +1,6 @@
 // Which days `useActivity` shows, and when it reads them again.
 
+import { dayText, onNewDay } from '../days.js'
 import { MareaError } from '../errors.js'
 import type { Marea } from '../marea.js'
 import type { ActivityDay } from '../types.js'
@@ -31,13 +32,7 @@ export function daysOf(range: ActivityRange, now: Date): [from: string, to: stri
 
 const wrong = (message: string): MareaError => new MareaError('invalid_input', message, false)
 
-/** The local calendar day: `toISOString` would give the one in Greenwich. */
-function dayText(date: Date): string {
-  const two = (value: number): string => String(value).padStart(2, '0')
-  return `${String(date.getFullYear()).padStart(4, '0')}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
-}
-
-/** Follows the days; those of a range that ends today are others as soon as a new day is noticed to have begun. */
+/** Follows the days; those of a range that ends today are others as soon as a new day has begun. */
 export function followActivity(
   marea: Marea,
   range: ActivityRange,
@@ -57,16 +52,12 @@ export function followActivity(
     if (followed === `${from} ${to}`) return
     followed = `${from} ${to}`
     stop()
-    const tell: Listener<ActivityDay[]> = (days) => {
-      listener(days)
-      follow()
-    }
-    stop = marea.watchActivity(from, to, tell, onError)
+    stop = marea.watchActivity(from, to, listener, onError)
   }
   follow()
-  document.addEventListener('visibilitychange', follow)
+  const stopDays = onNewDay(follow)
   return () => {
-    document.removeEventListener('visibilitychange', follow)
+    stopDays()
     stop()
   }
 }

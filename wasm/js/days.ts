@@ -1,0 +1,37 @@
+// When another local day begins while a page is open: at midnight, and where the learner or the clock moves.
+//
+// Looks at the clock every now and then instead of waiting for midnight: a timer that waits for hours is late by as long as
+// the machine has slept, and knows of no journey.
+
+// A new day is shown within a minute, also where the browser makes one timer of several.
+const LOOK_MS = 20_000
+
+/** The local calendar day: `toISOString` would give the one in Greenwich. */
+export function dayText(date: Date): string {
+  const two = (value: number): string => String(value).padStart(2, '0')
+  return `${String(date.getFullYear()).padStart(4, '0')}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
+}
+
+/** Calls `listener` when the local day is another than before, while the page is visible or as soon as it is. Returns how to stop. */
+export function onNewDay(listener: () => void): () => void {
+  let day = dayText(new Date())
+  let timer: ReturnType<typeof setInterval> | undefined
+  const look = (): void => {
+    const now = dayText(new Date())
+    if (now === day) return
+    day = now
+    listener()
+  }
+  const watch = (): void => {
+    clearInterval(timer)
+    if (document.visibilityState !== 'visible') return
+    look()
+    timer = setInterval(look, LOOK_MS)
+  }
+  watch()
+  document.addEventListener('visibilitychange', watch)
+  return () => {
+    clearInterval(timer)
+    document.removeEventListener('visibilitychange', watch)
+  }
+}
