@@ -14,7 +14,9 @@ DECLARE
         'marea.delete_export(uuid)',
         'marea.event_is_sound(jsonb)',
         'marea.event_problem(jsonb)',
-        'marea.fold_many(marea.fact[])',
+        'marea.fold_many(marea.fact[,
+        'public.marea_sync(jsonb)'
+    ])',
         'marea.fold_one(marea.fact)',
         'marea.insert_events(jsonb)',
         'marea.insert_export(jsonb,text)',
@@ -1380,5 +1382,130 @@ GRANT EXECUTE ON FUNCTION marea.tomorrow(), marea.app_search_path(), marea.trigg
     marea.check_deferred(TEXT), marea.is_of_server(TEXT), marea.local_day(TEXT, TIMESTAMPTZ)
 TO authenticated;
 GRANT EXECUTE ON FUNCTION marea.refresh_streaks() TO service_role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Pages by bytes: 2,000 exports may weigh a megabyte or 200. What is too large for Postgres (54000), for a line or for a
+-- phone's memory never arrives, however often it is asked for.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION marea.rows_within(me UUID, known BIGINT, most INTEGER, most_bytes INTEGER) RETURNS INTEGER
+LANGUAGE plpgsql STABLE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_sort = off
+SET enable_bitmapscan = off AS $$
+-- The rows that marea.page would put on this page, in its order; which is the first one that is too much? Sizes are those of
+-- the text that is sent: compressed in storage, a row may look a hundred times smaller. Only exports can be large.
+DECLARE
+    clock_at BIGINT;
+    pruned   BIGINT;
+    since    BIGINT;
+    empty    BOOLEAN;
+    place    INTEGER := 0;
+    total    BIGINT := 0;
+    bytes    BIGINT;
+BEGIN
+    SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
+    FROM marea.clocks AS c WHERE c.user_id = me;
+    empty := (known BETWEEN pruned AND clock_at) IS NOT TRUE;
+    since := CASE WHEN empty THEN 0 ELSE known END;
+    FOR bytes IN
+        -- 300: what a small row weighs.
+        SELECT 300 + coalesce((
+            SELECT coalesce(octet_length(t.data::text), 0) + coalesce(octet_length(t.filters::text), 0)
+                 + coalesce(octet_length(t.file_url), 0) + coalesce(octet_length(t.error_message), 0)
+            FROM public.export_history AS t WHERE t.id = line.id AND t.user_id = me), 0)
+        FROM (
+            SELECT r.version, CASE WHEN r.table_name = 'export_history' AND NOT r.deleted THEN r.row_key::uuid END AS id
+            FROM marea.rows AS r
+            WHERE r.user_id = me AND r.version > since
+              AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+              AND NOT (r.deleted AND empty)
+            ORDER BY r.version
+            LIMIT most
+        ) AS line
+        ORDER BY line.version
+    LOOP
+        total := total + bytes;
+        EXIT WHEN total > most_bytes;
+        place := place + 1;
+    END LOOP;
+    RETURN CASE WHEN total > most_bytes THEN greatest(place, 1) ELSE most END;
+END
+$$;
+
+COMMENT ON FUNCTION marea.rows_within(UUID, BIGINT, INTEGER, INTEGER) IS
+    'How many rows of the page behind a version fit into so many bytes, at least one; at most the number given.';
+
+CREATE OR REPLACE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $function$
+-- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
+DECLARE
+    idle       CONSTANT JSONB := marea.idle_answer(request);
+    page_bytes CONSTANT INTEGER := 1048576;
+    fewer      CONSTANT TEXT := request -> 'limit_bytes';
+    most       INTEGER;
+    me         UUID;
+    history    TEXT;
+    known      BIGINT;
+    results    JSONB := '[]';
+    page       RECORD;
+    absent     JSONB := '{}';
+BEGIN
+    IF idle IS NOT NULL THEN
+        RETURN idle;
+    END IF;
+    me := auth.uid();
+    IF me IS NULL THEN
+        PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
+    END IF;
+    PERFORM marea.check_request(request);
+    -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
+    -- must be told.
+    history := marea.epoch();
+    IF NOT marea.is_lost_history(request -> 'cursor' ->> 'epoch', history) THEN
+        known := (request -> 'cursor' ->> 'version')::bigint;
+    END IF;
+
+    IF jsonb_array_length(request -> 'mutations') > 0 THEN
+        SET CONSTRAINTS marea.pending_stamp DEFERRED;
+        -- One push per user at a time: two devices of one user touch the same rows, in whatever order.
+        PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || me, 0));
+        results := marea.push(request -> 'mutations', request ->> 'client_id');
+        -- A statement of its own, so that it sees what the push has waited for.
+        results := marea.spare_rolled_up(results, request -> 'mutations');
+        -- Versions are taken now, last of all, so that the answer can show what this push did. From here to commit
+        -- the user's clock is held.
+        SET CONSTRAINTS marea.pending_stamp IMMEDIATE;
+        SET CONSTRAINTS marea.pending_stamp DEFERRED;
+    ELSIF NOT marea.user_exists() THEN
+        -- A push would be refused for it. Whoever only looks is told.
+        absent := '{"user_missing": true}';
+    END IF;
+
+    most := marea.rows_within(me, known, coalesce((request ->> 'limit')::int, 500),
+        least(CASE WHEN fewer ~ '^[1-9][0-9]{0,8}$' THEN fewer::int END, page_bytes));
+    SELECT * INTO page FROM marea.page(me, known, most, coalesce(request -> 'packed' = 'true', false));
+
+    -- For people who watch (004), not for correctness: a device is noted at most once an hour.
+    PERFORM marea.note_client((request ->> 'client_id')::uuid, (request ->> 'schema')::integer, page.upto);
+
+    RETURN absent || jsonb_build_object(
+        'protocol', 1,
+        'server_time', marea.wire_time(clock_timestamp()),
+        'reset', page.anew OR (known IS NULL AND nullif(request -> 'cursor', 'null') IS NOT NULL),
+        'results', results,
+        'rows', page.found_rows,
+        'packed', page.found_packed,
+        'deleted', page.found_deleted,
+        'cursor', jsonb_build_object('version', page.upto, 'epoch',
+            concat_ws('.', history, page.clock_at, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
+        'has_more', page.more);
+END
+$function$;
+
+REVOKE ALL ON FUNCTION marea.rows_within(UUID, BIGINT, INTEGER, INTEGER) FROM PUBLIC, anon, authenticated, service_role;
+-- marea_sync runs as its caller.
+GRANT EXECUTE ON FUNCTION marea.rows_within(UUID, BIGINT, INTEGER, INTEGER) TO authenticated;
+
+NOTIFY pgrst, 'reload schema';
 
 COMMIT;

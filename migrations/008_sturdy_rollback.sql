@@ -56,4 +56,9 @@ DROP FUNCTION IF EXISTS marea.tomorrow(), marea.refresh_streaks(), marea.app_sea
     marea.triggers_before(REGCLASS, TEXT), marea.insert_sessions_sql(JSONB, BOOLEAN, TEXT),
     marea.refuse_left_out(REGCLASS, TEXT, BOOLEAN), marea.push_nothing(JSONB), marea.check_deferred(TEXT), marea.is_of_server(TEXT);
 
+-- Pages by bytes.
+DROP FUNCTION IF EXISTS marea.rows_within(UUID, BIGINT, INTEGER, INTEGER);
+
+NOTIFY pgrst, 'reload schema';
+
 COMMIT;

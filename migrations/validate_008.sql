@@ -8,6 +8,15 @@ WITH checks (place, "check", expected, actual) AS (
     SELECT 1, 'functions of migration 007, which 008 builds on', 1::bigint, (
         SELECT count(*) FROM pg_catalog.pg_proc WHERE oid = to_regprocedure('marea.page(uuid, bigint, integer, boolean)'))
     UNION ALL
+    SELECT 2, 'marea_sync that bounds pages by bytes', 1, (
+        SELECT count(*) FROM pg_catalog.pg_proc
+        WHERE oid = to_regprocedure('public.marea_sync(jsonb)') AND prosrc LIKE '%marea.rows_within(%' AND NOT prosecdef)
+    UNION ALL
+    SELECT 3, 'its measure, for signed-in users alone', 1, (
+        SELECT count(*) FROM pg_catalog.pg_proc
+        WHERE oid = to_regprocedure('marea.rows_within(uuid, bigint, integer, integer)') AND NOT prosecdef
+          AND has_function_privilege('authenticated', oid, 'EXECUTE') AND NOT has_function_privilege('anon', oid, 'EXECUTE'))
+    UNION ALL
     SELECT 40, 'constraints that let envelopes of both formats in, validated', 3, (
         SELECT count(*) FROM pg_catalog.pg_constraint
         WHERE conrelid = to_regclass('public.user_api_keys') AND contype = 'c' AND convalidated

@@ -21,6 +21,7 @@ mod requests;
 mod rollup;
 mod schema;
 mod steady;
+mod sturdy;
 mod tracking;
 mod types;
 mod values;
