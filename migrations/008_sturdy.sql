@@ -14,9 +14,7 @@ DECLARE
         'marea.delete_export(uuid)',
         'marea.event_is_sound(jsonb)',
         'marea.event_problem(jsonb)',
-        'marea.fold_many(marea.fact[,
-        'public.marea_sync(jsonb)'
-    ])',
+        'marea.fold_many(marea.fact[])',
         'marea.fold_one(marea.fact)',
         'marea.insert_events(jsonb)',
         'marea.insert_export(jsonb,text)',
@@ -29,7 +27,8 @@ DECLARE
         'marea.register_problem(text,jsonb)',
         'marea.session_is_sound(jsonb)',
         'marea.session_problem(jsonb)',
-        'marea.wire_time(timestamptz)'
+        'marea.wire_time(timestamptz)',
+        'public.marea_sync(jsonb)'
     ]::text[];
 BEGIN
     IF to_regprocedure('marea.page(uuid, bigint, integer, boolean)') IS NULL

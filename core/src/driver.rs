@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Applied, Engine, Outgoing, Ticket};
+use crate::engine::{Engine, Outgoing, SyncMark, Ticket};
 use crate::error::Error;
 use crate::model::{Now, StatusError, Table, UnixMillis};
 use crate::sync::{Failure, Next, OFFLINE_CODES};
@@ -37,6 +37,11 @@ pub trait Host {
     }
     /// The visible rows of these tables have changed, durably.
     fn changed(&self, tables: &[Table]);
+    /// Waits so many milliseconds, a second or so at most; says false, and waits for nothing, where the host keeps no time.
+    /// Then a run ends where it would go on with a smaller request.
+    fn pause(&self, _ms: u64) -> impl Future<Output = bool> {
+        std::future::ready(false)
+    }
 }
 
 /// How a run of the loop ended.
@@ -79,14 +84,20 @@ pub struct SyncReport {
 /// # Errors
 /// The engine's own errors; what the network and the server do is in the report.
 pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<SyncReport, Error> {
-    let mut report = SyncReport {
-        outcome: Outcome::Done,
-        pushed: 0,
-        rejected: 0,
-        pulled: 0,
-        pending: 0,
-        last_error: None,
-    };
+    let mark = host.with_engine(|engine| engine.sync_mark())?;
+    sync_since(host, transport, mark).await
+}
+
+/// The same, and the report tells of all that was exchanged since `mark`: by a run that was under way when the caller asked, or by
+/// another program that has the same mirror open.
+///
+/// # Errors
+/// The engine's own errors; what the network and the server do is in the report.
+pub async fn sync_since(
+    host: &impl Host,
+    transport: &Transport,
+    mark: SyncMark,
+) -> Result<SyncReport, Error> {
     let mut last = None;
     let mut ahead = None;
     for _ in 0..MAX_REQUESTS {
@@ -109,24 +120,28 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
             next.set_out().await;
             ahead = Some(next);
         }
-        let answer = carried.outcome;
-        let failure = answer.as_ref().err().cloned();
         let applied = host.with_engine(|engine| {
             engine.count_bytes(carried.bytes_sent, carried.bytes_received);
-            engine.apply_response(ticket, answer, host.now())
+            engine.apply_response(ticket, carried.outcome, host.now())
         })?;
         ahead = ahead.filter(|next| host.with_engine(|engine| engine.awaits(next.ticket)));
-        add(&mut report, &applied);
         if !applied.changed.is_empty() {
             host.changed(&applied.changed);
         }
-        last = Some((applied.next, failure));
-        if !goes_on(applied.next) {
+        let next = applied.next;
+        // Not what came over the wire: an answer that came whole may still be none that this mirror can take.
+        last = Some((next, applied.failure));
+        let continues = match next {
+            Next::Pause => pause(host).await?,
+            next => goes_on(next),
+        };
+        if !continues {
             break;
         }
     }
     let status = host.with_engine(|engine| engine.status(host.now()))?;
-    report.outcome = match last {
+    let now = host.with_engine(|engine| engine.sync_mark())?;
+    let outcome = match last {
         Some((next, failure)) if !(status.paused && goes_on(next)) => outcome(next, failure.as_ref()),
         // Not a failure: the app itself has forbidden to go on.
         _ if status.paused => Outcome::Offline,
@@ -134,9 +149,23 @@ pub async fn sync_until_idle(host: &impl Host, transport: &Transport) -> Result<
         // Nothing was due: what held it back is what the last attempt met.
         None => status.last_error.as_ref().map_or(Outcome::Done, |error| held_back_by(&error.code)),
     };
-    report.pending = status.pending;
-    report.last_error = status.last_error;
-    Ok(report)
+    let [pushed, rejected, pulled] = mark.until(now);
+    Ok(SyncReport {
+        outcome,
+        pushed,
+        rejected,
+        pulled,
+        pending: status.pending,
+        last_error: status.last_error,
+    })
+}
+
+/// Waits until the engine wants to try a smaller request. Says whether it does.
+async fn pause(host: &impl Host) -> Result<bool, Error> {
+    let now = host.now();
+    let wake = host.with_engine(|engine| engine.next_wake(now))?;
+    let wait_ms = wake.map_or(0, |at| at.0.saturating_sub(now.unix_ms.0).max(0).unsigned_abs());
+    Ok(host.pause(wait_ms).await)
 }
 
 /// A request on its way. When it is dropped (as when the loop's future is, in the middle of it), the engine is told to give
@@ -229,19 +258,13 @@ fn goes_on(next: Next) -> bool {
     matches!(next, Next::Continue | Next::RefreshToken)
 }
 
-fn add(report: &mut SyncReport, applied: &Applied) {
-    report.pushed += applied.pushed;
-    report.rejected += applied.rejected;
-    report.pulled += applied.pulled;
-}
-
 fn outcome(next: Next, failure: Option<&Failure>) -> Outcome {
     match (next, failure) {
         (Next::NeedToken | Next::RefreshToken, _) => Outcome::NeedToken,
         (Next::Stopped, _) => Outcome::Refused,
         (_, Some(failure)) if failure.is_offline() => Outcome::Offline,
         (_, Some(_)) => Outcome::RetryLater,
-        (Next::Continue | Next::Wait, None) => Outcome::Done,
+        (Next::Continue | Next::Wait | Next::Pause, None) => Outcome::Done,
     }
 }
 
@@ -249,7 +272,7 @@ fn held_back_by(code: &str) -> Outcome {
     match code {
         code if OFFLINE_CODES.contains(&code) => Outcome::Offline,
         "unauthorized" | "other_user" => Outcome::NeedToken,
-        "refused" | "upgrade_required" | "api_key_refused" => Outcome::Refused,
+        "refused" | "user_missing" | "upgrade_required" | "api_key_refused" => Outcome::Refused,
         _ => Outcome::RetryLater,
     }
 }

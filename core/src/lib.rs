@@ -25,8 +25,8 @@ mod driver;
 mod transport;
 
 pub use engine::{
-    Applied, Change, Engine, Left, Outgoing, QueueCounts, Recorded, SetAside, Subscription, TableChanges,
-    Ticket,
+    Applied, Change, Engine, Left, Outgoing, QueueCounts, Recorded, SetAside, Subscription, SyncMark,
+    TableChanges, Ticket,
 };
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, VaultError};
@@ -37,7 +37,7 @@ pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
     ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, LocalDate, MutationId, MutationView, Now, Op,
     Progress, Provider, QueueView, Refusal, Rescued, RescuedMutation, RescuedRefusal, Session, SessionInput,
-    Status, StatusError, StorageKind, Table, Timestamp, UnixMillis, Unreadable, UserId, Zone,
+    Status, StatusError, StorageKind, SyncLimits, Table, Timestamp, UnixMillis, Unreadable, UserId, Zone,
 };
 #[cfg(feature = "planted-faults")]
 pub use model::{LIMITS, Limit, LimitKind};
@@ -56,7 +56,7 @@ pub use wire::{
 };
 
 #[cfg(feature = "http")]
-pub use driver::{Host, Outcome, SyncReport, sync_until_idle};
+pub use driver::{Host, Outcome, SyncReport, sync_since, sync_until_idle};
 #[cfg(feature = "http")]
 pub use transport::{Carried, Transport, check_server, refuses_api_key};
 #[cfg(all(feature = "http", not(target_family = "wasm")))]

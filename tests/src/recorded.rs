@@ -2,7 +2,8 @@
 //! against the recording they show that the engine still says the same.
 
 use marea_core::{
-    Change, Engine, ExportInput, Failure, Location, MutationId, Now, SessionInput, Signal, SyncAnswer, UserId,
+    Change, Engine, ExportInput, Failure, Location, MutationId, Next, Now, SessionInput, Signal, SyncAnswer,
+    UserId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -93,7 +94,11 @@ pub async fn play(script: &Script, user: UserId, carrier: &mut impl Carrier) -> 
                     let request = serde_json::from_str(&text).expect("JSON");
                     let carried = carrier.carry(&request, mishap.take()).await;
                     let outcome = outcome(carried.as_ref());
-                    engine.apply_response(outgoing.ticket, outcome, at(clock)).expect("a sound mirror");
+                    let applied = engine.apply_response(outgoing.ticket, outcome, at(clock));
+                    if applied.expect("a sound mirror").next == Next::Pause {
+                        let wake = engine.next_wake(at(clock)).expect("a sound mirror");
+                        clock = wake.map_or(clock, |wake| wake.0);
+                    }
                     let (status, answer) = carried.unzip();
                     let answer = answer.filter(|body| !body.is_null());
                     said.push(Exchange { request, status, answer });
@@ -114,7 +119,8 @@ fn outcome(carried: Option<&(u16, Value)>) -> Result<SyncAnswer, Failure> {
     match status {
         200 => serde_json::from_str(&body.to_string()).map_err(|_| Failure::Unintelligible),
         401 => Err(Failure::Unauthorized { code: body["code"].as_str().unwrap_or("unknown").to_owned() }),
-        413 => Err(Failure::TooLarge),
+        413 if body["code"] == "PT413" => Err(Failure::TooLarge),
+        413 => Err(Failure::ProxyTooLarge),
         status => panic!("an answer that no script expects: {status} {body}"),
     }
 }

@@ -78,6 +78,7 @@ fn answer_to(outgoing: &Outgoing, refused: &[MutationId], epoch: &str, reset: bo
         deleted: BTreeMap::new(),
         cursor: Cursor { version: 9, epoch: epoch.to_owned() },
         has_more: false,
+        user_missing: false,
     }
 }
 

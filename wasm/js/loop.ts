@@ -10,6 +10,8 @@ import type { SyncReport } from './types.js'
 const LONGEST_REST_MS = 10 * 60_000
 // An engine that is due again at once after a round must not turn into a busy loop.
 const SHORTEST_REST_MS = 100
+// Where the engine itself failed it plans the next attempt like after any other failure, if it can still say so.
+const FAILED_REST_MS = 1_000
 
 export class SyncLoop {
   readonly #engine: MareaEngine
@@ -20,7 +22,8 @@ export class SyncLoop {
   #asked = false
   #pokes = 0
   #endRest: () => void = () => {}
-  #running: Promise<unknown> = Promise.resolve()
+  /** The round that is under way, without its failure. */
+  #running: Promise<SyncReport | undefined> | null = null
   #queued: Promise<SyncReport> | null = null
 
   /** `failed` is told of what the engine itself met, which is nothing that the network or the server does. */
@@ -69,10 +72,22 @@ export class SyncLoop {
     this.#endRest()
   }
 
-  /** A round that somebody asked for: it does not wait for the time that the engine had planned. */
-  syncNow(): Promise<SyncReport> {
+  /**
+   * A round that somebody asked for: it does not wait for the time that the engine had planned. The report tells of the
+   * round that was under way too, because the caller has waited for that one as well.
+   */
+  async syncNow(): Promise<SyncReport> {
     this.#asked = true
-    return this.#round()
+    const underWay = this.#running
+    const report = await this.#round()
+    const earlier = await underWay
+    if (!earlier) return report
+    return {
+      ...report,
+      pushed: report.pushed + earlier.pushed,
+      rejected: report.rejected + earlier.rejected,
+      pulled: report.pulled + earlier.pulled,
+    }
   }
 
   /** One round, after the one that may be under way: that one may already have passed what the caller wants sent. */
@@ -81,17 +96,19 @@ export class SyncLoop {
     return this.#queued
   }
 
-  async #startAfter(earlier: Promise<unknown>): Promise<SyncReport> {
+  async #startAfter(earlier: Promise<unknown> | null): Promise<SyncReport> {
     await earlier
     this.#queued = null
     if (this.#asked) this.#engine.signal('sync_now')
     this.#asked = false
     const round = this.#engine.sync()
-    this.#running = round.catch(() => undefined)
+    const running = round.catch(() => undefined)
+    this.#running = running
     this.#statusChanged()
     try {
       return await round
     } finally {
+      if (this.#running === running) this.#running = null
       this.#statusChanged()
     }
   }
@@ -108,7 +125,7 @@ export class SyncLoop {
   }
 
   #rest(failed: boolean): Promise<void> {
-    const restMs = this.#online && !failed ? this.#untilWakeMs() : LONGEST_REST_MS
+    const restMs = this.#online ? Math.max(this.#untilWakeMs(), failed ? FAILED_REST_MS : 0) : LONGEST_REST_MS
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, restMs)
       this.#endRest = () => {

@@ -88,4 +88,9 @@ impl Host for BrowserHost {
         // A listener that throws must not stop a sync.
         let _ = self.on_changed.call1(&JsValue::NULL, names.unchecked_ref());
     }
+
+    async fn pause(&self, ms: u64) -> bool {
+        gloo_timers::future::TimeoutFuture::new(u32::try_from(ms).unwrap_or(u32::MAX)).await;
+        true
+    }
 }

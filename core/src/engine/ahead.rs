@@ -7,7 +7,9 @@
 use crate::engine::exchange::{InFlight, Outgoing, Ticket};
 use crate::engine::{Engine, apply};
 use crate::error::Error;
+use crate::model::UnixMillis;
 use crate::planted::{self, Fault};
+use crate::sync::Load;
 use crate::wire::{PROTOCOL, SyncAnswer};
 
 impl Engine {
@@ -24,7 +26,8 @@ impl Engine {
         let Some(current) = self.in_flight.as_ref().filter(|current| current.ticket == ticket) else {
             return Ok(None);
         };
-        let goes_on = answer.has_more && !answer.reset && answer.protocol == PROTOCOL;
+        let moves_on = current.since.is_none_or(|since| answer.cursor.version > since);
+        let goes_on = answer.has_more && !answer.reset && moves_on && answer.protocol == PROTOCOL;
         if !goes_on || self.ahead.is_some() || self.paused {
             return Ok(None);
         }
@@ -35,9 +38,12 @@ impl Engine {
             self.store.write(|rows| apply::set_cursor(rows, &answer.cursor))?;
         }
         let request = self.request(Some(answer.cursor.clone()), Vec::new());
-        let outgoing = self.outgoing(request, false);
+        self.expects_page = true;
+        let outgoing = self.outgoing(request, 0, false);
         let asked_from = outgoing.request.cursor.clone();
-        self.ahead = Some(InFlight { ticket: outgoing.ticket, sent: Vec::new(), asked_from });
+        // It counts as begun once this answer is applied.
+        let ahead = InFlight::new(&outgoing, Load::default(), UnixMillis(0));
+        self.ahead = Some(InFlight { asked_from, ..ahead });
         Ok(Some(outgoing))
     }
 

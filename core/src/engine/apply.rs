@@ -83,6 +83,7 @@ pub(super) fn apply(
         pushed: moved.pushed,
         rejected: moved.rejected,
         pulled: page.rows(),
+        failure: None,
     })
 }
 

@@ -4,25 +4,17 @@ use crate::engine::apply::{Context, apply, cursor, set_cursor};
 use crate::engine::changed::Changed;
 use crate::engine::page::Page;
 use crate::engine::traffic::Traffic;
-use crate::engine::{Engine, refill, registers, vault, visible};
+use crate::engine::{Engine, refill, registers, traffic, vault, visible};
 use crate::error::Error;
 use crate::model::{MutationId, Now, Table, TableKind, UnixMillis, UserId};
 use crate::planted::{self, Fault};
 use crate::queue::{self, BatchLimits};
-use crate::store::{JournalEntry, MIRROR_VERSION};
-use crate::sync::{Due, Failure, Next};
+use crate::store::{JournalEntry, MIRROR_VERSION, Meta, Rows};
+use crate::sync::{Due, Failure, Limits, Load, Next};
 use crate::wire::{Cursor, MAX_REQUEST_BYTES, PROTOCOL, SyncAnswer, SyncRequest, WireMutation};
 
-/// Mutations of one request at most; the server refuses more by name.
-pub(super) const MAX_BATCH: usize = 500;
-/// Rows of one page: the most that the server gives. What a request costs by itself is shared by more rows, and a page of
-/// exports still weighs about 1 MiB.
-const PAGE_ROWS: u32 = 2_000;
 /// What one request's mutations may weigh, leaving room for the rest of the request.
-const BATCH_BYTES: usize = MAX_REQUEST_BYTES - 16 * 1024;
-/// How long the host may wait for the answer. A full batch takes the server well under a second; a train's network
-/// may take many.
-const TIMEOUT_MS: u64 = 30_000;
+pub(super) const BATCH_BYTES: usize = MAX_REQUEST_BYTES - 16 * 1024;
 
 /// Names one request; its answer must bring it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +48,8 @@ pub struct Applied {
     pub rejected: u32,
     /// Rows that the server sent.
     pub pulled: u32,
+    /// Why it did not go as it should: what came instead of an answer, or what is wrong with the answer that came.
+    pub failure: Option<Failure>,
 }
 
 #[derive(Debug)]
@@ -64,6 +58,12 @@ pub(super) struct InFlight {
     pub(super) sent: Vec<MutationId>,
     /// Of a page that was asked for ahead: the cursor that the mirror must have come to.
     pub(super) asked_from: Option<Cursor>,
+    /// The version of the cursor that it carries.
+    pub(super) since: Option<i64>,
+    /// More waited than it could carry.
+    pub(super) leaves_some: bool,
+    pub(super) load: Load,
+    pub(super) started: UnixMillis,
 }
 
 impl Engine {
@@ -76,6 +76,11 @@ impl Engine {
         if self.in_flight.is_some() || self.paused {
             return Ok(None);
         }
+        let made = self.make_request(now);
+        made.inspect_err(|error| self.mirror_failed(error, now))
+    }
+
+    fn make_request(&mut self, now: Now) -> Result<Option<Outgoing>, Error> {
         let has_work = self.store.pending()? > 0;
         if self.schedule.due(has_work, now.unix_ms) != Due::Now {
             return Ok(None);
@@ -83,15 +88,18 @@ impl Engine {
         if refill::must_bring_back(self.store.read())? {
             self.store.write(refill::bring_back_exports)?;
         }
-        let limits = BatchLimits { mutations: self.batch_limit, bytes: BATCH_BYTES };
+        let limits = BatchLimits { mutations: self.limits.mutations(), bytes: self.limits.bytes() };
         let (batch, cursor) = self.store.snapshot(|rows| {
             Ok((queue::take_prefix(rows.open_mutations(limits.mutations)?, limits), cursor(rows)?))
         })?;
+        let pending = self.store.pending()?;
+        let load = Load { mutations: batch.mutations.len(), bytes: batch.bytes, timeout_ms: 0 };
         let mutations = batch.mutations.into_iter().map(WireMutation::from).collect();
         let request = self.request(cursor, mutations);
-        let outgoing = self.outgoing(request, self.schedule.wants_fresh_token());
-        let sent = outgoing.request.mutations.iter().map(|mutation| mutation.id).collect();
-        self.in_flight = Some(InFlight { ticket: outgoing.ticket, sent, asked_from: None });
+        let outgoing = self.outgoing(request, load.bytes, self.schedule.wants_fresh_token());
+        let in_flight = InFlight::new(&outgoing, load, now.unix_ms);
+        self.in_flight = Some(InFlight { leaves_some: pending as usize > load.mutations, ..in_flight });
+        self.schedule.started(now.unix_ms);
         Ok(Some(outgoing))
     }
 
@@ -101,17 +109,20 @@ impl Engine {
             client_id: self.client_id,
             schema: MIRROR_VERSION,
             cursor,
-            limit: PAGE_ROWS,
+            limit: self.limits.page_rows(),
+            limit_bytes: self.limits.is_page_small().then(|| self.limits.page_bytes()),
             packed: true,
             mutations,
         }
     }
 
-    /// Gives a request its ticket.
-    pub(super) fn outgoing(&mut self, request: SyncRequest, fresh_token: bool) -> Outgoing {
+    /// Gives a request its ticket and its time limit. `bytes`: those of its mutations.
+    pub(super) fn outgoing(&mut self, request: SyncRequest, bytes: usize, fresh_token: bool) -> Outgoing {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket = self.next_ticket.wrapping_add(1);
-        Outgoing { ticket, user_id: self.user_id, request, timeout_ms: TIMEOUT_MS, fresh_token }
+        let expects_page = request.cursor.is_none() || self.expects_page;
+        let timeout_ms = self.limits.timeout_ms(bytes, expects_page);
+        Outgoing { ticket, user_id: self.user_id, request, timeout_ms, fresh_token }
     }
 
     /// Takes what came back for a request: everything in it, in one transaction, or nothing.
@@ -134,29 +145,43 @@ impl Engine {
                 return Err(Error::StaleTicket);
             }
         };
-        // Until this answer is applied, nothing is certain about the page behind it.
-        let ahead = self.ahead.take();
         let mut changed = Changed::default();
-        let mut applied = match outcome {
-            Ok(answer) => match Page::read(&answer, &in_flight.sent, self.user_id) {
-                Some(_) if !self.fits_on(&in_flight)? => {
-                    Applied { next: Next::Continue, ..Applied::default() }
-                }
-                Some(page) => {
-                    let applied = self.succeeded(&in_flight, &answer, &page, now, &mut changed)?;
-                    self.in_flight = ahead;
-                    applied
-                }
-                None => self.failed(&in_flight, &Failure::Unintelligible, now, &mut changed)?,
-            },
-            Err(failure) => self.failed(&in_flight, &failure, now, &mut changed)?,
-        };
+        let taken = self.take_outcome(&in_flight, outcome, now, &mut changed);
+        // Unless this answer was applied, nothing is certain about the page behind it.
+        self.ahead = None;
+        let mut applied = taken.inspect_err(|error| self.mirror_failed(error, now))?;
         if self.store.take_left_out() {
             changed.merge(&Changed::of(&[Table::ExportHistory]));
         }
         applied.changed = changed.tables();
         self.announce_rows(&changed);
         Ok(applied)
+    }
+
+    fn take_outcome(
+        &mut self,
+        in_flight: &InFlight,
+        outcome: Result<SyncAnswer, Failure>,
+        now: Now,
+        changed: &mut Changed,
+    ) -> Result<Applied, Error> {
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(failure) => return self.failed(in_flight, failure, now, changed),
+        };
+        match Page::read(&answer, &in_flight.sent, self.user_id) {
+            Some(_) if !self.fits_on(in_flight)? => {
+                Ok(Applied { next: Next::Continue, ..Applied::default() })
+            }
+            Some(page) => self.succeeded(in_flight, &answer, &page, now, changed),
+            None => self.failed(in_flight, Failure::Unintelligible, now, changed),
+        }
+    }
+
+    /// The mirror could not be read or written: without a pause a full disk would be asked to empty itself all the time.
+    fn mirror_failed(&mut self, error: &Error, now: Now) {
+        let random = self.random();
+        self.schedule.mirror_failed(error, now.unix_ms, random);
     }
 
     /// Gives up a request whose answer will never be handed over, because the host stopped waiting. Its mutations
@@ -180,10 +205,9 @@ impl Engine {
         if planted::is(Fault::CursorBeforeRows) {
             self.store.write(|rows| set_cursor(rows, &answer.cursor))?;
         }
-        let traffic = self.traffic;
+        let (traffic, before, limits) = (self.traffic, self.limits, self.limits_after(in_flight, now));
         let (mut applied, pending) = self.store.write_making_room(|rows| {
             *changed = Changed::default();
-            traffic.keep(rows)?;
             let applied = apply(rows, &context, &in_flight.sent, answer, page, changed)?;
             // What was refused now would be refused again.
             if changed.has(Table::UserApiKeys) && applied.rejected == 0 {
@@ -191,47 +215,65 @@ impl Engine {
                 vault::tend_arrived(rows, &mut self.vault, device, self.entropy.as_mut(), now)?;
             }
             let pending = rows.count_pending()?;
-            rows.add_to_journal(&entry(None, &applied, traffic, pending, now.unix_ms))?;
+            keep(rows, (limits != before).then_some(limits), &entry(&applied, traffic, pending, now))?;
             Ok((applied, pending))
         })?;
         self.traffic = Traffic::default();
-        self.batch_limit = (self.batch_limit * 2).min(MAX_BATCH);
-        let next = self.schedule.succeeded(answer.has_more, now.unix_ms);
-        applied.next = if pending > 0 { Next::Continue } else { next };
+        self.limits = limits;
+        self.expects_page = answer.has_more;
+        let failures = self.schedule.failures();
+        let goes_on = answer.has_more || (pending > 0 && (in_flight.leaves_some || answer.reset));
+        applied.next = self.schedule.succeeded(goes_on, pending > 0, now.unix_ms);
+        if self.paging.moves_on(in_flight.since, answer) {
+            self.in_flight = self.ahead.take().map(|ahead| InFlight { started: now.unix_ms, ..ahead });
+        } else {
+            let random = self.random();
+            applied.next = self.schedule.stalled(now.unix_ms, random, failures);
+            applied.failure = Some(Failure::NoProgress);
+        }
         Ok(applied)
+    }
+
+    /// The limits of the next request, after a success.
+    fn limits_after(&self, in_flight: &InFlight, now: Now) -> Limits {
+        let mut limits = self.limits;
+        limits.succeeded(in_flight.load, in_flight.took_ms(now));
+        if planted::is(Fault::LimitsNeverGrow) { self.limits } else { limits }
     }
 
     fn failed(
         &mut self,
         in_flight: &InFlight,
-        failure: &Failure,
+        failure: Failure,
         now: Now,
         changed: &mut Changed,
     ) -> Result<Applied, Error> {
         let mut applied = Applied::default();
-        if *failure == Failure::TooLarge {
-            match in_flight.sent.as_slice() {
-                // Nothing left to leave out: the server must mend its limit.
-                [] => {
-                    let refused = Failure::Refused { status: 413, code: "PT413".to_owned() };
-                    return self.failed(in_flight, &refused, now, changed);
-                }
-                [alone] => {
-                    applied.rejected = 1;
-                    self.set_aside(*alone, now, changed)?;
-                }
-                sent => self.batch_limit = (sent.len() / 2).max(1),
-            }
+        let mut limits = self.limits;
+        let is_repeated = self.schedule.failures() > 0;
+        let mut is_smaller = failure.may_be_size(is_repeated, in_flight.took_ms(now))
+            && shrink(&mut limits, &failure, in_flight.load);
+        // Only on the server's own word, and only when it can mean no other.
+        let is_about_one = failure == Failure::TooLarge
+            || (planted::is(Fault::OuterStatusTrusted) && failure == Failure::ProxyTooLarge);
+        if let (true, [alone]) = (is_about_one, in_flight.sent.as_slice()) {
+            applied.rejected = 1;
+            self.set_aside(*alone, now, changed)?;
+            is_smaller = true;
         }
+        applied.failure = Some(failure);
         let traffic = self.traffic;
         self.store.write(|rows| {
-            traffic.keep(rows)?;
             let pending = rows.count_pending()?;
-            rows.add_to_journal(&entry(Some(failure), &applied, traffic, pending, now.unix_ms))
+            keep(rows, (limits != self.limits).then_some(limits), &entry(&applied, traffic, pending, now))
         })?;
         self.traffic = Traffic::default();
+        self.limits = limits;
         let random = self.random();
-        applied.next = self.schedule.failed(failure, now.unix_ms, random);
+        if let Some(failure) = &applied.failure {
+            self.expects_page |= *failure == Failure::Timeout;
+            applied.next = self.schedule.failed(failure, is_smaller, now.unix_ms, random);
+        }
         Ok(applied)
     }
 
@@ -251,20 +293,52 @@ impl Engine {
     }
 }
 
-fn entry(
-    failure: Option<&Failure>,
-    applied: &Applied,
-    traffic: Traffic,
-    pending: u32,
-    now: UnixMillis,
-) -> JournalEntry {
-    let Applied { pushed, rejected, pulled, .. } = *applied;
-    let code = failure.map_or("ok", Failure::code).to_owned();
-    let message = failure.map(Failure::to_string).unwrap_or_default();
+impl InFlight {
+    pub(super) fn new(outgoing: &Outgoing, load: Load, started: UnixMillis) -> InFlight {
+        InFlight {
+            ticket: outgoing.ticket,
+            sent: outgoing.request.mutations.iter().map(|mutation| mutation.id).collect(),
+            asked_from: None,
+            since: outgoing.request.cursor.as_ref().map(|cursor| cursor.version),
+            leaves_some: false,
+            load: Load { timeout_ms: outgoing.timeout_ms, ..load },
+            started,
+        }
+    }
+
+    /// How long it has been under way, by a clock that may have been set back.
+    fn took_ms(&self, now: Now) -> u64 {
+        now.unix_ms.0.saturating_sub(self.started.0).max(0).unsigned_abs()
+    }
+}
+
+/// Makes the next request smaller, where this one may have been too large. Says whether it will be.
+fn shrink(limits: &mut Limits, failure: &Failure, load: Load) -> bool {
+    if planted::is(Fault::LimitsNeverShrink) {
+        return false;
+    }
+    let batch = limits.shrink_batch(load);
+    let page = *failure != Failure::TooLarge && limits.shrink_page();
+    batch || page
+}
+
+/// Keeps what an exchange has taught, and what it moved.
+fn keep(rows: Rows<'_>, limits: Option<Limits>, entry: &JournalEntry) -> Result<(), Error> {
+    if let Some(limits) = limits {
+        rows.set_meta(Meta::Limits, &limits.kept())?;
+    }
+    traffic::count(rows, entry)?;
+    rows.add_to_journal(entry)
+}
+
+fn entry(applied: &Applied, traffic: Traffic, pending: u32, now: Now) -> JournalEntry {
+    let Applied { pushed, rejected, pulled, ref failure, .. } = *applied;
+    let code = failure.as_ref().map_or("ok", Failure::code).to_owned();
+    let message = failure.as_ref().map(Failure::to_string).unwrap_or_default();
     let [bytes_sent, bytes_received] =
         [traffic.sent, traffic.received].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
     JournalEntry {
-        at_ms: now.0,
+        at_ms: now.unix_ms.0,
         code,
         message,
         pushed,

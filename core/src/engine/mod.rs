@@ -10,6 +10,8 @@ mod exchange;
 mod leave;
 mod overview;
 mod page;
+mod paging;
+mod probe;
 #[cfg(any(test, feature = "planted-faults"))]
 mod rebuild;
 mod record;
@@ -37,7 +39,7 @@ use crate::model::{
 };
 use crate::planted::{self, Fault};
 use crate::store::{ImageKeeper, Location, MIRROR_VERSION, Meta, Rows, Store};
-use crate::sync::{Due, Schedule, Signal};
+use crate::sync::{Due, Limits, Schedule, Signal};
 use crate::vault::Vault;
 
 pub use changed::TableChanges;
@@ -46,6 +48,7 @@ pub use leave::Left;
 pub use record::Change;
 pub use rescue::SetAside;
 pub use review::QueueCounts;
+pub use traffic::SyncMark;
 pub use watch::Subscription;
 
 /// A write that is durable.
@@ -74,8 +77,11 @@ pub struct Engine {
     paused: bool,
     /// The request for the page behind the one that is being applied.
     ahead: Option<exchange::InFlight>,
-    /// Mutations of one request at most; halved when a server finds that too many.
-    batch_limit: usize,
+    /// What one request carries and asks for at most.
+    limits: Limits,
+    paging: paging::Paging,
+    /// More than a few rows are expected of the next answer.
+    expects_page: bool,
     next_ticket: u64,
     watchers: watch::Watchers,
     storage: StorageKind,
@@ -144,6 +150,7 @@ impl Engine {
         // Another process, or an earlier one, may have been the last to try.
         let last = store.read().last_exchange()?.filter(|last| !last.message.is_empty());
         schedule.last_error = last.map(|last| StatusError { code: last.code, message: last.message });
+        let limits = Limits::read(exchange::BATCH_BYTES, store.read().meta(Meta::Limits)?.as_deref());
         // A host may still hold the answer to a request of an engine that is gone, of another user even.
         let next_ticket =
             if planted::is(Fault::TicketsBeginAnew) { 0 } else { random_bits(entropy.as_mut())? };
@@ -156,7 +163,9 @@ impl Engine {
             in_flight: None,
             paused: false,
             ahead: None,
-            batch_limit: exchange::MAX_BATCH,
+            limits,
+            paging: paging::Paging::default(),
+            expects_page: false,
             next_ticket,
             watchers: watch::Watchers::default(),
             storage,
@@ -236,7 +245,6 @@ impl Engine {
             _ if self.in_flight.is_some() || self.paused => None,
             Due::Now => Some(now.timestamp()),
             Due::At(at) => Some(Timestamp::from_millis(at)),
-            Due::OnSignal => None,
         };
         let total = self.total_traffic()?;
         Ok(Status {
@@ -260,6 +268,8 @@ impl Engine {
             bytes_received: total.received,
             mirror_version: MIRROR_VERSION,
             unreadable: unreadable::list(rows)?,
+            cursor: apply::cursor(rows)?.map(|cursor| cursor.version),
+            limits: self.sync_limits(),
         })
     }
 
@@ -281,8 +291,9 @@ impl Engine {
         self.paused
     }
 
-    /// When [`Engine::next_request`] may have something again: in the past or now when it is due. `None` while a
-    /// request is under way, while the app forbids the network, and when only a [`Signal`] can change anything.
+    /// When [`Engine::next_request`] may have something again: in the past or now when it is due, and never later than in
+    /// a quarter of an hour. `None` while a request is under way and while the
+    /// app forbids the network.
     ///
     /// # Errors
     /// The storage errors.
@@ -294,7 +305,6 @@ impl Engine {
         Ok(match self.schedule.due(has_work, now.unix_ms) {
             Due::Now => Some(now.unix_ms),
             Due::At(at) => Some(at),
-            Due::OnSignal => None,
         })
     }
 

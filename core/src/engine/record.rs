@@ -243,6 +243,9 @@ impl Engine {
             Ok((outcomes, queued))
         })?;
         self.announce_rows(&changed);
+        if !changed.tables().is_empty() {
+            self.schedule.wrote();
+        }
         let recorded = |(id, counts_from, _)| Recorded { id, pending, counts_from };
         Ok(outcomes.into_iter().map(|done| done.map(recorded)).collect())
     }

@@ -48,7 +48,7 @@ pub use queue_view::{MutationView, QueueView, Refusal};
 pub(crate) use register::{Clocks, RegisterRow, RegisterWrite, Stamp};
 pub use rescued::{Rescued, RescuedMutation, RescuedRefusal};
 pub use session::{Session, SessionInput};
-pub use status::{Connection, Status, StatusError, StorageKind};
+pub use status::{Connection, Status, StatusError, StorageKind, SyncLimits};
 pub use time::{LocalDate, Now, Timestamp, UnixMillis};
 pub use unreadable::Unreadable;
 pub(crate) use zone::Here;

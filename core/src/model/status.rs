@@ -42,6 +42,20 @@ pub struct StatusError {
     pub message: String,
 }
 
+/// What one request carries and asks for at most. Smaller than usual while something on the way takes no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+pub struct SyncLimits {
+    /// Mutations of one request.
+    pub mutations: u32,
+    /// Bytes of the mutations of one request.
+    pub batch_bytes: u32,
+    /// Rows of one page.
+    pub page_rows: u32,
+    /// Bytes of one page.
+    pub page_bytes: u32,
+}
+
 /// The engine's state at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
@@ -83,4 +97,11 @@ pub struct Status {
     pub mirror_version: u32,
     /// What of the server's rows this version cannot read; empty nearly always.
     pub unreadable: Vec<Unreadable>,
+    /// The version up to which the mirror has the server's changes; `None` before the first sync.
+    #[serde(default)]
+    #[cfg_attr(feature = "tsify", tsify(type = "number | null"))]
+    pub cursor: Option<i64>,
+    /// What one request carries and asks for at most.
+    #[serde(default)]
+    pub limits: SyncLimits,
 }

@@ -18,6 +18,8 @@ pub(crate) struct BatchLimits {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) mutations: Vec<Mutation>,
+    /// What they weigh.
+    pub(crate) bytes: usize,
 }
 
 /// Takes mutations from the front while they fit. The first one is always taken: alone it is below the bound, and if
@@ -27,14 +29,15 @@ pub(crate) fn take_prefix(queue: impl IntoIterator<Item = Mutation>, limits: Bat
     let mut mutations = Vec::new();
     let mut bytes = 0;
     for mutation in queue {
-        bytes += mutation.values.get().len() + ENVELOPE_BYTES;
-        let full = mutations.len() >= limits.mutations || (bytes > limits.bytes && !mutations.is_empty());
+        let with_it = bytes + mutation.values.get().len() + ENVELOPE_BYTES;
+        let full = mutations.len() >= limits.mutations || (with_it > limits.bytes && !mutations.is_empty());
         if full {
             break;
         }
+        bytes = with_it;
         mutations.push(mutation);
     }
-    Batch { mutations }
+    Batch { mutations, bytes }
 }
 
 #[cfg(test)]

@@ -29,6 +29,10 @@ pub(crate) enum Meta {
     BytesReceived,
     /// Exports that are no newer than this are left out, for want of room: see `room`.
     LeftOutBefore,
+    /// Mutations acknowledged, mutations refused and rows received, all in all.
+    Exchanged,
+    /// How often the sizes of requests and of pages are halved.
+    Limits,
     /// The header of the vault that this device knows to be good: wraps, no key.
     VaultHeader,
     /// Which rows have a column that cannot be read: JSON, column by table to keys. Absent while all can.
@@ -50,6 +54,8 @@ impl Meta {
             Meta::BytesSent => "bytes_sent",
             Meta::BytesReceived => "bytes_received",
             Meta::LeftOutBefore => "left_out_before",
+            Meta::Exchanged => "exchanged",
+            Meta::Limits => "limits",
             Meta::VaultHeader => "vault_header",
             Meta::Unreadable => "unreadable",
             Meta::VaultKnown => "vault_known",

@@ -4,6 +4,9 @@ use thiserror::Error;
 
 const NO_TOKEN: &str = "no_token";
 
+/// A request that fails after so long had begun to cross: its size may be the reason.
+const LONG_MS: u64 = 5_000;
+
 /// A request that brought no answer. Carries codes, never what was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -50,15 +53,34 @@ pub enum Failure {
     /// The token is another user's: nothing was sent.
     #[error("the access token belongs to another user; open that user's mirror instead")]
     OtherUser,
-    /// The request is larger than the server takes.
+    /// The request is larger than the server takes: its own word (`PT413`), not that of something on the way.
     #[error("the request was too large for the server; it will be sent in smaller parts")]
     TooLarge,
+    /// Something between here and the server takes no request of this size, or says so. Says nothing about a mutation.
+    #[error(
+        "something between this device and the server refuses requests of this size (HTTP 413); smaller ones are tried, and nothing is lost"
+    )]
+    ProxyTooLarge,
+    /// The answer would have been larger than the server can make, or than a client takes.
+    #[error("the answer was too large; a smaller part of it will be asked for")]
+    AnswerTooLarge,
+    /// The server gave up on the request because it took too long (`statement_timeout`).
+    #[error("the server took too long over the request; a smaller one will be tried")]
+    ServerTimeout,
+    /// The app's database has no row for this user in `users`, to which everything else belongs.
+    #[error(
+        "the app has no row for this user in its users table yet; nothing is lost, it is sent as soon as the row is there"
+    )]
+    UserMissing,
+    /// The server says that there is more, again and again, and does not move on.
+    #[error("the server says that there is more and does not move on; it will be tried again")]
+    NoProgress,
     /// The server no longer speaks this protocol.
     #[error("the server asks for a newer version of the app; update it, nothing is lost")]
     UpgradeRequired,
-    /// The server refuses the request itself; the same again would be refused again.
+    /// The server, or something in front of it, refuses the request itself.
     #[error(
-        "the server refused the request (HTTP {status}, {code}); nothing is lost, sync again once this is mended"
+        "the request was refused (HTTP {status}, {code}); nothing is lost, it is tried again, `marea doctor` says more"
     )]
     Refused {
         /// HTTP status.
@@ -125,6 +147,11 @@ impl Failure {
             Failure::ApiKeyRefused => "api_key_refused",
             Failure::OtherUser => "other_user",
             Failure::TooLarge => "too_large",
+            Failure::ProxyTooLarge => "proxy_too_large",
+            Failure::AnswerTooLarge => "answer_too_large",
+            Failure::ServerTimeout => "server_timeout",
+            Failure::UserMissing => "user_missing",
+            Failure::NoProgress => "no_progress",
             Failure::UpgradeRequired => "upgrade_required",
             Failure::Refused { .. } => "refused",
             Failure::Server { .. } => "server_failed",
@@ -143,6 +170,27 @@ impl Failure {
             Failure::OtherUser | Failure::TokenUnavailable => false,
             Failure::Unauthorized { code } => code != NO_TOKEN,
             failure => !failure.is_offline(),
+        }
+    }
+
+    /// Whether a smaller request may fare better. `is_repeated`: the last one failed too; `took_ms`: how long this one took to
+    /// fail. What fails at once and for the first time is not made smaller: a phone that goes offline would come back with a
+    /// hundred small requests.
+    pub(crate) fn may_be_size(&self, is_repeated: bool, took_ms: u64) -> bool {
+        match self {
+            Failure::TooLarge
+            | Failure::ProxyTooLarge
+            | Failure::AnswerTooLarge
+            | Failure::ServerTimeout
+            | Failure::Timeout
+            | Failure::Server { status: 408 | 504 | 524, .. } => true,
+            // Cut off, or out of memory.
+            Failure::ConnectionLost | Failure::Unintelligible | Failure::Server { status: 500.., .. } => {
+                is_repeated || took_ms >= LONG_MS
+            }
+            // A browser has no other word for a request that was cut off.
+            Failure::Offline => took_ms >= LONG_MS,
+            _ => false,
         }
     }
 
@@ -171,7 +219,37 @@ mod tests {
         let codes: Vec<&str> = network.iter().map(Failure::code).collect();
         assert_eq!(codes, OFFLINE_CODES, "each has a code of its own");
         assert!(network.iter().all(|failure| failure.is_offline() && !failure.met_the_server()));
-        let server = [Failure::TooLarge, Failure::OtherUser, Failure::UpgradeRequired, Failure::no_token()];
+        let server = [
+            Failure::TooLarge,
+            Failure::ProxyTooLarge,
+            Failure::AnswerTooLarge,
+            Failure::ServerTimeout,
+            Failure::UserMissing,
+            Failure::NoProgress,
+            Failure::OtherUser,
+            Failure::UpgradeRequired,
+            Failure::no_token(),
+        ];
         assert!(server.iter().all(|failure| !failure.is_offline()));
+    }
+
+    #[test]
+    fn only_what_may_be_a_matter_of_size_makes_requests_smaller() {
+        let server = |status| Failure::Server { status, retry_after_ms: None };
+        for (failure, at_once, repeated, after_long) in [
+            (Failure::ProxyTooLarge, true, true, true),
+            (Failure::Timeout, true, true, true),
+            (server(504), true, true, true),
+            (server(503), false, true, true),
+            (Failure::ConnectionLost, false, true, true),
+            (Failure::Offline, false, false, true),
+            (server(429), false, false, false),
+            (Failure::NameNotFound, false, false, false),
+            (Failure::UserMissing, false, false, false),
+            (Failure::CaptivePortal, false, false, false),
+        ] {
+            let found = [(false, 10), (true, 10), (false, 6_000)].map(|(r, ms)| failure.may_be_size(r, ms));
+            assert_eq!(found, [at_once, repeated, after_long], "{failure:?}");
+        }
     }
 }

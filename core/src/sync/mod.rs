@@ -2,10 +2,12 @@
 
 mod backoff;
 mod failure;
+mod limits;
 mod schedule;
 
 #[cfg(feature = "http")]
 pub(crate) use failure::OFFLINE_CODES;
 pub use failure::{Failure, TlsProblem};
+pub(crate) use limits::{Limits, Load};
 pub(crate) use schedule::{Due, Schedule};
 pub use schedule::{Next, Signal};

@@ -1,15 +1,31 @@
 //! The engine's patience: whether a request is due, and when the next one will be.
 //!
 //! Lives in memory only. A restart tries at once, which is what a person who restarts the app wants.
+//!
+//! **Invariant:** no state waits for ever. Whatever was met, there is a next attempt within [`LONGEST_MS`], and at once on
+//! every [`Signal`] but [`Signal::Offline`].
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::model::{Connection, StatusError, UnixMillis};
+use crate::planted::{self, Fault};
 use crate::sync::Failure;
 use crate::sync::backoff::full_jitter_ms;
 
 /// How long an idle client waits before it looks for other devices' changes.
 const POLL_MS: u64 = 5 * 60 * 1_000;
+
+/// The longest that anything waits: what a server asks for at most, and how often an app that is too old looks whether it
+/// still is.
+const LONGEST_MS: u64 = 15 * 60 * 1_000;
+
+/// After a failure a new write is a reason to try earlier, but no earlier than this: somebody who practises while the server
+/// is away must not ask it once for each answer.
+const WRITE_MS: u64 = 30_000;
+
+/// Writes that come one upon the other share a request a second. A single one after a rest goes at once.
+const GATHER_MS: u64 = 1_000;
 
 /// Something that the host noticed and that may make a request worth while at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +53,13 @@ pub enum Next {
     /// Nothing is due; wait for the next wake-up, a signal or a mutation.
     #[default]
     Wait,
+    /// Wait for the next wake-up, which is within a second or so, and ask for the next request: it will be a smaller one.
+    Pause,
     /// Get a fresh token, then ask for the next request.
     RefreshToken,
-    /// Wait for [`Signal::NewToken`]: a fresh token was refused as well.
+    /// A fresh token was refused as well, or there is none: [`Signal::NewToken`] ends the wait that is planned.
     NeedToken,
-    /// The server refuses the request itself: wait for [`Signal::SyncNow`].
+    /// The request itself is refused. It is tried again like every other failure, but trying is not what will mend it.
     Stopped,
 }
 
@@ -52,28 +70,27 @@ pub(crate) enum Due {
     Now,
     /// At this time, unless a signal or a mutation comes first.
     At(UnixMillis),
-    /// Only a signal changes it.
-    OnSignal,
 }
 
 /// Why nothing is sent although something waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
-    Free,
-    /// Not before this time.
-    Until(UnixMillis),
-    Token,
-    Stopped,
+struct Hold {
+    until: UnixMillis,
+    /// A new write ends it at this time; none where the server has said how long to wait.
+    with_write: Option<UnixMillis>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    hold: Hold,
+    hold: Option<Hold>,
     /// Failures in a row.
     attempt: u32,
     /// The token was refused and a fresh one is being tried.
     token_tried: bool,
     wanted: bool,
+    /// Somebody waits for all that is queued: writes are not gathered.
+    asked: bool,
+    last_started: Option<UnixMillis>,
     last_pull: Option<UnixMillis>,
     pub(crate) connection: Connection,
     pub(crate) last_error: Option<StatusError>,
@@ -82,10 +99,12 @@ pub(crate) struct Schedule {
 impl Schedule {
     pub(crate) fn new() -> Self {
         Self {
-            hold: Hold::Free,
+            hold: None,
             attempt: 0,
             token_tried: false,
             wanted: true,
+            asked: false,
+            last_started: None,
             last_pull: None,
             connection: Connection::Unknown,
             last_error: None,
@@ -98,98 +117,141 @@ impl Schedule {
                 self.connection = Connection::Offline;
                 return;
             }
-            Signal::Online | Signal::Visible => {
-                // What the last attempt found says nothing about a network that has come back.
-                if signal == Signal::Online && self.connection == Connection::Offline {
-                    self.connection = Connection::Unknown;
-                }
-                if matches!(self.hold, Hold::Token | Hold::Stopped) {
-                    return;
-                }
-            }
-            Signal::NewToken => {
-                self.token_tried = false;
-                if self.hold == Hold::Stopped {
-                    return;
-                }
-            }
-            Signal::SyncNow => self.token_tried = false,
+            // What the last attempt found says nothing about a network that has come back.
+            Signal::Online if self.connection == Connection::Offline => self.connection = Connection::Unknown,
+            Signal::Online | Signal::Visible => {}
+            Signal::NewToken => self.token_tried = false,
+            Signal::SyncNow => self.asked = true,
         }
-        self.hold = Hold::Free;
+        self.hold = None;
         self.attempt = 0;
         self.wanted = true;
     }
 
-    /// Whether a request is due, given that mutations wait or not.
-    pub(crate) fn due(&self, has_work: bool, now: UnixMillis) -> Due {
-        let ready_at = match self.hold {
-            Hold::Token | Hold::Stopped => return Due::OnSignal,
-            Hold::Until(at) => Some(at),
-            Hold::Free => None,
-        };
-        let is_rest = !has_work && !self.wanted;
-        let wanted_at = self.last_pull.filter(|_| is_rest).map(|at| at.plus_ms(POLL_MS));
-        match ready_at.max(wanted_at) {
-            // A clock that was set back must not make the client wait for years.
-            Some(at) if at > now && at <= now.plus_ms(POLL_MS.max(super::backoff::LAST_MS)) => Due::At(at),
-            _ => Due::Now,
+    /// Something was recorded.
+    pub(crate) fn wrote(&mut self) {
+        if let Some(hold) = &mut self.hold
+            && let Some(earlier) = hold.with_write
+        {
+            hold.until = hold.until.min(earlier);
         }
     }
 
-    pub(crate) fn succeeded(&mut self, has_more: bool, now: UnixMillis) -> Next {
-        self.hold = Hold::Free;
+    /// Whether a request is due, given that mutations wait or not.
+    pub(crate) fn due(&self, has_work: bool, now: UnixMillis) -> Due {
+        // A clock that was set back must not make the client wait for years.
+        let ahead = |at: UnixMillis, most_ms| Some(at).filter(|at| *at > now && *at <= now.plus_ms(most_ms));
+        let held = self.hold.and_then(|hold| ahead(hold.until, LONGEST_MS));
+        let rests_until = match (self.wanted, has_work) {
+            (true, _) => None,
+            (false, false) => self.last_pull.and_then(|at| ahead(at.plus_ms(POLL_MS), POLL_MS)),
+            (false, true) if self.asked || planted::is(Fault::WritesNotGathered) => None,
+            (false, true) => self.last_started.and_then(|at| ahead(at.plus_ms(GATHER_MS), GATHER_MS)),
+        };
+        held.max(rests_until).map_or(Due::Now, Due::At)
+    }
+
+    /// A request begins.
+    pub(crate) fn started(&mut self, now: UnixMillis) {
+        self.last_started = Some(now);
+    }
+
+    /// Failures in a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The next step after a success. `goes_on`: the server has more, or the request did not carry all that waited then.
+    /// `has_work`: mutations wait.
+    pub(crate) fn succeeded(&mut self, goes_on: bool, has_work: bool, now: UnixMillis) -> Next {
+        if !planted::is(Fault::HoldStaysAfterSuccess) {
+            self.hold = None;
+        }
         self.attempt = 0;
         self.token_tried = false;
         self.connection = Connection::Online;
         self.last_error = None;
-        self.wanted = has_more;
+        self.wanted = goes_on;
+        self.asked &= goes_on || has_work;
         self.last_pull = Some(now);
-        if has_more { Next::Continue } else { Next::Wait }
+        if goes_on || self.asked { Next::Continue } else { Next::Wait }
     }
 
-    /// The next step after a failure. `random` only spreads the delay.
-    pub(crate) fn failed(&mut self, failure: &Failure, now: UnixMillis, random: u64) -> Next {
+    /// The next step after a failure. `is_smaller`: the next request will carry or ask for less, so that it need not wait
+    /// for the server to get well. `random` only spreads the delay.
+    pub(crate) fn failed(
+        &mut self,
+        failure: &Failure,
+        is_smaller: bool,
+        now: UnixMillis,
+        random: u64,
+    ) -> Next {
         self.last_error = Some(StatusError { code: failure.code().to_owned(), message: failure.to_string() });
         if failure.is_offline() {
             self.connection = Connection::Offline;
         } else if failure.met_the_server() {
             self.connection = Connection::Online;
         }
-        match failure {
+        let next = match failure {
             Failure::Unauthorized { .. } if !self.token_tried => {
                 self.token_tried = true;
-                Next::RefreshToken
+                return Next::RefreshToken;
             }
             Failure::Unauthorized { .. } | Failure::OtherUser => {
-                self.hold = Hold::Token;
+                // The next attempt begins with the token that there is then: a new one may not be to be had although that
+                // one is good.
+                self.token_tried = false;
                 Next::NeedToken
             }
-            Failure::UpgradeRequired | Failure::Refused { .. } | Failure::ApiKeyRefused => {
-                self.hold = Hold::Stopped;
-                Next::Stopped
+            Failure::UpgradeRequired
+            | Failure::Refused { .. }
+            | Failure::UserMissing
+            | Failure::ApiKeyRefused => Next::Stopped,
+            Failure::TooLarge | Failure::ProxyTooLarge | Failure::AnswerTooLarge | Failure::ServerTimeout
+                if is_smaller =>
+            {
+                // Somebody has answered: what remains is to find the size, and that ends after a few steps.
+                self.hold_for(full_jitter_ms(0, random), true, now);
+                return Next::Pause;
             }
-            // The engine has halved the batch already.
-            Failure::TooLarge => Next::Continue,
-            Failure::Offline
-            | Failure::NameNotFound
-            | Failure::ConnectionRefused
-            | Failure::ConnectionLost
-            | Failure::Tls { .. }
-            | Failure::CaptivePortal
-            | Failure::Timeout
-            | Failure::Unintelligible
-            | Failure::TokenUnavailable
-            | Failure::Server { .. } => {
-                let asked = match failure {
-                    Failure::Server { retry_after_ms, .. } => retry_after_ms.unwrap_or(0),
-                    _ => 0,
-                };
-                let delay = full_jitter_ms(self.attempt, random).max(asked.min(super::backoff::LAST_MS));
-                self.attempt = self.attempt.saturating_add(1);
-                self.hold = Hold::Until(now.plus_ms(delay.max(1)));
-                Next::Wait
-            }
-        }
+            _ => Next::Wait,
+        };
+        let asked_ms = match failure {
+            Failure::Server { retry_after_ms, .. } => retry_after_ms.unwrap_or(0).min(LONGEST_MS),
+            Failure::UpgradeRequired => LONGEST_MS,
+            _ => 0,
+        };
+        self.back_off(asked_ms, now, random);
+        next
+    }
+
+    /// The mirror itself failed: an answer could not be written. It is asked for again, after a pause like any other.
+    pub(crate) fn mirror_failed(&mut self, error: &Error, now: UnixMillis, random: u64) {
+        self.last_error = Some(StatusError { code: error.code().to_owned(), message: error.to_string() });
+        self.back_off(0, now, random);
+    }
+
+    /// A success that did not bring the client any further.
+    pub(crate) fn stalled(&mut self, now: UnixMillis, random: u64, failures: u32) -> Next {
+        self.attempt = failures;
+        self.failed(&Failure::NoProgress, false, now, random)
+    }
+
+    fn back_off(&mut self, asked_ms: u64, now: UnixMillis, random: u64) {
+        let attempt = if planted::is(Fault::WaitsNeverGrow) { 0 } else { self.attempt };
+        let delay = full_jitter_ms(attempt, random).max(asked_ms);
+        self.attempt = self.attempt.saturating_add(1);
+        self.asked = false;
+        self.hold_for(delay, asked_ms == 0, now);
+    }
+
+    fn hold_for(&mut self, delay_ms: u64, may_shorten: bool, now: UnixMillis) {
+        let delay_ms = match delay_ms {
+            _ if planted::is(Fault::NoPauseAfterFailure) => 0,
+            delay_ms => delay_ms,
+        };
+        let with_write = may_shorten.then(|| now.plus_ms(WRITE_MS));
+        self.hold = Some(Hold { until: now.plus_ms(delay_ms), with_write });
     }
 
     /// Whether the host should hand over a fresh token with the next request.
@@ -199,88 +261,4 @@ impl Schedule {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
-
-    fn unauthorized() -> Failure {
-        Failure::Unauthorized { code: "PGRST301".to_owned() }
-    }
-
-    #[test]
-    fn a_new_engine_looks_at_the_server_once_and_then_rests() {
-        let mut schedule = Schedule::new();
-        assert_eq!(schedule.due(false, NOW), Due::Now);
-        assert_eq!(schedule.succeeded(false, NOW), Next::Wait);
-        assert_eq!(schedule.due(false, NOW), Due::At(NOW.plus_ms(POLL_MS)));
-        assert_eq!(schedule.due(true, NOW), Due::Now);
-    }
-
-    #[test]
-    fn failures_wait_and_signals_cut_the_wait_short() {
-        let mut schedule = Schedule::new();
-        assert_eq!(schedule.failed(&Failure::Offline, NOW, 700), Next::Wait);
-        assert_eq!(schedule.due(true, NOW), Due::At(NOW.plus_ms(700)));
-        schedule.signal(Signal::Online);
-        assert_eq!(schedule.due(true, NOW), Due::Now);
-    }
-
-    #[test]
-    fn a_lost_network_is_told_and_holds_nothing_back() {
-        let mut schedule = Schedule::new();
-        schedule.signal(Signal::Offline);
-        assert_eq!(schedule.connection, Connection::Offline);
-        assert_eq!(schedule.due(true, NOW), Due::Now, "the system may be wrong");
-        schedule.succeeded(false, NOW);
-        assert_eq!(schedule.connection, Connection::Online);
-    }
-
-    #[test]
-    fn a_refused_token_is_refreshed_once_and_then_waited_for() {
-        let mut schedule = Schedule::new();
-        assert_eq!(schedule.failed(&unauthorized(), NOW, 0), Next::RefreshToken);
-        assert!(schedule.wants_fresh_token());
-        assert_eq!(schedule.failed(&unauthorized(), NOW, 0), Next::NeedToken);
-        schedule.signal(Signal::Online);
-        assert_eq!(schedule.due(true, NOW), Due::OnSignal);
-        schedule.signal(Signal::NewToken);
-        assert_eq!(schedule.due(true, NOW), Due::Now);
-    }
-
-    #[test]
-    fn a_missing_token_says_nothing_about_the_network() {
-        let mut schedule = Schedule::new();
-        schedule.failed(&Failure::OtherUser, NOW, 0);
-        assert_eq!(schedule.connection, Connection::Unknown);
-        schedule.failed(&unauthorized(), NOW, 0);
-        assert_eq!(schedule.connection, Connection::Online);
-    }
-
-    #[test]
-    fn a_refused_request_stops_until_somebody_asks() {
-        let mut schedule = Schedule::new();
-        let refused = Failure::Refused { status: 400, code: "PT400".to_owned() };
-        assert_eq!(schedule.failed(&refused, NOW, 0), Next::Stopped);
-        schedule.signal(Signal::NewToken);
-        assert_eq!(schedule.due(true, NOW), Due::OnSignal);
-        schedule.signal(Signal::SyncNow);
-        assert_eq!(schedule.due(true, NOW), Due::Now);
-    }
-
-    #[test]
-    fn a_server_that_asks_for_patience_gets_it() {
-        let mut schedule = Schedule::new();
-        let busy = Failure::Server { status: 503, retry_after_ms: Some(30_000) };
-        schedule.failed(&busy, NOW, 5);
-        assert_eq!(schedule.due(true, NOW), Due::At(NOW.plus_ms(30_000)));
-    }
-
-    #[test]
-    fn a_clock_set_back_by_years_does_not_make_it_wait_for_years() {
-        let mut schedule = Schedule::new();
-        schedule.succeeded(false, NOW);
-        let years_ago = UnixMillis(NOW.0 - 3 * 365 * 86_400_000);
-        assert_eq!(schedule.due(false, years_ago), Due::Now);
-    }
-}
+mod tests;

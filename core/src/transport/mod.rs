@@ -4,6 +4,7 @@ mod address;
 mod gateway;
 #[cfg(not(target_family = "wasm"))]
 mod native;
+mod refusal;
 #[cfg(not(target_family = "wasm"))]
 mod unreached;
 
@@ -11,13 +12,15 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, Response, Url};
 
 use crate::error::Error;
 use crate::model::UserId;
 use crate::sync::Failure;
 use crate::wire::{SyncAnswer, SyncRequest};
+
+use refusal::{Refusal, is_page, starts_like_a_page};
 
 pub use address::check_server;
 pub use gateway::refuses_api_key;
@@ -28,9 +31,8 @@ pub use unreached::why_unreached;
 
 /// The only function that the client calls.
 const PATH: &str = "rest/v1/rpc/marea_sync";
-/// An honest page of 2,000 rows stays far below; more would only fill the memory.
+/// A page of a server that bounds them by bytes stays far below; more would only fill the memory.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
-const MAX_CODE_CHARS: usize = 24;
 
 /// A server's address and its public key.
 pub struct Transport {
@@ -111,17 +113,18 @@ impl Transport {
             .await
             .map_err(|error| why_unreached(&error))?;
         if !response.status().is_success() {
-            return Err(refusal(response).await);
+            let refusal = Refusal::of(&response);
+            let body = read(response).await.unwrap_or_default();
+            return Err(Refusal { body, ..refusal }.failure());
         }
         if is_page(&response) {
             return Err(Failure::CaptivePortal);
         }
         let body = read(response).await?;
         *bytes_received = body.len() as u64;
-        serde_json::from_slice(&body).map_err(|_| match body.trim_ascii_start().first() {
-            // A page that does not say what it is.
-            Some(b'<') => Failure::CaptivePortal,
-            _ => Failure::Unintelligible,
+        serde_json::from_slice(&body).map_err(|_| match starts_like_a_page(&body) {
+            true => Failure::CaptivePortal,
+            false => Failure::Unintelligible,
         })
     }
 
@@ -173,19 +176,13 @@ fn why_unreached(error: &reqwest::Error) -> Failure {
     if error.is_timeout() { Failure::Timeout } else { Failure::Offline }
 }
 
-/// A page for people where PostgREST would have written JSON: somebody between here and the server has answered.
-fn is_page(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.trim_start().to_ascii_lowercase().starts_with("text/html")
-}
-
 /// Reads a body up to the bound. A connection cut in the middle leaves the server's work in doubt, like a timeout.
 #[cfg(not(target_family = "wasm"))]
 async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| why_unreached(&error))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(Failure::Unintelligible);
+            return Err(Failure::AnswerTooLarge);
         }
         body.extend_from_slice(&chunk);
     }
@@ -196,46 +193,7 @@ async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
 #[cfg(target_family = "wasm")]
 async fn read(response: Response) -> Result<Vec<u8>, Failure> {
     let body = response.bytes().await.map_err(|error| why_unreached(&error))?;
-    if body.len() > MAX_ANSWER_BYTES { Err(Failure::Unintelligible) } else { Ok(body.into()) }
-}
-
-async fn refusal(response: Response) -> Failure {
-    let status = response.status();
-    let retry_after_ms = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
-        .map(|seconds| seconds.saturating_mul(1000));
-    let body = if status.is_client_error() { read(response).await.unwrap_or_default() } else { Vec::new() };
-    let code = || error_code(&body);
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if refuses_api_key(&body) => Failure::ApiKeyRefused,
-        StatusCode::UNAUTHORIZED => Failure::Unauthorized { code: code() },
-        StatusCode::PAYLOAD_TOO_LARGE => Failure::TooLarge,
-        StatusCode::UPGRADE_REQUIRED => Failure::UpgradeRequired,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-            Failure::Server { status: status.as_u16(), retry_after_ms }
-        }
-        StatusCode::NETWORK_AUTHENTICATION_REQUIRED => Failure::CaptivePortal,
-        _ if status.is_redirection() => Failure::CaptivePortal,
-        _ if status.is_server_error() => Failure::Server { status: status.as_u16(), retry_after_ms },
-        _ if status.is_client_error() => Failure::Refused { status: status.as_u16(), code: code() },
-        _ => Failure::Unintelligible,
-    }
-}
-
-/// The `code` of PostgREST's error object, if it looks like a code: a server's free text stays out of our errors.
-fn error_code(body: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Body {
-        code: Option<String>,
-    }
-    let code = serde_json::from_slice::<Body>(body).ok().and_then(|body| body.code);
-    let is_code = |code: &String| {
-        (1..=MAX_CODE_CHARS).contains(&code.len())
-            && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    };
-    code.filter(is_code).unwrap_or_else(|| "unknown".to_owned())
+    if body.len() > MAX_ANSWER_BYTES { Err(Failure::AnswerTooLarge) } else { Ok(body.into()) }
 }
 
 #[cfg(test)]
@@ -260,17 +218,6 @@ mod tests {
         assert_eq!(bearer(&token, other), Err(Failure::OtherUser));
         for garbage in ["", "a.b", "a.e30.c", "\u{1}.\u{2}.\u{3}"] {
             assert!(matches!(bearer(garbage, other), Err(Failure::Unauthorized { .. })), "{garbage}");
-        }
-    }
-
-    #[test]
-    fn a_servers_free_text_is_no_code() {
-        for (body, code) in [
-            (r#"{"code":"PGRST301","message":"JWT expired"}"#, "PGRST301"),
-            (r#"{"code":"the password is hunter2"}"#, "unknown"),
-            ("<html>", "unknown"),
-        ] {
-            assert_eq!(error_code(body.as_bytes()), code);
         }
     }
 }

@@ -75,6 +75,9 @@ pub struct SyncAnswer {
     /// Whether there is more to pull at once.
     #[serde(default)]
     pub has_more: bool,
+    /// The app has no row for this user in `users` yet: what is pushed will be refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub user_missing: bool,
 }
 
 redacted_debug!(WireRow, SyncAnswer);

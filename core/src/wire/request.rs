@@ -50,6 +50,10 @@ pub struct SyncRequest {
     pub cursor: Option<Cursor>,
     /// How many rows the answer may hold.
     pub limit: u32,
+    /// How many bytes of rows the answer may hold, if fewer than the server gives. A server that does not know this goes by
+    /// `limit` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u32>,
     /// Whether the answer may pack rows. A server that does not know this sends them all by their columns' names.
     #[serde(default)]
     pub packed: bool,

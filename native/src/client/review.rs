@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use marea_core::{MutationId, MutationView, QueueCounts, Timestamp, UserId};
+use marea_core::{MutationId, MutationView, QueueCounts, SyncAnswer, SyncRequest, Timestamp, UserId};
 use serde::Serialize;
 
 use super::Client;
@@ -164,5 +164,25 @@ impl Client {
     /// `mirror_corrupt` when it is not; when it cannot be read.
     pub async fn check(&self) -> Result<(), Error> {
         self.call(|engine| engine.check()).await
+    }
+
+    /// The request that this mirror would send next, without what waits in it. For `marea doctor`.
+    ///
+    /// # Errors
+    ///
+    /// When the mirror cannot be read.
+    #[doc(hidden)]
+    pub async fn probe(&self) -> Result<SyncRequest, Error> {
+        self.call(|engine| engine.probe()).await
+    }
+
+    /// Whether this mirror could take an answer to [`Client::probe`]. For `marea doctor`.
+    ///
+    /// # Errors
+    ///
+    /// `closed`.
+    #[doc(hidden)]
+    pub async fn can_read(&self, answer: SyncAnswer) -> Result<bool, Error> {
+        self.call(move |engine| Ok(engine.can_read(&answer))).await
     }
 }

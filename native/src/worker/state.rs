@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use marea_core::{Connection, Engine, Signal, Subscription, Transport, UnixMillis, UserId};
+use marea_core::{Connection, Engine, Signal, Subscription, SyncMark, Transport, UnixMillis, UserId};
 use tokio::sync::Notify;
 
 use super::watchers::{Watcher, Watchers};
@@ -28,6 +28,8 @@ pub(super) struct State {
     vault_locks_at: Cell<Option<UnixMillis>>,
     /// One conversation with the server at a time: a second caller waits, then has its own.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Where the mirror stood when the conversation that is under way began.
+    pub(super) conversation_began: Cell<Option<SyncMark>>,
     mirror_path: PathBuf,
     user_id: UserId,
     server: Option<Server>,
@@ -51,6 +53,7 @@ impl State {
             vault_nudge: Notify::new(),
             vault_locks_at: Cell::default(),
             turn: tokio::sync::Mutex::default(),
+            conversation_began: Cell::default(),
             mirror_path: config.mirror_path(),
             user_id: config.user_id,
             background_sync: config.background_sync,

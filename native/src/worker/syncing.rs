@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use marea_core::{Engine, Failure, Host, Now, Signal, SyncReport, Table, sync_until_idle};
+use marea_core::{Engine, Failure, Host, Now, Signal, SyncReport, Table, sync_since};
 use tracing::Instrument as _;
 
 use super::state::State;
@@ -76,12 +76,18 @@ pub(super) async fn converse(state: &Rc<State>, why: Why) -> Result<SyncReport, 
 
 async fn converse_in_turn(state: &Rc<State>, why: Why) -> Result<SyncReport, Error> {
     let (transport, tokens) = (state.transport()?, state.tokens()?);
+    // Whoever asks is told of all that happens while they wait, by whichever conversation.
+    let asked = state.with_engine(|engine| engine.sync_mark())?;
+    let under_way = state.conversation_began.get();
     let _turn = state.turn.lock().await;
     let _turn_of_this_process = turn_between_processes(state).await?;
+    state.conversation_began.set(Some(state.with_engine(|engine| engine.sync_mark())?));
     if why == Why::Asked {
         state.with_engine(|engine| engine.signal(Signal::SyncNow, clock::now()));
     }
-    Ok(sync_until_idle(&Conversation { state, tokens }, transport).await?)
+    let report = sync_since(&Conversation { state, tokens }, transport, under_way.unwrap_or(asked)).await;
+    state.conversation_began.set(None);
+    Ok(report?)
 }
 
 /// Of two conversations at once, the later answer could be the older one: between processes, a lock decides.
@@ -137,6 +143,11 @@ impl Host for Conversation<'_> {
 
     /// Lending the engine has told those who watch already.
     fn changed(&self, _tables: &[Table]) {}
+
+    async fn pause(&self, ms: u64) -> bool {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        true
+    }
 }
 
 #[cfg(test)]

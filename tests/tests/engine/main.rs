@@ -7,3 +7,4 @@ mod sync;
 mod values;
 mod vault_openers;
 mod vault_secrecy;
+mod weather;

@@ -59,7 +59,12 @@ fn what_is_recorded_during_a_request_stays_queued() {
     let outgoing = send(&mut engine);
     record(&mut engine, 5);
     let applied = engine.apply_response(outgoing.ticket, Ok(server.take(&outgoing.request)), at(0)).unwrap();
-    assert_eq!(applied.next, Next::Continue);
+    assert_eq!(
+        applied.next,
+        Next::Wait,
+        "it was not there to be carried: it is gathered with what follows it"
+    );
+    assert_eq!(engine.next_wake(at(0)).unwrap(), Some(at(1).unix_ms));
     assert_eq!(totals(&engine), (2, 15));
     assert_eq!(engine.status(at(0)).unwrap().pending, 1);
 }
@@ -74,7 +79,8 @@ fn rows_wait_while_a_mutation_outside_the_answer_is_in_doubt() {
     let lost = send(&mut engine);
     server.take(&lost.request);
     engine.apply_response(lost.ticket, Err(Failure::TooLarge), at(0)).unwrap();
-    assert_eq!(engine.batch_limit, 1);
+    assert_eq!(engine.limits.mutations(), 1);
+    engine.signal(Signal::SyncNow, at(0));
 
     let half = send(&mut engine);
     assert_eq!(half.request.mutations.len(), 1);
@@ -126,15 +132,15 @@ fn a_server_set_back_is_healed() {
 }
 
 #[test]
-fn a_too_large_mutation_alone_is_set_aside() {
+fn a_mutation_that_the_server_itself_finds_too_large_alone_is_set_aside() {
     let mut engine = engine();
     record(&mut engine, 10);
     let outgoing = send(&mut engine);
     let applied = engine.apply_response(outgoing.ticket, Err(Failure::TooLarge), at(0)).unwrap();
-    assert_eq!((applied.rejected, totals(&engine)), (1, (0, 0)));
+    assert_eq!((applied.rejected, applied.next, totals(&engine)), (1, Next::Pause, (0, 0)));
     let empty = send(&mut engine);
     let applied = engine.apply_response(empty.ticket, Err(Failure::TooLarge), at(0)).unwrap();
-    assert_eq!(applied.next, Next::Stopped);
+    assert_eq!((applied.rejected, applied.next), (0, Next::Wait));
 }
 
 #[test]

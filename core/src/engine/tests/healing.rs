@@ -27,7 +27,10 @@ fn what_a_copy_of_this_file_has_sent_counts_once() {
     let (mut copy, mut server) = (open(&Location::File(path("copy"))).unwrap(), Server::default());
     exchange(&mut copy, &mut server, 0);
 
-    original.batch_limit = 1;
+    while original.limits.mutations() > 1 {
+        let load = crate::sync::Load { mutations: 2, ..Default::default() };
+        original.limits.shrink_batch(load);
+    }
     let outgoing = send(&mut original);
     assert_eq!(outgoing.request.mutations.len(), 1);
     original.apply_response(outgoing.ticket, Ok(server.take(&outgoing.request)), at(0)).unwrap();
@@ -95,6 +98,7 @@ fn forgetful(request: &SyncRequest) -> SyncAnswer {
         deleted: BTreeMap::new(),
         cursor: Cursor { version: 0, epoch: "new".to_owned() },
         has_more: false,
+        user_missing: false,
     }
 }
 

@@ -15,6 +15,7 @@ mod registers;
 mod rescue;
 mod review;
 mod set_back;
+mod sizes;
 mod together;
 mod unreadable;
 mod upgrade;
@@ -89,8 +90,10 @@ fn totals(engine: &Engine) -> (i64, i64) {
     (progress.total_sessions, progress.total_time_spent_minutes)
 }
 
+/// The next request. A write right behind another request is gathered for a second.
 fn send(engine: &mut Engine) -> Outgoing {
-    engine.next_request(at(0)).unwrap().expect("a request is due")
+    let at_once = engine.next_request(at(0)).unwrap();
+    at_once.or_else(|| engine.next_request(at(1)).unwrap()).expect("a request is due within a second")
 }
 
 /// A scripted server: remembers sessions by id, counts them, and numbers its changes.
@@ -162,6 +165,7 @@ impl Server {
             deleted: BTreeMap::new(),
             cursor: Cursor { version, epoch: self.epoch.to_string() },
             has_more: false,
+            user_missing: false,
         }
     }
 }

@@ -34,6 +34,7 @@ impl Registers {
             deleted: BTreeMap::new(),
             cursor: Cursor { version: self.version, epoch: self.epoch.to_string() },
             has_more: false,
+            user_missing: false,
         };
         for ((table, key), (version, row)) in self.rows.iter().filter(|(_, (version, _))| *version > since) {
             match row {

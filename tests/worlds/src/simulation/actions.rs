@@ -81,7 +81,7 @@ impl World<'_> {
         Timestamp::from_millis(UnixMillis(now.unix_ms.0 + days * DAY_MS + minutes * MINUTE_MS))
     }
 
-    fn record_session(&mut self, chosen: usize) -> Checked {
+    pub(super) fn record_session(&mut self, chosen: usize) -> Checked {
         let now = self.devices[chosen].now(self.now_ms);
         // At the bounds of what may be written: 1970-01-01 has begun and not ended everywhere.
         let is_extreme = self.random.chance(4);

@@ -13,6 +13,7 @@ mod jobs;
 mod network;
 mod oracle;
 mod packed;
+mod page;
 mod perils;
 mod plan;
 mod quiet;
@@ -21,6 +22,7 @@ mod registers;
 mod server;
 mod story;
 mod told;
+mod waits;
 mod world;
 mod zones;
 

@@ -12,6 +12,9 @@ pub(super) struct Plan {
     pub(super) page_rows: usize,
     /// Mutations that some proxy lets through at most.
     pub(super) most_mutations: usize,
+    /// Mutations that the server gets done before it gives up, and rows of which it can make an answer.
+    pub(super) slow_mutations: usize,
+    pub(super) answer_rows: u32,
     /// Changes that are made in one go at most.
     pub(super) burst: i64,
     /// Clocks may be ahead by years.
@@ -20,6 +23,8 @@ pub(super) struct Plan {
     pub(super) lost: i64,
     pub(super) doubled: i64,
     pub(super) troubled: i64,
+    /// In percent of answers: they say that there is more, and do not move on.
+    pub(super) stalled: i64,
     /// In percent of crashes: the power is gone too, and with it what was not synced.
     pub(super) power_cuts: i64,
     /// In percent of mutations: refused for good.
@@ -46,6 +51,8 @@ impl Plan {
         Plan {
             page_rows: 500,
             most_mutations: 500,
+            slow_mutations: 500,
+            answer_rows: 2_000,
             fast_clocks: false,
             set_backs: 0,
             set_backs_between_pages: 0,
@@ -71,16 +78,19 @@ impl Plan {
             (set_backs, clock_steps) = (set_backs + 20, clock_steps + 40);
         }
         let devices = usize::try_from(random.within(2..=5)).expect("few");
-        Plan {
+        let plan = Plan {
             devices: [devices, usize::from(random.chance(25))],
             steps: u32::try_from(random.within(20..=60)).expect("few"),
             page_rows: *random.one_of(&[1, 2, 3, 5, 8, 500, 500, 500]),
             most_mutations: *random.one_of(&[1, 2, 3, 5, 500, 500, 500, 500]),
+            slow_mutations: 500,
+            answer_rows: 2_000,
             burst: *random.one_of(&[1, 1, 2, 4, 8]),
             fast_clocks,
             lost,
             doubled,
             troubled,
+            stalled: 0,
             power_cuts,
             poison,
             crashes,
@@ -93,6 +103,12 @@ impl Plan {
             tokens_away,
             server_writes,
             long_pauses,
+        };
+        Plan {
+            slow_mutations: *random.one_of(&[1, 2, 4, 500, 500, 500]),
+            answer_rows: *random.one_of(&[1, 4, 100, 2_000, 2_000, 2_000]),
+            stalled: if random.chance(20) { random.within(1..=20) } else { 0 },
+            ..plan
         }
     }
 }

@@ -25,6 +25,8 @@ impl World<'_> {
     pub(super) fn come_to_rest(&mut self) -> Checked {
         self.step += 1;
         self.tell("world", |_| "comes to rest".to_owned());
+        self.take_quietly(0, Err(Failure::Timeout))?;
+        self.live_through_an_outage(0)?;
         for round in 0..if self.server.was_set_back() { HEALING_ROUNDS } else { ROUNDS } {
             for chosen in 0..self.devices.len() {
                 self.take_quietly(chosen, Err(Failure::Timeout))?;
@@ -32,6 +34,11 @@ impl World<'_> {
                     self.retry_what_was_mended(chosen)?;
                 }
                 self.settle(chosen)?;
+                if round == 0 && chosen == 0 {
+                    self.gather_writes(chosen)?;
+                    self.grow_again(chosen)?;
+                    self.settle(chosen)?;
+                }
             }
         }
         for chosen in 0..self.devices.len() {
@@ -47,7 +54,8 @@ impl World<'_> {
                 client_id,
                 schema: 1,
                 cursor: None,
-                limit: 2_000,
+                limit: self.plan.answer_rows,
+                limit_bytes: None,
                 packed: true,
                 mutations,
             };
@@ -75,20 +83,34 @@ impl World<'_> {
             device.engine.signal(signal, device.now(self.now_ms));
         }
         for _ in 0..MOST_REQUESTS {
-            self.now_ms += 10;
-            let device = &mut self.devices[chosen];
-            let now = device.now(self.now_ms);
-            let due = match device.ahead.take() {
-                Some(ahead) => Some(ahead),
-                None => device.engine.next_request(now).map_err(|error| error.to_string())?,
-            };
-            let Some(outgoing) = due else { return Ok(()) };
-            device.oracle.check_sent(&outgoing.request)?;
-            device.waiting = Some(outgoing.ticket);
-            let answered = self.server.answer(device.user, &outgoing.request, self.now_ms);
-            self.take_quietly(chosen, answered.map(|(answer, known)| (Rc::new(answer), known)))?;
+            if self.send_one(chosen)? {
+                continue;
+            }
+            let now = self.devices[chosen].now(self.now_ms);
+            let status = self.devices[chosen].engine.status(now).map_err(|error| error.to_string())?;
+            if status.pending == 0 && status.last_error.is_none() {
+                return Ok(());
+            }
+            self.wait_for_the_next(chosen)?;
         }
         Err(format!("{} never comes to rest", self.devices[chosen].name))
+    }
+
+    /// Lets a device send what is due, over a good network; says whether there was something.
+    pub(super) fn send_one(&mut self, chosen: usize) -> Result<bool, String> {
+        self.now_ms += 10;
+        let device = &mut self.devices[chosen];
+        let now = device.now(self.now_ms);
+        let due = match device.ahead.take() {
+            Some(ahead) => Some(ahead),
+            None => device.engine.next_request(now).map_err(|error| error.to_string())?,
+        };
+        let Some(outgoing) = due else { return Ok(false) };
+        device.oracle.check_sent(&outgoing.request)?;
+        device.waiting = Some(outgoing.ticket);
+        let answered = self.server.answer(device.user, &outgoing.request, self.now_ms);
+        self.take_quietly(chosen, answered.map(|(answer, known)| (Rc::new(answer), known)))?;
+        Ok(true)
     }
 
     fn compare_device(&mut self, chosen: usize) -> Checked {

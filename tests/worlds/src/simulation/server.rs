@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use marea_core::{
-    Cursor, Fact, Failure, Fold, MutationId, MutationResult, Progress, ResultStatus, SyncAnswer, SyncRequest,
-    Timestamp, UnixMillis, UserId, WireMutation, WireRow,
+    Cursor, Fact, Failure, Fold, MutationId, MutationResult, ResultStatus, SyncAnswer, SyncRequest,
+    Timestamp, UnixMillis, UserId, WireMutation,
 };
-use serde_json::value::to_raw_value;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::beside::Beside;
 use super::facts::fact_of;
 use super::oracle::last_day;
 use super::packed::pack;
+use super::page::page;
+use super::plan::Plan;
 use super::refusals;
 use super::registers::{Row, Stamp, Write, is_once, pulled_back};
 
@@ -36,14 +37,14 @@ pub(super) struct Books {
     pub(super) fold: Fold,
     /// A job has written something into the progress row that no device can read.
     pub(super) is_odd: bool,
-    lines: BTreeMap<(String, String), Line>,
+    pub(super) lines: BTreeMap<(String, String), Line>,
     version: i64,
 }
 
 #[derive(Clone, Copy)]
-struct Line {
-    version: i64,
-    deleted: bool,
+pub(super) struct Line {
+    pub(super) version: i64,
+    pub(super) deleted: bool,
 }
 
 /// The server, with its earlier states.
@@ -58,6 +59,9 @@ pub(super) struct Server {
     pub(super) page_rows: usize,
     /// Mutations that some proxy in front lets through at most.
     pub(super) most_mutations: usize,
+    /// Mutations that it gets done before it gives up, and rows of which it can make an answer.
+    pub(super) slow_mutations: usize,
+    pub(super) answer_rows: u32,
     /// Mutations that are refused.
     pub(super) poison: BTreeSet<MutationId>,
     /// Mutations that make a request too large.
@@ -97,7 +101,7 @@ impl Books {
 }
 
 impl Server {
-    pub(super) fn new(users: &[UserId], page_rows: usize, most_mutations: usize) -> Server {
+    pub(super) fn new(users: &[UserId], plan: &Plan) -> Server {
         let books: BTreeMap<_, _> = users.iter().map(|user| (*user, Books::new(*user))).collect();
         Server {
             beside: None,
@@ -105,8 +109,10 @@ impl Server {
             saved: vec![(i64::MIN, books.clone())],
             books,
             epoch: 0,
-            page_rows,
-            most_mutations,
+            page_rows: plan.page_rows,
+            most_mutations: plan.most_mutations,
+            slow_mutations: plan.slow_mutations,
+            answer_rows: plan.answer_rows,
             poison: BTreeSet::new(),
             huge: BTreeSet::new(),
             deleted: BTreeSet::new(),
@@ -143,8 +149,15 @@ impl Server {
         now_ms: i64,
     ) -> Result<(SyncAnswer, Rc<Known>), Failure> {
         let huge = request.mutations.iter().any(|mutation| self.huge.contains(&mutation.id));
-        if request.mutations.len() > self.most_mutations || huge {
+        let mutations = request.mutations.len();
+        if mutations > self.most_mutations {
+            return Err(Failure::ProxyTooLarge);
+        } else if huge {
             return Err(Failure::TooLarge);
+        } else if mutations > self.slow_mutations {
+            return Err(Failure::ServerTimeout);
+        } else if request.limit > self.answer_rows {
+            return Err(Failure::AnswerTooLarge);
         }
         if self.beside.is_some() {
             return self.answer_beside(user, request, now_ms);
@@ -185,7 +198,7 @@ impl Server {
         let results = self.push(user, request, now_ms);
         let most = self.page_rows.min(request.limit as usize);
         let epoch = self.epoch.to_string();
-        let books = self.books.get(&user).ok_or(Failure::Refused { status: 409, code: "PT409".into() })?;
+        let books = self.books.get(&user).ok_or(Failure::UserMissing)?;
         let asked = request.cursor.as_ref();
         let known = asked.filter(|cursor| cursor.epoch == epoch && cursor.version <= books.version);
         let start = known.map_or(0, |cursor| cursor.version);
@@ -199,6 +212,7 @@ impl Server {
             deleted: BTreeMap::new(),
             cursor: Cursor { version: books.version, epoch },
             has_more: false,
+            user_missing: false,
         };
         page(books, user, start, known.is_none(), most, &mut answer);
         if request.packed {
@@ -314,53 +328,4 @@ fn take_register(
     }
     touched.insert(place);
     Ok(ResultStatus::Applied)
-}
-
-/// Fills an answer with what changed after `start`.
-fn page(books: &Books, user: UserId, start: i64, anew: bool, most: usize, answer: &mut SyncAnswer) {
-    let mut found: Vec<_> = books
-        .lines
-        .iter()
-        .filter(|(_, line)| line.version > start && !(line.deleted && anew))
-        .map(|((table, key), line)| (line.version, line.deleted, table, key))
-        .collect();
-    found.sort();
-    answer.has_more = found.len() > most;
-    found.truncate(most);
-    if let (true, Some((last, ..))) = (answer.has_more, found.last()) {
-        answer.cursor.version = *last;
-    }
-    for (version, deleted, table, key) in found {
-        if deleted {
-            answer.deleted.entry(table.clone()).or_default().push(key.clone());
-        } else {
-            let (values, hlc) = row_of(books, user, table, key);
-            let values = to_raw_value(&values).expect("JSON");
-            answer.rows.entry(table.clone()).or_default().push(WireRow { values, hlc, version });
-        }
-    }
-}
-
-fn row_of(books: &Books, user: UserId, table: &str, key: &str) -> (Value, Value) {
-    let with_user = |mut values: Value| {
-        values["user_id"] = json!(user);
-        values
-    };
-    match table {
-        "user_progress" => {
-            let mut values = json!(Progress { future_days: 0, ..books.fold.progress.clone() });
-            if books.is_odd {
-                values["created_at"] = json!(20_000);
-            }
-            (values, json!({}))
-        }
-        "daily_activity" => {
-            let day = key.parse().ok().and_then(|day| books.fold.days.get(&day)).expect("a tracked day");
-            (with_user(json!(day)), json!({}))
-        }
-        _ => {
-            let row = &books.rows[&(table.to_owned(), key.to_owned())];
-            (with_user(Value::from(row.values.clone())), json!(row.stamps))
-        }
-    }
 }

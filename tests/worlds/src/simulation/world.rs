@@ -51,7 +51,7 @@ impl<'s> World<'s> {
             None => (plan, START_MS),
         };
         let users = [UserId::from(random.uuid()), UserId::from(random.uuid())];
-        let mut server = Server::new(&users, plan.page_rows, plan.most_mutations);
+        let mut server = Server::new(&users, &plan);
         server.save(now_ms);
         server.beside = beside;
         let mut world = World {
@@ -204,7 +204,7 @@ impl<'s> World<'s> {
                     self.server.page_rows = if self.random.chance(30) { 500 } else { self.plan.page_rows };
                     let answered = self.server.answer(user, &request, self.now_ms);
                     self.set_back_between_pages(&answered);
-                    answered.map(|(answer, known)| (Rc::new(answer), known))
+                    answered.map(|(answer, known)| (Rc::new(self.some_stalled(&request, answer)), known))
                 };
                 self.tell("server", |world| {
                     format!("answers {}: {}", world.devices[from.device].name, in_words(&outcome))
@@ -233,17 +233,6 @@ impl<'s> World<'s> {
         };
         if self.server.set_back(choice, self.oldest_set_back()) {
             self.tell("server", |_| "is set back between two pages".to_owned());
-        }
-    }
-
-    fn some_trouble(&mut self) -> Failure {
-        match self.random.within(0..=5) {
-            0 => Failure::Server { status: 429, retry_after_ms: Some(20_000) },
-            1 => Failure::Unintelligible,
-            2 => Failure::Unauthorized { code: "PGRST301".to_owned() },
-            3 => Failure::Refused { status: 409, code: "PT409".to_owned() },
-            4 => Failure::TooLarge,
-            _ => Failure::Server { status: 503, retry_after_ms: None },
         }
     }
 
@@ -292,16 +281,18 @@ impl<'s> World<'s> {
             // It died before the answer was safe.
             return self.check(chosen).map(|()| Next::Continue);
         }
-        let waiting = device.engine.status(now).map_err(|error| error.to_string())?.pending;
+        let status = device.engine.status(now).map_err(|error| error.to_string())?;
+        let waiting = status.pending;
         match &heard {
             Ok((answer, known)) => device.oracle.heard(answer, known, waiting),
-            Err(Failure::TooLarge) => {
-                let refused = device.engine.rejected().map_err(|error| error.to_string())?;
-                device.oracle.refused.extend(refused.iter().map(|mutation| mutation.id));
-            }
+            Err(failure) if status.rejected > 0 => device.heard_failure(failure, &self.server.huge)?,
             Err(_) => {}
         }
-        let next = applied.map_or(Next::Continue, |applied| applied.next);
+        let next = applied.as_ref().map_or(Next::Continue, |applied| applied.next);
+        if let Some(applied) = &applied {
+            self.check_wait(chosen, applied, waiting)?;
+        }
+        let device = &mut self.devices[chosen];
         if next == Next::RefreshToken {
             device.good_token = true;
         }

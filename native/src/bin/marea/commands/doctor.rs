@@ -1,4 +1,5 @@
-//! `marea doctor`: looks at mirror, sign-in, server, clock and versions, and says of each how to mend it. Changes nothing.
+//! `marea doctor`: looks at mirror, queue, last sync, sign-in, server, user, clock and versions, and says of each how to mend
+//! it. Asks the server what the next sync would ask. Changes nothing.
 
 use jiff::Timestamp;
 use marea_core::{Failure as Trouble, PROTOCOL, SyncAnswer, SyncRequest, Transport};
@@ -7,17 +8,20 @@ use serde::Serialize;
 
 use crate::cli::Globals;
 use crate::failure::Failure;
-use crate::identity::{self, Identity, identify};
-use crate::output::{Output, count};
+use crate::identity::{self, Identity, Opened, identify};
+use crate::output::{Output, count, local};
 use crate::style::{Ink, Style};
 
-/// As long as a request of a sync may take.
-const TIMEOUT_MS: u64 = 15_000;
+/// As long as a full page may take.
+const TIMEOUT_MS: u64 = 60_000;
 /// A clock further off than this is pulled back by the server: the learner's days may then be other days.
 const CLOCK_SECONDS_MAX: i64 = 300;
 
 /// What mends a refused key.
 const API_KEY: &str = "Give the project's current anon or publishable key in MAREA_ANON_KEY (or --anon-key). The sign-in is kept.";
+/// Mutations of a request where nothing has made them smaller.
+const FULL_BATCH: u32 = 500;
+const NO_USER: &str = "Sign in to the app once so that it makes the row, or have the app make it at sign-up. What waits is sent as soon as it is there.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,13 +81,14 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
             let offline = failure.code == "offline";
             let found = Check { offline, ..Check::new("sign-in", Verdict::Failed, failure.message) };
             checks.push(found.mend(mend));
-            for name in ["mirror", "queue", "server", "clock", "versions"] {
+            for name in ["mirror", "queue", "sync", "server", "user", "clock", "versions"] {
                 checks.push(Check::new(name, Verdict::Skipped, "it is not known who is asking"));
             }
         }
         Ok(identity) => {
-            checks.extend(check_mirror(&identity));
-            checks.extend(check_server(&identity)?);
+            let (found, client) = check_mirror(&identity);
+            checks.extend(found);
+            checks.extend(check_server(&identity, client.as_deref())?);
         }
     }
     let failed: Vec<&Check> = checks.iter().filter(|check| check.verdict == Verdict::Failed).collect();
@@ -98,14 +103,16 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     problem.map_or(Ok(()), Err)
 }
 
-fn check_mirror(identity: &Identity) -> [Check; 2] {
+fn check_mirror(identity: &Identity) -> ([Check; 3], Option<Opened>) {
     let looked = identity.open_to_report().and_then(|client| {
         block_on(client.check())?;
         let status = block_on(client.status())?;
         Ok((client, status))
     });
     match looked {
-        Ok((client, status)) => [mirror_in_order(&client, &status), queue(&status)],
+        Ok((client, status)) => {
+            ([mirror_in_order(&client, &status), queue(&status), last_sync(&status)], Some(client))
+        }
         Err(failure) => {
             let mend = match failure.code.as_str() {
                 "mirror_corrupt" => {
@@ -116,10 +123,9 @@ fn check_mirror(identity: &Identity) -> [Check; 2] {
                 "storage_full" => "Free some space; what was recorded before is safe.",
                 _ => "Look at the folder's permissions and whether the disk can be written.",
             };
-            [
-                Check::new("mirror", Verdict::Failed, failure.message).mend(mend),
-                Check::new("queue", Verdict::Skipped, "the mirror cannot be read"),
-            ]
+            let skipped = |name| Check::new(name, Verdict::Skipped, "the mirror cannot be read");
+            let failed = Check::new("mirror", Verdict::Failed, failure.message).mend(mend);
+            ([failed, skipped("queue"), skipped("sync")], None)
         }
     }
 }
@@ -152,28 +158,96 @@ fn queue(status: &Status) -> Check {
     }
 }
 
-fn check_server(identity: &Identity) -> Result<Vec<Check>, Failure> {
+/// How the last sync went, by whichever program. What it met may be over by now: then trying again is the way.
+fn last_sync(status: &Status) -> Check {
+    let when = status.last_synced_at.map_or("never in step with the server yet".into(), |at| {
+        format!("last in step with the server {}", local(at))
+    });
+    let limits = &status.limits;
+    let small = match limits.mutations < FULL_BATCH {
+        true => format!("; larger requests failed, so they carry {} mutations at most", limits.mutations),
+        false => String::new(),
+    };
+    let Some(error) = &status.last_error else {
+        return Check::new("sync", Verdict::Ok, format!("{when}{small}"));
+    };
+    let found = format!("{when}; the last attempt failed: {} ({}){small}", error.message, error.code);
+    let (verdict, mend) = match error.code.as_str() {
+        "refused" => {
+            (Verdict::Failed, "Look at `server` below and at the server's log, then run `marea sync`.")
+        }
+        "user_missing" => (Verdict::Failed, NO_USER),
+        "upgrade_required" => (Verdict::Failed, "Update marea, then run `marea sync`."),
+        "storage_full" => (Verdict::Failed, "Free some space, then run `marea sync`."),
+        "proxy_too_large" => (
+            Verdict::Warning,
+            "Raise the limit of whatever stands in front of the server, or run `marea sync` again.",
+        ),
+        _ => (Verdict::Warning, "Run `marea sync`: if it fails again, what is below says why."),
+    };
+    Check::new("sync", verdict, found).mend(mend)
+}
+
+fn check_server(identity: &Identity, client: Option<&Client>) -> Result<Vec<Check>, Failure> {
     let Some((url, anon_key)) = identity.server() else {
         let missing = Check::new("server", Verdict::Failed, "no server is known")
             .mend("Give --url and --anon-key, or MAREA_URL and MAREA_ANON_KEY.");
         return Ok(vec![missing]);
     };
-    let asked = identity::runtime()?.block_on(ask(identity, url, anon_key));
-    Ok(match asked {
+    let request = match client {
+        Some(client) => SyncRequest { client_id: uuid::Uuid::nil().into(), ..block_on(client.probe())? },
+        None => of_a_new_device(),
+    };
+    let since = request.cursor.as_ref().map_or(0, |cursor| cursor.version);
+    let asked = identity::runtime()?.block_on(ask(identity, url, anon_key, &request));
+    let Asked { token_problem, outcome, took_ms } = match asked {
         Err(problem) => {
-            vec![Check::new("server", Verdict::Failed, problem.message).mend("Mend the address or the key.")]
+            let found = Check::new("server", Verdict::Failed, problem.message);
+            return Ok(vec![found.mend("Mend the address or the key.")]);
         }
-        Ok(Asked { token_problem: Some(problem), .. }) if problem.code == "api_key_refused" => {
-            vec![Check::new("server", Verdict::Failed, problem.message).mend(API_KEY)]
+        Ok(asked) => asked,
+    };
+    if let Some(problem) = token_problem {
+        if problem.code == "api_key_refused" {
+            return Ok(vec![Check::new("server", Verdict::Failed, problem.message).mend(API_KEY)]);
         }
-        Ok(Asked { token_problem: Some(problem), .. }) => {
-            let offline = problem.code == "offline";
-            let found = Check { offline, ..Check::new("sign-in", Verdict::Failed, problem.message) };
-            vec![found.mend("Sign in again: marea account sign-in. The queue is kept.")]
+        let offline = problem.code == "offline";
+        let found = Check { offline, ..Check::new("sign-in", Verdict::Failed, problem.message) };
+        return Ok(vec![found.mend("Sign in again: marea account sign-in. The queue is kept.")]);
+    }
+    let answer = match outcome {
+        Err(trouble) => return Ok(troubles(&trouble)),
+        Ok(answer) => answer,
+    };
+    let readable = match client {
+        Some(client) => block_on(client.can_read(answer.clone()))?,
+        None => true,
+    };
+    let server = match readable {
+        true => Check::new("server", Verdict::Ok, format!("{url} answered in {took_ms} ms")),
+        false => {
+            let found = format!("{url} answered with a page that this version of marea cannot read");
+            let mend = format!(
+                "Update marea. If it is the newest, a row that changed after version {since} holds what no mirror can keep: marea.rows names it."
+            );
+            Check::new("server", Verdict::Failed, found).mend(mend)
         }
-        Ok(Asked { outcome: Err(trouble), .. }) => troubles(&trouble),
-        Ok(Asked { outcome: Ok(answer), took_ms, .. }) => in_order(&answer, url, took_ms),
-    })
+    };
+    Ok(in_order(&answer, server))
+}
+
+/// What is asked where there is no mirror to ask for.
+fn of_a_new_device() -> SyncRequest {
+    SyncRequest {
+        protocol: PROTOCOL,
+        client_id: uuid::Uuid::nil().into(),
+        schema: marea_core::MIRROR_VERSION,
+        cursor: None,
+        limit: 1,
+        limit_bytes: None,
+        packed: true,
+        mutations: Vec::new(),
+    }
 }
 
 struct Asked {
@@ -182,33 +256,35 @@ struct Asked {
     took_ms: u128,
 }
 
-/// Asks for one row, as a new device would, and sends nothing.
-async fn ask(identity: &Identity, url: &str, anon_key: &str) -> Result<Asked, Failure> {
+/// Asks for a page, and sends nothing.
+async fn ask(
+    identity: &Identity,
+    url: &str,
+    anon_key: &str,
+    request: &SyncRequest,
+) -> Result<Asked, Failure> {
     let transport = Transport::new(url, anon_key).map_err(marea_native::Error::from)?;
     let Some(token) = identity.access_token().await else {
         let problem = identity.token_problem().map(Failure::from);
         let problem = problem.unwrap_or_else(|| Failure::new("unauthorized", "there is no access token"));
         return Ok(Asked { token_problem: Some(problem), outcome: Err(Trouble::no_token()), took_ms: 0 });
     };
-    let request = SyncRequest {
-        protocol: PROTOCOL,
-        client_id: uuid::Uuid::nil().into(),
-        schema: marea_core::MIRROR_VERSION,
-        cursor: None,
-        limit: 1,
-        packed: true,
-        mutations: Vec::new(),
-    };
     let begun = tokio::time::Instant::now();
-    let outcome = transport.post(&request, identity.user_id(), &token, TIMEOUT_MS).await.outcome;
+    let outcome = transport.post(request, identity.user_id(), &token, TIMEOUT_MS).await.outcome;
     Ok(Asked { token_problem: None, outcome, took_ms: begun.elapsed().as_millis() })
 }
 
-fn in_order(answer: &SyncAnswer, url: &str, took_ms: u128) -> Vec<Check> {
+fn in_order(answer: &SyncAnswer, server: Check) -> Vec<Check> {
     let versions = format!("marea {}, protocol {}", env!("CARGO_PKG_VERSION"), answer.protocol);
+    let user = match answer.user_missing {
+        false => Check::new("user", Verdict::Ok, "the app's database does not miss this user's row"),
+        true => Check::new("user", Verdict::Failed, "the app's users table has no row for this user")
+            .mend(NO_USER),
+    };
     vec![
         Check::new("sign-in", Verdict::Ok, "the server accepts the access token"),
-        Check::new("server", Verdict::Ok, format!("{url} answered in {took_ms} ms")),
+        server,
+        user,
         clock(answer),
         Check::new("versions", Verdict::Ok, versions),
     ]
@@ -247,10 +323,15 @@ fn troubles(trouble: &Trouble) -> Vec<Check> {
         Trouble::Refused { status: 404, .. } => {
             "The database has no marea_sync, or MAREA_URL is not the address before /rest/v1: apply migrations/001 and 002."
         }
-        Trouble::Refused { status: 409, .. } => {
-            "The app has no row for this user in public.users yet: sign in to the app once."
-        }
+        Trouble::UserMissing => NO_USER,
         Trouble::Refused { .. } => "Look at the anon key and at the server's log.",
+        Trouble::ProxyTooLarge => "Raise the size that whatever stands in front of the server lets through.",
+        Trouble::AnswerTooLarge => {
+            "Run `marea sync`: it asks for less. If it stays so, look for a row of many megabytes."
+        }
+        Trouble::ServerTimeout => {
+            "Run `marea sync`: it asks for less. If it stays so, look at the server's statement_timeout."
+        }
         Trouble::Server { .. } => "Wait; if it stays so, look at the server's log.",
         _ => "Look at the network; nothing that was recorded is lost.",
     };
@@ -263,7 +344,7 @@ fn troubles(trouble: &Trouble) -> Vec<Check> {
         Check { offline: trouble.is_offline(), ..Check::new(name, Verdict::Failed, trouble.to_string()) };
     let mut checks = vec![found.mend(mend)];
     checks.extend(
-        ["clock", "versions"]
+        ["user", "clock", "versions"]
             .into_iter()
             .filter(|other| *other != name)
             .map(|name| Check::new(name, Verdict::Skipped, "the server has not answered")),

@@ -119,6 +119,16 @@ fn advice(status: &Status) -> String {
             "upgrade_required" => "Update marea, then run `marea sync`.",
             SET_ASIDE => "Run `marea sync`: it fetches again what the server has.",
             "refused" => "Run `marea doctor`: the server does not take this client's requests.",
+            "user_missing" => {
+                "Sign in to the app once: its users table has no row for this user. Then run `marea sync`."
+            }
+            "unintelligible_answer" | "no_progress" => {
+                "Run `marea doctor`: the server's answer is of no use."
+            }
+            "proxy_too_large" | "answer_too_large" | "server_timeout" => {
+                "Run `marea sync` again: it sends and asks for less each time."
+            }
+            "storage_full" => "Free some space, then run `marea sync`.",
             _ => return None,
         })
     });

@@ -1,0 +1,166 @@
+//! What an HTTP answer that is none of Marea's says. By the code in its body first, because only the server itself writes
+//! that; a status alone may be anybody's on the way, and is no verdict on what was sent.
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+
+use super::gateway::refuses_api_key;
+use crate::sync::Failure;
+
+const MAX_CODE_CHARS: usize = 24;
+
+/// An answer that is no success, as far as it tells something.
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) retry_after_ms: Option<u64>,
+    pub(super) is_page: bool,
+    pub(super) body: Vec<u8>,
+}
+
+impl Refusal {
+    /// The head of a response; the body is to be added.
+    pub(super) fn of(response: &Response) -> Refusal {
+        Refusal {
+            status: response.status(),
+            retry_after_ms: retry_after_ms(response.headers()),
+            is_page: is_page(response),
+            body: Vec::new(),
+        }
+    }
+
+    /// What it means for the client.
+    pub(super) fn failure(self) -> Failure {
+        let code = error_code(&self.body);
+        match code.as_str() {
+            // Marea's own words (`marea.refuse`).
+            "PT401" => return Failure::Unauthorized { code },
+            "PT409" => return Failure::UserMissing,
+            "PT413" => return Failure::TooLarge,
+            "PT426" => return Failure::UpgradeRequired,
+            // PostgREST's about the token.
+            "PGRST301" | "PGRST302" | "PGRST303" => return Failure::Unauthorized { code },
+            // Postgres's: `query_canceled`, and the class of limits that an answer can exceed.
+            "57014" => return Failure::ServerTimeout,
+            code if code.len() == 5 && code.starts_with("54") => return Failure::AnswerTooLarge,
+            _ => {}
+        }
+        let (status, retry_after_ms) = (self.status.as_u16(), self.retry_after_ms);
+        match self.status {
+            StatusCode::NETWORK_AUTHENTICATION_REQUIRED => Failure::CaptivePortal,
+            StatusCode::PAYLOAD_TOO_LARGE => Failure::ProxyTooLarge,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                Failure::Server { status, retry_after_ms }
+            }
+            _ if self.status.is_redirection() => Failure::CaptivePortal,
+            _ if self.status.is_server_error() => Failure::Server { status, retry_after_ms },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if refuses_api_key(&self.body) => {
+                Failure::ApiKeyRefused
+            }
+            _ if self.is_page || starts_like_a_page(&self.body) => Failure::CaptivePortal,
+            StatusCode::UNAUTHORIZED => Failure::Unauthorized { code },
+            _ if self.status.is_client_error() => Failure::Refused { status, code },
+            _ => Failure::Unintelligible,
+        }
+    }
+}
+
+fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1_000))
+}
+
+/// A page for people where PostgREST would have written JSON: somebody between here and the server has answered.
+pub(super) fn is_page(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.trim_start().to_ascii_lowercase().starts_with("text/html")
+}
+
+/// A page that does not say what it is.
+pub(super) fn starts_like_a_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'<')
+}
+
+/// The `code` of PostgREST's error object, if it looks like a code: a server's free text stays out of our errors.
+fn error_code(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        code: Option<String>,
+    }
+    let code = serde_json::from_slice::<Body>(body).ok().and_then(|body| body.code);
+    let is_code = |code: &String| {
+        (1..=MAX_CODE_CHARS).contains(&code.len())
+            && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    code.filter(is_code).unwrap_or_else(|| "unknown".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(status: u16, body: &str) -> Failure {
+        let status = StatusCode::from_u16(status).unwrap();
+        let body = body.as_bytes().to_vec();
+        Refusal { status, retry_after_ms: Some(7_000), is_page: false, body }.failure()
+    }
+
+    fn code(code: &str) -> String {
+        format!(r#"{{"code":"{code}","message":"a learner's words","details":null,"hint":null}}"#)
+    }
+
+    #[test]
+    fn a_code_of_the_server_counts_whatever_the_status_is() {
+        for status in [400, 401, 403, 404, 409, 413, 426, 500, 502, 503] {
+            assert_eq!(failure(status, &code("PT413")), Failure::TooLarge, "{status}");
+            assert_eq!(failure(status, &code("PT409")), Failure::UserMissing, "{status}");
+            assert_eq!(failure(status, &code("PT426")), Failure::UpgradeRequired, "{status}");
+            assert_eq!(failure(status, &code("57014")), Failure::ServerTimeout, "{status}");
+            assert_eq!(failure(status, &code("54000")), Failure::AnswerTooLarge, "{status}");
+            for token in ["PT401", "PGRST301", "PGRST303"] {
+                let code = code(token);
+                assert!(matches!(failure(status, &code), Failure::Unauthorized { code } if code == token));
+            }
+        }
+    }
+
+    #[test]
+    fn a_status_alone_is_no_verdict() {
+        let server = |status| Failure::Server { status, retry_after_ms: Some(7_000) };
+        let refused = |status| Failure::Refused { status, code: "unknown".to_owned() };
+        for (status, body, expected) in [
+            (413, "", Failure::ProxyTooLarge),
+            (413, "<html><h1>413 Request Entity Too Large</h1></html>", Failure::ProxyTooLarge),
+            (413, r#"{"message":"too large","code":413}"#, Failure::ProxyTooLarge),
+            (409, "", refused(409)),
+            (426, "", refused(426)),
+            (404, "not here", refused(404)),
+            (403, "", refused(403)),
+            (403, " <!doctype html><p>Blocked</p>", Failure::CaptivePortal),
+            (404, "<html></html>", Failure::CaptivePortal),
+            (401, "<html></html>", Failure::CaptivePortal),
+            (401, "", Failure::Unauthorized { code: "unknown".to_owned() }),
+            (401, r#"{"message":"Invalid API key"}"#, Failure::ApiKeyRefused),
+            (403, r#"{"message":"Legacy API keys are disabled"}"#, Failure::ApiKeyRefused),
+            (511, "", Failure::CaptivePortal),
+            (302, "", Failure::CaptivePortal),
+            (429, "<html></html>", server(429)),
+            (408, "", server(408)),
+            (502, "<html>Bad Gateway</html>", server(502)),
+            (504, "", server(504)),
+            (503, r#"{"code":"PGRST002"}"#, server(503)),
+        ] {
+            assert_eq!(failure(status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_servers_free_text_is_no_code() {
+        for (body, code) in [
+            (r#"{"code":"PGRST301","message":"JWT expired"}"#, "PGRST301"),
+            (r#"{"code":"the password is hunter2"}"#, "unknown"),
+            ("<html>", "unknown"),
+        ] {
+            assert_eq!(error_code(body.as_bytes()), code);
+        }
+    }
+}
