@@ -44,6 +44,7 @@ pub(crate) enum Refusal {
     UnknownRefreshToken,
     UsedRefreshToken,
     NoSession,
+    NoUser,
     Internal,
 }
 
@@ -161,12 +162,12 @@ impl Accounts {
     /// The account, if the session (when the token names one) has not been ended.
     pub(crate) async fn user(&self, id: Uuid, session_id: Option<Uuid>) -> Result<User, Refusal> {
         let client = self.client().await?;
+        let row = client.query_opt(USER, &[&id]).await?.ok_or(Refusal::NoUser)?;
         if let Some(session_id) = session_id {
             let statement = "SELECT FROM marea_backend.sessions WHERE id = $1 AND user_id = $2";
             client.query_opt(statement, &[&session_id, &id]).await?.ok_or(Refusal::NoSession)?;
         }
-        let row = client.query_opt(USER, &[&id]).await?;
-        row.map(user_of).ok_or(Refusal::NoSession)
+        Ok(user_of(row))
     }
 
     /// Ends sessions of `user_id`: the given one, all but it, or all.

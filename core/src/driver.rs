@@ -250,7 +250,10 @@ async fn carry(host: &impl Host, transport: &Transport, outgoing: Outgoing, know
         }
     };
     let Outgoing { request, user_id, timeout_ms, .. } = outgoing;
-    let carried = transport.post(&request, user_id, &token.text, timeout_ms).await;
+    let mut carried = transport.post(&request, user_id, &token.text, timeout_ms).await;
+    if let Err(failure) = &mut carried.outcome {
+        host.with_engine(|engine| engine.name_deleted_account(failure));
+    }
     Some((carried, Some(token)))
 }
 
@@ -272,7 +275,9 @@ fn held_back_by(code: &str) -> Outcome {
     match code {
         code if OFFLINE_CODES.contains(&code) => Outcome::Offline,
         "unauthorized" | "other_user" => Outcome::NeedToken,
-        "refused" | "user_missing" | "upgrade_required" | "api_key_refused" => Outcome::Refused,
+        "refused" | "user_missing" | "account_deleted" | "upgrade_required" | "api_key_refused" => {
+            Outcome::Refused
+        }
         _ => Outcome::RetryLater,
     }
 }

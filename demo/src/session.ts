@@ -86,7 +86,10 @@ export class Sessions {
       this.#set(next)
       return next.accessToken
     }
-    if (answer.status === 400 || answer.status === 401 || answer.status === 403) this.#set({ ...session, stale: true })
+    // Only the sign-in service, by a code of its own, says that a sign-in is over. Everything else may pass: the engine asks again.
+    const { error_code: code } = (await answer.json().catch(() => ({}))) as { error_code?: string }
+    if (!code || answer.status === 429 || answer.status >= 500) throw new Error(`HTTP ${answer.status}`)
+    this.#set({ ...session, stale: true })
     return null
   }
 

@@ -114,6 +114,10 @@ enum MareaCode
    */
   MAREA_CODE_API_KEY_REFUSED = 26,
   /**
+   * The account no longer exists on the server. What was recorded is kept on this device.
+   */
+  MAREA_CODE_ACCOUNT_DELETED = 27,
+  /**
    * No passphrase was chosen yet.
    */
   MAREA_CODE_VAULT_NOT_SET_UP = 30,
@@ -420,9 +424,7 @@ MareaCode marea_export(const struct MareaClient *client, const char *id, char **
 /**
  * All that waits for the server, oldest first: a JSON array of objects with `"id"`, `"table"`, `"values"` and so on.
  */
-MareaCode marea_pending(const struct MareaClient *client,
-                        char **mutations,
-                        char **error);
+MareaCode marea_pending(const struct MareaClient *client, char **mutations, char **error);
 
 /**
  * All that the server refused, oldest first: as `marea_pending`, each with the reason.

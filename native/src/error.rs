@@ -107,6 +107,12 @@ pub enum Error {
     )]
     SignInEnded,
 
+    /// The account no longer exists on the server. What was recorded is kept on this device.
+    #[error(
+        "the account no longer exists on the server; everything recorded is kept on this device: `marea queue export` saves what was not sent"
+    )]
+    AccountDeleted,
+
     /// The server's gateway does not know the API key. The sign-in is kept.
     #[error(
         "the server refuses the anon key: it is wrong, of another project, or retired; give the project's current one (the sign-in and the queue are kept)"
@@ -139,6 +145,7 @@ impl Error {
             Error::NoResources { .. } => "no_resources",
             Error::Offline { .. } => "offline",
             Error::SignInRefused | Error::SignInNotAllowed { .. } | Error::SignInEnded => "unauthorized",
+            Error::AccountDeleted => "account_deleted",
             Error::ApiKeyRefused => "api_key_refused",
             Error::SignInFailed { .. } => "server_failed",
         }

@@ -86,6 +86,9 @@ impl From<Refusal> for AuthError {
                 "session_not_found",
                 "Session from session_id claim in JWT does not exist",
             ),
+            Refusal::NoUser => {
+                (StatusCode::FORBIDDEN, "user_not_found", "User from sub claim in JWT does not exist")
+            }
             Refusal::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "unexpected_failure",

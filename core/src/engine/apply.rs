@@ -210,6 +210,9 @@ pub(super) fn cursor(rows: Rows<'_>) -> Result<Option<Cursor>, Error> {
 }
 
 pub(super) fn set_cursor(rows: Rows<'_>, cursor: &Cursor) -> Result<(), Error> {
+    if cursor.version > 0 && rows.meta(Meta::KnownUser)?.is_none() {
+        rows.set_meta(Meta::KnownUser, "true")?;
+    }
     rows.set_meta(Meta::CursorVersion, &cursor.version.to_string())?;
     rows.set_meta(Meta::CursorEpoch, &cursor.epoch)
 }

@@ -19,6 +19,8 @@ pub(crate) enum Meta {
     CursorVersion,
     /// The cursor's epoch.
     CursorEpoch,
+    /// Present once the server has had a version for this user, which it gives to no account that the app has not made.
+    KnownUser,
     /// When the mirror last agreed with the server, Unix milliseconds.
     LastSyncedMs,
     /// Present while everything is pulled anew: the arrived rows will replace all confirmed ones.
@@ -49,6 +51,7 @@ impl Meta {
             Meta::Hlc => "hlc",
             Meta::CursorVersion => "cursor_version",
             Meta::CursorEpoch => "cursor_epoch",
+            Meta::KnownUser => "known_user",
             Meta::LastSyncedMs => "last_synced_ms",
             Meta::Refilling => "refilling",
             Meta::BytesSent => "bytes_sent",

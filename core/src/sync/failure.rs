@@ -50,6 +50,11 @@ pub enum Failure {
         "the server refuses the app's API key (the anon key): it is wrong, of another project, or retired; give the app the project's current one, the sign-in and everything recorded are kept"
     )]
     ApiKeyRefused,
+    /// The account was known to the server, and is no longer there.
+    #[error(
+        "the account no longer exists on the server; everything recorded is kept on this device, save what was not sent before you erase it"
+    )]
+    AccountDeleted,
     /// The token is another user's: nothing was sent.
     #[error("the access token belongs to another user; open that user's mirror instead")]
     OtherUser,
@@ -145,6 +150,7 @@ impl Failure {
             Failure::Unauthorized { .. } => "unauthorized",
             Failure::TokenUnavailable => "token_unavailable",
             Failure::ApiKeyRefused => "api_key_refused",
+            Failure::AccountDeleted => "account_deleted",
             Failure::OtherUser => "other_user",
             Failure::TooLarge => "too_large",
             Failure::ProxyTooLarge => "proxy_too_large",

@@ -48,6 +48,8 @@ pub enum MareaCode {
 
     /// The server's gateway refuses the anon key: it is wrong, of another project, or retired. The sign-in is kept.
     ApiKeyRefused = 26,
+    /// The account no longer exists on the server. What was recorded is kept on this device.
+    AccountDeleted = 27,
 
     /// No passphrase was chosen yet.
     VaultNotSetUp = 30,
@@ -77,7 +79,7 @@ pub enum MareaCode {
 }
 
 /// Every number and its name.
-const NAMES: [(MareaCode, &str); 31] = [
+const NAMES: [(MareaCode, &str); 32] = [
     (MareaCode::Ok, "ok\0"),
     (MareaCode::NullArgument, "null_argument\0"),
     (MareaCode::InvalidUtf8, "invalid_utf8\0"),
@@ -96,6 +98,7 @@ const NAMES: [(MareaCode, &str); 31] = [
     (MareaCode::KeychainUnavailable, "keychain_unavailable\0"),
     (MareaCode::SyncBusy, "sync_busy\0"),
     (MareaCode::ApiKeyRefused, "api_key_refused\0"),
+    (MareaCode::AccountDeleted, "account_deleted\0"),
     (MareaCode::VaultNotSetUp, "vault_not_set_up\0"),
     (MareaCode::VaultSetUp, "vault_set_up\0"),
     (MareaCode::VaultLocked, "vault_locked\0"),

@@ -66,7 +66,11 @@ pub(super) async fn refresh(account: &Account) -> Result<Account, Error> {
     if account.refresh_token.expose().is_empty() {
         return Err(Error::SignInEnded);
     }
-    let session = request(url, anon_key, "refresh_token", &grant, refresh_refused).await?;
+    let session = match request(url, anon_key, "refresh_token", &grant, refresh_refused).await {
+        // An account's sessions go with it: the service says the same of a session that somebody has ended.
+        Err(Error::SignInEnded) if is_deleted(account).await => return Err(Error::AccountDeleted),
+        session => session?,
+    };
     if session.user.id != account.user_id {
         // Another user's tokens must never send this user's queue.
         return Err(Error::SignInEnded);
@@ -100,6 +104,23 @@ async fn end_session(account: &Account) -> Option<StatusCode> {
     let call =
         client.post(address).header("apikey", &account.anon_key).bearer_auth(account.access_token.expose());
     Some(call.send().await.ok()?.status())
+}
+
+/// Whether the service says so, as long as the access token is good. In doubt, no.
+async fn is_deleted(account: &Account) -> bool {
+    let Ok(client) = http_client_builder().timeout(Duration::from_millis(TIMEOUT_MS)).build() else {
+        return false;
+    };
+    let address = format!("{}/auth/v1/user", normal_url(&account.url));
+    let call =
+        client.get(address).header("apikey", &account.anon_key).bearer_auth(account.access_token.expose());
+    match call.send().await {
+        Ok(answer) if answer.status().is_client_error() => {
+            let body = read(answer).await.unwrap_or_default();
+            refusal_code(&body).is_some_and(|code| code == "user_not_found")
+        }
+        _ => false,
+    }
 }
 
 fn account_of(session: Session, url: &str, anon_key: &str, email: &str) -> Account {
@@ -202,8 +223,8 @@ fn refresh_refused(code: String) -> Error {
         | "session_not_found"
         | "session_expired"
         | "invalid_grant"
-        | "user_not_found"
         | "user_banned" => Error::SignInEnded,
+        "user_not_found" => Error::AccountDeleted,
         _ => Error::SignInFailed { status: 400 },
     }
 }

@@ -156,6 +156,7 @@ fn without_token(error: &Error) -> Option<Failure> {
     match error {
         Error::SignInEnded | Error::SignInRefused | Error::SignInNotAllowed { .. } => None,
         Error::ApiKeyRefused => Some(Failure::ApiKeyRefused),
+        Error::AccountDeleted => Some(Failure::AccountDeleted),
         Error::Offline { reason } if reason.is_offline() => Some(reason.clone()),
         _ => Some(Failure::TokenUnavailable),
     }

@@ -217,6 +217,43 @@ async fn an_address_that_names_a_service_is_told_before_anything_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_account_is_told_and_everything_recorded_is_kept() {
+    let world = World::shared_with_accounts().await;
+    let mut device = account(&world, 1).await;
+    device.record(&["--minutes", "5"]).await;
+    folder_only(&mut device);
+    device.json(&["sync"]).await;
+    let user = world.learner(1);
+    world
+        .execute(&format!(
+            "DELETE FROM public.users WHERE id = '{user}'; DELETE FROM auth.users WHERE id = '{user}'"
+        ))
+        .await;
+    device.record(&["--minutes", "6"]).await;
+    // By the token of before, and by one that has to be renewed.
+    for expires_at in [remembered(&device)["accounts"][0]["expires_at"].clone(), json!(1)] {
+        rewrite(&device, |account| account["expires_at"] = expires_at);
+        let said = device.run(&["sync", "--json"]).await.exits(1).error("account_deleted");
+        assert!(said.contains("no longer exists") && !said.contains("sign in again"), "{said}");
+        let status = device.json(&["status"]).await;
+        assert_eq!(
+            (&status["last_error"]["code"], &status["pending"]),
+            (&json!("account_deleted"), &json!(1))
+        );
+        let report = device.run(&["doctor", "--json"]).await.exits(1).json();
+        assert!(report["checks"].to_string().contains("queue export"), "{report}");
+    }
+    let saved = device.json(&["queue", "export"]).await;
+    assert!(saved.to_string().contains("\"duration_minutes\":6"), "{saved}");
+
+    // What the app has not made yet is no deleted account.
+    let fresh = account(&world, 2).await;
+    fresh.record(&["--minutes", "5"]).await;
+    world.execute(&format!("DELETE FROM public.users WHERE id = '{}'", world.learner(2))).await;
+    fresh.run(&["sync", "--json"]).await.exits(1).error("user_missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_sign_in_is_told_apart_from_a_failed_one() {
     let world = World::alone().await;
     let mut device = account(&world, 1).await.with("MAREA_PASSWORD", "wrong-secret");

@@ -21,6 +21,8 @@ const CLOCK_SECONDS_MAX: i64 = 300;
 const API_KEY: &str = "Give the project's current anon or publishable key in MAREA_ANON_KEY (or --anon-key). The sign-in is kept.";
 /// Mutations of a request where nothing has made them smaller.
 const FULL_BATCH: u32 = 500;
+const DELETED: &str =
+    "`marea queue export` saves what was not sent; `marea account erase` removes the mirror.";
 const NO_USER: &str = "Sign in to the app once so that it makes the row, or have the app make it at sign-up. What waits is sent as soon as it is there.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -177,6 +179,7 @@ fn last_sync(status: &Status) -> Check {
             (Verdict::Failed, "Look at `server` below and at the server's log, then run `marea sync`.")
         }
         "user_missing" => (Verdict::Failed, NO_USER),
+        "account_deleted" => (Verdict::Failed, DELETED),
         "upgrade_required" => (Verdict::Failed, "Update marea, then run `marea sync`."),
         "storage_full" => (Verdict::Failed, "Free some space, then run `marea sync`."),
         "proxy_too_large" => (
@@ -324,6 +327,7 @@ fn troubles(trouble: &Trouble) -> Vec<Check> {
             "The database has no marea_sync, or MAREA_URL is not the address before /rest/v1: apply migrations/001 and 002."
         }
         Trouble::UserMissing => NO_USER,
+        Trouble::AccountDeleted => DELETED,
         Trouble::Refused { .. } => "Look at the anon key and at the server's log.",
         Trouble::ProxyTooLarge => "Raise the size that whatever stands in front of the server lets through.",
         Trouble::AnswerTooLarge => {

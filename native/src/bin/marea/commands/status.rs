@@ -119,6 +119,9 @@ fn advice(status: &Status) -> String {
             "upgrade_required" => "Update marea, then run `marea sync`.",
             SET_ASIDE => "Run `marea sync`: it fetches again what the server has.",
             "refused" => "Run `marea doctor`: the server does not take this client's requests.",
+            "account_deleted" => {
+                "The account is gone: `marea queue export` saves what was not sent, `marea account erase` removes the mirror."
+            }
             "user_missing" => {
                 "Sign in to the app once: its users table has no row for this user. Then run `marea sync`."
             }
