@@ -39,6 +39,7 @@ export type {
   StatusError,
   Storage,
   Surroundings,
+  SyncLimits,
   SyncReport,
   Table,
   Unreadable,

@@ -37,6 +37,7 @@ export type {
   Status,
   StatusError,
   Surroundings,
+  SyncLimits,
   SyncReport,
   Table,
   Unreadable,
