@@ -116,7 +116,7 @@ async function worksInMemory(page, options) {
   await record(page)
   assert.equal((await progress(page)).total_sessions, 1)
   assert.equal(await page.evaluate(() => window.marea.keys.status().then((keys) => keys.state)), 'not_set_up')
-  await page.evaluate(() => window.marea.keys.setUp('correct horse battery staple'))
+  await page.evaluate(() => window.marea.keys.setUp('orbit velvet canoe drum'))
   const kept = await page.evaluate(() => window.failureOf(() => window.marea.keys.rememberDevice()))
   assert.equal(kept?.code, 'storage_unavailable')
   assert.equal(await page.evaluate(() => window.marea.keys.unlockRemembered()), false)
