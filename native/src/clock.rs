@@ -27,6 +27,12 @@ pub(crate) fn unix_seconds() -> i64 {
     now().unix_ms.0.div_euclid(1000)
 }
 
+/// The machine's clock since 1970, as the kernel's timers count it.
+#[cfg(target_os = "linux")]
+pub(crate) fn on_the_wall() -> std::time::Duration {
+    jiff::Timestamp::now().as_duration().unsigned_abs()
+}
+
 /// How long it is until the next local day begins, and a little more, in milliseconds.
 pub(crate) fn until_tomorrow_ms() -> u64 {
     let now = now();

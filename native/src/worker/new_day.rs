@@ -42,11 +42,13 @@ async fn sleep(wait_ms: u64) {
 #[cfg(target_os = "linux")]
 mod wall {
     use std::os::fd::{AsFd as _, AsRawFd, RawFd};
-    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    use std::time::Duration;
 
     use nix::sys::time::TimeSpec;
     use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
     use tokio::io::unix::AsyncFd;
+
+    use crate::clock;
 
     struct Raw(TimerFd);
 
@@ -60,7 +62,7 @@ mod wall {
     pub(super) async fn sleep(wait_ms: u64) -> Option<()> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_REALTIME, flags).ok()?;
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).ok()? + Duration::from_millis(wait_ms);
+        let at = clock::on_the_wall() + Duration::from_millis(wait_ms);
         let when = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
         timer.set(Expiration::OneShot(TimeSpec::from_duration(at)), when).ok()?;
         #[expect(
