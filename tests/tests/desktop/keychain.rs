@@ -100,6 +100,8 @@ async fn tokens_move_into_the_keychain_and_back_and_are_renewed_there() {
     assert_eq!(device.json(&["progress"]).await["total_sessions"], 2);
     device.run(&["sync", "--json"]).await.exits(1).error("keychain_unavailable");
     assert_eq!(device.json(&["status"]).await["pending"], 1);
+    let doctor = device.run(&["doctor"]).await.exits(1).stdout;
+    assert!(doctor.contains("marea keychain leave") && !doctor.contains("sign-in. The queue"), "{doctor}");
 
     device.set(BUS, keyring.address());
     assert_eq!(device.json(&["keychain", "leave"]).await, json!({ "tokens": "file", "accounts": 1 }));

@@ -19,6 +19,7 @@ const CLOCK_SECONDS_MAX: i64 = 300;
 
 /// What mends a refused key.
 const API_KEY: &str = "Give the project's current anon or publishable key in MAREA_ANON_KEY (or --anon-key). The sign-in is kept.";
+const KEYCHAIN: &str = "Unlock the keychain, or have its service run; `marea keychain leave` then moves the tokens into the file.";
 /// Mutations of a request where nothing has made them smaller.
 const FULL_BATCH: u32 = 500;
 const DELETED: &str =
@@ -211,12 +212,17 @@ fn check_server(identity: &Identity, client: Option<&Client>) -> Result<Vec<Chec
         Ok(asked) => asked,
     };
     if let Some(problem) = token_problem {
-        if problem.code == "api_key_refused" {
-            return Ok(vec![Check::new("server", Verdict::Failed, problem.message).mend(API_KEY)]);
-        }
+        let (name, mend) = match problem.code.as_str() {
+            "api_key_refused" => ("server", API_KEY),
+            "account_deleted" => ("sign-in", DELETED),
+            "keychain_unavailable" => ("sign-in", KEYCHAIN),
+            "server_failed" => ("sign-in", "Wait; if it stays so, look at the log of the sign-in service."),
+            "offline" => ("sign-in", "Look at the network; nothing that was recorded is lost."),
+            _ => ("sign-in", "Sign in again: marea account sign-in. The queue is kept."),
+        };
         let offline = problem.code == "offline";
-        let found = Check { offline, ..Check::new("sign-in", Verdict::Failed, problem.message) };
-        return Ok(vec![found.mend("Sign in again: marea account sign-in. The queue is kept.")]);
+        let found = Check { offline, ..Check::new(name, Verdict::Failed, problem.message) };
+        return Ok(vec![found.mend(mend)]);
     }
     let answer = match outcome {
         Err(trouble) => return Ok(troubles(&trouble)),

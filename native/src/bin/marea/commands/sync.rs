@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
-use marea_native::{Client, Outcome, SyncReport, block_on};
+use marea_native::{Client, Error, Outcome, SyncReport, block_on};
 use serde::Serialize;
 
 use crate::cli::Globals;
@@ -101,8 +101,17 @@ fn failure(report: &SyncReport, identity: &Identity) -> Option<Failure> {
         Some(error) => Failure::new(error.code.clone(), format!("{} ({kept})", error.message)),
         None => Failure::new(code, format!("{message} ({kept})")),
     };
+    let has_no_token = report.last_error.as_ref().is_some_and(|error| error.code == "token_unavailable");
     match report.outcome {
         Outcome::Done => None,
+        // What kept the token away says more than that there is none; a sign-in service that fails is what the code is for.
+        _ if has_no_token => Some(match identity.token_problem() {
+            Some(problem @ Error::SignInFailed { .. }) => {
+                Failure::new("token_unavailable", format!("{problem} ({kept})"))
+            }
+            Some(problem) => Failure::new(problem.code(), format!("{problem} ({kept})")),
+            None => said("token_unavailable", "there is no access token now"),
+        }),
         Outcome::Offline => {
             let reason =
                 report.last_error.as_ref().map_or("the server cannot be reached", |error| &error.message);
