@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod days;
 mod disk;
+mod doctor;
 mod keychain;
 mod keys;
 mod kill;
