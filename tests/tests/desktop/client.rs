@@ -291,7 +291,7 @@ async fn what_a_client_cannot_be_opened_with_is_told_by_name() {
         (config().server(server, "key"), "Config::tokens"),
         (config().tokens(tokens()), "Config::server"),
     ] {
-        let error = Client::open(config).await.err().expect(told);
+        let error = Client::open(config).await.expect_err(told);
         assert_eq!(error.code(), "invalid_input", "{error}");
         assert!(error.to_string().contains(told), "{error}");
     }
