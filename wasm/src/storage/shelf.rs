@@ -138,7 +138,7 @@ fn revision_of(text: &str) -> u64 {
     let pages = text.trim_end_matches('=').len() * 3 / 4 - TRAILER.min(text.len() * 3 / 4);
     let end = text.get(text.len().saturating_sub(16)..).and_then(|end| STANDARD.decode(end).ok());
     match end.as_deref().and_then(|end| end.last_chunk::<TRAILER>()) {
-        Some(revision) if pages % SMALLEST_PAGE == 0 => u64::from_le_bytes(*revision),
+        Some(revision) if pages.is_multiple_of(SMALLEST_PAGE) => u64::from_le_bytes(*revision),
         _ => 0,
     }
 }
