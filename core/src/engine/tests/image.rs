@@ -140,7 +140,7 @@ fn of_what_finds_no_room_the_newest_stays_and_the_status_says_so() {
     let own = engine.mutate(export(), at(-600)).unwrap().id;
     for _ in 0..20 {
         let data = json!({"note": "y".repeat(10_000)});
-        let session = SessionInput { session_data: data.as_object().cloned().map(Into::into), ..session(1) };
+        let session = SessionInput { session_data: data.as_object().cloned(), ..session(1) };
         engine.mutate(session.into(), at(0)).unwrap();
     }
     drop(engine);
