@@ -247,7 +247,7 @@ impl World<'_> {
     }
 
     /// A person looks at what was refused: has it mended and tries again, or throws it away.
-    fn decide_about_refused(&mut self, chosen: usize) -> Checked {
+    pub(super) fn decide_about_refused(&mut self, chosen: usize) -> Checked {
         let refused = self.devices[chosen].engine.rejected().map_err(|error| error.to_string())?;
         if refused.is_empty() {
             return Ok(());

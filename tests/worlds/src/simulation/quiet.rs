@@ -31,6 +31,8 @@ impl World<'_> {
             for chosen in 0..self.devices.len() {
                 self.take_quietly(chosen, Err(Failure::Timeout))?;
                 if round == 0 {
+                    self.decide_about_refused(chosen)?;
+                    self.check_told(chosen)?;
                     self.retry_what_was_mended(chosen)?;
                 }
                 self.settle(chosen)?;

@@ -2,6 +2,7 @@
 //! failure, and not once for each of many writes.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use marea_core::{Applied, Failure, MutationId, Next, Signal, SyncAnswer, SyncRequest};
 
@@ -10,6 +11,8 @@ use super::world::{Checked, World};
 
 /// The longest that anything waits.
 const LONGEST_MS: i64 = 15 * 60 * 1000;
+/// How far a clock is set back: less than the longest wait, beyond which the engine takes a wait for a wrong clock's.
+const SET_BACK_MS: i64 = 14 * 60 * 1000;
 /// Failures in a row, after which a wait of a second or less would be a wonder.
 const OUTAGE: u32 = 12;
 /// Syncs after which a device asks for full pages again, however often it has met what is too large.
@@ -50,7 +53,14 @@ impl World<'_> {
     }
 
     /// What must hold for the next attempt after an answer or a failure; `pending` mutations wait.
-    pub(super) fn check_wait(&self, chosen: usize, applied: &Applied, pending: u32) -> Checked {
+    /// `is_stalled`: the answer held nothing, and said that there is more.
+    pub(super) fn check_wait(
+        &self,
+        chosen: usize,
+        applied: &Applied,
+        pending: u32,
+        is_stalled: bool,
+    ) -> Checked {
         let device = &self.devices[chosen];
         let now = device.now(self.now_ms);
         let wake = device.engine.next_wake(now).map_err(|error| error.to_string())?;
@@ -62,6 +72,7 @@ impl World<'_> {
         let what = match (&applied.failure, applied.next) {
             _ if wait > LONGEST_MS => "waits too long",
             (Some(_), Next::Continue) => "goes on after a failure",
+            (None, Next::Continue) if is_stalled => "goes on after a page that brought it no further",
             (Some(_), next) if next != Next::RefreshToken && wait <= 0 => "does not pause after a failure",
             (None, Next::Continue) if wait > 0 => "waits although it said that it goes on",
             (None, Next::Wait) if pending > 0 && wait > 1_000 => {
@@ -86,7 +97,38 @@ impl World<'_> {
             self.send_into_the_void(chosen)?;
         }
         let name = &self.devices[chosen].name;
-        if longest > 1_000 { Ok(()) } else { Err(format!("{name} never waits for more than {longest} ms")) }
+        if longest <= 1_000 {
+            return Err(format!("{name} never waits for more than {longest} ms"));
+        }
+        self.find_it_well_again(chosen)
+    }
+
+    /// The server is well again, and the device's clock is set back while the answer is under way: by that clock the wait
+    /// before the request is not over, and yet nothing may wait for its end any more.
+    fn find_it_well_again(&mut self, chosen: usize) -> Checked {
+        self.wait_for_the_next(chosen)?;
+        let device = &mut self.devices[chosen];
+        let now = device.now(self.now_ms);
+        let due = device.engine.next_request(now).map_err(|error| error.to_string())?;
+        let Some(outgoing) = due else { return Ok(()) };
+        device.oracle.check_sent(&outgoing.request)?;
+        device.waiting = Some(outgoing.ticket);
+        let answered = self.server.answer(device.user, &outgoing.request, self.now_ms);
+        let skew_ms = device.skew_ms;
+        device.skew_ms -= SET_BACK_MS;
+        let is_well = answered.is_ok();
+        self.take_quietly(chosen, answered.map(|(answer, known)| (Rc::new(answer), known)))?;
+        self.record_session(chosen)?;
+        let device = &self.devices[chosen];
+        let status = device.engine.status(device.now(self.now_ms)).map_err(|error| error.to_string())?;
+        let waited = self.wait_for_the_next(chosen)?;
+        self.devices[chosen].skew_ms = skew_ms;
+        match waited {
+            Some(wait) if is_well && status.last_error.is_none() && status.pending > 0 && wait > 1_000 => {
+                Err(format!("{} lets a write wait for {wait} ms after a success", self.devices[chosen].name))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn send_into_the_void(&mut self, chosen: usize) -> Checked {

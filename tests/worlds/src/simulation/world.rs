@@ -290,7 +290,8 @@ impl<'s> World<'s> {
         }
         let next = applied.as_ref().map_or(Next::Continue, |applied| applied.next);
         if let Some(applied) = &applied {
-            self.check_wait(chosen, applied, waiting)?;
+            let is_stalled = heard.as_ref().is_ok_and(|(answer, _)| is_stalled(answer));
+            self.check_wait(chosen, applied, waiting, is_stalled)?;
         }
         let device = &mut self.devices[chosen];
         if next == Next::RefreshToken {
@@ -345,6 +346,12 @@ impl<'s> World<'s> {
     pub(super) fn oldest_set_back(&self) -> i64 {
         self.now_ms - SET_BACK_MS
     }
+}
+
+/// It says that there is more, and holds nothing: no page of this server does, unless it is made to.
+fn is_stalled(answer: &SyncAnswer) -> bool {
+    let is_empty = answer.rows.is_empty() && answer.packed.is_empty() && answer.deleted.is_empty();
+    answer.has_more && !answer.reset && is_empty
 }
 
 fn in_words(outcome: &Outcome) -> String {
