@@ -26,6 +26,10 @@ left_out! {
     sqlite3AlterDropConstraint(parse, table, name, column);
     sqlite3AlterSetNotNull(parse, table, column, first_token);
     sqlite3AlterAddConstraint(parse, table, first, name, text, length, expression);
+    // CREATE VIEW
+    sqlite3CreateView(parse, begin, name, second_name, columns, select, is_temporary, unless_there);
+    // REINDEX
+    sqlite3Reindex(parse, name, second_name);
     // ANALYZE
     sqlite3Analyze(parse, name, schema);
     // CREATE VIRTUAL TABLE
