@@ -143,9 +143,11 @@ pub(super) fn read_fold(table: Table, json: &str, user_id: UserId) -> FoldRead {
     }
     let columns: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
     let alone = |name: &str, raw: &RawValue| {
-        let mut row = BTreeMap::from_iter(columns.get_key_value(key_column));
-        let name = name.to_owned();
-        row.insert(&name, &raw);
+        let mut row = BTreeMap::new();
+        if let Some(key) = columns.get(key_column) {
+            row.insert(key_column.to_owned(), *key);
+        }
+        row.insert(name.to_owned(), raw);
         serde_json::to_string(&row).ok().and_then(|json| key_of(table, &json))
     };
     let Some((key, owner)) = columns.get(key_column).and_then(|raw| alone(key_column, raw)) else {
@@ -157,7 +159,7 @@ pub(super) fn read_fold(table: Table, json: &str, user_id: UserId) -> FoldRead {
     let (mut readable, mut unreadable) = (BTreeMap::new(), Vec::new());
     for (name, raw) in &columns {
         if alone(name, raw).is_some() {
-            readable.insert(name, raw);
+            readable.insert(name.clone(), *raw);
         } else {
             unreadable.push(name.clone());
         }

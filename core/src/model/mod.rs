@@ -18,6 +18,7 @@ mod bytes_as_text;
 mod calendar;
 mod event;
 mod export;
+mod few;
 mod hlc;
 mod ids;
 pub(crate) mod limits;
@@ -37,6 +38,7 @@ pub use api_key::{ApiKeys, KeyEnvelope, Provider};
 pub(crate) use event::Event;
 pub use event::EventInput;
 pub use export::{Export, ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus};
+pub(crate) use few::sort_few;
 pub use hlc::Hlc;
 pub use ids::{ClientId, MutationId, UserId};
 #[cfg(feature = "planted-faults")]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, MAIN_DB, OpenFlags, Row};
 
 use crate::error::Error;
-use crate::model::{Hlc, MutationId, Op, Rescued, RescuedMutation, RescuedRefusal, Table};
+use crate::model::{Hlc, MutationId, Op, Rescued, RescuedMutation, RescuedRefusal, Table, sort_few};
 use crate::store::erase::beside;
 
 /// The bytes with which every SQLite file begins (SQLite's "Database File Format", 1.3).
@@ -133,7 +133,7 @@ pub(crate) fn unrestored(path: &Path) -> Vec<PathBuf> {
             aside.starts_with(&beginning).then(|| folder.join(aside))
         })
         .collect();
-    found.sort();
+    sort_few(&mut found, |a, b| a < b);
     found
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::model::UserId;
+use crate::model::{UserId, sort_few};
 use crate::vault::crypt::{self, CHECK_BYTES};
 use crate::vault::envelope::{fixed, text_of};
 use crate::vault::header::{WRAPPED_BYTES, millis};
@@ -134,7 +134,7 @@ impl Past {
 /// In one order, each key once, the newest of them, under a MAC.
 fn sealed(mut keys: Vec<PastKey>, user: UserId, by: Named<'_>) -> Past {
     keys.retain(|key| key.key_id != by.0);
-    keys.sort();
+    sort_few(&mut keys, |a, b| a < b);
     let mut seen: Vec<String> = Vec::new();
     keys.retain(|key| {
         let is_new = !seen.contains(&key.key_id);

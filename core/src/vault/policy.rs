@@ -77,10 +77,8 @@ fn left(letters: &[char]) -> usize {
         };
         count += 1;
     }
-    let mut different = Zeroizing::new(letters.to_vec());
-    different.sort_unstable();
-    different.dedup();
-    count.min(different.len() * 2)
+    let is_new = |at: &usize| !letters[..*at].contains(&letters[*at]);
+    count.min((0..letters.len()).filter(is_new).count() * 2)
 }
 
 fn starts_with(letters: &[char], word: &str) -> bool {

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::model::UserId;
+use crate::model::{UserId, sort_few};
 use crate::vault::header::{Header, Kdf, ROUNDS};
 use crate::vault::secret::{DataKey, Passphrase, RecoveryCode};
 
@@ -88,7 +88,7 @@ impl VaultWork {
         mut candidates: Vec<Header>,
         fresh_salt: [u8; 16],
     ) -> VaultWork {
-        candidates.sort_by(|a, b| b.passphrase.cmp(&a.passphrase));
+        sort_few(&mut candidates, |a, b| a.passphrase > b.passphrase);
         let fresh = Kdf { rounds: ROUNDS, salt: fresh_salt };
         let mut work = VaultWork {
             request,
