@@ -58,6 +58,6 @@ pub use wire::{
 #[cfg(feature = "http")]
 pub use driver::{Host, Outcome, SyncReport, sync_since, sync_until_idle};
 #[cfg(feature = "http")]
-pub use transport::{Carried, Transport, check_server, refuses_api_key};
+pub use transport::{Carried, Transport, refuses_api_key};
 #[cfg(all(feature = "http", not(target_family = "wasm")))]
-pub use transport::{http_client_builder, why_unreached};
+pub use transport::{check_server, http_client_builder, why_unreached};

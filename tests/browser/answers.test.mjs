@@ -1,6 +1,8 @@
 // What a server, a proxy or a captive portal may answer with: the queue is kept, the app is told, and it goes on.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import { afterEach, before, test } from 'node:test'
 import {
   assertArrived,
@@ -67,6 +69,47 @@ for (const [name, answer] of Object.entries(bad)) {
     assert.deepEqual(page.problems, [])
   })
 }
+
+/** A server that allows every page everything, and answers so what is no preflight. */
+async function permissive(t, answer) {
+  const server = createServer((request, response) => {
+    response.setHeader('access-control-allow-origin', '*')
+    response.setHeader('access-control-allow-headers', '*, authorization')
+    if (request.method === 'OPTIONS') return response.writeHead(204).end()
+    answer(request, response)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  return `http://127.0.0.1:${server.address().port}`
+}
+
+test('a redirect is followed nowhere: neither the key nor the queue reaches another host', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  let redirected = 0
+  const followed = []
+  const stranger = await permissive(t, (request, response) => {
+    followed.push(`${request.method} ${request.url}`)
+    response.writeHead(200, { 'content-type': 'application/json' }).end('{}')
+  })
+  const statuses = [301, 302, 303, 307, 308]
+  const url = await permissive(t, (request, response) =>
+    response.writeHead(statuses[redirected++ % statuses.length], { location: `${stranger}${request.url}` }).end(),
+  )
+  await openMarea(page, stage, learner, { url })
+  const { id } = await record(page)
+  for (const _ of statuses) await sync(page)
+  const told = await status(page)
+  assert.ok(redirected >= statuses.length)
+  assert.deepEqual(followed, [])
+  assert.deepEqual([told.last_error.code, told.pending], ['captive_portal', 1])
+
+  await page.evaluate(() => window.marea.close())
+  await openMarea(page, stage, learner)
+  await waitUntilSent(page)
+  await assertArrived(stage, learner, [id])
+})
 
 test('a server that takes three mutations at a time gets them three at a time', async (t) => {
   const learner = await stage.signUp()

@@ -1,33 +1,42 @@
 //! Whether an address and an API key can be those of a server, before anything is opened with them: a typing error is told at
 //! once, by the name of what was given.
 
-use reqwest::Url;
-use reqwest::header::HeaderValue;
-
 use crate::error::Error;
 
 /// What Supabase serves below a project's address.
 const SERVICES: [&str; 6] = ["rest", "auth", "storage", "realtime", "functions", "graphql"];
 
+/// The address as the platform's own parser of URLs (the WHATWG's rules in both) writes it; `None` where it is none.
+#[cfg(not(target_family = "wasm"))]
+fn parsed(url: &str) -> Option<String> {
+    reqwest::Url::parse(url).ok().map(String::from)
+}
+
+#[cfg(target_family = "wasm")]
+fn parsed(url: &str) -> Option<String> {
+    web_sys::Url::new(url).ok().map(|url| url.href())
+}
+
 /// Checks what a client is to be opened with, and gives the address back as it is understood.
 ///
 /// # Errors
-/// [`Error::InvalidInput`] for the field `url`: one that is no http or https address, that holds a password, a query or a
-/// fragment, or that names one of the services behind the server instead of the server; for the field `anon_key`: one that is
-/// empty or that no HTTP header can hold.
-pub fn check_server(url: &str, anon_key: &str) -> Result<Url, Error> {
+/// [`Error::InvalidInput`], as `check_server` says.
+pub(super) fn check(url: &str, anon_key: &str) -> Result<String, Error> {
     let invalid = |problem: &str| Err(Error::invalid("url", problem));
-    let address = match Url::parse(url.trim()) {
-        Ok(address) if matches!(address.scheme(), "http" | "https") && address.has_host() => address,
-        _ => return invalid("expected an address like https://project.supabase.co"),
+    let address = parsed(url.trim()).unwrap_or_default();
+    // A parsed http or https address has a host.
+    let Some(rest) = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://")) else {
+        return invalid("expected an address like https://project.supabase.co");
     };
-    if !address.username().is_empty() || address.password().is_some() {
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if authority.contains('@') {
         return invalid("must not hold a user name or a password");
     }
-    if address.query().is_some() || address.fragment().is_some() {
+    // The parser has escaped any that is part of something else.
+    if path.contains(['?', '#']) {
         return invalid("expected an address without `?` and `#`, like https://project.supabase.co");
     }
-    let path = format!("{}/", address.path());
+    let path = format!("{path}/");
     if let Some(service) = SERVICES.iter().find(|service| path.contains(&format!("/{service}/v1/"))) {
         let problem = format!(
             "expected the address before /{service}/v1, like https://project.supabase.co; Marea adds the rest itself"
@@ -37,10 +46,15 @@ pub fn check_server(url: &str, anon_key: &str) -> Result<Url, Error> {
     if anon_key.trim().is_empty() {
         return Err(Error::invalid("anon_key", "is empty; expected the project's anon or publishable key"));
     }
-    if HeaderValue::from_str(anon_key).is_err() {
+    if !fits_a_header(anon_key) {
         return Err(Error::invalid("anon_key", "has a character that no HTTP header can hold"));
     }
     Ok(address)
+}
+
+/// Whether a text can be a header's value: what is visible in ASCII, blanks and tabs (RFC 9110, 5.5).
+pub(super) fn fits_a_header(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
 }
 
 #[cfg(test)]
@@ -48,7 +62,7 @@ mod tests {
     use super::*;
 
     fn refusal(url: &str, anon_key: &str) -> Option<String> {
-        let error = check_server(url, anon_key).err()?;
+        let error = check(url, anon_key).err()?;
         assert_eq!(error.code(), "invalid_input", "{url}");
         Some(error.to_string())
     }

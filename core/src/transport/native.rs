@@ -1,14 +1,18 @@
-//! The HTTP client of the desktop: ring for TLS, the system's certificates, the system's resolver, no redirects.
+//! HTTP on the desktop, through reqwest: ring for TLS, the system's certificates, the system's resolver, no redirects.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder};
+use reqwest::{Client, ClientBuilder, Url};
 use rustls::crypto::CryptoProvider;
 
-use super::unreached::NameNotFound;
+use super::unreached::{NameNotFound, why_unreached};
+use super::{MAX_ANSWER_BYTES, address};
+use crate::error::Error;
+use crate::sync::Failure;
 
 /// How long a connection is kept for the next conversation. Several follow each other quickly while somebody writes; later, one that
 /// is kept would only wake an idle program when the server closes it, and may have been cut without a word meanwhile.
@@ -36,5 +40,104 @@ impl Resolve for SystemResolver {
             let addresses: Addrs = Box::new(found.collect::<Vec<_>>().into_iter());
             Ok(addresses)
         })
+    }
+}
+
+/// Checks what a client is to be opened with, and gives the address back as it is understood.
+///
+/// # Errors
+/// [`Error::InvalidInput`] for the field `url`: one that is no http or https address, that holds a password, a query or a
+/// fragment, or that names one of the services behind the server instead of the server; for the field `anon_key`: one that is
+/// empty or that no HTTP header can hold.
+pub fn check_server(url: &str, anon_key: &str) -> Result<Url, Error> {
+    parsed(&address::check(url, anon_key)?)
+}
+
+fn parsed(checked: &str) -> Result<Url, Error> {
+    Url::parse(checked).map_err(|_| Error::Internal("the address of a checked server is none"))
+}
+
+/// One endpoint, and a client for it.
+pub(super) struct Http {
+    client: Client,
+    endpoint: Url,
+    anon_key: HeaderValue,
+}
+
+impl Http {
+    pub(super) fn new(endpoint: &str, anon_key: &str) -> Result<Http, Error> {
+        let client = http_client_builder();
+        let client = client.build().map_err(|_| Error::Internal("the HTTP client could not be made"))?;
+        let anon_key = secret(anon_key).ok_or(Error::Internal("a checked API key fits into no header"))?;
+        Ok(Http { client, endpoint: parsed(endpoint)?, anon_key })
+    }
+
+    #[cfg(test)]
+    pub(super) fn endpoint(&self) -> &str {
+        self.endpoint.as_str()
+    }
+
+    /// Posts JSON, and waits for the answer's headers. `timeout_ms` bounds its body too.
+    pub(super) async fn post(
+        &self,
+        bearer: &str,
+        body: Vec<u8>,
+        timeout_ms: u64,
+    ) -> Result<Response, Failure> {
+        let json = HeaderValue::from_static("application/json");
+        let bearer =
+            secret(bearer).ok_or_else(|| Failure::Unauthorized { code: "malformed_token".to_owned() })?;
+        let headers = HeaderMap::from_iter([
+            (ACCEPT, json.clone()),
+            (CONTENT_TYPE, json),
+            (AUTHORIZATION, bearer),
+            (HeaderName::from_static("apikey"), self.anon_key.clone()),
+        ]);
+        let request = self.client.post(self.endpoint.clone()).timeout(Duration::from_millis(timeout_ms));
+        let sent = request.headers(headers).body(body).send().await;
+        sent.map(Response).map_err(|error| why_unreached(&error))
+    }
+}
+
+/// A header that nothing prints.
+fn secret(value: &str) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_str(value).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// An answer whose body has not been read.
+pub(super) struct Response(reqwest::Response);
+
+impl Response {
+    pub(super) fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        self.0.headers().get(name)?.to_str().ok().map(str::to_owned)
+    }
+
+    /// Reads a body up to the bound. A connection cut in the middle leaves the server's work in doubt, like a timeout.
+    pub(super) async fn read(mut self) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.0.chunk().await.map_err(|error| why_unreached(&error))? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(Failure::AnswerTooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_secret_is_not_printed() {
+        assert_eq!(format!("{:?}", secret("Bearer hunter2").unwrap()), "Sensitive");
+        assert!(secret("a\nb").is_none());
     }
 }

@@ -1,17 +1,17 @@
 //! What an HTTP answer that is none of Marea's says. By the code in its body first, because only the server itself writes
 //! that; a status alone may be anybody's on the way, and is no verdict on what was sent.
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
-
+use super::Response;
 use super::gateway::refuses_api_key;
 use crate::sync::Failure;
 
 const MAX_CODE_CHARS: usize = 24;
+/// What a browser says instead of the status of a redirect that it was told not to follow.
+const REDIRECTED: u16 = 0;
 
 /// An answer that is no success, as far as it tells something.
 pub(super) struct Refusal {
-    pub(super) status: StatusCode,
+    pub(super) status: u16,
     pub(super) retry_after_ms: Option<u64>,
     pub(super) is_page: bool,
     pub(super) body: Vec<u8>,
@@ -22,7 +22,7 @@ impl Refusal {
     pub(super) fn of(response: &Response) -> Refusal {
         Refusal {
             status: response.status(),
-            retry_after_ms: retry_after_ms(response.headers()),
+            retry_after_ms: retry_after_ms(response),
             is_page: is_page(response),
             body: Vec::new(),
         }
@@ -44,34 +44,29 @@ impl Refusal {
             code if code.len() == 5 && code.starts_with("54") => return Failure::AnswerTooLarge,
             _ => {}
         }
-        let (status, retry_after_ms) = (self.status.as_u16(), self.retry_after_ms);
-        match self.status {
-            StatusCode::NETWORK_AUTHENTICATION_REQUIRED => Failure::CaptivePortal,
-            StatusCode::PAYLOAD_TOO_LARGE => Failure::ProxyTooLarge,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-                Failure::Server { status, retry_after_ms }
-            }
-            _ if self.status.is_redirection() => Failure::CaptivePortal,
-            _ if self.status.is_server_error() => Failure::Server { status, retry_after_ms },
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if refuses_api_key(&self.body) => {
-                Failure::ApiKeyRefused
-            }
+        let Refusal { status, retry_after_ms, .. } = self;
+        match status {
+            // Network Authentication Required (RFC 6585), and a redirect: PostgREST gives none.
+            511 | REDIRECTED | 300..400 => Failure::CaptivePortal,
+            413 => Failure::ProxyTooLarge,
+            408 | 429 | 500..600 => Failure::Server { status, retry_after_ms },
+            401 | 403 if refuses_api_key(&self.body) => Failure::ApiKeyRefused,
             _ if self.is_page || starts_like_a_page(&self.body) => Failure::CaptivePortal,
-            StatusCode::UNAUTHORIZED => Failure::Unauthorized { code },
-            _ if self.status.is_client_error() => Failure::Refused { status, code },
+            401 => Failure::Unauthorized { code },
+            400..500 => Failure::Refused { status, code },
             _ => Failure::Unintelligible,
         }
     }
 }
 
-fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
-    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+fn retry_after_ms(response: &Response) -> Option<u64> {
+    let seconds: u64 = response.header("retry-after")?.trim().parse().ok()?;
     Some(seconds.saturating_mul(1_000))
 }
 
 /// A page for people where PostgREST would have written JSON: somebody between here and the server has answered.
 pub(super) fn is_page(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = response.header("content-type").unwrap_or_default();
     kind.trim_start().to_ascii_lowercase().starts_with("text/html")
 }
 
@@ -99,7 +94,6 @@ mod tests {
     use super::*;
 
     fn failure(status: u16, body: &str) -> Failure {
-        let status = StatusCode::from_u16(status).unwrap();
         let body = body.as_bytes().to_vec();
         Refusal { status, retry_after_ms: Some(7_000), is_page: false, body }.failure()
     }
@@ -143,6 +137,7 @@ mod tests {
             (403, r#"{"message":"Legacy API keys are disabled"}"#, Failure::ApiKeyRefused),
             (511, "", Failure::CaptivePortal),
             (302, "", Failure::CaptivePortal),
+            (REDIRECTED, "", Failure::CaptivePortal),
             (429, "<html></html>", server(429)),
             (408, "", server(408)),
             (502, "<html>Bad Gateway</html>", server(502)),
