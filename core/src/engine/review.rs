@@ -123,9 +123,9 @@ impl Engine {
         let settled = self.store.write(|rows| {
             let refused = rows.refused_keys(only)?;
             let is_register = |table: &Table| table.kind() == TableKind::Registers;
-            let concerned = refused.iter().filter(|(_, table, _)| is_register(table));
-            let concerned: BTreeSet<(Table, &str)> =
-                concerned.map(|(_, table, key)| (*table, key.as_str())).collect();
+            let mut concerned: BTreeSet<(Table, &str)> = BTreeSet::new();
+            let keyed = refused.iter().filter(|(_, table, _)| is_register(table));
+            concerned.extend(keyed.map(|(_, table, key)| (*table, key.as_str())));
             for (table, key) in &concerned {
                 registers::keep_shadow(rows, *table, key)?;
             }
