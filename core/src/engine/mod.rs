@@ -3,6 +3,7 @@
 //! Synchronous and without I/O of its own but the mirror's file. Every call that writes persists first, in one
 //! transaction, and changes memory afterwards.
 
+#[cfg(feature = "http")]
 mod account;
 mod ahead;
 mod apply;
