@@ -33,8 +33,9 @@ impl World<'_> {
                 if round == 0 {
                     self.decide_about_refused(chosen)?;
                     self.check_told(chosen)?;
-                    self.retry_what_was_mended(chosen)?;
                 }
+                // In each round: another device's person may have had it mended after this one's was refused.
+                self.retry_what_was_mended(chosen)?;
                 self.settle(chosen)?;
                 if round == 0 && chosen == 0 {
                     self.gather_writes(chosen)?;

@@ -172,6 +172,8 @@ impl Server {
         request: &SyncRequest,
         now_ms: i64,
     ) -> Result<(SyncAnswer, Rc<Known>), Failure> {
+        // Whole pages: which row of one transaction comes first is not promised, so a page that is cut off may hold others.
+        let request = &SyncRequest { limit: self.answer_rows, limit_bytes: None, ..request.clone() };
         let of_model = |cursor: &Cursor| self.cursors[&(user, cursor.epoch.clone(), cursor.version)].clone();
         let cursor = request.cursor.as_ref().map(of_model);
         let (model, known) = self.answer_alone(user, &SyncRequest { cursor, ..request.clone() }, now_ms)?;
