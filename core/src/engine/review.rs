@@ -1,6 +1,5 @@
 //! The queue as people meet it, and what support asks for.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
@@ -8,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::engine::changed::Changed;
+use crate::engine::registers::Dirty;
 use crate::engine::{Engine, registers, visible};
 use crate::error::Error;
 use crate::model::{MutationId, MutationView, Now, Status, Table, TableKind};
@@ -112,20 +112,21 @@ impl Engine {
         self.settle_refused(None, |rows, id| rows.forget_refused(id))
     }
 
-    /// Decides about the refused mutation of this id, if there is one, or about all of them.
+    /// Decides about the refused mutation of this id, if there is one, or about all of them. By a pointer, not once for each way
+    /// to decide: it is large, and a browser downloads it.
     fn settle_refused(
         &mut self,
         only: Option<MutationId>,
-        decide: impl Fn(Rows<'_>, MutationId) -> Result<bool, Error>,
+        decide: fn(Rows<'_>, MutationId) -> Result<bool, Error>,
     ) -> Result<Vec<MutationId>, Error> {
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         let mut changed = Changed::default();
         let settled = self.store.write(|rows| {
             let refused = rows.refused_keys(only)?;
             let is_register = |table: &Table| table.kind() == TableKind::Registers;
-            let mut concerned: BTreeSet<(Table, &str)> = BTreeSet::new();
+            let mut concerned = Dirty::new();
             let keyed = refused.iter().filter(|(_, table, _)| is_register(table));
-            concerned.extend(keyed.map(|(_, table, key)| (*table, key.as_str())));
+            concerned.extend(keyed.map(|(_, table, key)| (*table, key.clone())));
             for (table, key) in &concerned {
                 registers::keep_shadow(rows, *table, key)?;
             }
@@ -133,7 +134,7 @@ impl Engine {
                 decide(rows, *id)?;
             }
             for (table, key) in concerned {
-                registers::refresh(rows, table, key, &client)?;
+                registers::refresh(rows, table, &key, &client)?;
                 if !planted::is(Fault::DecisionsNotTold) {
                     changed.row(table, key);
                 }

@@ -144,11 +144,7 @@ impl Store {
         }
         let transaction = Begun::immediate(&mut self.connection)?;
         let value = work(Rows { connection: transaction.connection })?;
-        if let Some(keeper) = &mut self.keeper {
-            // In memory it is kept first and committed afterwards, which cannot fail there.
-            keeper.keep(&image::image(transaction.connection)?)?;
-        }
-        transaction.commit()?;
+        transaction.end(self.keeper.as_deref_mut())?;
         Ok(value)
     }
 
@@ -232,12 +228,19 @@ struct Begun<'c> {
 }
 
 impl<'c> Begun<'c> {
+    // Neither this nor `end` is written once for each caller of `Store::write`: a browser downloads them.
+    #[inline(never)]
     fn immediate(connection: &'c mut Connection) -> Result<Begun<'c>, Error> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         Ok(Begun { connection })
     }
 
-    fn commit(self) -> Result<(), Error> {
+    #[inline(never)]
+    fn end(self, keeper: Option<&mut (dyn ImageKeeper + 'static)>) -> Result<(), Error> {
+        if let Some(keeper) = keeper {
+            // In memory it is kept first and committed afterwards, which cannot fail there.
+            keeper.keep(&image::image(self.connection)?)?;
+        }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     }

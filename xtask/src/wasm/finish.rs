@@ -23,7 +23,8 @@ const FEATURES: [&str; 6] = [
 
 /// For size, and what holds for every module that rustc links: the stack lies at the bottom of the memory, so nothing valid
 /// has an address near zero, and a new memory is zero.
-const EFFORT: [&str; 4] = ["-Os", "--low-memory-unused", "--zero-filled-memory", "--strip-producers"];
+const EFFORT: [&str; 6] =
+    ["-Os", "--converge", "-ocimfs=0", "--low-memory-unused", "--zero-filled-memory", "--strip-producers"];
 
 /// The files that the generator leaves in `wasm/pkg/`.
 const OUTPUTS: [&str; 4] =
