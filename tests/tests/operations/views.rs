@@ -112,7 +112,7 @@ async fn health_counts_what_is_there() {
         .filter(|line| line.contains("cron.schedule("))
         .filter_map(|line| line.split('\'').rev().nth(1))
         .collect();
-    assert_eq!(jobs.len(), 3);
+    assert_eq!(jobs.len(), 4);
     for job in jobs {
         database.sql(&[&format!("SET ROLE service_role; {job}")]).await.succeeds();
     }
