@@ -158,7 +158,7 @@ mod tests {
         let id = "00000000-0000-4000-8000-000000000001";
         let json = json!({ "user_id": id, "client_id": id, "storage": "file", "pending": pending, "rejected": 0,
             "connection": "unknown", "online": true, "paused": false, "syncing": false, "last_synced_at": synced_second.map(at),
-            "last_error": error, "next_attempt_at": null, "bytes_sent": 0, "bytes_received": 0, "mirror_version": 2 });
+            "last_error": error, "next_attempt_at": null, "bytes_sent": 0, "bytes_received": 0, "mirror_version": 2, "unreadable": [] });
         serde_json::from_value(json).unwrap()
     }
 
