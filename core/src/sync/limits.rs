@@ -11,7 +11,7 @@ const PAGE_BYTES: u32 = 1024 * 1024;
 const SMALLEST_BATCH: u32 = 9;
 const SMALLEST_PAGE: u32 = 11;
 /// Successes after which a size is tried again that has failed over and over.
-const MOST_PATIENCE: u32 = 64;
+const MOST_SUCCESSES: u32 = 64;
 
 /// How long a host waits for an answer whatever its size. A full batch takes the server well under a second; a train's
 /// network may take many.
@@ -49,7 +49,7 @@ impl Halvings {
     /// Says whether that changed anything.
     fn set(&mut self, count: u32) -> bool {
         let changed = count != self.count;
-        let needed = if self.grown { (self.needed.max(1) * 2).min(MOST_PATIENCE) } else { self.needed };
+        let needed = if self.grown { (self.needed.max(1) * 2).min(MOST_SUCCESSES) } else { self.needed };
         *self = Halvings { count, successes: 0, needed, grown: false };
         changed
     }

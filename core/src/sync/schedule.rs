@@ -1,4 +1,4 @@
-//! The engine's patience: whether a request is due, and when the next one will be.
+//! The schedule: whether a request is due, and when the next one will be.
 //!
 //! Lives in memory only. A restart tries at once, which is what a person who restarts the app wants.
 //!
