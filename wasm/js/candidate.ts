@@ -1,4 +1,4 @@
-// From a seat to the lead: wait for one's turn, open the mirror, serve, and make room.
+// From a candidate to the leader: wait for the turn, open the mirror, serve, and make room for another.
 //
 // The same in a worker and in a page. How one's turn comes (`elect`) and what has to be there (`prepare`) is theirs.
 
@@ -8,7 +8,7 @@ import { Leader } from './leader.js'
 import { MareaEngine } from './marea_wasm.js'
 import { isNewer, leaderChannel, meetingName, newsChannel, TAB_PROTOCOL } from './protocol.js'
 import type { Refusals } from './policy.js'
-import type { Candidacy, FromSeat, News, Revision, ToLeader, ToSeat, Version } from './protocol.js'
+import type { Candidacy, FromHost, News, Revision, ToLeader, ToHost, Version } from './protocol.js'
 
 // The lock says that the last leader is gone; its file handles may take a moment longer, most of all a killed one's.
 const HANDLES_WAIT_MS = 5_000
@@ -16,8 +16,8 @@ const HANDLES_RETRY_MS = 20
 // After a failure that may pass, another tab is given its turn first.
 const AGAIN_AFTER_MS = 500
 
-export interface Ground {
-  /** Makes the engine's module ready. Throws where this ground cannot carry a mirror. */
+export interface HostEnvironment {
+  /** Makes the engine's module ready. Throws where this environment cannot carry a mirror. */
   prepare(): Promise<void>
   /** The engine has stopped, and with it all that runs in the same module. */
   stopped?(): void
@@ -27,24 +27,24 @@ export interface Ground {
   elect(meeting: string, signal: AbortSignal): Promise<() => void>
   /** Resolves when what the last leader wrote can be seen, with its revision. */
   arrived?(candidacy: Candidacy): Promise<Revision>
-  toOwnPage(message: FromSeat): void
-  /** Whether the mirror's files are held as long as this ground is, if they cannot be closed before. */
+  toOwnPage(message: FromHost): void
+  /** Whether the mirror's files are held as long as this environment is, if they cannot be closed before. */
   holdsFiles: boolean
 }
 
-export class CandidateSeat {
-  readonly #ground: Ground
+export class LeaderCandidate {
+  readonly #environment: HostEnvironment
   readonly #stopped = new AbortController()
   #candidacy: Candidacy | null = null
   #leader: Leader | null = null
   #release: () => void = () => {}
   #failed = false
 
-  constructor(ground: Ground) {
-    this.#ground = ground
+  constructor(environment: HostEnvironment) {
+    this.#environment = environment
   }
 
-  receive(message: ToSeat): void {
+  receive(message: ToHost): void {
     if (message.kind === 'apply') void this.#apply((this.#candidacy = message.candidacy))
     else if (message.kind === 'online') this.#noteOnline(message.online)
     else if (message.kind === 'revision') this.#noteRevision(message.revision)
@@ -59,8 +59,8 @@ export class CandidateSeat {
     this.#leader = null
     // A request that is under way still holds the engine: where there are files, the lock goes only with the worker then.
     // An image has an owner's name beside it, which keeps the old engine from writing.
-    if (closed || !this.#ground.holdsFiles) this.#release()
-    this.#ground.toOwnPage({ kind: 'left' })
+    if (closed || !this.#environment.holdsFiles) this.#release()
+    this.#environment.toOwnPage({ kind: 'left' })
   }
 
   /** The engine's module has stopped, whichever call it was in. */
@@ -78,9 +78,9 @@ export class CandidateSeat {
   #trapped(error: WireError): void {
     if (this.#failed || this.#stopped.signal.aborted) return
     this.#failed = true
-    this.#ground.stopped?.()
+    this.#environment.stopped?.()
     // After the answers, so that a call at which the engine stopped is known as such before the next leader gets it.
-    setTimeout(() => this.#ground.toOwnPage({ kind: 'failed', error, final: true, stopped: true }))
+    setTimeout(() => this.#environment.toOwnPage({ kind: 'failed', error, final: true, stopped: true }))
   }
 
   #noteOnline(online: boolean): void {
@@ -93,7 +93,7 @@ export class CandidateSeat {
 
   async #apply(candidacy: Candidacy): Promise<void> {
     try {
-      await this.#ground.prepare()
+      await this.#environment.prepare()
     } catch (error) {
       return this.#fail(toWire(error), true)
     }
@@ -102,7 +102,7 @@ export class CandidateSeat {
     const introduction = introduce(meeting, version, this.#stopped.signal)
     while (!this.#stopped.signal.aborted) {
       try {
-        this.#release = await this.#ground.elect(meeting, this.#stopped.signal)
+        this.#release = await this.#environment.elect(meeting, this.#stopped.signal)
         if (this.#stopped.signal.aborted) return this.#release()
         introduction.stop()
         await this.#lead(meeting, version, candidacy)
@@ -123,24 +123,24 @@ export class CandidateSeat {
 
   async #lead(meeting: string, version: Version, candidacy: Candidacy): Promise<void> {
     const leader = new Leader(meeting, version, candidacy.online, {
-      toOwnPage: (message) => this.#ground.toOwnPage(message),
+      toOwnPage: (message) => this.#environment.toOwnPage(message),
       superseded: () => this.leave(),
       trapped: (error) => this.#trapped(error),
     })
     this.#leader = leader
-    this.#ground.toOwnPage({ kind: 'opening' })
-    const opened = await this.#ground.arrived?.(candidacy)
+    this.#environment.toOwnPage({ kind: 'opening' })
+    const opened = await this.#environment.arrived?.(candidacy)
     const engine = await openEngine(candidacy, leader)
     if (candidacy.reason) engine.noteStorageReason(candidacy.reason.code, candidacy.reason.message)
     if (this.#stopped.signal.aborted) {
       engine.close()
       return this.#release()
     }
-    leader.lead(engine, candidacy, this.#ground.refusals, opened)
+    leader.lead(engine, candidacy, this.#environment.refusals, opened)
   }
 
   #fail(error: WireError, final: boolean): void {
-    this.#ground.toOwnPage({ kind: 'failed', error, final })
+    this.#environment.toOwnPage({ kind: 'failed', error, final })
   }
 }
 

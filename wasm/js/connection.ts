@@ -1,6 +1,6 @@
 // Which user's mirror is open now, for whoever decides that from outside: a React tree, or an account.
 //
-// Openings and closings follow one another: the wish that was said last is carried out in the end, and a mirror is
+// Openings and closings follow one another: the mirror that was desired last is open in the end, and a mirror is
 // never opened while another one is still being closed. Decides nothing about who the user is.
 
 import { MareaError } from './errors.js'
@@ -27,10 +27,10 @@ export interface MareaSource {
 export const SIGNED_OUT: MareaState = { state: 'signed-out', marea: null, error: null }
 export const OPENING: MareaState = { state: 'opening', marea: null, error: null }
 
-/** One wish at a time, and the mirror that it leads to. */
+/** One desired mirror at a time, and the one that is open. */
 export class Connection implements MareaSource {
   #state: MareaState = SIGNED_OUT
-  #wanted: OpenOptions | null = null
+  #desired: OpenOptions | null = null
   /** What `#marea` was opened for. */
   #opened: OpenOptions | null = null
   #marea: Marea | null = null
@@ -49,14 +49,14 @@ export class Connection implements MareaSource {
   /** Says whose mirror is to be open; null for nobody's. The same user at the same place again changes nothing. */
   want(options: OpenOptions | null | undefined): void {
     options ??= null
-    if (sameMirror(this.#wanted, options)) return
-    this.#wanted = options
+    if (sameMirror(this.#desired, options)) return
+    this.#desired = options
     void this.#work()
   }
 
   /** Nobody's mirror is to be open. Resolves when none is. */
   close(): Promise<void> {
-    this.#wanted = null
+    this.#desired = null
     return this.#work()
   }
 
@@ -66,7 +66,7 @@ export class Connection implements MareaSource {
 
   #work(): Promise<void> {
     // A state that is no longer true is not shown while the next one is made.
-    if (!this.#marea || !sameMirror(this.#wanted, this.#opened)) this.#show(this.#wanted ? OPENING : SIGNED_OUT)
+    if (!this.#marea || !sameMirror(this.#desired, this.#opened)) this.#show(this.#desired ? OPENING : SIGNED_OUT)
     this.#working ??= this.#agree().finally(() => (this.#working = null))
     return this.#working
   }
@@ -75,13 +75,13 @@ export class Connection implements MareaSource {
   async #agree(): Promise<void> {
     while (!this.#agreed()) {
       await this.#closeOpened()
-      const wanted = this.#wanted
+      const wanted = this.#desired
       if (!wanted) continue
       try {
         this.#marea = await open(wanted)
         this.#opened = wanted
       } catch (error) {
-        if (!sameMirror(this.#wanted, wanted)) continue
+        if (!sameMirror(this.#desired, wanted)) continue
         this.#show({ state: 'failed', marea: null, error: asMareaError(error) })
         return
       }
@@ -91,7 +91,7 @@ export class Connection implements MareaSource {
   }
 
   #agreed(): boolean {
-    return sameMirror(this.#wanted, this.#opened)
+    return sameMirror(this.#desired, this.#opened)
   }
 
   async #closeOpened(): Promise<void> {

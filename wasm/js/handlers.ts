@@ -13,7 +13,7 @@ import { answerQueue } from './queue.js'
 import type { ActivityDay, ClientStatus, Export, ExportPage, Progress, StatusError, SyncReport } from './types.js'
 
 /** What a handler works with. */
-export interface Desk {
+export interface LeaderContext {
   engine: MareaEngine
   userId: string
   /** Where the server is. */
@@ -32,7 +32,7 @@ export interface Desk {
 }
 
 type Handlers = {
-  [M in Exclude<Method, 'write'>]: (desk: Desk, ...args: Args<M>) => Answer<M> | Promise<Answer<M>>
+  [M in Exclude<Method, 'write'>]: (context: LeaderContext, ...args: Args<M>) => Answer<M> | Promise<Answer<M>>
 }
 
 const handlers: Handlers = {
@@ -43,13 +43,13 @@ const handlers: Handlers = {
   pending: ({ engine }) => engine.pending(),
   rejected: ({ engine }) => engine.rejected(),
   queue: ({ engine, queueMark }, limit, known) => answerQueue(engine, queueMark(), limit, known),
-  retry: (desk, id) => settled(desk, desk.engine.retry(id)),
-  discard: (desk, id) => settled(desk, desk.engine.discard(id)),
-  retryAll: (desk) => settledAll(desk, desk.engine.retryAll()),
-  discardAll: (desk) => settledAll(desk, desk.engine.discardAll()),
-  status: (desk) => explained(desk, desk.engine.status() as ClientStatus),
+  retry: (context, id) => settled(context, context.engine.retry(id)),
+  discard: (context, id) => settled(context, context.engine.discard(id)),
+  retryAll: (context) => settledAll(context, context.engine.retryAll()),
+  discardAll: (context) => settledAll(context, context.engine.discardAll()),
+  status: (context) => explained(context, context.engine.status() as ClientStatus),
   diagnostics: ({ engine }) => engine.diagnostics(),
-  sync: async (desk) => (desk.loop.online ? explained(desk, await desk.loop.syncNow()) : offlineReport(desk.engine)),
+  sync: async (context) => (context.loop.online ? explained(context, await context.loop.syncNow()) : offlineReport(context.engine)),
   signal({ engine, loop, changed }, name) {
     engine.signal(name)
     changed('status')
@@ -74,27 +74,27 @@ const handlers: Handlers = {
 }
 
 /** Carries out a call that is no write. Its tab may be of another version, so its arguments are checked here too. */
-export function carryOut(desk: Desk, method: Exclude<Method, 'write'>, args: unknown[]): unknown {
+export function carryOut(context: LeaderContext, method: Exclude<Method, 'write'>, args: unknown[]): unknown {
   const checked = checkArguments(method, args)
-  return (handlers[method] as (desk: Desk, ...args: unknown[]) => unknown)(desk, ...checked)
+  return (handlers[method] as (context: LeaderContext, ...args: unknown[]) => unknown)(context, ...checked)
 }
 
 /** A request that a policy forbids looks to the engine as if there were no network. */
-function explained<T extends { last_error: StatusError | undefined }>({ url, refusals }: Desk, told: T): T {
+function explained<T extends { last_error: StatusError | undefined }>({ url, refusals }: LeaderContext, told: T): T {
   const refused = told.last_error?.code === 'offline' && refusals.blocks(url)
   return refused ? { ...told, last_error: serverRefused(url) } : told
 }
 
 /** A refused mutation was queued again, or forgotten: what is shown may be another. */
-function settled({ changed, loop }: Desk, found: boolean): boolean {
+function settled({ changed, loop }: LeaderContext, found: boolean): boolean {
   if (!found) return false
   changed(...ALL_TOPICS)
   loop.poke()
   return true
 }
 
-function settledAll(desk: Desk, count: number): number {
-  settled(desk, count > 0)
+function settledAll(context: LeaderContext, count: number): number {
+  settled(context, count > 0)
   return count
 }
 

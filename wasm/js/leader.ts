@@ -2,16 +2,16 @@
 //
 // Takes no decision about data. What it adds to the engine is who is served, and who is told of changes.
 
-import { WorkOff } from './desk.js'
-import type { Reply } from './desk.js'
+import { CallQueue } from './call-queue.js'
+import type { Reply } from './call-queue.js'
 import type { WireError } from './errors.js'
-import type { Desk } from './handlers.js'
+import type { LeaderContext } from './handlers.js'
 import { makeName } from './ids.js'
 import { SyncLoop } from './loop.js'
 import type { MareaEngine } from './marea_wasm.js'
 import { isNewer, leaderChannel, newsChannel, tabChannel } from './protocol.js'
 import type { Refusals } from './policy.js'
-import type { Calls, Candidacy, FromSeat, Leading, News, Result, Results, Revision } from './protocol.js'
+import type { Calls, Candidacy, FromHost, Leading, News, Result, Results, Revision } from './protocol.js'
 import type { ToLeader, Topic, Version } from './protocol.js'
 import { noteStorage } from './surroundings.js'
 import { Tokens } from './tokens.js'
@@ -20,7 +20,7 @@ import { Tokens } from './tokens.js'
 const MAX_TAB_CHANNELS = 64
 
 export interface LeaderEvents {
-  toOwnPage(message: FromSeat): void
+  toOwnPage(message: FromHost): void
   /** A newer version of the app asks for the mirror, or another tab has come to own it. */
   superseded(): void
   /** The engine met a fault that it cannot go on after. */
@@ -42,8 +42,8 @@ export class Leader {
   #queueChanges = 0
   #opened: Revision
   #online: boolean
-  #work: WorkOff | null = null
-  #desk: Desk | null = null
+  #work: CallQueue | null = null
+  #context: LeaderContext | null = null
 
   constructor(meeting: string, version: Version, online: boolean, events: LeaderEvents) {
     this.#meeting = meeting
@@ -89,9 +89,9 @@ export class Leader {
     const changed = (...topics: Topic[]): void => this.#changed(...topics)
     const queueMark = (): string => `${this.#term} ${this.#queueChanges}`
     const wrote = (topics: Topic[]): void => this.#note(topics)
-    this.#desk = { engine, userId, url, refusals, loop, changed, setOnline, queueMark, wrote }
-    this.#work = new WorkOff(
-      this.#desk,
+    this.#context = { engine, userId, url, refusals, loop, changed, setOnline, queueMark, wrote }
+    this.#work = new CallQueue(
+      this.#context,
       (error) => this.#events.trapped(error),
       () => this.#events.superseded(),
     )
@@ -128,18 +128,18 @@ export class Leader {
 
   /** What the browser says of the surroundings may have changed the status. */
   statusChanged(): void {
-    if (this.#desk) this.#changed('status')
+    if (this.#context) this.#changed('status')
   }
 
   /** Serves nobody any more, and closes the mirror. False when a request is under way: ending the worker then does it. */
   stop(): boolean {
-    this.#desk?.loop.stop()
+    this.#context?.loop.stop()
     this.#work?.stop()
     this.#inbox.close()
     this.#news.close()
     for (const { channel } of this.#tabs.values()) channel.close()
-    const engine = this.#desk?.engine
-    this.#desk = null
+    const engine = this.#context?.engine
+    this.#context = null
     // Nothing is asked any more of an engine that has stopped.
     if (this.#work?.stopped) return false
     try {
@@ -160,7 +160,7 @@ export class Leader {
   }
 
   #revision(): Revision {
-    return this.#desk?.engine.revision()
+    return this.#context?.engine.revision()
   }
 
   #replyTo({ tab }: Calls, own: boolean): Reply {
@@ -197,7 +197,7 @@ export class Leader {
 
   #tell(news: News): void {
     // Closed with the leader: what is still under way then has nobody to tell.
-    if (this.#desk) this.#news.postMessage(news)
+    if (this.#context) this.#news.postMessage(news)
   }
 }
 

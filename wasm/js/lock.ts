@@ -2,7 +2,7 @@
 // and gives it to the one that has waited longest. Nothing is left to clean up. Where the browser has none, or forbids them with all
 // storage, tabs ask each other.
 
-import { waitForLease } from './lease.js'
+import { waitForElection } from './broadcast-election.js'
 
 /** Waits for the lock, as long as it takes. It is held until the returned function is called, or its holder ends. */
 export function waitForLock(name: string, signal: AbortSignal): Promise<() => void> {
@@ -14,11 +14,11 @@ export function waitForLock(name: string, signal: AbortSignal): Promise<() => vo
 
 /** The same where there may be no locks: insecure contexts have none, and where a site may store nothing they are refused. */
 export async function waitForTurn(name: string, signal: AbortSignal): Promise<() => void> {
-  if (!navigator.locks) return waitForLease(name, signal)
+  if (!navigator.locks) return waitForElection(name, signal)
   try {
     return await waitForLock(name, signal)
   } catch (error) {
     if (signal.aborted || !(error instanceof DOMException && error.name === 'SecurityError')) throw error
-    return waitForLease(name, signal)
+    return waitForElection(name, signal)
   }
 }

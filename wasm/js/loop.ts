@@ -57,7 +57,7 @@ export class SyncLoop {
     this.#endRest()
   }
 
-  /** The app's wish to use the network, or not, which the engine has been told: without it, rounds would be of no use. */
+  /** Whether the app allows the network, which the engine has been told: without it, rounds would be of no use. */
   setOnline(online: boolean): void {
     this.#online = online
     this.poke()

@@ -9,8 +9,8 @@ import type { Loading } from './module.js'
 import { checkOptions } from './options.js'
 import { isThePlaces, placesFor, refusedReason } from './places.js'
 import type { Candidacy } from './protocol.js'
-import { takeWorkerSeat } from './seat.js'
-import type { Seat, SeatEvents } from './seat.js'
+import { startWorkerHost } from './worker-host.js'
+import type { WorkerHost, HostEvents } from './worker-host.js'
 import { Tab } from './tab.js'
 import type { TabEvents } from './tab.js'
 
@@ -81,7 +81,7 @@ export async function open(options: OpenOptions): Promise<Marea> {
       reason: refused ? refusedReason(refused) : reason,
       revision: 0,
     }
-    const tab = new Tab(candidacy, withModule(await seatFor(storage, options), options.onLoading?.bind(options)), events)
+    const tab = new Tab(candidacy, withModule(await hostFor(storage, options), options.onLoading?.bind(options)), events)
     try {
       await tab.join()
     } catch (error) {
@@ -90,7 +90,7 @@ export async function open(options: OpenOptions): Promise<Marea> {
       continue
     }
     noteMirror(options.userId, storage)
-    // The app's wish counts also where another tab leads that was opened otherwise.
+    // What the app asks for counts also where another tab leads that was opened otherwise.
     if (options.online !== undefined) await tab.call('setOnline', options.online)
     marea = new Marea(tab)
     if (storage === 'opfs' && options.persist !== false) void askToPersist(tab)
@@ -99,23 +99,23 @@ export async function open(options: OpenOptions): Promise<Marea> {
   throw refused ?? new MareaError('storage_unavailable', goneMessage(known), true)
 }
 
-type TakeSeat = (events: SeatEvents) => Seat
+type StartHost = (events: HostEvents) => WorkerHost
 
 /** The engine comes into the page only where it has to run there. */
-async function seatFor(storage: Candidacy['storage'], options: OpenOptions): Promise<TakeSeat> {
-  if (storage === 'opfs') return (events) => takeWorkerSeat(events, options)
+async function hostFor(storage: Candidacy['storage'], options: OpenOptions): Promise<StartHost> {
+  if (storage === 'opfs') return (events) => startWorkerHost(events, options)
   try {
-    return (await import('./worker.js')).takePageSeat
+    return (await import('./worker.js')).startPageHost
   } catch {
     throw new MareaError('worker_failed', "Marea's worker.js could not be loaded. Check that it is served.", true)
   }
 }
 
-/** Has the engine brought to the seat, and says while it comes. */
-function withModule(take: TakeSeat, onLoading: OpenOptions['onLoading']): TakeSeat {
+/** Brings the engine's module to the host, and reports the download. */
+function withModule(take: StartHost, onLoading: OpenOptions['onLoading']): StartHost {
   return (events) => {
     const download = downloadModule()
-    const seat = take(events)
+    const host = take(events)
     let ended = false
     const heard = (loading: Loading): void => {
       if (ended) return
@@ -124,21 +124,21 @@ function withModule(take: TakeSeat, onLoading: OpenOptions['onLoading']): TakeSe
     }
     const end = (): void => {
       ended = true
-      seat.end()
+      host.end()
     }
     download.wait(heard).then(
-      (module) => ended || seat.post({ kind: 'module', module }),
+      (module) => ended || host.post({ kind: 'module', module }),
       (error: MareaError) => {
         if (ended) return
         end()
         events.broken(error, false)
       },
     )
-    return { post: (message) => seat.post(message), end }
+    return { post: (message) => host.post(message), end }
   }
 }
 
-/** A wish: the mirror works without, and the browser may ask the user first. */
+/** Asked for, not needed: the mirror works without, and the browser may ask the user first. */
 async function askToPersist(tab: Tab): Promise<void> {
   await navigator.storage.persist?.().catch(() => false)
   // The leader looks at what came of it.

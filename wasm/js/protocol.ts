@@ -197,7 +197,7 @@ export interface Candidacy {
 }
 
 /** From a page to the worker (or the part of itself) that may lead for it. */
-export type ToSeat =
+export type ToHost =
   | Hello
   | Calls
   | Token
@@ -209,7 +209,7 @@ export type ToSeat =
   | { kind: 'leave' }
 
 /** And back. */
-export type FromSeat =
+export type FromHost =
   | Leading
   | Results
   | TokenWanted

@@ -12,16 +12,16 @@ import { makeName } from './ids.js'
 import { Joining } from './joining.js'
 import { Journal } from './journal.js'
 import { listenToPage } from './lifecycle.js'
-import { Patience, Restarts, within } from './patience.js'
+import { Watchdog, Restarts, within } from './watchdog.js'
 import { ALL_TOPICS, meetingName, TAB_PROTOCOL } from './protocol.js'
-import type { Answer, Args, Call, Candidacy, FromSeat, Leading, Method, News, Results, Revision } from './protocol.js'
+import type { Answer, Args, Call, Candidacy, FromHost, Leading, Method, News, Results, Revision } from './protocol.js'
 import type { SignalName, TokenWanted, Topic } from './protocol.js'
-import type { Seat, SeatEvents } from './seat.js'
+import type { WorkerHost, HostEvents } from './worker-host.js'
 import { askApp } from './tokens.js'
 
-// How long a seat that was given up for a newer version stays empty when nobody takes the lead.
+// How long a tab has no host after it made room for a newer version, when nobody takes the lead.
 const VACANT_MS = 2_000
-// How long after the last one a seat is taken again that could not be taken, or not be led from.
+// How long after the last attempt a host is started again that could not be started, or could not lead.
 const AGAIN_AFTER_MS = 5_000
 // A worker that is asked to leave finishes what it is doing; one that does not answer is ended.
 const LEAVE_LIMIT_MS = 1_000
@@ -34,14 +34,14 @@ export interface TabEvents {
 export class Tab {
   readonly #name = makeName()
   readonly #candidacy: Candidacy
-  readonly #takeSeat: (events: SeatEvents) => Seat
+  readonly #startHost: (events: HostEvents) => WorkerHost
   readonly #events: TabEvents
   readonly #channels: Channels
   readonly #stopListening = new AbortController()
   readonly #journal: Journal
   readonly #waiting: WaitingCalls
   readonly #restarts = new Restarts()
-  readonly #patience = new Patience({
+  readonly #watchdog = new Watchdog({
     waits: () => this.#waiting.size > 0,
     asleep: () => this.#asleep,
     ask: () => {
@@ -50,9 +50,9 @@ export class Tab {
     },
     lost: () => this.#fault || this.#failed(silentError()),
   })
-  #seat: Seat | null = null
+  #host: WorkerHost | null = null
   #leader: { term: string; own: boolean } | null = null
-  /** What this tab's own seat leads under. Another one's news may come in between, where two have come to lead at once. */
+  /** The term of this tab's own host while it leads. Another one's news may come in between, where two have come to lead at once. */
   #ownTerm: string | null = null
   #outbox: Call[] = []
   #asleep = false
@@ -62,9 +62,9 @@ export class Tab {
   #left: () => void = () => {}
   #settled: () => void = () => {}
 
-  constructor(candidacy: Candidacy, takeSeat: (events: SeatEvents) => Seat, events: TabEvents) {
+  constructor(candidacy: Candidacy, startHost: (events: HostEvents) => WorkerHost, events: TabEvents) {
     this.#candidacy = candidacy
-    this.#takeSeat = takeSeat
+    this.#startHost = startHost
     this.#events = events
     const hear = (news: News): void => this.#hear(news)
     this.#journal = new Journal(meetingName(candidacy.userId), () => this.leads && this.#takeUp(), this.#stopListening.signal)
@@ -85,10 +85,10 @@ export class Tab {
     )
   }
 
-  /** Takes a seat and waits until somebody leads, this tab or another. */
+  /** Starts a host and waits until somebody leads, this tab or another. */
   async join(): Promise<void> {
     const joining = (this.#joined = new Joining())
-    this.#sitDown()
+    this.#enterElection()
     try {
       await joining.joined
     } catch (error) {
@@ -116,15 +116,15 @@ export class Tab {
     })
   }
 
-  /** Gives up the seat, in an orderly way if there is time. Writes that wait are still done; all later calls reject. */
+  /** Ends the host, in an orderly way if there is time. Writes that wait are still done; all later calls reject. */
   async leave(): Promise<void> {
-    const seat = this.#seat
-    if (seat && !this.#ended) {
+    const host = this.#host
+    if (host && !this.#ended) {
       this.#flush()
       await within(LEAVE_LIMIT_MS, (done) => this.#whenWritten(done))
       await within(LEAVE_LIMIT_MS, (done) => {
         this.#left = done
-        seat.post({ kind: 'leave' })
+        host.post({ kind: 'leave' })
       })
     }
     this.#end(new MareaError('closed', 'Marea was closed; open it again.', false))
@@ -143,25 +143,25 @@ export class Tab {
     this.#settled = () => this.#whenWritten(done)
   }
 
-  #sitDown(): void {
+  #enterElection(): void {
     try {
-      this.#seat ??= this.#takeSeat({
+      this.#host ??= this.#startHost({
         receive: (message) => this.#receive(message),
-        broken: (reason, stopped) => this.#seatBroken(reason, stopped),
+        broken: (reason, stopped) => this.#hostBroken(reason, stopped),
         loading: () => this.#joined?.heard(),
       })
     } catch (error) {
       return this.#failed(fromWire(toWire(error)))
     }
-    this.#seat.post({ kind: 'apply', candidacy: this.#candidacy })
+    this.#host.post({ kind: 'apply', candidacy: this.#candidacy })
     this.#sayHello()
   }
 
-  /** After a fault that may pass, a seat is taken again when somebody asks for something. */
+  /** After a fault that may pass, a host is started again when somebody asks for something. */
   #tryAgain(): void {
-    if (!this.#fault?.retry || this.#seat || this.#asleep || this.#ended || !this.#restarts.begin(AGAIN_AFTER_MS)) return
+    if (!this.#fault?.retry || this.#host || this.#asleep || this.#ended || !this.#restarts.begin(AGAIN_AFTER_MS)) return
     this.#fault = null
-    this.#sitDown()
+    this.#enterElection()
   }
 
   /** What pages before this one have left unanswered. One that was done all the same is not done again. */
@@ -172,14 +172,14 @@ export class Tab {
     }
   }
 
-  #standUp(): void {
-    this.#seat?.end()
-    this.#seat = null
+  #endHost(): void {
+    this.#host?.end()
+    this.#host = null
     this.#ownTerm = null
     if (this.#leader?.own) this.#leader = null
   }
 
-  #receive(message: FromSeat): void {
+  #receive(message: FromHost): void {
     switch (message.kind) {
       case 'started':
         return this.#joined?.heard('waiting')
@@ -193,7 +193,7 @@ export class Tab {
       case 'token-wanted':
         return void this.#answerToken(message)
       case 'failed':
-        if (message.final) this.#standUp()
+        if (message.final) this.#endHost()
         if (message.stopped) return this.#restart(fromWire(message.error))
         return this.#failed(fromWire(message.error))
       case 'left':
@@ -220,10 +220,10 @@ export class Tab {
   }
 
   #follow({ term, version, online, revision, opened }: Leading): void {
-    // A leader of an older version makes room as soon as it hears of this tab's seat.
+    // A leader of an older version makes room as soon as it hears of this tab's candidate.
     if (version.protocol < TAB_PROTOCOL) return
     if (version.protocol > TAB_PROTOCOL) return this.#failed(outdatedError())
-    this.#patience.heard()
+    this.#watchdog.heard()
     this.#noteOnline(online)
     this.#noteRevision(revision)
     const own = term === this.#ownTerm
@@ -242,18 +242,18 @@ export class Tab {
     this.#events.changed(ALL_TOPICS)
   }
 
-  /** Whoever comes to lead goes on with what the app wished last, in whichever tab. */
+  /** The next leader goes on with what the app asked for last, in whichever tab. */
   #noteOnline(online: boolean): void {
     if (this.#candidacy.online === online) return
     this.#candidacy.online = online
-    this.#seat?.post({ kind: 'online', online })
+    this.#host?.post({ kind: 'online', online })
   }
 
   /** What was acknowledged must be seen by whoever comes to lead next, if it is this tab. */
   #noteRevision(revision: Revision): void {
     if (revision === undefined || revision <= this.#candidacy.revision) return
     this.#candidacy.revision = revision
-    this.#seat?.post({ kind: 'revision', revision })
+    this.#host?.post({ kind: 'revision', revision })
   }
 
   #flush(): void {
@@ -264,10 +264,10 @@ export class Tab {
 
   /** Without a leader they wait for the next one. */
   #sendCalls(calls: Call[]): void {
-    if (calls.length > 0) this.#patience.begin()
+    if (calls.length > 0) this.#watchdog.begin()
     if (calls.length === 0 || !this.#leader) return
     const message = { kind: 'calls', tab: this.#name, term: this.#leader.term, calls } as const
-    if (this.#leader.own) this.#seat?.post(message)
+    if (this.#leader.own) this.#host?.post(message)
     else this.#channels.tellLeader(message)
   }
 
@@ -283,7 +283,7 @@ export class Tab {
 
   async #answerToken({ id, fresh }: TokenWanted): Promise<void> {
     const answer = await askApp(this.#events.tokenWanted, fresh)
-    this.#seat?.post({ kind: 'token', id, ...answer })
+    this.#host?.post({ kind: 'token', id, ...answer })
   }
 
   /** The leading tab has no token to give; this one may. */
@@ -293,17 +293,17 @@ export class Tab {
     if (token && !this.#ended) this.#channels.tellLeader({ kind: 'token', id, token })
   }
 
-  #seatBroken(reason: MareaError, stopped: boolean): void {
+  #hostBroken(reason: MareaError, stopped: boolean): void {
     const led = this.#leader?.own === true
-    this.#standUp()
+    this.#endHost()
     if (stopped) this.#restart(reason)
     else if (led || !this.#leader) this.#failed(reason)
   }
 
-  /** The engine of this tab's seat has stopped: another one opens the mirror again, and calls under way wait for it. */
+  /** The engine of this tab's host has stopped: another one opens the mirror again, and calls under way wait for it. */
   #restart(reason: MareaError): void {
     if (this.#asleep || this.#ended) return
-    if (this.#restarts.begin()) this.#sitDown()
+    if (this.#restarts.begin()) this.#enterElection()
     else if (!this.#leader) this.#failed(reason)
   }
 
@@ -318,23 +318,23 @@ export class Tab {
     this.#events.changed(ALL_TOPICS)
   }
 
-  /** The seat made room for another. This tab follows it, and has to be ready again, but after the other one. */
+  /** The host made room for another. This tab follows it, and later starts a host again, to be ready in its turn. */
   #vacate(): void {
-    this.#standUp()
+    this.#endHost()
     if (!this.#ended) this.#sayHello()
-    setTimeout(() => !this.#ended && !this.#asleep && !this.#seat && this.#sitDown(), VACANT_MS)
+    setTimeout(() => !this.#ended && !this.#asleep && !this.#host && this.#enterElection(), VACANT_MS)
   }
 
   #sleep(): void {
     this.#asleep = true
-    this.#standUp()
+    this.#endHost()
     this.#leader = null
   }
 
   #wake(): void {
     if (!this.#asleep || this.#ended) return
     this.#asleep = false
-    this.#sitDown()
+    this.#enterElection()
   }
 
   #looked(): void {
@@ -357,8 +357,8 @@ export class Tab {
     if (this.#ended) return
     this.#ended = reason
     this.#stopListening.abort()
-    this.#patience.end()
-    this.#standUp()
+    this.#watchdog.end()
+    this.#endHost()
     this.#leader = null
     this.#channels.close()
     this.#rejectAll(reason)

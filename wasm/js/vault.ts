@@ -3,7 +3,7 @@
 //
 // Holds no secret between calls but what the engine holds.
 
-import type { Desk } from './handlers.js'
+import type { LeaderContext } from './handlers.js'
 import type { MareaEngine, VaultWork } from './marea_wasm.js'
 import { forgetKey, keptKey, rememberKey } from './remember.js'
 import type { ApiProvider, KeysStatus, PassphraseOutcome, Recorded } from './types.js'
@@ -15,12 +15,12 @@ export type PassphraseWork =
   | { kind: 'change' | 'rewrap'; current: string; next: string }
   | { kind: 'recover' | 'recover_rewrap'; code: string; next: string }
 
-export async function work(desk: Desk, asked: PassphraseWork): Promise<PassphraseOutcome> {
+export async function work(context: LeaderContext, asked: PassphraseWork): Promise<PassphraseOutcome> {
   const next = 'next' in asked ? passphraseOf(asked.next) : ''
   // Where WebCrypto derives, the engine sees no passphrase but here, and clears it.
-  if ('next' in asked) desk.engine.checkNewPassphrase(next)
+  if ('next' in asked) context.engine.checkNewPassphrase(next)
   const current = 'current' in asked ? passphraseOf(asked.current) : ''
-  const begun = desk.engine.beginVaultWork(asked.kind, 'code' in asked ? asked.code : undefined)
+  const begun = context.engine.beginVaultWork(asked.kind, 'code' in asked ? asked.code : undefined)
   try {
     for (let which = begun.which; which; which = begun.which) {
       await derive(begun, which === 'new' ? next : current)
@@ -29,8 +29,8 @@ export async function work(desk: Desk, asked: PassphraseWork): Promise<Passphras
     await pushOut()
   }
   // The engine takes the work over, also when it refuses it.
-  const outcome = desk.engine.finishVaultWork(begun) as PassphraseOutcome
-  written(desk)
+  const outcome = context.engine.finishVaultWork(begun) as PassphraseOutcome
+  written(context)
   return outcome
 }
 
@@ -67,94 +67,94 @@ async function pushOut(): Promise<void> {
   await Promise.all(Array.from({ length: PUSHED_RESULTS }, one))
 }
 
-export function generate(desk: Desk): string {
-  return desk.engine.generatePassphrase()
+export function generate(context: LeaderContext): string {
+  return context.engine.generatePassphrase()
 }
 
-export function status(desk: Desk): KeysStatus {
-  return desk.engine.vaultStatus() as KeysStatus
+export function status(context: LeaderContext): KeysStatus {
+  return context.engine.vaultStatus() as KeysStatus
 }
 
-export function put(desk: Desk, provider: ApiProvider, key: string): Recorded {
-  const recorded = desk.engine.putKey(provider, key) as Recorded
-  written(desk)
+export function put(context: LeaderContext, provider: ApiProvider, key: string): Recorded {
+  const recorded = context.engine.putKey(provider, key) as Recorded
+  written(context)
   return recorded
 }
 
-export function open(desk: Desk, provider: ApiProvider): Uint8Array {
-  const key = desk.engine.openKey(provider)
-  watchClock(desk)
+export function open(context: LeaderContext, provider: ApiProvider): Uint8Array {
+  const key = context.engine.openKey(provider)
+  watchClock(context)
   // The answer is a copy that is made before this: the key stays in the memory of none but the tab that asked.
   queueMicrotask(() => key.fill(0))
   return key
 }
 
-export function remove(desk: Desk, provider: ApiProvider): Recorded {
-  const recorded = desk.engine.removeKey(provider) as Recorded
-  written(desk)
+export function remove(context: LeaderContext, provider: ApiProvider): Recorded {
+  const recorded = context.engine.removeKey(provider) as Recorded
+  written(context)
   return recorded
 }
 
-export function recoveryCode(desk: Desk): string {
-  const code = desk.engine.makeRecoveryCode()
-  written(desk)
+export function recoveryCode(context: LeaderContext): string {
+  const code = context.engine.makeRecoveryCode()
+  written(context)
   return code
 }
 
-export function lock(desk: Desk): void {
-  desk.engine.lockVault()
-  desk.changed('keys')
+export function lock(context: LeaderContext): void {
+  context.engine.lockVault()
+  context.changed('keys')
 }
 
-export function lockAfter(desk: Desk, millis: number | null): void {
-  desk.engine.lockVaultAfter(millis ?? undefined)
-  desk.changed('keys')
-  watchClock(desk)
+export function lockAfter(context: LeaderContext, millis: number | null): void {
+  context.engine.lockVaultAfter(millis ?? undefined)
+  context.changed('keys')
+  watchClock(context)
 }
 
-export function validated(desk: Desk): void {
-  desk.engine.keysValidated()
-  written(desk)
+export function validated(context: LeaderContext): void {
+  context.engine.keysValidated()
+  written(context)
 }
 
-export function reset(desk: Desk): void {
-  desk.engine.resetVault()
-  written(desk)
+export function reset(context: LeaderContext): void {
+  context.engine.resetVault()
+  written(context)
 }
 
 /** Wraps the data key with a key of this browser that no script can read out, and keeps the wrapped form. */
-export async function remember(desk: Desk): Promise<void> {
-  const dataKey = desk.engine.dataKeyToRemember()
+export async function remember(context: LeaderContext): Promise<void> {
+  const dataKey = context.engine.dataKeyToRemember()
   try {
-    await rememberKey(desk.userId, dataKey)
+    await rememberKey(context.userId, dataKey)
   } finally {
     dataKey.fill(0)
   }
 }
 
 /** Opens the vault with what this browser remembers; false when it remembers nothing, or nothing that still opens it. */
-export async function unlockRemembered(desk: Desk): Promise<boolean> {
-  const dataKey = await keptKey(desk.userId)
+export async function unlockRemembered(context: LeaderContext): Promise<boolean> {
+  const dataKey = await keptKey(context.userId)
   if (!dataKey) return false
   try {
-    desk.engine.unlockWithDataKey(dataKey)
+    context.engine.unlockWithDataKey(dataKey)
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'vault_forgotten')) throw error
-    await forgetKey(desk.userId)
+    await forgetKey(context.userId)
     return false
   } finally {
     dataKey.fill(0)
   }
-  written(desk)
+  written(context)
   return true
 }
 
-export const forget = (desk: Desk): Promise<void> => forgetKey(desk.userId)
+export const forget = (context: LeaderContext): Promise<void> => forgetKey(context.userId)
 
-function written(desk: Desk): void {
-  desk.changed('keys', 'queue', 'status')
-  desk.loop.poke()
-  watchClock(desk)
+function written(context: LeaderContext): void {
+  context.changed('keys', 'queue', 'status')
+  context.loop.poke()
+  watchClock(context)
 }
 
 const clocks = new WeakMap<MareaEngine, ReturnType<typeof setTimeout>>()
@@ -162,20 +162,20 @@ const clocks = new WeakMap<MareaEngine, ReturnType<typeof setTimeout>>()
 const LONGEST_MS = 2 ** 31 - 1
 
 /** Sees to it that the data key is forgotten when its time has come, also when nobody asks for anything. */
-function watchClock(desk: Desk): void {
-  clearTimeout(clocks.get(desk.engine))
-  const { locks_at: at } = status(desk)
+function watchClock(context: LeaderContext): void {
+  clearTimeout(clocks.get(context.engine))
+  const { locks_at: at } = status(context)
   if (!at) return
   const look = (): void => {
     try {
-      if (status(desk).state !== 'unlocked') desk.changed('keys')
-      else watchClock(desk)
+      if (status(context).state !== 'unlocked') context.changed('keys')
+      else watchClock(context)
     } catch {
       // The engine was closed meanwhile, and its keys with it.
     }
   }
   const wait = Math.max(0, Math.min(Date.parse(at) - Date.now() + 1, LONGEST_MS))
-  clocks.set(desk.engine, setTimeout(look, wait))
+  clocks.set(context.engine, setTimeout(look, wait))
 }
 
 /** The form in which the same letters are the same passphrase on every system. */

@@ -1,26 +1,26 @@
 // The dedicated worker: where the mirror is opened on the origin private file system, when it is this tab's turn.
 //
-// The same file has the seat in a page, for browsers that give no file system: one file more or less is a round trip.
+// The same file has the host in a page, for browsers that give no file system: one file more or less is a round trip.
 
-import { CandidateSeat, moduleError } from './candidate.js'
+import { LeaderCandidate, moduleError } from './candidate.js'
 import { waitForLock } from './lock.js'
 import init, { onEngineStopped } from './marea_wasm.js'
 import { MareaError } from './errors.js'
-import { gatherWrites } from './gather.js'
-import type { FileHandle } from './gather.js'
+import { coalesceWrites } from './coalesced-writes.js'
+import type { FileHandle } from './coalesced-writes.js'
 import { Refusals } from './policy.js'
-import type { FromSeat, ToSeat } from './protocol.js'
+import type { FromHost, ToHost } from './protocol.js'
 
 declare const WorkerGlobalScope: unknown
 
 interface WorkerScope {
   FileSystemFileHandle?: { prototype: { createSyncAccessHandle?: unknown } }
   FileSystemSyncAccessHandle?: { prototype: FileHandle }
-  postMessage(message: FromSeat): void
-  addEventListener(type: 'message', listener: (event: MessageEvent<ToSeat>) => void): void
+  postMessage(message: FromHost): void
+  addEventListener(type: 'message', listener: (event: MessageEvent<ToHost>) => void): void
 }
 
-export { takePageSeat } from './page-seat.js'
+export { startPageHost } from './page-host.js'
 
 /** Some private windows have the function and refuse the call; some browsers have files and no handles. */
 async function checkStorage({ FileSystemFileHandle, FileSystemSyncAccessHandle }: WorkerScope): Promise<void> {
@@ -43,29 +43,29 @@ function serve(scope: WorkerScope): void {
     .then((module) => init({ module_or_path: module }))
     .then(
       () => {
-        onEngineStopped(() => seat.engineStopped())
+        onEngineStopped(() => candidate.engineStopped())
         return null
       },
       () => moduleError(),
     )
 
   // Nobody else's code runs in this worker.
-  if (scope.FileSystemSyncAccessHandle) gatherWrites(scope.FileSystemSyncAccessHandle.prototype)
+  if (scope.FileSystemSyncAccessHandle) coalesceWrites(scope.FileSystemSyncAccessHandle.prototype)
 
-  const seat = new CandidateSeat({
+  const candidate = new LeaderCandidate({
     async prepare() {
       await checkStorage(scope)
       const failure = await moduleReady
       if (failure) throw failure
     },
-    refusals: new Refusals(self, undefined, () => seat.refusalHeard()),
+    refusals: new Refusals(self, undefined, () => candidate.refusalHeard()),
     elect: waitForLock,
     holdsFiles: true,
     toOwnPage: (message) => scope.postMessage(message),
   })
   scope.addEventListener('message', ({ data }) => {
     if (data.kind === 'module') moduleCame(data.module)
-    else seat.receive(data)
+    else candidate.receive(data)
   })
 }
 

@@ -34,7 +34,7 @@ export function MareaProvider(props: MareaProviderProps): ReactElement {
 }
 
 function OpeningProvider({ options, children }: { options: OpenOptions | null; children?: ReactNode }): ReactElement {
-  const [lease] = useState(() => new Lease())
+  const [connection] = useState(() => new KeptConnection())
   const latest = useRef(options)
   useEffect(() => {
     latest.current = options
@@ -46,17 +46,17 @@ function OpeningProvider({ options, children }: { options: OpenOptions | null; c
     const latestToken = async (fresh: boolean): Promise<string | null> =>
       (await latest.current?.getAccessToken(fresh)) ?? null
     // One that is missing is told by `open`.
-    lease.take(now && { ...now, getAccessToken: typeof now.getAccessToken === 'function' ? latestToken : now.getAccessToken })
-    return () => lease.leave()
+    connection.take(now && { ...now, getAccessToken: typeof now.getAccessToken === 'function' ? latestToken : now.getAccessToken })
+    return () => connection.leave()
     // Whatever else is in the options does not make another mirror.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [lease, url, anonKey, userId])
+  }, [connection, url, anonKey, userId])
 
-  return createElement(SourceContext.Provider, { value: lease.source }, children)
+  return createElement(SourceContext.Provider, { value: connection.source }, children)
 }
 
 /** A connection that outlives a clean-up which is at once followed by the same effect again. */
-class Lease {
+class KeptConnection {
   readonly #connection = new Connection()
   #leaving: ReturnType<typeof setTimeout> | undefined
 

@@ -1,4 +1,4 @@
-// Writes to the mirror's files, gathered: SQLite writes a transaction page by page, and the browser's process is told of each
+// Writes to the mirror's files, coalesced: SQLite writes a transaction page by page, and the browser's process is told of each
 // single write, which costs more than the writing (docs/adr/0057-writes-are-gathered.md).
 //
 // What follows its predecessor in a file waits with it in memory, until anything else is done with that file: a flush, a reading, a
@@ -24,17 +24,17 @@ interface Waiting {
   length: number
 }
 
-/** Gathers the writes of all handles that have this prototype. */
-export function gatherWrites(prototype: FileHandle): void {
+/** Coalesces the writes of all handles that have this prototype. */
+export function coalesceWrites(prototype: FileHandle): void {
   const { write, read, truncate, getSize, flush, close } = prototype
   const waiting = new WeakMap<FileHandle, Waiting>()
 
   function settle(handle: FileHandle): void {
-    const gathered = waiting.get(handle)
-    if (!gathered?.length) return
-    const { bytes, at, length } = gathered
+    const pending = waiting.get(handle)
+    if (!pending?.length) return
+    const { bytes, at, length } = pending
     // Also when it fails: SQLite gives the transaction up, and never asks for these bytes.
-    gathered.length = 0
+    pending.length = 0
     if (write.call(handle, bytes.subarray(0, length), { at }) !== length) throw new Error('The file was not written to its end.')
   }
 
@@ -44,12 +44,12 @@ export function gatherWrites(prototype: FileHandle): void {
       settle(this)
       return write.call(this, bytes, options)
     }
-    let gathered = waiting.get(this)
-    if (!gathered) waiting.set(this, (gathered = { bytes: new Uint8Array(MOST_BYTES), at, length: 0 }))
-    if (at !== gathered.at + gathered.length || gathered.length + bytes.length > MOST_BYTES) settle(this)
-    if (gathered.length === 0) gathered.at = at
-    gathered.bytes.set(bytes, gathered.length)
-    gathered.length += bytes.length
+    let pending = waiting.get(this)
+    if (!pending) waiting.set(this, (pending = { bytes: new Uint8Array(MOST_BYTES), at, length: 0 }))
+    if (at !== pending.at + pending.length || pending.length + bytes.length > MOST_BYTES) settle(this)
+    if (pending.length === 0) pending.at = at
+    pending.bytes.set(bytes, pending.length)
+    pending.length += bytes.length
     return bytes.length
   }
   prototype.read = function (bytes, options) {

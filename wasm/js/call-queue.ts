@@ -6,7 +6,7 @@
 import { toWire } from './errors.js'
 import type { WireError } from './errors.js'
 import { carryOut } from './handlers.js'
-import type { Desk } from './handlers.js'
+import type { LeaderContext } from './handlers.js'
 import { ALL_TOPICS } from './protocol.js'
 import type { Call, Result, Topic } from './protocol.js'
 import type { Write } from './types.js'
@@ -19,8 +19,8 @@ interface Open {
   reply: Reply
 }
 
-export class WorkOff {
-  readonly #desk: Desk
+export class CallQueue {
+  readonly #context: LeaderContext
   readonly #trapped: (error: WireError) => void
   readonly #displaced: () => void
   #queue: Open[] = []
@@ -31,11 +31,11 @@ export class WorkOff {
    * `trapped` is told once, when the engine's memory can no longer be trusted; `displaced`, when another has come to own
    * the mirror.
    */
-  constructor(desk: Desk, trapped: (error: WireError) => void, displaced: () => void) {
-    this.#desk = desk
+  constructor(context: LeaderContext, trapped: (error: WireError) => void, displaced: () => void) {
+    this.#context = context
     this.#trapped = trapped
     this.#displaced = displaced
-    this.#turn.port1.onmessage = () => this.#workOff()
+    this.#turn.port1.onmessage = () => this.#drain()
   }
 
   take(calls: Call[], reply: Reply): void {
@@ -52,7 +52,7 @@ export class WorkOff {
     this.#turn.port1.close()
   }
 
-  #workOff(): void {
+  #drain(): void {
     const queue = this.#queue
     this.#queue = []
     const answers = new Map<Reply, Result[]>()
@@ -75,9 +75,9 @@ export class WorkOff {
   #write(writes: Write[]): unknown[] | null {
     if (this.#stopped || writes.length === 0) return null
     try {
-      const outcomes: unknown[] = this.#desk.engine.write(writes)
-      this.#desk.wrote([...writes.flatMap((write) => TOPICS[write?.kind] ?? ALL_TOPICS), 'queue', 'status'])
-      this.#desk.loop.poke()
+      const outcomes: unknown[] = this.#context.engine.write(writes)
+      this.#context.wrote([...writes.flatMap((write) => TOPICS[write?.kind] ?? ALL_TOPICS), 'queue', 'status'])
+      this.#context.loop.poke()
       return outcomes
     } catch (error) {
       this.noteTrap(error)
@@ -97,7 +97,7 @@ export class WorkOff {
       // What is not answered is asked again of the next leader.
       if (this.#stopped) break
       try {
-        const value = carryOut(this.#desk, method as Exclude<typeof method, 'write'>, args)
+        const value = carryOut(this.#context, method as Exclude<typeof method, 'write'>, args)
         if (value instanceof Promise) this.#replyLater(id, value, reply)
         else results.push({ id, value })
       } catch (error) {

@@ -1,24 +1,24 @@
-// A seat in the page itself, where the browser gives no file system: the engine runs here, in memory, and its image is
+// A host in the page itself, where the browser gives no file system: the engine runs here, in memory, and its image is
 // kept in `localStorage`. Loaded only then.
 
-import { CandidateSeat, moduleError } from './candidate.js'
+import { LeaderCandidate, moduleError } from './candidate.js'
 import { imageArrived } from './image.js'
 import { waitForTurn } from './lock.js'
 import init, { __wbg_reset_state as startAgain, onEngineStopped } from './marea_wasm.js'
 import { Refusals } from './policy.js'
-import type { FromSeat } from './protocol.js'
-import type { Seat, SeatEvents } from './seat.js'
+import type { FromHost } from './protocol.js'
+import type { WorkerHost, HostEvents } from './worker-host.js'
 
 let moduleReady: Promise<unknown> | null = null
 /** Whether the engine has stopped: its memory is not to be trusted, and it is started again, empty, before it is used. */
 let stopped = false
-/** All seats of this page run in one module. */
-const seats = new Set<CandidateSeat>()
+/** All candidates of this page run in one module. */
+const candidates = new Set<LeaderCandidate>()
 
 function noteStopped(): void {
   if (stopped) return
   stopped = true
-  for (const seat of seats) seat.engineStopped()
+  for (const candidate of candidates) candidate.engineStopped()
 }
 
 const listen = (): void => onEngineStopped(noteStopped)
@@ -38,33 +38,33 @@ async function instantiate(module: WebAssembly.Module): Promise<void> {
   listen()
 }
 
-export function takePageSeat(events: SeatEvents): Seat {
+export function startPageHost(events: HostEvents): WorkerHost {
   const ended = new AbortController()
   let moduleCame!: (module: WebAssembly.Module) => void
   const module = new Promise<WebAssembly.Module>((resolve) => (moduleCame = resolve))
   // As from a worker: a copy, and never before the one who asked has gone on.
-  const toOwnPage = (message: FromSeat): void => {
+  const toOwnPage = (message: FromHost): void => {
     const copy = structuredClone(message)
     queueMicrotask(() => !ended.signal.aborted && events.receive(copy))
   }
   toOwnPage({ kind: 'started' })
-  const seat = new CandidateSeat({
+  const candidate = new LeaderCandidate({
     prepare: async () => instantiate(await module),
     stopped: noteStopped,
-    refusals: new Refusals(document, ended.signal, () => seat.refusalHeard()),
+    refusals: new Refusals(document, ended.signal, () => candidate.refusalHeard()),
     elect: waitForTurn,
     holdsFiles: false,
     arrived: async (candidacy) => (candidacy.storage === 'local-storage' ? imageArrived(candidacy) : undefined),
     toOwnPage,
   })
-  seats.add(seat)
+  candidates.add(candidate)
   return {
     // A module is never changed, and not every browser copies one within a page.
-    post: (message) => (message.kind === 'module' ? moduleCame(message.module) : seat.receive(structuredClone(message))),
+    post: (message) => (message.kind === 'module' ? moduleCame(message.module) : candidate.receive(structuredClone(message))),
     end() {
       ended.abort()
-      seats.delete(seat)
-      seat.leave()
+      candidates.delete(candidate)
+      candidate.leave()
     },
   }
 }

@@ -13,7 +13,7 @@ export interface Waiter {
   lost(): void
 }
 
-export class Patience {
+export class Watchdog {
   readonly #waiter: Waiter
   #asking: ReturnType<typeof setInterval> | undefined
   #unheard = 0

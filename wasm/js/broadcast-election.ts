@@ -13,7 +13,7 @@ const ASK_AGAIN_MS = 700
 type Word = { kind: 'who-leads'; name: string } | { kind: 'i-lead' }
 
 /** Waits until nobody leads, as long as it takes. The lead is held until the returned function is called. */
-export async function waitForLease(meeting: string, signal: AbortSignal): Promise<() => void> {
+export async function waitForElection(meeting: string, signal: AbortSignal): Promise<() => void> {
   const channel = new BroadcastChannel(`${meeting}:lease`)
   const name = makeName()
   const say = (word: Word): void => channel.postMessage(word)

@@ -1,4 +1,4 @@
-// Gathered writes: whatever is done with a file, it looks as if each write had been done at once. Node stands in for the browser:
+// Coalesced writes: whatever is done with a file, it looks as if each write had been done at once. Node stands in for the browser:
 // a handle here is a file in memory.
 
 import assert from 'node:assert/strict'
@@ -7,9 +7,9 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 // A part of the worker's file.
-const source = fileURLToPath(new URL('../../wasm/js/gather.ts', import.meta.url))
+const source = fileURLToPath(new URL('../../wasm/js/coalesced-writes.ts', import.meta.url))
 const [{ contents }] = buildSync({ entryPoints: [source], bundle: true, format: 'esm', write: false }).outputFiles
-const { gatherWrites } = await import(`data:text/javascript;base64,${Buffer.from(contents).toString('base64')}`)
+const { coalesceWrites } = await import(`data:text/javascript;base64,${Buffer.from(contents).toString('base64')}`)
 
 /** A file handle that counts its writes, and fails them when it is told to. */
 class Handle {
@@ -48,11 +48,11 @@ class Handle {
   }
 }
 
-class Gathering extends Handle {
+class Coalescing extends Handle {
   // Methods of its own, so that the plain class stays as it is.
   static {
     for (const name of ['write', 'read', 'truncate', 'getSize', 'flush', 'close']) this.prototype[name] = Handle.prototype[name]
-    gatherWrites(this.prototype)
+    coalesceWrites(this.prototype)
   }
 }
 
@@ -69,11 +69,11 @@ function dice(seed) {
 test('whoever reads, asks, flushes or closes finds what was written', () => {
   for (let seed = 0; seed < 300; seed++) {
     const roll = dice(seed)
-    const [plain, gathering] = [[new Handle(), new Handle()], [new Gathering(), new Gathering()]]
+    const [plain, coalescing] = [[new Handle(), new Handle()], [new Coalescing(), new Coalescing()]]
     let end = [0, 0]
     for (let step = 0; step < 60; step++) {
       const file = roll(2)
-      const both = (call) => assert.deepEqual(call(gathering[file]), call(plain[file]), `seed ${seed}, step ${step}`)
+      const both = (call) => assert.deepEqual(call(coalescing[file]), call(plain[file]), `seed ${seed}, step ${step}`)
       const chance = roll(100)
       if (chance < 70) {
         // Most follow the last one, as frames of a log do; some are larger than anything that waits.
@@ -92,11 +92,11 @@ test('whoever reads, asks, flushes or closes finds what was written', () => {
         const size = roll(30_000)
         both((handle) => handle.truncate(size))
       } else {
-        gathering[file].flush()
-        assert.deepEqual(gathering[file].bytes, plain[file].bytes, `seed ${seed}, step ${step}: what was flushed is in the file`)
+        coalescing[file].flush()
+        assert.deepEqual(coalescing[file].bytes, plain[file].bytes, `seed ${seed}, step ${step}: what was flushed is in the file`)
       }
     }
-    for (const [file, handle] of gathering.entries()) {
+    for (const [file, handle] of coalescing.entries()) {
       handle.close()
       assert.deepEqual(handle.bytes, plain[file].bytes, `seed ${seed}: what was closed is in the file`)
     }
@@ -104,7 +104,7 @@ test('whoever reads, asks, flushes or closes finds what was written', () => {
 })
 
 test('what follows each other is one write, and a flush is a flush', () => {
-  const handle = new Gathering()
+  const handle = new Coalescing()
   for (let frame = 0; frame < 50; frame++) {
     const at = frame * 4120
     handle.write(new Uint8Array(24), { at })
@@ -123,7 +123,7 @@ test('a write that fails fails the call that needed it, by its own error, and is
     (handle) => handle.read(new Uint8Array(1), { at: 0 }),
     (handle) => handle.write(new Uint8Array(1), { at: 9_000 }),
   ]) {
-    const handle = new Gathering()
+    const handle = new Coalescing()
     handle.write(new Uint8Array(10).fill(7), { at: 0 })
     handle.full = true
     assert.throws(() => call(handle), { name: 'QuotaExceededError' })

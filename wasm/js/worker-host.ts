@@ -1,21 +1,21 @@
-// A tab's seat: the worker that may come to lead for it.
+// A tab's worker host: the worker that may come to lead for it.
 //
-// A seat is either taken (its worker waits for the lock, or leads) or empty. Emptying it ends the worker at once, which
+// A host's worker waits for the lock, or leads. Ending the host ends the worker at once, which
 // frees the lock and the mirror's files: all that was acknowledged is durable, and what was not is asked again elsewhere.
 
 import { MareaError, stoppedError } from './errors.js'
 import { Refusals, typesRefused, workerRefused, workerUnheard } from './policy.js'
-import type { FromSeat, ToSeat } from './protocol.js'
+import type { FromHost, ToHost } from './protocol.js'
 
 /** Something that may come to lead for this tab. */
-export interface Seat {
-  post(message: ToSeat): void
+export interface WorkerHost {
+  post(message: ToHost): void
   /** Ends it, now. It says nothing more. */
   end(): void
 }
 
-export interface SeatEvents {
-  receive(message: FromSeat): void
+export interface HostEvents {
+  receive(message: FromHost): void
   /** It ended by itself and will not come back; `stopped`: in the middle of its work, by a fault. */
   broken(reason: MareaError, stopped: boolean): void
   /** Some of what it needs has come. */
@@ -29,7 +29,7 @@ export interface WorkerOptions {
 }
 
 /** A worker of this tab's own. Throws where none can be made. */
-export function takeWorkerSeat(events: SeatEvents, options: WorkerOptions = {}): Seat {
+export function startWorkerHost(events: HostEvents, options: WorkerOptions = {}): WorkerHost {
   const over = new AbortController()
   const refusals = new Refusals(document, over.signal)
   let worker: Worker
@@ -50,7 +50,7 @@ export function takeWorkerSeat(events: SeatEvents, options: WorkerOptions = {}):
     end()
     events.broken(reason, stopped)
   }
-  worker.addEventListener('message', (event: MessageEvent<FromSeat>) => {
+  worker.addEventListener('message', (event: MessageEvent<FromHost>) => {
     heard = true
     if (!over.signal.aborted) events.receive(event.data)
   })
