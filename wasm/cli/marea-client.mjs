@@ -1,0 +1,55 @@
+#!/usr/bin/env node
+// The command that comes with the package: `npx marea-client schema`. Plain Node 20, no dependency.
+//
+// Exit codes are those of `marea`: 0 done, 1 failed (or, with `--check`, different), 2 the command line is wrong, 3 offline.
+
+import { parseArgs } from 'node:util'
+import { Failure } from './failure.mjs'
+import { runSchema } from './schema.mjs'
+
+const HELP = `Usage: marea-client schema --url URL --key KEY [--out FILE] [--check]
+
+Writes what the server says of its mirrored tables as a module for open({ schema }): the catalogue, and TypeScript types.
+
+  --url URL    where Supabase or PostgREST is served, without /rest/v1 (or MAREA_URL)
+  --key KEY    the project's anon or publishable key (or MAREA_ANON_KEY)
+  --out FILE   marea.schema.ts unless it is given; a name that ends in .json gets the catalogue alone
+  --check      writes nothing; exits with 1 when the file is not what would be written, and shows what differs
+
+Exit codes: 0 done, 1 failed or different, 2 the command line is wrong, 3 offline.
+`
+
+const OPTIONS = {
+  url: { type: 'string' },
+  key: { type: 'string' },
+  'anon-key': { type: 'string' },
+  out: { type: 'string' },
+  check: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+}
+
+async function main(args) {
+  let parsed
+  try {
+    parsed = parseArgs({ args, options: OPTIONS, allowPositionals: true, strict: true })
+  } catch (error) {
+    throw new Failure(2, error.message)
+  }
+  const { values, positionals } = parsed
+  const [command, ...others] = positionals
+  if (values.help || command === 'help') return console.log(HELP)
+  if (!command) throw new Failure(2, HELP)
+  if (command !== 'schema' || others.length > 0) {
+    throw new Failure(2, `unknown command: ${positionals.join(' ')}\n\n${HELP}`)
+  }
+  const { out = 'marea.schema.ts', check = false } = values
+  const url = values.url ?? process.env.MAREA_URL
+  const key = values.key ?? values['anon-key'] ?? process.env.MAREA_ANON_KEY
+  await runSchema({ url, key, out, check, say: (line) => console.log(line) })
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  if (!(error instanceof Failure)) throw error
+  console.error(error.message)
+  process.exitCode = error.exitCode
+})
