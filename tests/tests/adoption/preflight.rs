@@ -1,0 +1,208 @@
+//! Each finding of `preflight.sql` is seen to be found, and gone when its remedy has been pasted.
+
+use marea_tests::cluster::{Cluster, Database};
+use marea_tests::schema::{SNAPSHOT, assert_same};
+
+use crate::app::{Supabase, by_subject, preflight, preflight_with, verdict};
+
+/// What the awkward app has, and how much it matters.
+const AWKWARD: [(&str, &str); 18] = [
+    ("public.export_history", "blocker"),
+    ("public.user_api_keys", "blocker"),
+    ("public.user_progress", "blocker"),
+    ("function public.user_progress_set_updated_at()", "blocker"),
+    ("policies of public.sessions", "warning"),
+    ("grants on public.sessions", "warning"),
+    ("trigger sessions_count on public.sessions", "warning"),
+    ("function public.give_points(learner uuid, points integer)", "warning"),
+    ("learners without a row in users", "warning"),
+    ("new learners", "warning"),
+    ("function public.delete_old_sessions(today timestamp with time zone)", "warning"),
+    ("job 2 of cron", "warning"),
+    ("function public.audit_sessions()", "warning"),
+    ("column public.sessions.user_id", "note"),
+    ("trigger sessions_set_duration on public.sessions", "note"),
+    ("column public.sessions.session_type", "note"),
+    ("constraint sessions_metrics_sane on public.sessions", "note"),
+    ("view public.leaders", "note"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_awkward_app_is_told_everything_and_each_remedy_helps() {
+    let server = Supabase::start().await;
+    let database = server.awkward("awkward", false).await;
+    database
+        .execute("CREATE VIEW public.leaders AS SELECT user_id, total_points FROM public.user_progress")
+        .await;
+    let before = database.text(SNAPSHOT).await;
+
+    let findings = preflight(&database).await;
+    let found: Vec<(&str, &str)> = by_subject(&findings).into_keys().collect();
+    let mut expected = AWKWARD.to_vec();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let last = verdict(&findings);
+    assert_eq!((&*last.subject, &*last.finding), ("not ready", "4 blockers, 9 warnings"));
+    assert_same(&before, &database.text(SNAPSHOT).await, "the preflight only reads");
+
+    // Two of them are for somebody to decide, in their own code.
+    database.migration("adopt.sql").await.succeeds();
+    database.execute("DROP VIEW public.leaders").await;
+    let subjects: Vec<(&str, &str)> =
+        expected.into_iter().filter(|(subject, _)| *subject != "view public.leaders").collect();
+    for (subject, severity) in subjects {
+        let now = preflight(&database).await;
+        if let Some(one) = by_subject(&now).get(&(subject, severity)) {
+            assert!(!one.remedy.contains("adopt.sql"), "adopt.sql should have helped: {one:#?}");
+            database.execute(&one.remedy).await;
+        }
+        let after = preflight(&database).await;
+        assert!(
+            !by_subject(&after).contains_key(&(subject, severity)),
+            "its remedy did not help: {after:#?}"
+        );
+    }
+    let after = preflight(&database).await;
+    assert_eq!(verdict(&after).subject, "ready", "{after:#?}");
+    server.cluster.stop().await;
+}
+
+/// What breaks the tidy app, as a superuser, and the finding that must tell. The remedy makes it whole for the next.
+const BROKEN: [(&str, &str, &str); 27] = [
+    ("ALTER ROLE service_role RENAME TO somebody", "role service_role", "blocker"),
+    ("ALTER FUNCTION auth.uid() RENAME TO who", "auth.uid()", "blocker"),
+    ("REVOKE USAGE ON SCHEMA auth FROM authenticated", "schema auth", "blocker"),
+    ("REVOKE USAGE ON SCHEMA public FROM authenticated, PUBLIC", "schema public", "blocker"),
+    ("CREATE SCHEMA marea", "schema marea", "blocker"),
+    ("ALTER TABLE public.sessions RENAME COLUMN phrases_saved TO phrases", "column public.sessions.phrases_saved", "blocker"),
+    ("ALTER TABLE public.sessions ALTER COLUMN qa_correct TYPE bigint", "column public.sessions.qa_correct", "blocker"),
+    ("ALTER TABLE public.sessions DROP CONSTRAINT sessions_pkey", "public.sessions (id)", "blocker"),
+    ("ALTER TABLE public.sessions ADD COLUMN lesson uuid NOT NULL", "column public.sessions.lesson", "blocker"),
+    (
+        "ALTER TABLE public.sessions DROP COLUMN vocabulary_learned,
+            ADD COLUMN vocabulary_learned integer GENERATED ALWAYS AS (images_processed / 2) STORED",
+        "column public.sessions.vocabulary_learned",
+        "blocker",
+    ),
+    ("ALTER TABLE public.users DISABLE ROW LEVEL SECURITY", "row level security of public.users", "warning"),
+    ("DROP POLICY sessions_insert_own ON public.sessions", "policies of public.sessions", "blocker"),
+    ("DROP POLICY sessions_select_own ON public.sessions", "policies of public.sessions", "warning"),
+    ("DROP POLICY sessions_update_own ON public.sessions", "policies of public.sessions", "warning"),
+    ("ALTER POLICY sessions_delete_own ON public.sessions TO anon", "policies of public.sessions", "warning"),
+    ("REVOKE INSERT ON public.sessions FROM authenticated", "grants on public.sessions", "blocker"),
+    ("REVOKE SELECT ON public.sessions FROM authenticated", "grants on public.sessions", "warning"),
+    (
+        "CREATE TABLE public.other (a int); CREATE INDEX export_history_status_idx ON public.other (a)",
+        "index public.export_history_status_idx",
+        "blocker",
+    ),
+    (
+        "ALTER TABLE public.sessions DROP CONSTRAINT sessions_user_id_fkey;
+         INSERT INTO public.sessions (id, user_id) VALUES (gen_random_uuid(), gen_random_uuid())",
+        "sessions of people without a row in users",
+        "warning",
+    ),
+    (
+        "CREATE FUNCTION public.forget() RETURNS VOID LANGUAGE sql AS
+            'DELETE FROM public.sessions WHERE ended_at < now() - interval ''1 year'''",
+        "function public.forget()",
+        "warning",
+    ),
+    (
+        "CREATE PROCEDURE public.forget_all() LANGUAGE plpgsql AS 'begin truncate sessions; end'",
+        "function public.forget_all()",
+        "warning",
+    ),
+    (
+        "CREATE TABLE public.words (user_id uuid);
+         CREATE FUNCTION public.count_word() RETURNS TRIGGER LANGUAGE plpgsql AS
+            'BEGIN UPDATE user_progress SET total_vocabulary_learned = 1; RETURN NEW; END';
+         CREATE TRIGGER count_word AFTER INSERT ON public.words FOR EACH ROW EXECUTE FUNCTION public.count_word()",
+        "trigger count_word on public.words",
+        "warning",
+    ),
+    ("CREATE TYPE public.kind AS ENUM ('mixed'); ALTER TABLE public.sessions ALTER session_type DROP DEFAULT,
+        ALTER session_type TYPE public.kind USING 'mixed'", "column public.sessions.session_type", "note"),
+    ("ALTER TABLE public.sessions ADD CONSTRAINT short CHECK (duration_minutes < 90)", "constraint short on public.sessions", "note"),
+    ("ALTER TABLE public.sessions ALTER user_id DROP NOT NULL", "column public.sessions.user_id", "note"),
+    ("ALTER TABLE public.sessions RENAME TO sessions_v1", "table public.sessions", "blocker"),
+    ("ALTER TABLE public.users RENAME TO users_v1", "table public.users", "blocker"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_finding_is_found_and_gone_after_its_remedy() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database("tidy", 0).await;
+    let findings = preflight(&database).await;
+    assert!(by_subject(&findings).is_empty(), "{findings:#?}");
+    assert_eq!(verdict(&findings).subject, "ready");
+
+    for (harm, subject, severity) in BROKEN {
+        database.execute(harm).await;
+        let findings = preflight(&database).await;
+        let found = by_subject(&findings);
+        let one = found.get(&(subject, severity)).unwrap_or_else(|| panic!("{harm}: {findings:#?}"));
+        database.execute(&one.remedy).await;
+        let after = preflight(&database).await;
+        assert!(
+            !by_subject(&after).contains_key(&(subject, severity)),
+            "{harm}: its remedy did not help: {after:#?}"
+        );
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_role_may_not_do_and_an_old_postgres_are_told() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database("roles", 0).await;
+    database
+        .execute(
+            "CREATE ROLE migrator LOGIN PASSWORD 'migrator'; REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+             REVOKE USAGE ON SCHEMA auth FROM PUBLIC; ALTER TABLE public.sessions FORCE ROW LEVEL SECURITY",
+        )
+        .await;
+    let (_, place) = database.url.split_once('@').expect("a login in the URL");
+    let url = format!("postgres://migrator:migrator@{place}");
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a login");
+    tokio::spawn(connection);
+    let migrator = Database { url, client };
+    loop {
+        let findings = preflight(&migrator).await;
+        let Some(blocker) = findings.iter().find(|one| one.severity == "blocker") else { break };
+        // As the owner: a remedy that does not help is found again, for ever; so it must be another one each time.
+        database.execute(&blocker.remedy).await;
+        let after = preflight(&migrator).await;
+        let again =
+            after.iter().any(|one| (&one.subject, &one.finding) == (&blocker.subject, &blocker.finding));
+        assert!(!again, "its remedy did not help: {blocker:#?}");
+    }
+    assert!(
+        database.text("SELECT has_database_privilege('migrator', current_database(), 'CREATE')").await
+            == "true"
+    );
+    assert!(
+        database
+            .text("SELECT relforcerowsecurity FROM pg_class WHERE oid = 'public.sessions'::regclass")
+            .await
+            == "false"
+    );
+
+    let findings = preflight_with(&database, |text| text.replace("140000", "990000")).await;
+    assert!(by_subject(&findings).contains_key(&("Postgres version", "blocker")), "{findings:#?}");
+
+    // A view where a table is asked for; and a trigger on users, which makes a row of progress for who signs up.
+    database
+        .execute(
+            "ALTER TABLE public.sessions RENAME TO sessions_v1; CREATE VIEW public.sessions AS SELECT * FROM public.sessions_v1;
+             CREATE FUNCTION public.welcome() RETURNS TRIGGER LANGUAGE plpgsql AS
+                'BEGIN INSERT INTO public.user_progress (user_id) VALUES (NEW.id); RETURN NEW; END';
+             CREATE TRIGGER welcome AFTER INSERT ON public.users FOR EACH ROW EXECUTE FUNCTION public.welcome()",
+        )
+        .await;
+    let findings = preflight(&database).await;
+    let found = by_subject(&findings);
+    assert!(found.contains_key(&("public.sessions", "blocker")), "{findings:#?}");
+    assert!(found.contains_key(&("trigger welcome on public.users", "note")), "{findings:#?}");
+    cluster.stop().await;
+}
