@@ -15,6 +15,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         match number(name) {
             Some(number) if !name.ends_with("_rollback.sql") => forward.entry(number).or_default().push(name),
             Some(_) => (),
+            None if UNNUMBERED.contains(&name) => (),
             None => findings.push(finding(name, "name it NNN_what_it_does.sql")),
         }
     }
@@ -35,6 +36,9 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     }
     findings
 }
+
+/// Run before the first, or at any time.
+const UNNUMBERED: [&str; 3] = ["adopt.sql", "adopt_rollback.sql", "preflight.sql"];
 
 fn finding(name: &str, message: &str) -> Finding {
     Finding::in_file(&format!("{FOLDER}{name}"), message)
