@@ -16,6 +16,7 @@ use crate::home::Home;
 use crate::postgres::Postgres;
 use crate::postgrest::PostgRest;
 use crate::run_as::RunAs;
+use crate::storage::{Bytes, Storage};
 use crate::tokens::Tokens;
 use crate::{Error, database};
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub database_url: Option<String>,
     /// The folder of the Postgres programs; `None` to look for it.
     pub postgres_bin: Option<PathBuf>,
+    /// Where the bytes of objects are kept: `s3://bucket`, with the usual `AWS_*` variables; `None` for a folder beside the cluster.
+    pub objects: Option<String>,
 }
 
 /// How to reach a running backend. Serialized, it is the line that the program prints.
@@ -111,7 +114,12 @@ impl Backend {
 
         let faults = Faults::default();
         let upstream = Upstream::new(postgrest.url())?;
-        let gateway = Gateway { accounts, tokens: tokens.clone(), faults: faults.clone(), upstream };
+        let bytes = match &options.objects {
+            Some(url) => Bytes::in_s3(url)?,
+            None => Bytes::in_folder(&home.file("objects"))?,
+        };
+        let storage = Arc::new(Storage::new(database_url.clone(), bytes));
+        let gateway = Gateway { accounts, tokens: tokens.clone(), faults: faults.clone(), upstream, storage };
         let server = Server::start(listener, Arc::new(gateway))?;
         let ready = Ready {
             url: format!("http://{}", server.address()),

@@ -52,6 +52,11 @@ async fn apply_all(client: &Client, say: fn(&str)) -> Result<(), Error> {
         say("no table public.users: adding the fixture app");
         run(client, "app.sql", &read(&sql.fixture())?).await?;
     }
+    let found = client.query_one("SELECT to_regclass('storage.objects') IS NOT NULL", &[]).await;
+    let has_storage: bool = found.map_err(Error::postgres("could not look for storage.objects"))?.get(0);
+    if !has_storage {
+        run(client, "storage.sql", &read(&sql.storage())?).await?;
+    }
     for file in migrations(&sql.migrations())? {
         apply_once(client, &file).await?;
     }

@@ -54,6 +54,9 @@ pub enum Error {
         /// The data folder.
         path: PathBuf,
     },
+    /// The place for files cannot be used.
+    #[error("files cannot be kept there: check --objects and the AWS_* variables")]
+    ObjectStore,
     /// The gateway's port is taken.
     #[error("port {port} is not free: choose another --port, or 0 for any free one")]
     PortTaken {

@@ -26,6 +26,7 @@ mod process;
 mod repository;
 mod run_as;
 mod secrets;
+mod storage;
 mod tokens;
 
 pub use accounts::{LEARNER1, LEARNER2, Learner};

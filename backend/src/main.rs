@@ -28,6 +28,9 @@ struct Arguments {
     /// Folder with `postgres` and `initdb` (also MAREA_POSTGRES_BIN)
     #[arg(long, value_name = "DIR")]
     postgres_bin: Option<PathBuf>,
+    /// Keep the bytes of objects in this bucket (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and so on say where it is)
+    #[arg(long, value_name = "s3://BUCKET")]
+    objects: Option<String>,
 }
 
 #[tokio::main]
@@ -50,6 +53,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         data: arguments.data,
         database_url: arguments.database_url,
         postgres_bin: arguments.postgres_bin,
+        objects: arguments.objects,
     };
     let started = tokio::select! {
         started = Backend::start_and_say(options, |words| eprintln!("marea-backend: {words}")) => started,

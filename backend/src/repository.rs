@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 
 const FIXTURE: &str = "tests/fixtures/app.sql";
+const STORAGE: &str = "tests/fixtures/storage.sql";
 const MIGRATIONS: &str = "migrations";
 
 /// Every folder that may hold something of the repository, likeliest first: where Cargo runs this program (it says so in
@@ -34,6 +35,11 @@ impl Sql {
     /// The app that Marea is added to.
     pub(crate) fn fixture(&self) -> PathBuf {
         self.root.join(FIXTURE)
+    }
+
+    /// The schema `storage`, which Supabase has.
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.root.join(STORAGE)
     }
 
     /// The folder of the numbered files.

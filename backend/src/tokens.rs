@@ -1,8 +1,10 @@
 //! The tokens of this backend: signing and checking HS256 JWTs as Supabase issues them. Who may have one is decided in
 //! `accounts.rs`.
 
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{Error, clock};
@@ -103,6 +105,27 @@ impl Tokens {
         validation.leeway = 0;
         let key = DecodingKey::from_secret(self.secret.as_bytes());
         decode::<AccessClaims>(token, &key, &validation).ok().map(|it| it.claims)
+    }
+
+    /// The claims of whatever this backend has signed and has not expired: an access token, an API key, a link. The error is
+    /// what Supabase's Storage says, for people.
+    pub(crate) fn claims(&self, token: &str) -> Result<Value, String> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.validate_aud = false;
+        validation.leeway = 0;
+        let key = DecodingKey::from_secret(self.secret.as_bytes());
+        decode::<Value>(token, &key, &validation).map(|it| it.claims).map_err(|problem| {
+            match problem.kind() {
+                ErrorKind::ExpiredSignature => "\"exp\" claim timestamp check failed".to_owned(),
+                ErrorKind::InvalidSignature => "signature verification failed".to_owned(),
+                _ => "Invalid Compact JWS".to_owned(),
+            }
+        })
+    }
+
+    /// A token of other claims, as of a link.
+    pub(crate) fn sign<T: Serialize>(&self, claims: &T) -> Result<String, Error> {
+        sign(&self.secret, claims)
     }
 }
 

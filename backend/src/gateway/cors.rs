@@ -7,7 +7,8 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET,HEAD,POST,PUT,PATCH,D
 /// PostgREST answers ranges and preferences in headers, which a page may only read when they are named.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "Content-Encoding, Content-Location, Content-Range, Content-Type, Date, Location, Preference-Applied, \
-     Retry-After, Server, WWW-Authenticate",
+     Retry-After, Server, WWW-Authenticate, Accept-Ranges, Cache-Control, Content-Length, ETag, Tus-Complete, Tus-Extension, \
+     Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset",
 );
 const ANY: HeaderValue = HeaderValue::from_static("*");
 

@@ -19,6 +19,9 @@ use super::Shared;
 pub enum FaultKind {
     /// The call is made and finished, commit included; then the connection is closed without an answer.
     DropAnswer,
+    /// The call is made with the first half of the request's body, which then breaks off as when a network is lost; the
+    /// connection is closed without an answer.
+    CutRequest,
     /// The call is made after `delay_ms`.
     Delay,
     /// The call is made; the answer breaks off in the middle of its body.

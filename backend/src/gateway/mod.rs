@@ -6,6 +6,7 @@ mod cors;
 pub(crate) mod faults;
 mod proxy;
 mod server;
+mod storage;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use crate::accounts::Accounts;
+use crate::storage::Storage;
 use crate::tokens::Tokens;
 use faults::Faults;
 
@@ -29,6 +31,7 @@ pub(crate) struct Gateway {
     pub(crate) tokens: Tokens,
     pub(crate) faults: Faults,
     pub(crate) upstream: Upstream,
+    pub(crate) storage: Arc<Storage>,
 }
 
 pub(crate) use proxy::Upstream;
@@ -48,9 +51,17 @@ fn routes(gateway: Shared) -> Router {
     let control = Router::new()
         .route("/_marea/faults", get(faults::show).post(faults::add).delete(faults::remove))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&gateway), require_service));
+    // No `apikey` here, as on Supabase: a link that was signed is opened without one.
+    let storage = Router::new()
+        .route("/storage/v1/object/{*path}", any(storage::route))
+        .route("/storage/v1/upload/resumable", any(storage::create))
+        .route("/storage/v1/upload/resumable/", any(storage::create))
+        .route("/storage/v1/upload/resumable/{id}", any(storage::at_upload))
+        .layer(axum::extract::DefaultBodyLimit::disable());
     Router::new()
         .route("/health", get(health))
         .merge(behind_key)
+        .merge(storage)
         .merge(control)
         .fallback(no_route)
         .with_state(gateway)

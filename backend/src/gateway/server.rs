@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response, StatusCode, header};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -98,9 +98,37 @@ async fn answer(
     Ok(response)
 }
 
-async fn call(request: Request<Incoming>, router: Router) -> Response<Body> {
+async fn call<B>(request: Request<B>, router: Router) -> Response<Body>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
     let Ok(response) = TowerToHyperService::new(router).call(request).await;
     response
+}
+
+/// The same request with half of its body.
+fn halve(request: Request<Incoming>) -> Request<Body> {
+    let (head, body) = request.into_parts();
+    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok());
+    let left: usize = length.and_then(|it| it.parse().ok()).unwrap_or(0) / 2;
+    let chunks = stream::unfold((Body::new(body).into_data_stream(), left), |(mut body, left)| async move {
+        match body.next().await {
+            _ if left == 0 => Some((Err(axum::Error::new(Closed)), (body, 0))),
+            Some(Ok(chunk)) => {
+                let taken = chunk.slice(..chunk.len().min(left));
+                let left = left - taken.len();
+                Some((Ok(taken), (body, left)))
+            }
+            Some(Err(error)) => Some((Err(error), (body, 0))),
+            None => None,
+        }
+    });
+    // It ends at the break.
+    let mut broken = false;
+    let chunks =
+        chunks.take_while(move |chunk| std::future::ready(!std::mem::replace(&mut broken, chunk.is_err())));
+    Request::from_parts(head, Body::from_stream(chunks))
 }
 
 async fn with_fault(
@@ -126,6 +154,11 @@ async fn with_fault(
             // On a task of its own: the work gets done even if the client goes away meanwhile.
             let work = async { read_all(call(request, router).await).await };
             let _ = tokio::spawn(work).await;
+            Err(Closed)
+        }
+        FaultKind::CutRequest => {
+            // As for a dropped answer: what came of it happens in any case.
+            let _ = tokio::spawn(async move { call(halve(request), router).await }).await;
             Err(Closed)
         }
         FaultKind::ResetMidBody => Ok(cut(read_all(call(request, router).await).await)),

@@ -42,6 +42,8 @@ pub(crate) enum Part {
     Simulation,
     /// Whole-system tests against real Postgres and PostgREST
     System,
+    /// The real clients of Supabase's Storage against the backend
+    Storage,
     /// Tests in real Chromium
     Browser,
     /// The packed npm package in fresh apps: Vite and React, Next, esbuild and supabase-js

@@ -91,6 +91,9 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
                     .env("MAREA_C_LIBRARIES", binaries.marea.parent().unwrap_or(Path::new("")))
             })
         }
+        Part::Storage => {
+            node::run_tests("storage", workshop.tools()?, &Binaries::among(workshop.programs()?)?)
+        }
         Part::Browser => in_chromium("browser", workshop),
         Part::Apps => in_chromium("apps", workshop),
     }
