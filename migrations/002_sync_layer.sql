@@ -1,13 +1,12 @@
+-- Assembled from migrations/source by `cargo xtask migrations`: change it there.
 -- 002: the sync layer, schema marea and the one function that clients call, public.marea_sync.
 --
--- Adds nothing to the app's tables but triggers. How it works, in the order of this file:
---   tables     clocks (one counter per user), rows (one line per synced row), progress_events, daily_activity, pending
---   fold       completed sessions and events -> daily_activity and user_progress, a whole statement at once
---   tracking   statement triggers note which rows changed; at commit each gets its user's next version
---   registers  last writer wins per column, by hybrid logical clock
---   push, pull what marea_sync does, under the caller's own row level security
+-- Adds nothing to the app's tables but triggers. How it works:
+--   state, facts      clocks (one counter per user), rows (one line per synced row), progress_events, daily_activity, pending
+--   fold              completed sessions and events -> daily_activity and user_progress, a whole statement at once
+--   tracking          statement triggers note which rows changed; at commit each gets its user's next version
+--   push, page        what marea_sync does, under the caller's own row level security
 --
--- Lock order, the same for everybody: the app's rows first, their lines in marea.rows next, the user's clock last.
 -- Needs 001. One transaction; run twice, the second run changes nothing. Taken back by 002_sync_layer_rollback.sql,
 -- counted by validate_002.sql.
 --
@@ -16,10 +15,7 @@
 
 BEGIN;
 
--- ---------------------------------------------------------------------------------------------------------------------
--- What must be here before anything is changed
--- ---------------------------------------------------------------------------------------------------------------------
-
+-- What must be here before anything is changed.
 DO $$
 DECLARE
     missing TEXT;
@@ -53,9 +49,13 @@ BEGIN
           )
     ) AS problems;
 
+    IF to_regclass('marea.replaced') IS NOT NULL THEN
+        RAISE EXCEPTION 'Marea 002 cannot be applied; nothing was changed. This database has the migrations of before the first release'
+            USING HINT = 'Run migrations/upgrade/from_before_release.sql instead.';
+    END IF;
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION E'Marea 002 cannot be applied; nothing was changed. Missing:\n%', missing
-            USING HINT = 'Apply 001_schema_alignment.sql first.';
+            USING HINT = 'Apply 001_add_missing_tables.sql first.';
     END IF;
 
     IF to_regprocedure('public.marea_sync(jsonb)') IS NOT NULL THEN
@@ -64,12 +64,17 @@ BEGIN
 END
 $$;
 
-CREATE SCHEMA IF NOT EXISTS marea;
-COMMENT ON SCHEMA marea IS 'Marea''s sync layer. Not exposed through the API; clients call public.marea_sync.';
+-- ---------------------------------------------------------------------------------------------------------------------
+-- state
+-- ---------------------------------------------------------------------------------------------------------------------
 
--- ---------------------------------------------------------------------------------------------------------------------
--- Tables
--- ---------------------------------------------------------------------------------------------------------------------
+-- What the sync layer keeps: one counter for each user, one line for each synced row, and what the running transactions changed.
+--
+-- Lock order, the same for everybody: the app's rows first, their lines in marea.rows next, the user's clock last.
+
+CREATE SCHEMA IF NOT EXISTS marea;
+
+COMMENT ON SCHEMA marea IS 'Marea''s sync layer. Not exposed through the API; clients call public.marea_sync.';
 
 CREATE TABLE IF NOT EXISTS marea.clocks (
     user_id UUID PRIMARY KEY, -- its foreign key comes at the end, when the rows are in
@@ -82,11 +87,11 @@ CREATE TABLE IF NOT EXISTS marea.clocks (
 COMMENT ON TABLE marea.clocks IS
     'One counter per user. Whoever changes a synced row holds the user''s clock to commit, so commit order is version order.';
 COMMENT ON COLUMN marea.clocks.user_id IS 'The user.';
-COMMENT ON COLUMN marea.clocks.version IS 'Versions given so far, count; written by marea.stamp() at the end of a transaction.';
+COMMENT ON COLUMN marea.clocks.version IS 'Versions given so far, count; written by marea.assign_versions() at the end of a transaction.';
 COMMENT ON COLUMN marea.clocks.pruned IS
-    'Highest version of a tombstone that was pruned; an older cursor must start anew; written by marea.prune_tombstones().';
-COMMENT ON COLUMN marea.clocks.checked_at IS 'When the last checkpoint was made, server clock; written by marea.stamp().';
-COMMENT ON COLUMN marea.clocks.checked_version IS 'The version before that moment; written by marea.stamp().';
+    'Highest version of a tombstone that was pruned; a client with an older cursor pulls everything again; written by marea.prune_tombstones().';
+COMMENT ON COLUMN marea.clocks.checked_at IS 'When the last checkpoint was made, server clock; written by marea.assign_versions().';
+COMMENT ON COLUMN marea.clocks.checked_version IS 'The version before that moment; written by marea.assign_versions().';
 
 CREATE TABLE IF NOT EXISTS marea.checkpoints (
     user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
@@ -100,7 +105,7 @@ COMMENT ON TABLE marea.checkpoints IS
     'history that was lost: the server was set back to an older state, and has gone on from there.';
 COMMENT ON COLUMN marea.checkpoints.user_id IS 'The user.';
 COMMENT ON COLUMN marea.checkpoints.at IS 'The moment, server clock.';
-COMMENT ON COLUMN marea.checkpoints.version IS 'The greatest version given before it; by marea.stamp() and marea.is_lost_history().';
+COMMENT ON COLUMN marea.checkpoints.version IS 'The greatest version given before it; by marea.assign_versions() and marea.is_lost_history().';
 
 CREATE TABLE IF NOT EXISTS marea.rows (
     user_id    UUID NOT NULL, -- its foreign key comes at the end, when the rows are in
@@ -120,10 +125,39 @@ COMMENT ON COLUMN marea.rows.table_name IS
     'user_progress, daily_activity, export_history, user_api_keys; sessions and progress_events only as tombstones.';
 COMMENT ON COLUMN marea.rows.row_key IS 'Key on the wire: row id, user id (one row per user) or day (YYYY-MM-DD).';
 COMMENT ON COLUMN marea.rows.version IS
-    'The user''s counter when the row last changed; NULL only inside the transaction that makes the line; by marea.stamp().';
+    'The user''s counter when the row last changed; NULL only inside the transaction that makes the line; by marea.assign_versions().';
 COMMENT ON COLUMN marea.rows.deleted IS 'The row is gone: this line is its tombstone.';
 COMMENT ON COLUMN marea.rows.changed_at IS 'When the version was given, server clock; tells the age of a tombstone.';
 COMMENT ON COLUMN marea.rows.hlc IS 'Register column -> [hybrid logical clock, client id or "server"] of its last writer.';
+
+-- Unlogged: rows live from a statement to the end of its transaction and are never committed. EXTERNAL: the arrays of a
+-- bulk statement are large and do not compress.
+CREATE UNLOGGED TABLE IF NOT EXISTS marea.pending (
+    xact       XID8 NOT NULL DEFAULT pg_current_xact_id(),
+    seq        BIGINT GENERATED ALWAYS AS IDENTITY,
+    table_name TEXT COLLATE "C" NOT NULL,
+    deleted    BOOLEAN NOT NULL,
+    user_ids   UUID[] NOT NULL,
+    row_keys   TEXT[],
+    PRIMARY KEY (xact, seq)
+);
+
+ALTER TABLE marea.pending ALTER COLUMN user_ids SET STORAGE EXTERNAL, ALTER COLUMN row_keys SET STORAGE EXTERNAL;
+
+COMMENT ON TABLE marea.pending IS
+    'What the statements of a running transaction changed, one row per statement; marea.assign_versions() empties it before commit.';
+COMMENT ON COLUMN marea.pending.xact IS 'The transaction.';
+COMMENT ON COLUMN marea.pending.seq IS 'Order of the statements; the last word on a row holds.';
+COMMENT ON COLUMN marea.pending.table_name IS 'Table of the changed rows.';
+COMMENT ON COLUMN marea.pending.deleted IS 'Whether the rows were deleted.';
+COMMENT ON COLUMN marea.pending.user_ids IS 'Owners of the changed rows.';
+COMMENT ON COLUMN marea.pending.row_keys IS 'Keys of the changed rows, beside user_ids; NULL where the owner is the key.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- facts
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Awards that belong to no session, and the fold by the learner's local day.
 
 CREATE TABLE IF NOT EXISTS marea.progress_events (
     id                 UUID PRIMARY KEY,
@@ -193,43 +227,82 @@ COMMENT ON COLUMN marea.daily_activity.correct IS 'Questions answered correctly,
 COMMENT ON COLUMN marea.daily_activity.words IS 'Words learned, count; by trigger; fold.';
 COMMENT ON COLUMN marea.daily_activity.points IS 'Points awarded; by trigger; fold.';
 
--- Unlogged: rows live from a statement to the end of its transaction and are never committed. EXTERNAL: the arrays of a
--- bulk statement are large and do not compress.
-CREATE UNLOGGED TABLE IF NOT EXISTS marea.pending (
-    xact       XID8 NOT NULL DEFAULT pg_current_xact_id(),
-    seq        BIGINT GENERATED ALWAYS AS IDENTITY,
-    table_name TEXT COLLATE "C" NOT NULL,
-    deleted    BOOLEAN NOT NULL,
-    user_ids   UUID[] NOT NULL,
-    row_keys   TEXT[],
-    PRIMARY KEY (xact, seq)
-);
-ALTER TABLE marea.pending ALTER COLUMN user_ids SET STORAGE EXTERNAL, ALTER COLUMN row_keys SET STORAGE EXTERNAL;
+-- ---------------------------------------------------------------------------------------------------------------------
+-- devices
+-- ---------------------------------------------------------------------------------------------------------------------
 
-COMMENT ON TABLE marea.pending IS
-    'What the statements of a running transaction changed, one row per statement; marea.stamp() empties it before commit.';
-COMMENT ON COLUMN marea.pending.xact IS 'The transaction.';
-COMMENT ON COLUMN marea.pending.seq IS 'Order of the statements; the last word on a row holds.';
-COMMENT ON COLUMN marea.pending.table_name IS 'Table of the changed rows.';
-COMMENT ON COLUMN marea.pending.deleted IS 'Whether the rows were deleted.';
-COMMENT ON COLUMN marea.pending.user_ids IS 'Owners of the changed rows.';
-COMMENT ON COLUMN marea.pending.row_keys IS 'Keys of the changed rows, beside user_ids; NULL where the owner is the key.';
+-- Devices, as they were last seen. Nothing here is needed for correctness: a device that has gone silent can be seen, and one
+-- that was seen within the hour is answered sooner (idle_answer).
 
-CREATE TABLE IF NOT EXISTS marea.replaced (
-    name       TEXT PRIMARY KEY,
-    definition TEXT NOT NULL
+CREATE TABLE IF NOT EXISTS marea.clients (
+    user_id   UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    client_id UUID NOT NULL,
+    schema    INTEGER NOT NULL CHECK (schema >= 1),
+    version   BIGINT NOT NULL CHECK (version >= 0),
+    first_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
+    noted_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, client_id)
 );
 
-COMMENT ON TABLE marea.replaced IS 'What 002 found and replaced, so that its rollback puts back exactly that.';
-COMMENT ON COLUMN marea.replaced.name IS 'function or trigger.';
-COMMENT ON COLUMN marea.replaced.definition IS 'The SQL that makes it.';
+ALTER TABLE marea.clients ENABLE ROW LEVEL SECURITY;
+
+COMMENT ON TABLE marea.clients IS
+    'Devices, noted at most once an hour when they sync. For people who watch; no sync depends on it.';
+COMMENT ON COLUMN marea.clients.user_id IS 'Whose device.';
+COMMENT ON COLUMN marea.clients.client_id IS 'The device''s own id; a copied profile has the same.';
+COMMENT ON COLUMN marea.clients.schema IS 'Version of its mirror.';
+COMMENT ON COLUMN marea.clients.version IS 'Where its cursor stood after that sync.';
+COMMENT ON COLUMN marea.clients.first_at IS 'When it was first noted, server clock.';
+COMMENT ON COLUMN marea.clients.noted_at IS 'When it was last noted, server clock; it may have synced in the hour after.';
+
+CREATE OR REPLACE FUNCTION marea.note_client(client UUID, schema INTEGER, version BIGINT) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Called by marea_sync at its end, for the signed-in user. Nearly always it only looks.
+#variable_conflict use_column
+DECLARE
+    me    CONSTANT UUID := auth.uid();
+    known TIMESTAMPTZ;
+BEGIN
+    SELECT noted_at INTO known FROM marea.clients WHERE user_id = me AND client_id = client;
+    IF known > now() - interval '1 hour' OR current_setting('transaction_read_only') = 'on'
+       OR NOT EXISTS (SELECT FROM public.users WHERE id = me) THEN
+        RETURN;
+    END IF;
+    INSERT INTO marea.clients AS c (user_id, client_id, schema, version)
+    VALUES (me, client, note_client.schema, note_client.version)
+    ON CONFLICT (user_id, client_id) DO UPDATE SET
+        schema = EXCLUDED.schema, version = EXCLUDED.version, noted_at = EXCLUDED.noted_at;
+    IF known IS NULL THEN
+        -- Whoever makes up an id for each request must not fill the disk: a user has the 50 latest devices.
+        DELETE FROM marea.clients
+        WHERE user_id = me AND client_id IN (
+            SELECT client_id FROM marea.clients WHERE user_id = me ORDER BY noted_at DESC, client_id OFFSET 50);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.note_client(UUID, INTEGER, BIGINT) IS
+    'Notes that a device of the caller has synced, at most once an hour.';
+
+CREATE OR REPLACE VIEW marea.known_devices AS
+SELECT c.user_id, c.client_id::text AS client_id, c.schema::text AS schema
+FROM marea.clients AS c
+WHERE c.noted_at > now() - interval '1 hour';
+
+COMMENT ON VIEW marea.known_devices IS 'Devices that need not be noted again yet, in the words of a request.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Small helpers. RETURN bodies are parsed once, here: nothing that a caller makes later can change what they mean.
+-- times
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- Times, days and hybrid logical clocks. RETURN bodies are parsed once, here: nothing that a caller makes later can change what
+-- they mean.
 
 CREATE OR REPLACE FUNCTION marea.wire_time(at TIMESTAMPTZ) RETURNS TEXT LANGUAGE sql STABLE
-RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+-- A year before 1 has no sign in to_char: it would be read as another year. A device that cannot read it says so.
+RETURN CASE WHEN at >= '0001-01-01 00:00:00+00' AND at < '10000-01-01 00:00:00+00'
+    THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    WHEN isfinite(at) THEN at::text END;
 
 COMMENT ON FUNCTION marea.wire_time(TIMESTAMPTZ) IS 'A time as it crosses the wire: UTC, six digits, Z; sorts as text.';
 
@@ -251,29 +324,48 @@ END;
 COMMENT ON FUNCTION marea.is_day(TEXT) IS 'Whether a text is a calendar date YYYY-MM-DD of the years 1970 to 9999.';
 
 CREATE OR REPLACE FUNCTION marea.local_day(given TEXT, at TIMESTAMPTZ) RETURNS DATE LANGUAGE sql IMMUTABLE
+-- A day of the years 1 to 9999, as the devices know them.
 RETURN CASE WHEN marea.is_day(given)
     THEN make_date(substr(given, 1, 4)::int, substr(given, 6, 2)::int, substr(given, 9, 2)::int)
-    ELSE (at AT TIME ZONE 'UTC')::date END;
+    ELSE least(greatest((at AT TIME ZONE 'UTC')::date, '0001-01-01'), '9999-12-31') END;
 
 COMMENT ON FUNCTION marea.local_day(TEXT, TIMESTAMPTZ) IS
     'The learner''s day: the given one if it is a date, else the UTC day of the time. Never fails on garbage.';
 
-CREATE OR REPLACE FUNCTION marea.natural(given INTEGER) RETURNS INTEGER LANGUAGE sql IMMUTABLE
-RETURN greatest(coalesce(given, 0), 0);
+CREATE OR REPLACE FUNCTION marea.tomorrow() RETURNS DATE LANGUAGE sql STABLE
+RETURN (now() AT TIME ZONE 'UTC')::date + 1;
 
-COMMENT ON FUNCTION marea.natural(INTEGER) IS 'A metric as the fold counts it: NULL and negative are 0.';
+COMMENT ON FUNCTION marea.tomorrow() IS
+    'The last day that counts for streaks: it is tomorrow in UTC, and today already where the clocks are ahead of that.';
 
-CREATE OR REPLACE FUNCTION marea.union_achievements(one JSONB, other JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE
-RETURN one || coalesce((
-    SELECT jsonb_object_agg(unlocked.key, unlocked.value)
-    FROM jsonb_each(other) AS unlocked
-    -- What is no text is not ours to judge; it was there first.
-    WHERE NOT one ? unlocked.key
-       OR (jsonb_typeof(one -> unlocked.key) = 'string'
-           AND (unlocked.value #>> '{}') COLLATE "C" < (one ->> unlocked.key) COLLATE "C")
-), '{}');
+CREATE OR REPLACE FUNCTION marea.server_hlc(after TEXT) RETURNS TEXT
+LANGUAGE sql VOLATILE
+RETURN CASE
+    WHEN after IS NULL OR substr(after, 1, 13)::bigint < floor(extract(epoch FROM clock_timestamp()) * 1000)
+        THEN lpad(floor(extract(epoch FROM clock_timestamp()) * 1000)::text, 13, '0') || '-0000'
+    WHEN right(after, 4) = 'ffff' THEN lpad((substr(after, 1, 13)::bigint + 1)::text, 13, '0') || '-0000'
+    ELSE substr(after, 1, 14) || lpad(to_hex(('x' || right(after, 4))::bit(16)::int + 1), 4, '0')
+END;
 
-COMMENT ON FUNCTION marea.union_achievements(JSONB, JSONB) IS 'Union of two maps; the earlier unlock wins.';
+COMMENT ON FUNCTION marea.server_hlc(TEXT) IS 'A hybrid logical clock of the server, later than the given one.';
+
+CREATE OR REPLACE FUNCTION marea.clamp_hlc(hlc TEXT) RETURNS TEXT LANGUAGE sql VOLATILE
+RETURN CASE
+    WHEN substr(hlc, 1, 13)::bigint > floor(extract(epoch FROM clock_timestamp()) * 1000) + 300000
+        -- The microseconds as counter: a device's writes of one request keep their order.
+        THEN (SELECT lpad((micros / 1000)::text, 13, '0') || '-' || lpad(to_hex(micros % 1000), 4, '0')
+              FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros) AS at)
+    ELSE hlc
+END;
+
+COMMENT ON FUNCTION marea.clamp_hlc(TEXT) IS
+    'A device''s clock; one that is more than 5 minutes ahead of the server''s becomes the server''s.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- history
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Who asks, and which history of the server a cursor belongs to.
 
 CREATE OR REPLACE FUNCTION marea.user_exists() RETURNS BOOLEAN
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -286,21 +378,29 @@ COMMENT ON FUNCTION marea.user_exists() IS 'Whether the caller has a row in user
 
 CREATE OR REPLACE FUNCTION marea.epoch() RETURNS TEXT
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- No query where an expression does: a query for one value costs more than the value.
 DECLARE
     cluster  TEXT;
     timeline TEXT;
 BEGIN
-    -- A host may keep these from its customers. The other parts still tell a dump that was restored.
+    -- A host may keep these from its customers. The other parts still tell a dump that was restored. One block for both, and
+    -- one for each only where that fails: a block is a subtransaction.
     BEGIN
-        SELECT system_identifier INTO cluster FROM pg_control_system();
-    EXCEPTION WHEN insufficient_privilege THEN
-        cluster := '';
-    END;
-    BEGIN
-        timeline := CASE WHEN pg_is_in_recovery() THEN (SELECT to_hex(timeline_id) FROM pg_control_checkpoint())
+        cluster := (pg_control_system()).system_identifier;
+        timeline := CASE WHEN pg_is_in_recovery() THEN to_hex((pg_control_checkpoint()).timeline_id)
             ELSE ltrim(substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), '0') END;
     EXCEPTION WHEN insufficient_privilege THEN
-        timeline := '';
+        BEGIN
+            cluster := (pg_control_system()).system_identifier;
+        EXCEPTION WHEN insufficient_privilege THEN
+            cluster := '';
+        END;
+        BEGIN
+            timeline := CASE WHEN pg_is_in_recovery() THEN to_hex((pg_control_checkpoint()).timeline_id)
+                ELSE ltrim(substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), '0') END;
+        EXCEPTION WHEN insufficient_privilege THEN
+            timeline := '';
+        END;
     END;
     RETURN substr(encode(sha256(convert_to(concat_ws('/', cluster, lower(timeline),
         (SELECT oid FROM pg_database WHERE datname = current_database()),
@@ -348,8 +448,253 @@ $$;
 COMMENT ON FUNCTION marea.is_lost_history(TEXT, TEXT) IS 'Whether a cursor''s epoch is of another history than the server has now.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Fold: sessions and events into daily_activity and user_progress
+-- limits
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- Bounds of values: the server refuses what the devices refuse, and of one mutation alone (docs/adr/0075).
+
+CREATE OR REPLACE FUNCTION marea.column_limits()
+RETURNS TABLE (relation TEXT, name TEXT, kind TEXT, lowest BIGINT, highest BIGINT) LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+    SELECT limits.relation, limits.name, limits.kind, limits.lowest, limits.highest
+    FROM (VALUES
+        ('sessions'::text, 'session_type'::text, 'text'::text, 1::bigint, 50::bigint),
+        ('sessions', 'started_at', 'instant', 1970, 9999),
+        ('sessions', 'ended_at', 'instant', 1970, 9999),
+        ('sessions', 'duration_minutes', 'integer', 0, 1440),
+        ('sessions', 'images_processed', 'integer', 0, 1000000),
+        ('sessions', 'descriptions_generated', 'integer', 0, 1000000),
+        ('sessions', 'qa_attempts', 'integer', 0, 1000000),
+        ('sessions', 'qa_correct', 'integer', 0, 1000000),
+        ('sessions', 'vocabulary_learned', 'integer', 0, 1000000),
+        ('sessions', 'phrases_saved', 'integer', 0, 1000000),
+        ('sessions', 'session_data', 'object', 0, 65536),
+        ('progress_events', 'occurred_at', 'instant', 1970, 9999),
+        ('progress_events', 'local_date', 'day', 1970, 9999),
+        ('progress_events', 'descriptions', 'integer', 0, 1000000),
+        ('progress_events', 'images', 'integer', 0, 1000000),
+        ('progress_events', 'questions_answered', 'integer', 0, 1000000),
+        ('progress_events', 'questions_correct', 'integer', 0, 1000000),
+        ('progress_events', 'vocabulary_learned', 'integer', 0, 1000000),
+        ('progress_events', 'minutes', 'integer', 0, 1000000),
+        ('progress_events', 'points', 'integer', 0, 1000000),
+        ('progress_events', 'mastered_words', 'integer', -1000000, 1000000),
+        ('progress_events', 'learning_words', 'integer', -1000000, 1000000),
+        ('progress_events', 'new_words', 'integer', -1000000, 1000000),
+        ('progress_events', 'achievements', 'names', 0, 100),
+        ('export_history', 'export_type', 'text', 1, 50),
+        ('export_history', 'export_format', 'text', 1, 20),
+        ('export_history', 'filters', 'object', 0, 65536),
+        ('export_history', 'created_at', 'instant', 1970, 9999),
+        ('export_history', 'status', 'text', 1, 20),
+        ('export_history', 'records_count', 'integer', 0, 2147483647),
+        ('export_history', 'file_size_bytes', 'bigint', 0, 9223372036854775807),
+        ('export_history', 'file_url', 'long_text', 0, 65536),
+        ('export_history', 'data', 'json', 0, 65536),
+        ('export_history', 'error_message', 'long_text', 0, 65536),
+        ('export_history', 'retry_count', 'integer', 0, 2147483647),
+        ('export_history', 'started_at', 'instant', 1970, 9999),
+        ('export_history', 'completed_at', 'instant', 1970, 9999),
+        ('export_history', 'processing_time_seconds', 'integer', 0, 2147483647),
+        ('export_history', 'expires_at', 'instant', 1970, 9999),
+        ('user_api_keys', 'openai_api_key', 'text', 1, 4096),
+        ('user_api_keys', 'unsplash_api_key', 'text', 1, 4096),
+        ('user_api_keys', 'anthropic_api_key', 'text', 1, 4096),
+        ('user_api_keys', 'last_validated_at', 'instant', 1970, 9999)
+    ) AS limits (relation, name, kind, lowest, highest);
+END;
+
+COMMENT ON FUNCTION marea.column_limits() IS
+    'What every column that a device writes may hold: characters of a text, bytes of JSON, years of instants and days, numbers. The '
+    'copy of core/src/model/limits.rs: a test compares them.';
+
+CREATE OR REPLACE FUNCTION marea.has_wrong_type(kind TEXT, given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN given IS NOT NULL AND jsonb_typeof(given) <> 'null' AND CASE kind
+    WHEN 'time' THEN jsonb_typeof(given) <> 'string'
+        OR (given #>> '{}') !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$'
+    WHEN 'integer' THEN jsonb_typeof(given) <> 'number' OR given::text !~ '^-?[0-9]+$'
+    WHEN 'bigint' THEN (given #>> '{}') !~ '^-?[0-9]{1,19}$' -- as text, because JavaScript's numbers end at 2^53
+    WHEN 'day' THEN NOT coalesce(jsonb_typeof(given) = 'string' AND marea.is_day(given #>> '{}'), false)
+    WHEN 'json' THEN false -- whatever the app keeps there
+    ELSE jsonb_typeof(given) <> kind
+END;
+
+COMMENT ON FUNCTION marea.has_wrong_type(TEXT, JSONB) IS 'Whether a value is there and of the wrong kind.';
+
+CREATE OR REPLACE FUNCTION marea.json_problem(given JSONB, highest BIGINT) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE
+    -- Shorter than the shortest that could be wrong: nearly always.
+    WHEN octet_length(given::text) < 128 THEN NULL
+    WHEN octet_length(given::text) > highest THEN 'has more than ' || highest::text || ' bytes as JSON'
+    WHEN jsonb_path_exists(given, 'strict $.**{65}') THEN 'is nested more than 64 levels deep'
+    WHEN jsonb_path_exists(given, 'strict $.** ? (@.type() == "number" &&
+        (@ > 1e308 || @ < -1e308))') THEN 'has a number beyond 1e308, which not every device can hold'
+END;
+
+COMMENT ON FUNCTION marea.json_problem(JSONB, BIGINT) IS
+    'What is wrong with free-form JSON: too large, too deep, or a number beyond 1e308; NULL: nothing.';
+
+CREATE OR REPLACE FUNCTION marea.value_problem(kind TEXT, given JSONB, lowest BIGINT, highest BIGINT) RETURNS TEXT
+LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN given IS NULL OR jsonb_typeof(given) = 'null' THEN NULL
+    WHEN kind IN ('text', 'long_text') AND jsonb_typeof(given) <> 'string' THEN 'must be a text'
+    WHEN kind = 'text' THEN CASE WHEN length(given #>> '{}') NOT BETWEEN lowest AND highest
+        THEN format('must have %s to %s characters', lowest, highest) END
+    WHEN kind = 'long_text' THEN CASE WHEN octet_length(given::text) > highest
+        THEN format('has more than %s bytes as JSON', highest) END
+    WHEN kind IN ('integer', 'bigint') THEN CASE
+        WHEN marea.has_wrong_type(kind, given) THEN 'must be an integer'
+        WHEN (given #>> '{}')::numeric NOT BETWEEN lowest AND highest
+            THEN format('must be a whole number from %s to %s', lowest, highest) END
+    WHEN kind = 'instant' THEN CASE
+        WHEN marea.has_wrong_type('time', given)
+            OR substr(given #>> '{}', 12, 8) !~ '^([01][0-9]|2[0-3])(:[0-5][0-9]){2}$' THEN 'must be a time'
+        WHEN substr(given #>> '{}', 1, 4)::int NOT BETWEEN lowest AND highest
+            THEN format('must be in the years %s to %s', lowest, highest)
+        WHEN NOT marea.is_day(left(given #>> '{}', 10)) THEN 'must be on a day that the calendar has' END
+    WHEN kind = 'day' THEN CASE WHEN marea.has_wrong_type('day', given)
+        THEN format('must be a day (YYYY-MM-DD) in the years %s to %s', lowest, highest) END
+    WHEN kind IN ('object', 'names') AND jsonb_typeof(given) <> 'object' THEN 'must be an object'
+    WHEN kind = 'names' THEN CASE WHEN (
+            SELECT count(*) > highest OR NOT coalesce(bool_and(length(name) BETWEEN 1 AND 100), true)
+            FROM jsonb_object_keys(given) AS name
+        ) THEN format('at most %s, each a name of 1 to 100 characters', highest) END
+    ELSE marea.json_problem(given, highest)
+END;
+
+COMMENT ON FUNCTION marea.value_problem(TEXT, JSONB, BIGINT, BIGINT) IS
+    'What is wrong with a value for a column of that kind and these bounds; NULL: nothing. What is null or missing is right.';
+
+CREATE OR REPLACE FUNCTION marea.values_problem(relation TEXT, given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN (
+    SELECT min(CASE
+        WHEN known.kind IS NULL THEN 'values: unknown column ' || field.key
+        ELSE 'values.' || field.key || ': ' || marea.value_problem(known.kind, field.value, known.lowest, known.highest)
+    END)
+    FROM jsonb_each(given) AS field
+    LEFT JOIN marea.column_limits() AS known ON known.relation = values_problem.relation AND known.name = field.key
+    WHERE field.key <> 'id'
+);
+
+COMMENT ON FUNCTION marea.values_problem(TEXT, JSONB) IS
+    'What is wrong with the values of a row, column by column; NULL: nothing.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- problems
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Mutations: what is wrong with one (NULL: nothing). Such a mutation is rejected alone.
+
+CREATE OR REPLACE FUNCTION marea.mutation_problem(op TEXT, id TEXT, key TEXT, hlc TEXT, given JSONB) RETURNS TEXT
+LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN coalesce(hlc, '') !~ '^[0-9]{13}-[0-9a-f]{4}$' THEN 'hlc: must be 13 digits, "-" and 4 hexadecimal digits'
+    WHEN key IS NULL THEN 'key: missing'
+    WHEN op = 'insert' AND key <> id THEN 'key: must be the id of the mutation'
+    WHEN op IN ('insert', 'merge') AND jsonb_typeof(given) IS DISTINCT FROM 'object' THEN 'values: must be an object'
+    WHEN op = 'insert' AND given ? 'id' AND given ->> 'id' IS DISTINCT FROM id THEN 'values.id: must be the id of the mutation'
+END;
+
+COMMENT ON FUNCTION marea.mutation_problem(TEXT, TEXT, TEXT, TEXT, JSONB) IS
+    'What is wrong with a mutation, whatever its table; NULL: nothing.';
+
+-- STABLE: times are compared as times.
+CREATE OR REPLACE FUNCTION marea.session_problem(given JSONB) RETURNS TEXT LANGUAGE sql STABLE
+RETURN coalesce(marea.values_problem('sessions', given), CASE
+    WHEN coalesce((given ->> 'qa_correct')::int, 0) > coalesce((given ->> 'qa_attempts')::int, 0)
+        THEN 'values.qa_correct: is greater than qa_attempts'
+    WHEN (given ->> 'started_at')::timestamptz > (given ->> 'ended_at')::timestamptz
+        THEN 'values.started_at: is after ended_at'
+    WHEN given ->> 'duration_minutes' IS NULL
+        AND (given ->> 'ended_at')::timestamptz - (given ->> 'started_at')::timestamptz >= interval '1441 minutes'
+        THEN 'values.started_at: is too long before ended_at for one session'
+END);
+
+COMMENT ON FUNCTION marea.session_problem(JSONB) IS 'What is wrong with the values of a session; NULL: nothing.';
+
+CREATE OR REPLACE FUNCTION marea.event_problem(given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN coalesce(marea.values_problem('progress_events', given), CASE
+    WHEN given ->> 'occurred_at' IS NULL THEN 'values.occurred_at: must be a time'
+    WHEN given ->> 'local_date' IS NULL THEN 'values.local_date: must be a day (YYYY-MM-DD)'
+    WHEN coalesce((given ->> 'questions_correct')::int, 0) > coalesce((given ->> 'questions_answered')::int, 0)
+        THEN 'values.questions_correct: is greater than questions_answered'
+    WHEN coalesce(nullif(given -> 'achievements', 'null'), '{}') = '{}'
+        AND NOT jsonb_path_exists(given - '{id,occurred_at,local_date,achievements}'::text[], '$.* ? (@ < 0 || @ > 0)')
+        THEN 'values: award nothing'
+END);
+
+COMMENT ON FUNCTION marea.event_problem(JSONB) IS 'What is wrong with the values of an event; NULL: nothing.';
+
+CREATE OR REPLACE FUNCTION marea.register_problem(relation TEXT, given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN coalesce((
+    SELECT min(format('values.%s: is set once and never changes', name)) FROM jsonb_object_keys(given) AS name
+    WHERE name IN ('id', 'export_type', 'export_format', 'filters', 'created_at', 'user_id')
+), marea.values_problem(relation, given));
+
+COMMENT ON FUNCTION marea.register_problem(TEXT, JSONB) IS 'What is wrong with the values of a merge; NULL: nothing.';
+
+-- The quick looks, whose false means "look closely": so they may only be more careful than the functions above, never less.
+CREATE OR REPLACE FUNCTION marea.session_is_sound(given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN given - '{id,session_type,started_at,ended_at,duration_minutes,images_processed,descriptions_generated,qa_attempts,qa_correct,vocabulary_learned,phrases_saved,session_data}'::text[]
+    = '{}'
+    AND coalesce(jsonb_typeof(given -> 'session_type') = 'string' AND length(given ->> 'session_type') BETWEEN 1 AND 50, true)
+    AND coalesce(given ->> 'started_at' LIKE '____-__-__T__:__:__%Z' AND given ->> 'started_at' >= '1970' COLLATE "C", true)
+    AND coalesce(given ->> 'ended_at' LIKE '____-__-__T__:__:__%Z' AND given ->> 'ended_at' >= '1970' COLLATE "C", true)
+    AND coalesce(given ->> 'started_at' = given ->> 'ended_at'
+        OR left(given ->> 'started_at', 19) < left(given ->> 'ended_at', 19) COLLATE "C", true)
+    AND (given ->> 'duration_minutes' IS NOT NULL
+        OR coalesce(left(given ->> 'started_at', 10) = left(given ->> 'ended_at', 10), true))
+    AND coalesce(jsonb_typeof(given -> 'session_data') IN ('object', 'null'), true)
+    AND (coalesce(octet_length((given -> 'session_data')::text) < 128, true)
+        OR marea.json_problem(given -> 'session_data', 65536) IS NULL)
+    AND NOT jsonb_path_exists(jsonb_strip_nulls(given - '{id,session_type,started_at,ended_at,session_data}'::text[]),
+        'strict $.* ? (@.type() != "number" || @ < 0 || @ > 1000000)')
+    AND NOT jsonb_path_exists(jsonb_strip_nulls(given - 'session_data'), '$ ? (@.duration_minutes > 1440 ||
+        @.qa_correct > @.qa_attempts || !exists(@.qa_attempts) && @.qa_correct > 0)');
+
+COMMENT ON FUNCTION marea.session_is_sound(JSONB) IS 'Quick look at the values of a session; false: look closely.';
+
+CREATE OR REPLACE FUNCTION marea.event_is_sound(given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN given - '{id,occurred_at,local_date,descriptions,images,questions_answered,questions_correct,vocabulary_learned,minutes,points,mastered_words,learning_words,new_words,achievements}'::text[]
+    = '{}'
+    AND coalesce(given ->> 'occurred_at' LIKE '____-__-__T__:__:__%Z' AND given ->> 'occurred_at' >= '1970' COLLATE "C", false)
+    AND coalesce(given ->> 'local_date' LIKE '____-__-__' AND given ->> 'local_date' >= '1970' COLLATE "C", false)
+    AND coalesce(given -> 'achievements' IN ('{}', 'null'), true)
+    AND NOT jsonb_path_exists(jsonb_strip_nulls(given - '{id,occurred_at,local_date,achievements}'::text[]),
+        'strict $.* ? (@.type() != "number" || @ < -1000000 || @ > 1000000)')
+    AND NOT jsonb_path_exists(jsonb_strip_nulls(given), '$ ? (@.descriptions < 0 || @.images < 0 || @.questions_answered < 0 ||
+        @.questions_correct < 0 || @.vocabulary_learned < 0 || @.minutes < 0 || @.points < 0 ||
+        @.questions_correct > @.questions_answered || !exists(@.questions_answered) && @.questions_correct > 0)')
+    AND jsonb_path_exists(given - '{id,occurred_at,local_date,achievements}'::text[], '$.* ? (@ < 0 || @ > 0)');
+
+COMMENT ON FUNCTION marea.event_is_sound(JSONB) IS 'Quick look at the values of an event; false: look closely.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- fold
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Fold: sessions and events into daily_activity and user_progress.
+--
+-- Days that lie ahead: a session that a wrong clock dates years from now ends no streak. Its totals count at once, its day counts
+-- for the streaks once it has come. Daily activity has it all the time (docs/adr/0077).
+
+CREATE OR REPLACE FUNCTION marea.non_negative(given INTEGER) RETURNS INTEGER LANGUAGE sql IMMUTABLE
+RETURN greatest(coalesce(given, 0), 0);
+
+COMMENT ON FUNCTION marea.non_negative(INTEGER) IS 'A metric as the fold counts it: NULL and negative are 0.';
+
+CREATE OR REPLACE FUNCTION marea.union_achievements(one JSONB, other JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE
+RETURN one || coalesce((
+    SELECT jsonb_object_agg(unlocked.key, unlocked.value)
+    FROM jsonb_each(other) AS unlocked
+    -- What is no text is not ours to judge; it was there first.
+    WHERE NOT one ? unlocked.key
+       OR (jsonb_typeof(one -> unlocked.key) = 'string'
+           AND (unlocked.value #>> '{}') COLLATE "C" < (one ->> unlocked.key) COLLATE "C")
+), '{}');
+
+COMMENT ON FUNCTION marea.union_achievements(JSONB, JSONB) IS 'Union of two maps; the earlier unlock wins.';
 
 DO $$
 BEGIN
@@ -386,9 +731,9 @@ CREATE OR REPLACE FUNCTION marea.session_fact(
     descriptions INTEGER, answered INTEGER, correct INTEGER, words INTEGER
 ) RETURNS marea.fact LANGUAGE sql IMMUTABLE
 RETURN ROW(
-    user_id, marea.local_day(local_date, ended_at), sign, sign, sign * marea.natural(minutes),
-    sign * marea.natural(answered), sign * marea.natural(correct), sign * marea.natural(words), 0,
-    sign * marea.natural(descriptions), sign * marea.natural(images), 0, 0, 0,
+    user_id, marea.local_day(local_date, ended_at), sign, sign, sign * marea.non_negative(minutes),
+    sign * marea.non_negative(answered), sign * marea.non_negative(correct), sign * marea.non_negative(words), 0,
+    sign * marea.non_negative(descriptions), sign * marea.non_negative(images), 0, 0, 0,
     CASE WHEN sign > 0 THEN ended_at END, CASE WHEN sign > 0 AND descriptions > 0 THEN ended_at END,
     CASE WHEN sign > 0 AND answered > 0 THEN ended_at END, CASE WHEN sign > 0 AND words > 0 THEN ended_at END,
     CASE WHEN sign < 0 THEN ended_at END, NULL
@@ -416,7 +761,7 @@ RETURN ROW(
 COMMENT ON FUNCTION marea.event_fact(INTEGER, marea.progress_events) IS
     'What an event adds (sign 1) or takes out (sign -1). Achievements are never taken out.';
 
-CREATE OR REPLACE FUNCTION marea.fold(given marea.fact[]) RETURNS VOID
+CREATE OR REPLACE FUNCTION marea.fold_many(given marea.fact[]) RETURNS VOID
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 -- Adds facts to daily_activity and user_progress, so that both equal the fold of everything that is there. The
 -- learner's progress row is locked before anything is read or added: it is the mutex of that learner's fold.
@@ -424,6 +769,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan
 DECLARE
     days      marea.fact[];
     takes_out BOOLEAN;
+    tomorrow  CONSTANT DATE := marea.tomorrow();
 BEGIN
     -- By learner and day. A learner who is being deleted takes everything along and is gone already.
     SELECT array_agg(on_day::marea.fact ORDER BY on_day.user_id, on_day.day), bool_or(on_day.removed_at IS NOT NULL)
@@ -509,17 +855,17 @@ BEGIN
                old.mastered_words_count + new.mastered AS mastered,
                old.learning_words_count + new.learning AS learning,
                old.new_words_count + new.fresh AS fresh,
-               CASE WHEN how.maxima_anew THEN latest.activity_at
+               CASE WHEN how.reread_maxima THEN latest.activity_at
                    ELSE greatest(old.last_activity_at, new.activity_at) END AS activity_at,
-               CASE WHEN how.maxima_anew THEN latest.description_at
+               CASE WHEN how.reread_maxima THEN latest.description_at
                    ELSE greatest(old.last_description_at, new.description_at) END AS description_at,
-               CASE WHEN how.maxima_anew THEN latest.qa_at
+               CASE WHEN how.reread_maxima THEN latest.qa_at
                    ELSE greatest(old.last_qa_session_at, new.qa_at) END AS qa_at,
-               CASE WHEN how.maxima_anew THEN latest.words_at
+               CASE WHEN how.reread_maxima THEN latest.words_at
                    ELSE greatest(old.last_vocabulary_practice_at, new.words_at) END AS words_at,
-               CASE WHEN how.days_anew THEN runs.last_day ELSE new.last_day END AS last_day,
-               CASE WHEN how.days_anew THEN coalesce(runs.streak, 0) ELSE next.streak END AS streak,
-               CASE WHEN how.days_anew THEN coalesce(runs.longest, 0)
+               CASE WHEN how.recount_days THEN runs.last_day ELSE new.last_day END AS last_day,
+               CASE WHEN how.recount_days THEN coalesce(runs.streak, 0) ELSE next.streak END AS streak,
+               CASE WHEN how.recount_days THEN coalesce(runs.longest, 0)
                    ELSE greatest(old.longest_streak_days, next.streak) END AS longest
         FROM (
             SELECT fact.user_id, sum(fact.sessions) AS sessions, sum(fact.minutes) AS minutes,
@@ -533,12 +879,19 @@ BEGIN
             GROUP BY fact.user_id
         ) AS new
         JOIN public.user_progress AS old ON old.user_id = new.user_id
-        -- Looking at everything again is only needed when a latest fact may have gone, or days came out of order.
+        -- Looking at everything again is only needed when a latest fact may have gone, when days came out of order, or when
+        -- days lie ahead, or have lain ahead and have come since.
         CROSS JOIN LATERAL (
             SELECT coalesce(new.removed_at >= least(old.last_activity_at, old.last_description_at,
-                       old.last_qa_session_at, old.last_vocabulary_practice_at), false) AS maxima_anew,
+                       old.last_qa_session_at, old.last_vocabulary_practice_at), false) AS reread_maxima,
                    new.removed_at IS NOT NULL OR new.first_day < new.last_day
-                       OR coalesce(new.first_day < old.last_active_on, false) AS days_anew
+                       OR coalesce(new.first_day < old.last_active_on, false)
+                       OR greatest(new.last_day, old.last_active_on) > tomorrow
+                       OR EXISTS (
+                           SELECT FROM marea.daily_activity AS d
+                           WHERE d.user_id = new.user_id AND d.day <= tomorrow AND d.day <> new.last_day
+                             AND d.day > coalesce(old.last_active_on, '-infinity')
+                       ) AS recount_days
         ) AS how
         CROSS JOIN LATERAL (
             SELECT CASE new.last_day - old.last_active_on
@@ -554,12 +907,12 @@ BEGIN
                 SELECT ended_at AS at, descriptions_generated > 0 AS descriptions, qa_attempts > 0 AS questions,
                        vocabulary_learned > 0 AS words
                 FROM public.sessions
-                WHERE how.maxima_anew AND sessions.user_id = new.user_id AND isfinite(ended_at)
+                WHERE how.reread_maxima AND sessions.user_id = new.user_id AND isfinite(ended_at)
                 UNION ALL
                 SELECT occurred_at, descriptions > 0, questions_answered > 0, vocabulary_learned > 0
                        OR mastered_words <> 0 OR learning_words <> 0 OR new_words <> 0
                 FROM marea.progress_events
-                WHERE how.maxima_anew AND progress_events.user_id = new.user_id
+                WHERE how.reread_maxima AND progress_events.user_id = new.user_id
             ) AS done
         ) AS latest
         -- Days that follow one another have the same distance to their rank: that distance names the run.
@@ -571,7 +924,7 @@ BEGIN
                 FROM (
                     SELECT d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
                     FROM marea.daily_activity AS d
-                    WHERE how.days_anew AND d.user_id = new.user_id
+                    WHERE how.recount_days AND d.user_id = new.user_id AND d.day <= tomorrow
                 ) AS ranked
                 GROUP BY ranked.run
             ) AS run
@@ -596,23 +949,91 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION marea.fold(marea.fact[]) IS
-    'Adds facts to daily_activity and user_progress; both then equal the fold of all sessions and events.';
+COMMENT ON FUNCTION marea.fold_many(marea.fact[]) IS 'Adds any number of facts of any learners, by learner and day.';
 
--- 001's row trigger becomes a set-based one under the same name. What stood before is kept for the rollback.
-DO $$
+CREATE OR REPLACE FUNCTION marea.fold_one(fact marea.fact) RETURNS BOOLEAN
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- What marea.fold does with one fact that is added on the learner's latest day or after it: two statements for five. False,
+-- and nothing done, for every other fact. The progress row is changed first: it is the mutex of the learner's fold.
+DECLARE
+    tomorrow CONSTANT DATE := marea.tomorrow();
 BEGIN
-    IF NOT EXISTS (SELECT FROM marea.replaced) THEN
-        INSERT INTO marea.replaced (name, definition)
-        SELECT 'function', pg_get_functiondef('public.sessions_fold_into_progress()'::regprocedure)
-        UNION ALL
-        SELECT 'trigger', pg_get_triggerdef(oid) FROM pg_trigger
-        WHERE tgrelid = 'public.sessions'::regclass AND tgname = 'sessions_fold_into_progress';
+    IF fact.day > tomorrow OR fact.removed_at IS NOT NULL OR fact.achievements IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    UPDATE public.user_progress AS p SET
+        total_sessions = p.total_sessions + fact.sessions,
+        total_time_spent_minutes = p.total_time_spent_minutes + fact.minutes,
+        total_questions_answered = p.total_questions_answered + fact.questions,
+        total_questions_correct = p.total_questions_correct + fact.correct,
+        total_vocabulary_learned = p.total_vocabulary_learned + fact.words,
+        total_points = p.total_points + fact.points,
+        total_descriptions = p.total_descriptions + fact.descriptions,
+        total_images = p.total_images + fact.images,
+        mastered_words_count = p.mastered_words_count + fact.mastered,
+        learning_words_count = p.learning_words_count + fact.learning,
+        new_words_count = p.new_words_count + fact.fresh,
+        average_accuracy = CASE WHEN p.total_questions_answered + fact.questions <= 0 THEN 0 ELSE least(100, round(
+            100::numeric * (p.total_questions_correct + fact.correct) / (p.total_questions_answered + fact.questions), 2)) END,
+        average_completion_time_seconds = CASE WHEN p.total_sessions + fact.sessions <= 0 THEN 0 ELSE round(
+            60::numeric * (p.total_time_spent_minutes + fact.minutes) / (p.total_sessions + fact.sessions)) END,
+        last_activity_at = greatest(p.last_activity_at, fact.activity_at),
+        last_description_at = greatest(p.last_description_at, fact.description_at),
+        last_qa_session_at = greatest(p.last_qa_session_at, fact.qa_at),
+        last_vocabulary_practice_at = greatest(p.last_vocabulary_practice_at, fact.words_at),
+        last_active_on = fact.day,
+        current_streak_days = CASE fact.day - p.last_active_on
+            WHEN 0 THEN p.current_streak_days WHEN 1 THEN p.current_streak_days + 1 ELSE 1 END,
+        longest_streak_days = greatest(p.longest_streak_days, CASE fact.day - p.last_active_on
+            WHEN 0 THEN p.current_streak_days WHEN 1 THEN p.current_streak_days + 1 ELSE 1 END)
+    WHERE p.user_id = fact.user_id AND (fact.day < p.last_active_on) IS NOT TRUE
+      -- Nor have days come that lay ahead when they were recorded.
+      AND NOT EXISTS (
+          SELECT FROM marea.daily_activity AS d
+          WHERE d.user_id = fact.user_id AND d.day <= tomorrow AND d.day <> fact.day
+            AND d.day > coalesce(p.last_active_on, '-infinity'));
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- An INSERT ... ON CONFLICT would fire the triggers of both, INSERT and UPDATE.
+    IF EXISTS (SELECT FROM marea.daily_activity AS d WHERE d.user_id = fact.user_id AND d.day = fact.day) THEN
+        UPDATE marea.daily_activity AS d SET
+            facts = d.facts + fact.facts, sessions = d.sessions + fact.sessions, minutes = d.minutes + fact.minutes,
+            questions = d.questions + fact.questions, correct = d.correct + fact.correct, words = d.words + fact.words,
+            points = d.points + fact.points
+        WHERE d.user_id = fact.user_id AND d.day = fact.day;
+    ELSE
+        INSERT INTO marea.daily_activity (user_id, day, facts, sessions, minutes, questions, correct, words, points)
+        VALUES (fact.user_id, fact.day, fact.facts, fact.sessions, fact.minutes, fact.questions, fact.correct, fact.words,
+            fact.points);
+    END IF;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION marea.fold_one(marea.fact) IS
+    'Adds one fact of the latest day or after it, as marea.fold does; false: it is another one, and nothing was done.';
+
+CREATE OR REPLACE FUNCTION marea.fold(given marea.fact[]) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- One fact of one learner: nearly every statement.
+    IF NOT (cardinality(given) = 1 AND marea.fold_one(given[1])) THEN
+        PERFORM marea.fold_many(given);
     END IF;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION public.sessions_fold_into_progress() RETURNS TRIGGER
+COMMENT ON FUNCTION marea.fold(marea.fact[]) IS
+    'Adds facts to daily_activity and user_progress: one by marea.fold_one where that can, else all by marea.fold_many.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- fold_triggers
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Every statement that inserts, changes or deletes sessions or awards is folded, a whole statement at once.
+
+CREATE OR REPLACE FUNCTION marea.fold_sessions() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 -- Folds the sessions that one statement inserted, changed or deleted.
 DECLARE
@@ -667,13 +1088,14 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE TRIGGER sessions_fold_into_progress AFTER INSERT ON public.sessions
-    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION public.sessions_fold_into_progress();
+COMMENT ON FUNCTION marea.fold_sessions() IS 'Trigger: folds the sessions that one statement inserted, changed or deleted.';
+
+CREATE OR REPLACE TRIGGER marea_sessions_inserted AFTER INSERT ON public.sessions
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.fold_sessions();
 CREATE OR REPLACE TRIGGER marea_sessions_updated AFTER UPDATE ON public.sessions
-    REFERENCING OLD TABLE AS removed NEW TABLE AS added
-    FOR EACH STATEMENT EXECUTE FUNCTION public.sessions_fold_into_progress();
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.fold_sessions();
 CREATE OR REPLACE TRIGGER marea_sessions_deleted AFTER DELETE ON public.sessions
-    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.sessions_fold_into_progress();
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION marea.fold_sessions();
 
 CREATE OR REPLACE FUNCTION marea.fold_events() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -718,13 +1140,159 @@ CREATE OR REPLACE TRIGGER events_deleted AFTER DELETE ON marea.progress_events
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION marea.fold_events();
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Versions: what changed gets its user's next ones, at the end of the transaction
+-- refold
 -- ---------------------------------------------------------------------------------------------------------------------
 
-CREATE OR REPLACE FUNCTION marea.stamp() RETURNS TRIGGER
+-- The fold from nothing, which equals what the triggers keep.
+
+CREATE OR REPLACE FUNCTION marea.facts_of(people UUID[]) RETURNS SETOF marea.fact
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT marea.session_fact(1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
+        s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned)
+    FROM public.sessions AS s WHERE s.user_id = ANY (people) AND isfinite(s.ended_at)
+    UNION ALL
+    SELECT marea.event_fact(1, e) FROM marea.progress_events AS e WHERE e.user_id = ANY (people);
+END;
+
+COMMENT ON FUNCTION marea.facts_of(UUID[]) IS 'All that counts of these users, one fact per completed session and event.';
+
+CREATE OR REPLACE FUNCTION marea.refold(people UUID[]) RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+-- The fold from nothing: makes daily_activity and user_progress of these users what all their sessions and events say.
+-- Equal to what the triggers keep, so on healthy data it changes nothing. Returns how many progress rows it changed.
+-- jit: a plan that cannot do without a nested loop looks so dear that compiling it seems to pay, and takes a second.
+DECLARE
+    changed BIGINT;
+    days    marea.fact[];
+BEGIN
+    INSERT INTO public.user_progress (user_id)
+    SELECT users.id FROM public.users
+    WHERE users.id = ANY (people)
+      AND NOT EXISTS (SELECT FROM public.user_progress AS p WHERE p.user_id = users.id)
+    ORDER BY users.id
+    ON CONFLICT (user_id) DO NOTHING;
+    PERFORM FROM public.user_progress AS p WHERE p.user_id = ANY (people) ORDER BY p.user_id FOR NO KEY UPDATE;
+
+    -- Everything is read once, and by learner and day. It is read after the locks, in a statement of its own.
+    SELECT array_agg(on_day::marea.fact ORDER BY on_day.user_id, on_day.day) INTO days
+    FROM (
+        SELECT f.user_id, f.day, sum(f.facts)::bigint AS facts, sum(f.sessions)::bigint AS sessions,
+               sum(f.minutes)::bigint AS minutes, sum(f.questions)::bigint AS questions,
+               sum(f.correct)::bigint AS correct, sum(f.words)::bigint AS words, sum(f.points)::bigint AS points,
+               sum(f.descriptions)::bigint AS descriptions, sum(f.images)::bigint AS images,
+               sum(f.mastered)::bigint AS mastered, sum(f.learning)::bigint AS learning,
+               sum(f.fresh)::bigint AS fresh, max(f.activity_at) AS activity_at,
+               max(f.description_at) AS description_at, max(f.qa_at) AS qa_at, max(f.words_at) AS words_at,
+               NULL::timestamptz AS removed_at, NULL::jsonb AS achievements
+        FROM marea.facts_of(people) AS f
+        GROUP BY f.user_id, f.day
+    ) AS on_day;
+
+    DELETE FROM marea.daily_activity AS d
+    WHERE d.user_id = ANY (people)
+      AND NOT EXISTS (SELECT FROM unnest(days) AS f WHERE f.user_id = d.user_id AND f.day = d.day);
+    INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
+    SELECT f.user_id, f.day, f.facts, f.sessions, f.minutes, f.questions, f.correct, f.words, f.points
+    FROM unnest(days) AS f
+    ON CONFLICT (user_id, day) DO UPDATE SET
+        facts = EXCLUDED.facts, sessions = EXCLUDED.sessions, minutes = EXCLUDED.minutes, questions = EXCLUDED.questions,
+        correct = EXCLUDED.correct, words = EXCLUDED.words, points = EXCLUDED.points
+    WHERE ROW(d.facts, d.sessions, d.minutes, d.questions, d.correct, d.words, d.points)
+        IS DISTINCT FROM ROW(EXCLUDED.facts, EXCLUDED.sessions, EXCLUDED.minutes, EXCLUDED.questions, EXCLUDED.correct,
+            EXCLUDED.words, EXCLUDED.points);
+
+    WITH totals AS MATERIALIZED (
+        SELECT f.user_id, sum(f.sessions) AS sessions, sum(f.minutes) AS minutes, sum(f.questions) AS questions,
+               sum(f.correct) AS correct, sum(f.words) AS words, sum(f.points) AS points,
+               sum(f.descriptions) AS descriptions, sum(f.images) AS images, sum(f.mastered) AS mastered,
+               sum(f.learning) AS learning, sum(f.fresh) AS fresh, max(f.activity_at) AS activity_at,
+               max(f.description_at) AS description_at, max(f.qa_at) AS qa_at, max(f.words_at) AS words_at
+        FROM unnest(days) AS f
+        GROUP BY f.user_id
+    ), streaks AS MATERIALIZED (
+        SELECT run.user_id, max(run.last_day) AS last_day, max(run.days) AS longest,
+               (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
+        FROM (
+            SELECT ranked.user_id, max(ranked.day) AS last_day, count(*) AS days
+            FROM (
+                SELECT d.user_id, d.day,
+                       d.day - (row_number() OVER (PARTITION BY d.user_id ORDER BY d.day))::int AS run
+                FROM marea.daily_activity AS d
+                WHERE d.user_id = ANY (people) AND d.day <= marea.tomorrow()
+            ) AS ranked
+            GROUP BY ranked.user_id, ranked.run
+        ) AS run
+        GROUP BY run.user_id
+    ), unlocked AS MATERIALIZED (
+        SELECT earliest.user_id, jsonb_object_agg(earliest.name, earliest.at) AS achievements
+        FROM (
+            SELECT e.user_id, one.key AS name, min(one.value COLLATE "C") AS at
+            FROM marea.progress_events AS e, jsonb_each_text(e.achievements) AS one
+            WHERE e.user_id = ANY (people)
+            GROUP BY e.user_id, one.key
+        ) AS earliest
+        GROUP BY earliest.user_id
+    ), wanted AS MATERIALIZED (
+        SELECT p.user_id,
+               coalesce(t.sessions, 0)::int AS sessions, coalesce(t.minutes, 0)::int AS minutes,
+               coalesce(t.questions, 0)::int AS questions, coalesce(t.correct, 0)::int AS correct,
+               coalesce(t.words, 0)::int AS words, coalesce(t.points, 0)::int AS points,
+               coalesce(t.descriptions, 0)::int AS descriptions, coalesce(t.images, 0)::int AS images,
+               coalesce(t.mastered, 0)::int AS mastered, coalesce(t.learning, 0)::int AS learning,
+               coalesce(t.fresh, 0)::int AS fresh,
+               CASE WHEN coalesce(t.questions, 0) = 0 THEN 0
+                   ELSE least(100, round(100::numeric * t.correct / t.questions, 2)) END AS accuracy,
+               CASE WHEN coalesce(t.sessions, 0) = 0 THEN 0
+                   ELSE round(60::numeric * t.minutes / t.sessions)::int END AS completion,
+               t.activity_at, t.description_at, t.qa_at, t.words_at, s.last_day,
+               coalesce(s.streak, 0)::int AS streak, coalesce(s.longest, 0)::int AS longest,
+               marea.union_achievements(p.achievements, coalesce(u.achievements, '{}')) AS achievements
+        FROM public.user_progress AS p
+        LEFT JOIN totals AS t ON t.user_id = p.user_id
+        LEFT JOIN streaks AS s ON s.user_id = p.user_id
+        LEFT JOIN unlocked AS u ON u.user_id = p.user_id
+        WHERE p.user_id = ANY (people)
+    )
+    UPDATE public.user_progress AS p SET
+        total_sessions = w.sessions, total_time_spent_minutes = w.minutes, total_questions_answered = w.questions,
+        total_questions_correct = w.correct, total_vocabulary_learned = w.words, total_points = w.points,
+        total_descriptions = w.descriptions, total_images = w.images, mastered_words_count = w.mastered,
+        learning_words_count = w.learning, new_words_count = w.fresh, average_accuracy = w.accuracy,
+        average_completion_time_seconds = w.completion, last_activity_at = w.activity_at,
+        last_description_at = w.description_at, last_qa_session_at = w.qa_at, last_vocabulary_practice_at = w.words_at,
+        last_active_on = w.last_day, current_streak_days = w.streak, longest_streak_days = w.longest,
+        achievements = w.achievements
+    FROM wanted AS w
+    WHERE p.user_id = w.user_id
+      AND ROW(p.total_sessions, p.total_time_spent_minutes, p.total_questions_answered, p.total_questions_correct,
+              p.total_vocabulary_learned, p.total_points, p.total_descriptions, p.total_images, p.mastered_words_count,
+              p.learning_words_count, p.new_words_count, p.average_accuracy, p.average_completion_time_seconds,
+              p.last_activity_at, p.last_description_at, p.last_qa_session_at, p.last_vocabulary_practice_at,
+              p.last_active_on, p.current_streak_days, p.longest_streak_days, p.achievements)
+          IS DISTINCT FROM
+          ROW(w.sessions, w.minutes, w.questions, w.correct, w.words, w.points, w.descriptions, w.images, w.mastered,
+              w.learning, w.fresh, w.accuracy, w.completion, w.activity_at, w.description_at, w.qa_at, w.words_at,
+              w.last_day, w.streak, w.longest, w.achievements);
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    RETURN changed;
+END
+$$;
+
+COMMENT ON FUNCTION marea.refold(UUID[]) IS
+    'Folds these users'' sessions and events from nothing; returns how many progress rows that changed (0 when healthy).';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- versions
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Versions: what changed gets its user's next ones, at the end of the transaction.
+
+CREATE OR REPLACE FUNCTION marea.assign_versions() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off AS $$
--- The first firing stamps everything that the transaction has changed so far, users in one order for all transactions;
+-- The first firing gives versions to everything that the transaction has changed so far, users in one order for all transactions;
 -- the later ones find their row gone. By primary key, whatever the planner thinks of so small a table: a scan would walk
 -- over the transaction's dead rows, all of them for each.
 DECLARE
@@ -777,34 +1345,37 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION marea.stamp() IS 'Trigger: gives versions to all that the transaction changed; takes the clocks, last of all.';
+COMMENT ON FUNCTION marea.assign_versions() IS 'Trigger: gives versions to all that the transaction changed; takes the clocks, last of all.';
 
 DO $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'marea.pending'::regclass AND tgname = 'pending_stamp') THEN
-        CREATE CONSTRAINT TRIGGER pending_stamp AFTER INSERT ON marea.pending
-            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION marea.stamp();
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'marea.pending'::regclass AND tgname = 'pending_assign_versions') THEN
+        CREATE CONSTRAINT TRIGGER pending_assign_versions AFTER INSERT ON marea.pending
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION marea.assign_versions();
     END IF;
 END
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Tracking: which rows a statement changed. enable_nestloop: a plan is made with the first statement's few rows in mind
--- and kept; joining the old and new rows of a bulk statement that way would take hours.
+-- tracking
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- Tracking: which rows a statement changed. enable_nestloop: a plan is made with the first statement's few rows in mind and kept;
+-- joining the old and new rows of a bulk statement that way would take hours.
 
 CREATE OR REPLACE FUNCTION marea.track_user_progress() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
 DECLARE
     changed UUID[];
     gone    UUID[];
+    moves   BOOLEAN;
 BEGIN
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(n.user_id) INTO changed FROM added AS n;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(o.user_id) INTO gone FROM removed AS o;
     ELSE
-        SELECT array_agg(n.user_id) INTO changed
+        SELECT array_agg(n.user_id), bool_or(n.user_id IS DISTINCT FROM o.user_id) INTO changed, moves
         FROM added AS n LEFT JOIN removed AS o ON o.id = n.id
         WHERE ROW(n.user_id, n.total_descriptions, n.total_images, n.total_questions_answered, n.total_questions_correct,
                   n.total_vocabulary_learned, n.total_sessions, n.total_time_spent_minutes, n.current_streak_days,
@@ -817,8 +1388,10 @@ BEGIN
                   o.longest_streak_days, o.total_points, o.average_accuracy, o.average_completion_time_seconds,
                   o.mastered_words_count, o.learning_words_count, o.new_words_count, o.achievements, o.last_activity_at,
                   o.last_description_at, o.last_qa_session_at, o.last_vocabulary_practice_at, o.last_active_on, o.created_at);
-        SELECT array_agg(moved.user_id) INTO gone
-        FROM (SELECT user_id FROM removed EXCEPT SELECT user_id FROM added) AS moved;
+        IF moves THEN
+            SELECT array_agg(moved.user_id) INTO gone
+            FROM (SELECT user_id FROM removed EXCEPT SELECT user_id FROM added) AS moved;
+        END IF;
     END IF;
     IF gone IS NOT NULL THEN
         INSERT INTO marea.pending (table_name, deleted, user_ids) VALUES ('user_progress', true, gone);
@@ -829,6 +1402,8 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+COMMENT ON FUNCTION marea.track_user_progress() IS 'Trigger: notes the rows whose content changed (updated_at alone is none).';
 
 CREATE OR REPLACE FUNCTION marea.track_daily_activity() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
@@ -854,18 +1429,9 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION marea.server_hlc(after TEXT) RETURNS TEXT
-LANGUAGE sql VOLATILE
-RETURN CASE
-    WHEN after IS NULL OR substr(after, 1, 13)::bigint < floor(extract(epoch FROM clock_timestamp()) * 1000)
-        THEN lpad(floor(extract(epoch FROM clock_timestamp()) * 1000)::text, 13, '0') || '-0000'
-    WHEN right(after, 4) = 'ffff' THEN lpad((substr(after, 1, 13)::bigint + 1)::text, 13, '0') || '-0000'
-    ELSE substr(after, 1, 14) || lpad(to_hex(('x' || right(after, 4))::bit(16)::int + 1), 4, '0')
-END;
+COMMENT ON FUNCTION marea.track_daily_activity() IS 'Trigger: notes the days whose content changed.';
 
-COMMENT ON FUNCTION marea.server_hlc(TEXT) IS 'A hybrid logical clock of the server, later than the given one.';
-
-CREATE OR REPLACE FUNCTION marea.stamp_columns(relation TEXT, owners UUID[], keys TEXT[], changed JSONB[]) RETURNS VOID
+CREATE OR REPLACE FUNCTION marea.assign_server_hlc(relation TEXT, owners UUID[], keys TEXT[], changed JSONB[]) RETURNS VOID
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     INSERT INTO marea.rows AS r (user_id, table_name, row_key, hlc)
@@ -881,7 +1447,7 @@ BEGIN ATOMIC
     ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET hlc = r.hlc || EXCLUDED.hlc;
 END;
 
-COMMENT ON FUNCTION marea.stamp_columns(TEXT, UUID[], TEXT[], JSONB[]) IS
+COMMENT ON FUNCTION marea.assign_server_hlc(TEXT, UUID[], TEXT[], JSONB[]) IS
     'Register columns that plain SQL has changed get the server''s clock.';
 
 CREATE OR REPLACE FUNCTION marea.track_export_history() RETURNS TRIGGER
@@ -934,7 +1500,7 @@ BEGIN
                       o.expires_at, o.created_at)
         ) AS change;
         IF owners IS NOT NULL THEN
-            PERFORM marea.stamp_columns('export_history', owners, keys, names);
+            PERFORM marea.assign_server_hlc('export_history', owners, keys, names);
         END IF;
     END IF;
     IF TG_OP <> 'DELETE' AND owners IS NOT NULL THEN
@@ -943,6 +1509,8 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+COMMENT ON FUNCTION marea.track_export_history() IS 'Trigger: notes the rows that changed, and gives their registers the server''s clock.';
 
 CREATE OR REPLACE FUNCTION marea.track_user_api_keys() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
@@ -959,7 +1527,7 @@ BEGIN
     END IF;
     IF owners IS NOT NULL THEN
         -- A device that wrote a key before it heard of the deletion must not bring the key back.
-        PERFORM marea.stamp_columns('user_api_keys', owners, owners::text[], array_fill(every, ARRAY[cardinality(owners)]));
+        PERFORM marea.assign_server_hlc('user_api_keys', owners, owners::text[], array_fill(every, ARRAY[cardinality(owners)]));
         INSERT INTO marea.pending (table_name, deleted, user_ids) VALUES ('user_api_keys', true, owners);
     END IF;
 
@@ -981,7 +1549,7 @@ BEGIN
                   ROW(o.id, o.openai_api_key, o.unsplash_api_key, o.anthropic_api_key, o.last_validated_at, o.created_at)
         ) AS change;
         IF owners IS NOT NULL THEN
-            PERFORM marea.stamp_columns('user_api_keys', owners, owners::text[], names);
+            PERFORM marea.assign_server_hlc('user_api_keys', owners, owners::text[], names);
         END IF;
     END IF;
     IF owners IS NOT NULL THEN
@@ -991,10 +1559,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION marea.track_user_progress() IS 'Trigger: notes the rows whose content changed (updated_at alone is none).';
-COMMENT ON FUNCTION marea.track_daily_activity() IS 'Trigger: notes the days whose content changed.';
-COMMENT ON FUNCTION marea.track_export_history() IS 'Trigger: notes the rows that changed, and stamps their registers.';
-COMMENT ON FUNCTION marea.track_user_api_keys() IS 'Trigger: notes the rows that changed, and stamps their registers.';
+COMMENT ON FUNCTION marea.track_user_api_keys() IS 'Trigger: notes the rows that changed, and gives their registers the server''s clock.';
 
 DO $$
 DECLARE
@@ -1017,8 +1582,10 @@ END
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Requests: what is wrong with one, before anything is done
+-- requests
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- Requests: what is wrong with one, before anything is done; and the answer to one that has nothing to do.
 
 CREATE OR REPLACE FUNCTION marea.refuse(code TEXT, message TEXT, hint TEXT) RETURNS VOID
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -1112,141 +1679,223 @@ $$;
 
 COMMENT ON FUNCTION marea.check_request(JSONB) IS 'Refuses a malformed request, naming the field. Says nothing about single mutations.';
 
+CREATE OR REPLACE FUNCTION marea.idle_answer(request JSONB) RETURNS JSONB
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- The answer to a sound request that has nothing to send and whose cursor stands where the caller's clock does. NULL for
+-- every other one: marea_sync looks at it closely. So this may only be more careful than marea.check_request and
+-- marea.is_lost_history, never less. A device and a version that are stored as the request has them need no other check.
+DECLARE
+    me      CONSTANT UUID := auth.uid();
+    stands  CONSTANT TEXT := request -> 'cursor' -> 'version';
+    epoch   CONSTANT TEXT := request -> 'cursor' ->> 'epoch';
+    page    CONSTANT TEXT := request -> 'limit';
+    history TEXT;
+    clock   BIGINT;
+    given   TIMESTAMPTZ;
+BEGIN
+    IF me IS NULL OR (request -> 'protocol' = '1' AND coalesce(request -> 'mutations', '[]') = '[]'
+           AND coalesce(page ~ '^(1?[0-9]{1,3}|2000)$' AND page !~ '^0', true)
+           AND epoch ~ '^[0-9a-f]{16}[.][0-9]{1,18}[.][0-9]{1,16}$'
+           AND pg_column_size(request) <= 1048576) IS NOT TRUE THEN
+        RETURN NULL;
+    END IF;
+    history := marea.epoch();
+    IF NOT starts_with(epoch, history || '.') THEN
+        RETURN NULL;
+    END IF;
+    given := to_timestamp(0) + split_part(epoch, '.', 3)::bigint * interval '1 microsecond';
+
+    SELECT c.version INTO clock
+    FROM marea.clocks AS c
+    WHERE c.user_id = me AND c.version::text = stands
+      AND split_part(epoch, '.', 2)::bigint <= least(c.version, (
+        SELECT p.version FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > given ORDER BY p.at LIMIT 1))
+      AND EXISTS (
+        SELECT FROM marea.known_devices AS d
+        WHERE d.user_id = me AND d.client_id = request ->> 'client_id' AND d.schema = (request -> 'schema')::text);
+    IF clock IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RETURN jsonb_build_object(
+        'protocol', 1, 'server_time', marea.wire_time(clock_timestamp()), 'reset', false, 'results', '[]'::jsonb,
+        'rows', '{}'::jsonb, 'packed', '{}'::jsonb, 'deleted', '{}'::jsonb,
+        'cursor', jsonb_build_object('version', clock, 'epoch',
+            concat_ws('.', history, clock, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
+        'has_more', false);
+END
+$$;
+
+COMMENT ON FUNCTION marea.idle_answer(JSONB) IS
+    'The answer to a caller''s request with nothing to do; NULL for every other request, and for every doubt.';
+
 -- ---------------------------------------------------------------------------------------------------------------------
--- Mutations: what is wrong with one (NULL: nothing). Such a mutation is rejected alone.
+-- app_triggers
 -- ---------------------------------------------------------------------------------------------------------------------
 
-CREATE OR REPLACE FUNCTION marea.not_a(kind TEXT, given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
-RETURN given IS NOT NULL AND jsonb_typeof(given) <> 'null' AND CASE kind
-    WHEN 'time' THEN jsonb_typeof(given) <> 'string'
-        OR (given #>> '{}') !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$'
-    WHEN 'integer' THEN jsonb_typeof(given) <> 'number' OR given::text !~ '^-?[0-9]+$'
-    WHEN 'bigint' THEN (given #>> '{}') !~ '^-?[0-9]{1,19}$' -- as text, because JavaScript's numbers end at 2^53
-    WHEN 'day' THEN NOT coalesce(jsonb_typeof(given) = 'string' AND marea.is_day(given #>> '{}'), false)
-    WHEN 'json' THEN false -- whatever the app keeps there
-    ELSE jsonb_typeof(given) <> kind
-END;
+-- Refusals: whatever refuses a mutation (a constraint, a policy, a trigger of the app with any SQLSTATE, or one that returns NULL)
+-- refuses that one alone, and the app's triggers find what they find in a plain INSERT (docs/adr/0078).
 
-COMMENT ON FUNCTION marea.not_a(TEXT, JSONB) IS 'Whether a value is there and of the wrong kind.';
+CREATE OR REPLACE FUNCTION marea.app_search_path() RETURNS TEXT
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Under which search_path the app's triggers run: that of the caller's role, else the connection's own, with what PostgREST
+-- adds. Marea's own statements name every schema and are not moved by it.
+DECLARE
+    path TEXT;
+    more TEXT;
+BEGIN
+    SELECT substr(setting, length('search_path=') + 1) INTO path
+    FROM pg_db_role_setting AS s, unnest(s.setconfig) AS setting
+    WHERE s.setrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+      AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+      AND setting LIKE 'search_path=%'
+    ORDER BY s.setdatabase DESC LIMIT 1;
+    IF path IS NULL THEN
+        SET LOCAL search_path TO DEFAULT; -- until this function ends
+        path := current_setting('search_path');
+    END IF;
+    FOREACH more IN ARRAY ARRAY['public', 'extensions']
+        || string_to_array(coalesce(current_setting('pgrst.db_extra_search_path', true), ''), ',') || ARRAY['pg_temp']
+    LOOP
+        more := btrim(more, ' "');
+        IF (more = 'pg_temp' OR EXISTS (SELECT FROM pg_namespace WHERE nspname = more))
+            AND more <> ALL (SELECT btrim(one, ' "') FROM unnest(string_to_array(path, ',')) AS one) THEN
+            path := concat_ws(', ', CASE WHEN btrim(path, ' "') <> '' THEN path END, quote_ident(more));
+        END IF;
+    END LOOP;
+    RETURN path;
+END
+$$;
 
-CREATE OR REPLACE FUNCTION marea.mutation_problem(op TEXT, id TEXT, key TEXT, hlc TEXT, given JSONB) RETURNS TEXT
-LANGUAGE sql IMMUTABLE
-RETURN CASE
-    WHEN coalesce(hlc, '') !~ '^[0-9]{13}-[0-9a-f]{4}$' THEN 'hlc: must be 13 digits, "-" and 4 hexadecimal digits'
-    WHEN key IS NULL THEN 'key: missing'
-    WHEN op = 'insert' AND key <> id THEN 'key: must be the id of the mutation'
-    WHEN op IN ('insert', 'merge') AND jsonb_typeof(given) IS DISTINCT FROM 'object' THEN 'values: must be an object'
-    WHEN op = 'insert' AND given ? 'id' AND given ->> 'id' IS DISTINCT FROM id THEN 'values.id: must be the id of the mutation'
-END;
+COMMENT ON FUNCTION marea.app_search_path() IS
+    'The search_path under which the app''s triggers run while Marea writes to the app''s tables.';
 
-COMMENT ON FUNCTION marea.mutation_problem(TEXT, TEXT, TEXT, TEXT, JSONB) IS
-    'What is wrong with a mutation, whatever its table; NULL: nothing.';
-
-CREATE OR REPLACE FUNCTION marea.session_problem(given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
-RETURN CASE
-    WHEN given - '{id,session_type,started_at,ended_at,duration_minutes,images_processed,descriptions_generated,qa_attempts,qa_correct,vocabulary_learned,phrases_saved,session_data}'::text[]
-        <> '{}' THEN 'values: unknown column ' || (SELECT min(k) FROM jsonb_object_keys(given
-        - '{id,session_type,started_at,ended_at,duration_minutes,images_processed,descriptions_generated,qa_attempts,qa_correct,vocabulary_learned,phrases_saved,session_data}'::text[]) AS k)
-    WHEN marea.not_a('string', given -> 'session_type') THEN 'values.session_type: must be a text'
-    WHEN marea.not_a('time', given -> 'started_at') THEN 'values.started_at: must be a time'
-    WHEN marea.not_a('time', given -> 'ended_at') THEN 'values.ended_at: must be a time'
-    WHEN marea.not_a('integer', given -> 'duration_minutes') THEN 'values.duration_minutes: must be an integer'
-    WHEN marea.not_a('integer', given -> 'images_processed') THEN 'values.images_processed: must be an integer'
-    WHEN marea.not_a('integer', given -> 'descriptions_generated') THEN 'values.descriptions_generated: must be an integer'
-    WHEN marea.not_a('integer', given -> 'qa_attempts') THEN 'values.qa_attempts: must be an integer'
-    WHEN marea.not_a('integer', given -> 'qa_correct') THEN 'values.qa_correct: must be an integer'
-    WHEN marea.not_a('integer', given -> 'vocabulary_learned') THEN 'values.vocabulary_learned: must be an integer'
-    WHEN marea.not_a('integer', given -> 'phrases_saved') THEN 'values.phrases_saved: must be an integer'
-    WHEN marea.not_a('object', given -> 'session_data') THEN 'values.session_data: must be an object'
-END;
-
-CREATE OR REPLACE FUNCTION marea.event_problem(given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
-RETURN CASE
-    WHEN given - '{id,occurred_at,local_date,descriptions,images,questions_answered,questions_correct,vocabulary_learned,minutes,points,mastered_words,learning_words,new_words,achievements}'::text[]
-        <> '{}' THEN 'values: unknown column ' || (SELECT min(k) FROM jsonb_object_keys(given
-        - '{id,occurred_at,local_date,descriptions,images,questions_answered,questions_correct,vocabulary_learned,minutes,points,mastered_words,learning_words,new_words,achievements}'::text[]) AS k)
-    WHEN marea.not_a('time', coalesce(given -> 'occurred_at', '0')) THEN 'values.occurred_at: must be a time'
-    WHEN marea.not_a('day', coalesce(given -> 'local_date', '0')) THEN 'values.local_date: must be a day (YYYY-MM-DD)'
-    WHEN marea.not_a('integer', given -> 'descriptions') THEN 'values.descriptions: must be an integer'
-    WHEN marea.not_a('integer', given -> 'images') THEN 'values.images: must be an integer'
-    WHEN marea.not_a('integer', given -> 'questions_answered') THEN 'values.questions_answered: must be an integer'
-    WHEN marea.not_a('integer', given -> 'questions_correct') THEN 'values.questions_correct: must be an integer'
-    WHEN marea.not_a('integer', given -> 'vocabulary_learned') THEN 'values.vocabulary_learned: must be an integer'
-    WHEN marea.not_a('integer', given -> 'minutes') THEN 'values.minutes: must be an integer'
-    WHEN marea.not_a('integer', given -> 'points') THEN 'values.points: must be an integer'
-    WHEN marea.not_a('integer', given -> 'mastered_words') THEN 'values.mastered_words: must be an integer'
-    WHEN marea.not_a('integer', given -> 'learning_words') THEN 'values.learning_words: must be an integer'
-    WHEN marea.not_a('integer', given -> 'new_words') THEN 'values.new_words: must be an integer'
-    WHEN marea.not_a('object', given -> 'achievements') THEN 'values.achievements: must be an object'
-END;
-
-CREATE OR REPLACE FUNCTION marea.register_problem(relation TEXT, given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
+CREATE OR REPLACE FUNCTION marea.triggers_before(relation REGCLASS, op TEXT) RETURNS TEXT LANGUAGE sql STABLE
 RETURN (
-    SELECT min(CASE
-        WHEN field.key IN ('id', 'export_type', 'export_format', 'filters', 'created_at', 'user_id')
-            THEN format('values.%s: is set once and never changes', field.key)
-        WHEN known.kind IS NULL THEN 'values: unknown column ' || field.key
-        WHEN marea.not_a(known.kind, field.value) THEN format('values.%s: must be of kind %s', field.key, known.kind)
-    END)
-    FROM jsonb_each(given) AS field
-    LEFT JOIN (VALUES
-        ('export_history', 'status', 'string'), ('export_history', 'records_count', 'integer'),
-        ('export_history', 'file_size_bytes', 'bigint'), ('export_history', 'file_url', 'string'),
-        ('export_history', 'data', 'json'), ('export_history', 'error_message', 'string'),
-        ('export_history', 'retry_count', 'integer'), ('export_history', 'started_at', 'time'),
-        ('export_history', 'completed_at', 'time'), ('export_history', 'processing_time_seconds', 'integer'),
-        ('export_history', 'expires_at', 'time'), ('user_api_keys', 'openai_api_key', 'string'),
-        ('user_api_keys', 'unsplash_api_key', 'string'), ('user_api_keys', 'anthropic_api_key', 'string'),
-        ('user_api_keys', 'last_validated_at', 'time')
-    ) AS known (relation, name, kind) ON known.relation = register_problem.relation AND known.name = field.key
+    -- For each row, before, and which statement (pg_trigger.h).
+    SELECT string_agg(quote_ident(tgname), ', ' ORDER BY tgname)
+    FROM pg_catalog.pg_trigger, LATERAL (SELECT CASE op WHEN 'INSERT' THEN 7 WHEN 'DELETE' THEN 11 ELSE 19 END) AS kind (bits)
+    WHERE tgrelid = relation AND tgtype & kind.bits = kind.bits AND tgenabled <> 'D' AND NOT tgisinternal
 );
 
--- The functions above name what is wrong, and take their time. These only tell most good values from all bad ones, in a
--- few microseconds: false means "look closely".
-CREATE OR REPLACE FUNCTION marea.session_is_sound(given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
-RETURN given - '{id,session_type,started_at,ended_at,duration_minutes,images_processed,descriptions_generated,qa_attempts,qa_correct,vocabulary_learned,phrases_saved,session_data}'::text[]
-    = '{}'
-    AND coalesce(given ->> 'started_at' LIKE '____-__-__T__:__:__%Z', true)
-    AND coalesce(given ->> 'ended_at' LIKE '____-__-__T__:__:__%Z', true)
-    AND NOT jsonb_path_exists(given, '$ ? (@.session_type.type() != "string" || @.started_at.type() != "string" ||
-        @.ended_at.type() != "string" || @.session_data.type() != "object" || @.duration_minutes.type() != "number" ||
-        @.images_processed.type() != "number" || @.descriptions_generated.type() != "number" ||
-        @.qa_attempts.type() != "number" || @.qa_correct.type() != "number" || @.vocabulary_learned.type() != "number" ||
-        @.phrases_saved.type() != "number")');
+COMMENT ON FUNCTION marea.triggers_before(REGCLASS, TEXT) IS
+    'The row triggers that see a row before an INSERT, UPDATE or DELETE, and can leave it out; NULL: none.';
 
-CREATE OR REPLACE FUNCTION marea.event_is_sound(given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
-RETURN given - '{id,occurred_at,local_date,descriptions,images,questions_answered,questions_correct,vocabulary_learned,minutes,points,mastered_words,learning_words,new_words,achievements}'::text[]
-    = '{}'
-    AND coalesce(given ->> 'occurred_at' LIKE '____-__-__T__:__:__%Z', false)
-    AND coalesce(given ->> 'local_date' LIKE '____-__-__', false)
-    AND NOT jsonb_path_exists(given, '$ ? (@.occurred_at.type() != "string" || @.local_date.type() != "string" ||
-        @.achievements.type() != "object" || @.descriptions.type() != "number" || @.images.type() != "number" ||
-        @.questions_answered.type() != "number" || @.questions_correct.type() != "number" ||
-        @.vocabulary_learned.type() != "number" || @.minutes.type() != "number" || @.points.type() != "number" ||
-        @.mastered_words.type() != "number" || @.learning_words.type() != "number" || @.new_words.type() != "number")');
+CREATE OR REPLACE FUNCTION marea.refuse_left_out(relation REGCLASS, op TEXT, other_id BOOLEAN DEFAULT false) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = '39P01', -- trigger_protocol_violated
+        MESSAGE = format(CASE WHEN other_id THEN 'a trigger of the app gave this row another id (BEFORE %s on %s: %s)'
+            ELSE 'a trigger of the app left this row out: it returned NULL (BEFORE %s on %s: %s)' END,
+            op, relation, coalesce(marea.triggers_before(relation, op), 'none that is enabled'));
+END
+$$;
 
-COMMENT ON FUNCTION marea.session_is_sound(JSONB) IS 'Quick look at the values of a session; false: look closely.';
-COMMENT ON FUNCTION marea.event_is_sound(JSONB) IS 'Quick look at the values of an event; false: look closely.';
-COMMENT ON FUNCTION marea.session_problem(JSONB) IS 'What is wrong with the values of a session; NULL: nothing.';
-COMMENT ON FUNCTION marea.event_problem(JSONB) IS 'What is wrong with the values of an event; NULL: nothing.';
-COMMENT ON FUNCTION marea.register_problem(TEXT, JSONB) IS 'What is wrong with the values of a merge; NULL: nothing.';
+COMMENT ON FUNCTION marea.refuse_left_out(REGCLASS, TEXT, BOOLEAN) IS 'Refuses a row that a trigger did not let in as it was sent.';
+
+CREATE OR REPLACE FUNCTION marea.dry_push(mutation JSONB) RETURNS VOID
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Writes no row where this mutation would write one. What fails here (a missing table, column or privilege, a database that
+-- may only be read) would refuse every mutation, and is no fault of any.
+DECLARE
+    relation CONSTANT TEXT := mutation ->> 'table';
+    place    CONSTANT TEXT := CASE relation WHEN 'progress_events' THEN 'marea.' ELSE 'public.' END || relation;
+    columns  TEXT[];
+    insert_  TEXT;
+BEGIN
+    IF relation NOT IN ('sessions', 'progress_events', 'export_history', 'user_api_keys') IS NOT FALSE
+        OR jsonb_typeof(mutation -> 'values') IS DISTINCT FROM 'object' THEN
+        RETURN;
+    END IF;
+    PERFORM FROM marea.rows LIMIT 0;
+    IF mutation ->> 'op' = 'insert' THEN
+        columns := ARRAY(SELECT quote_ident(k) FROM jsonb_object_keys('{"user_id": 0, "id": 0}' || (mutation -> 'values')) AS k);
+        insert_ := format('INSERT INTO %1$s (%2$s) SELECT v.%3$s FROM pg_catalog.jsonb_populate_record(NULL::%1$s, ''{}'') AS v '
+            'WHERE false', place, array_to_string(columns, ', '), array_to_string(columns, ', v.'));
+        PERFORM set_config('search_path', marea.app_search_path(), true);
+        EXECUTE insert_;
+    ELSIF relation = 'user_api_keys' THEN
+        INSERT INTO public.user_api_keys (user_id) SELECT k.user_id FROM public.user_api_keys AS k WHERE false;
+        UPDATE public.user_api_keys SET last_validated_at = NULL WHERE false;
+    ELSIF relation = 'export_history' THEN
+        UPDATE public.export_history SET status = 'failed' WHERE false;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.dry_push(JSONB) IS 'Fails where a mutation like this one would fail whatever its values are.';
+
+CREATE OR REPLACE FUNCTION marea.check_deferred(named TEXT) RETURNS VOID
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- The app's constraints and constraint triggers that wait for the end of the transaction look now: at the end, when nothing
+-- can be refused alone any more, one of them would fail the whole request, again and again.
+DECLARE
+    look CONSTANT TEXT := 'SET CONSTRAINTS ' || named || ' IMMEDIATE';
+    wait CONSTANT TEXT := 'SET CONSTRAINTS ' || named || ' DEFERRED';
+BEGIN
+    IF named IS NOT NULL THEN
+        PERFORM set_config('search_path', marea.app_search_path(), true);
+        EXECUTE look;
+        EXECUTE wait;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.check_deferred(TEXT) IS 'Lets constraints that are deferred look at what was written so far.';
+
+CREATE OR REPLACE FUNCTION marea.is_of_server(code TEXT) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN code ~ '^(40|53|57|58|XX)' OR code = '55P03';
+
+COMMENT ON FUNCTION marea.is_of_server(TEXT) IS
+    'Whether an SQLSTATE is about the server and not about a mutation: a retry may cure it.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Push: events, any number at once
+-- push_events
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- Push: sessions and awards, any number at once.
+
+CREATE OR REPLACE FUNCTION marea.insert_sessions_sql(sample JSONB, any_gone BOOLEAN, conflict TEXT) RETURNS TEXT LANGUAGE sql STABLE
+RETURN format($insert$
+    WITH added AS (
+        INSERT INTO public.sessions (user_id, id%1$s)
+        SELECT $2, (m OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid%2$s
+        FROM pg_catalog.jsonb_array_elements($1) AS m,
+             LATERAL pg_catalog.jsonb_populate_record(NULL::public.sessions, m OPERATOR(pg_catalog.->) 'values') AS v
+        %3$s
+        %4$s
+        RETURNING id
+    )
+    SELECT pg_catalog.array_agg(id) FROM added $insert$,
+    coalesce((SELECT string_agg(format(', %I', k), '' ORDER BY k) FROM jsonb_object_keys(sample - 'id') AS k), ''),
+    coalesce((SELECT string_agg(format(', v.%I', k), '' ORDER BY k) FROM jsonb_object_keys(sample - 'id') AS k), ''),
+    -- A look-up by key for each: a join could be planned for the few tombstones there were when last counted.
+    CASE WHEN any_gone THEN $unless$
+        WHERE (
+            SELECT tombstone.deleted FROM marea.rows AS tombstone
+            WHERE tombstone.user_id OPERATOR(pg_catalog.=) $2 AND tombstone.table_name OPERATOR(pg_catalog.=) 'sessions'
+              AND tombstone.row_key OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) 'id')
+        ) IS NOT TRUE $unless$ ELSE '' END,
+    conflict);
+
+COMMENT ON FUNCTION marea.insert_sessions_sql(JSONB, BOOLEAN, TEXT) IS
+    'The statement that inserts sessions of the columns of a sample: $1 are mutations, $2 is whose.';
 
 CREATE OR REPLACE FUNCTION marea.insert_sessions(batch JSONB) RETURNS UUID[]
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- Inserts sessions under the caller's own policies; returns those that were new. An id that the caller has already is
--- passed over; one that belongs to somebody else fails the batch.
+-- passed over; one that belongs to somebody else fails the batch, and so does one that a trigger of the app leaves out.
 DECLARE
     me       CONSTANT UUID := auth.uid();
     names    CONSTANT TEXT[] := ARRAY(
         SELECT jsonb_object_keys(batch #> '{0,values}') WHERE jsonb_typeof(batch #> '{0,values}') = 'object');
+    triggers CONSTANT TEXT := marea.triggers_before('public.sessions', 'INSERT');
+    path     CONSTANT TEXT := marea.app_search_path();
     any_gone CONSTANT BOOLEAN := EXISTS (SELECT FROM marea.rows WHERE user_id = me AND table_name = 'sessions');
     problem  TEXT;
     alike    BOOLEAN;
     part     RECORD;
+    missing  JSONB;
+    insert_  TEXT;
     inserted UUID[] := '{}';
     added    UUID[];
 BEGIN
@@ -1273,49 +1922,55 @@ BEGIN
         WHERE NOT alike
         GROUP BY (SELECT array_agg(k ORDER BY k) FROM jsonb_object_keys(m -> 'values') AS k)
     LOOP
-        EXECUTE format($insert$
-            WITH added AS (
-                INSERT INTO public.sessions (user_id, id%1$s)
-                SELECT $2, (m ->> 'id')::uuid%2$s
-                FROM jsonb_array_elements($1) AS m, LATERAL jsonb_populate_record(NULL::public.sessions, m -> 'values') AS v
-                %3$s
-                ON CONFLICT (id) DO NOTHING
-                RETURNING id
-            )
-            SELECT array_agg(id) FROM added $insert$,
-            coalesce((SELECT string_agg(format(', %I', k), '' ORDER BY k) FROM jsonb_object_keys(part.sample - 'id') AS k), ''),
-            coalesce((SELECT string_agg(format(', v.%I', k), '' ORDER BY k) FROM jsonb_object_keys(part.sample - 'id') AS k), ''),
-            -- A look-up by key for each: a join could be planned for the few tombstones there were when last counted.
-            CASE WHEN any_gone THEN $unless$
-                WHERE (
-                    SELECT tombstone.deleted FROM marea.rows AS tombstone
-                    WHERE tombstone.user_id = $2 AND tombstone.table_name = 'sessions' AND tombstone.row_key = m ->> 'id'
-                ) IS NOT TRUE $unless$ ELSE '' END)
-        INTO added USING part.mutations, me;
+        insert_ := marea.insert_sessions_sql(part.sample, any_gone, 'ON CONFLICT (id) DO NOTHING');
+        -- Under the app's search_path, which must not decide what Marea's own words mean: each names its schema.
+        PERFORM set_config('search_path', path, true);
+        EXECUTE insert_ INTO added USING part.mutations, me;
+        PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
         inserted := inserted || coalesce(added, '{}');
     END LOOP;
 
-    IF cardinality(inserted) < jsonb_array_length(batch) AND EXISTS (
-        SELECT FROM jsonb_array_elements(batch) AS m
-        WHERE (SELECT s.user_id FROM public.sessions AS s WHERE s.id = (m ->> 'id')::uuid) IS DISTINCT FROM me
+    -- A trigger may also have given a row another id.
+    IF cardinality(inserted) < jsonb_array_length(batch) OR triggers IS NOT NULL THEN
+        SELECT m INTO missing
+        FROM jsonb_array_elements(batch) AS m
+        LEFT JOIN unnest(inserted) AS i (id) ON i.id = (m ->> 'id')::uuid
+        WHERE i.id IS NULL
+          AND (SELECT s.user_id FROM public.sessions AS s WHERE s.id = (m ->> 'id')::uuid) IS DISTINCT FROM me
           AND (
             SELECT tombstone.deleted FROM marea.rows AS tombstone
             WHERE tombstone.user_id = me AND tombstone.table_name = 'sessions' AND tombstone.row_key = m ->> 'id'
           ) IS NOT TRUE
-    ) THEN
-        RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+        LIMIT 1;
+    END IF;
+    IF missing IS NOT NULL THEN
+        -- Somebody else has this id, or a trigger has left the row out: a plain INSERT fails in the first case alone.
+        insert_ := marea.insert_sessions_sql(missing -> 'values', false, '');
+        missing := jsonb_build_array(missing);
+        PERFORM set_config('search_path', path, true);
+        BEGIN
+            EXECUTE insert_ INTO added USING missing, me;
+        EXCEPTION WHEN unique_violation THEN
+            RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+        END;
+        PERFORM marea.refuse_left_out('public.sessions', 'INSERT', added IS NOT NULL);
     END IF;
     RETURN inserted;
 END
 $$;
+
+COMMENT ON FUNCTION marea.insert_sessions(JSONB) IS 'Inserts sessions from mutations; returns the ids that were new.';
 
 CREATE OR REPLACE FUNCTION marea.insert_events(batch JSONB) RETURNS UUID[]
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- The same for progress_events, whose defaults are known.
 DECLARE
     me       CONSTANT UUID := auth.uid();
+    triggers CONSTANT TEXT := marea.triggers_before('marea.progress_events', 'INSERT');
     problem  TEXT;
     inserted UUID[];
+    added    UUID[];
+    missing  JSONB;
 BEGIN
     WITH given AS MATERIALIZED (
         SELECT m ->> 'id' AS id, m ->> 'key' AS key, m ->> 'hlc' AS hlc, m -> 'values' AS fields
@@ -1328,57 +1983,66 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
     END IF;
 
+    PERFORM set_config('search_path', marea.app_search_path(), true);
     WITH added AS (
         INSERT INTO marea.progress_events (user_id, id, occurred_at, local_date, descriptions, images, questions_answered,
             questions_correct, vocabulary_learned, minutes, points, mastered_words, learning_words, new_words, achievements)
-        SELECT me, (m ->> 'id')::uuid, v.occurred_at, v.local_date, coalesce(v.descriptions, 0), coalesce(v.images, 0),
-               coalesce(v.questions_answered, 0), coalesce(v.questions_correct, 0), coalesce(v.vocabulary_learned, 0),
-               coalesce(v.minutes, 0), coalesce(v.points, 0), coalesce(v.mastered_words, 0),
+        SELECT me, (m OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid, v.occurred_at, v.local_date, coalesce(v.descriptions, 0),
+               coalesce(v.images, 0), coalesce(v.questions_answered, 0), coalesce(v.questions_correct, 0),
+               coalesce(v.vocabulary_learned, 0), coalesce(v.minutes, 0), coalesce(v.points, 0), coalesce(v.mastered_words, 0),
                coalesce(v.learning_words, 0), coalesce(v.new_words, 0), coalesce(v.achievements, '{}')
-        FROM jsonb_array_elements(batch) AS m,
-             LATERAL jsonb_populate_record(NULL::marea.progress_events, m -> 'values') AS v
+        FROM pg_catalog.jsonb_array_elements(batch) AS m,
+             LATERAL pg_catalog.jsonb_populate_record(NULL::marea.progress_events, m OPERATOR(pg_catalog.->) 'values') AS v
         -- A look-up by key for each: a join could be planned for the few tombstones there were when last counted.
         WHERE (
             SELECT tombstone.deleted FROM marea.rows AS tombstone
-            WHERE tombstone.user_id = me AND tombstone.table_name = 'progress_events' AND tombstone.row_key = m ->> 'id'
+            WHERE tombstone.user_id OPERATOR(pg_catalog.=) me AND tombstone.table_name OPERATOR(pg_catalog.=) 'progress_events'
+              AND tombstone.row_key OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) 'id')
         ) IS NOT TRUE
         ON CONFLICT (id) DO NOTHING
         RETURNING id
     )
-    SELECT coalesce(array_agg(id), '{}') INTO inserted FROM added;
+    SELECT coalesce(pg_catalog.array_agg(id), '{}') INTO inserted FROM added;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
-    IF cardinality(inserted) < jsonb_array_length(batch) AND EXISTS (
-        SELECT FROM jsonb_array_elements(batch) AS m
-        WHERE (SELECT e.user_id FROM marea.progress_events AS e WHERE e.id = (m ->> 'id')::uuid) IS DISTINCT FROM me
+    IF cardinality(inserted) < jsonb_array_length(batch) OR triggers IS NOT NULL THEN
+        SELECT m INTO missing
+        FROM jsonb_array_elements(batch) AS m
+        LEFT JOIN unnest(inserted) AS i (id) ON i.id = (m ->> 'id')::uuid
+        WHERE i.id IS NULL
+          AND (SELECT e.user_id FROM marea.progress_events AS e WHERE e.id = (m ->> 'id')::uuid) IS DISTINCT FROM me
           AND (
             SELECT tombstone.deleted FROM marea.rows AS tombstone
             WHERE tombstone.user_id = me AND tombstone.table_name = 'progress_events' AND tombstone.row_key = m ->> 'id'
           ) IS NOT TRUE
-    ) THEN
-        RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+        LIMIT 1;
+    END IF;
+    IF missing IS NOT NULL THEN
+        -- Somebody else has this id, or a trigger has left the row out: a plain INSERT fails in the first case alone.
+        BEGIN
+            WITH again AS (
+                INSERT INTO marea.progress_events (user_id, id, occurred_at, local_date)
+                SELECT me, (missing ->> 'id')::uuid, v.occurred_at, v.local_date
+                FROM jsonb_populate_record(NULL::marea.progress_events, missing -> 'values') AS v
+                RETURNING id
+            )
+            SELECT array_agg(id) INTO added FROM again;
+        EXCEPTION WHEN unique_violation THEN
+            RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+        END;
+        PERFORM marea.refuse_left_out('marea.progress_events', 'INSERT', added IS NOT NULL);
     END IF;
     RETURN inserted;
 END
 $$;
 
-COMMENT ON FUNCTION marea.insert_sessions(JSONB) IS 'Inserts sessions from mutations; returns the ids that were new.';
 COMMENT ON FUNCTION marea.insert_events(JSONB) IS 'Inserts progress events from mutations; returns the ids that were new.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Push: registers, one mutation at a time
+-- push_registers
 -- ---------------------------------------------------------------------------------------------------------------------
 
-CREATE OR REPLACE FUNCTION marea.pulled_back(hlc TEXT) RETURNS TEXT LANGUAGE sql VOLATILE
-RETURN CASE
-    WHEN substr(hlc, 1, 13)::bigint > floor(extract(epoch FROM clock_timestamp()) * 1000) + 300000
-        -- The microseconds as counter: a device's writes of one request keep their order.
-        THEN (SELECT lpad((micros / 1000)::text, 13, '0') || '-' || lpad(to_hex(micros % 1000), 4, '0')
-              FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros) AS at)
-    ELSE hlc
-END;
-
-COMMENT ON FUNCTION marea.pulled_back(TEXT) IS
-    'A device''s clock; one that is more than 5 minutes ahead of the server''s becomes the server''s.';
+-- Push: registers, one mutation at a time. Last writer wins, column by column.
 
 CREATE OR REPLACE FUNCTION marea.record_registers(relation TEXT, key TEXT, clocks JSONB) RETURNS VOID
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1396,13 +2060,18 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION marea.delete_export(export UUID) RETURNS VOID
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    DELETE FROM public.export_history WHERE id = export AND user_id = auth.uid();
-END;
-
 COMMENT ON FUNCTION marea.record_registers(TEXT, TEXT, JSONB) IS 'Notes the clocks of the caller''s own registers.';
+
+CREATE OR REPLACE FUNCTION marea.delete_export(export UUID) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM public.export_history WHERE id = export AND user_id = auth.uid();
+    IF NOT FOUND AND EXISTS (SELECT FROM public.export_history WHERE id = export AND user_id = auth.uid()) THEN
+        PERFORM marea.refuse_left_out('public.export_history', 'DELETE');
+    END IF;
+END
+$$;
+
 COMMENT ON FUNCTION marea.delete_export(UUID) IS
     'Deletes an export of the caller, and no other; the tables'' policies let nobody delete one directly.';
 
@@ -1412,16 +2081,20 @@ DECLARE
     me      CONSTANT UUID := auth.uid();
     fields  CONSTANT JSONB := mutation -> 'values';
     export  CONSTANT UUID := mutation ->> 'id';
-    clock   CONSTANT TEXT := marea.pulled_back(mutation ->> 'hlc');
+    clock   CONSTANT TEXT := marea.clamp_hlc(mutation ->> 'hlc');
     written CONSTANT JSONB := fields - '{id,export_type,export_format,filters,created_at}'::text[];
     problem TEXT;
     found_  UUID;
+    columns TEXT[];
+    insert_ TEXT;
+    again   TEXT;
+    row_    JSONB;
 BEGIN
     problem := CASE
-        WHEN marea.not_a('string', fields -> 'export_type') THEN 'values.export_type: must be a text'
-        WHEN marea.not_a('string', fields -> 'export_format') THEN 'values.export_format: must be a text'
-        WHEN marea.not_a('object', fields -> 'filters') THEN 'values.filters: must be an object'
-        WHEN marea.not_a('time', fields -> 'created_at') THEN 'values.created_at: must be a time'
+        WHEN marea.has_wrong_type('string', fields -> 'export_type') THEN 'values.export_type: must be a text'
+        WHEN marea.has_wrong_type('string', fields -> 'export_format') THEN 'values.export_format: must be a text'
+        WHEN marea.has_wrong_type('object', fields -> 'filters') THEN 'values.filters: must be an object'
+        WHEN marea.has_wrong_type('time', fields -> 'created_at') THEN 'values.created_at: must be a time'
         ELSE marea.register_problem('export_history', written)
     END;
     IF problem IS NOT NULL THEN
@@ -1436,19 +2109,31 @@ BEGIN
         RETURN 'duplicate';
     END IF;
 
-    EXECUTE format($insert$
-        INSERT INTO public.export_history (user_id, id%1$s)
-        SELECT $1, $2%2$s FROM jsonb_populate_record(NULL::public.export_history, $3) AS v
-        ON CONFLICT (id) DO NOTHING RETURNING id $insert$,
-        coalesce((SELECT string_agg(format(', %I', k), '' ORDER BY k) FROM jsonb_object_keys(fields - 'id') AS k), ''),
-        coalesce((SELECT string_agg(format(', v.%I', k), '' ORDER BY k) FROM jsonb_object_keys(fields - 'id') AS k), ''))
-    INTO found_ USING me, export, fields;
+    columns := ARRAY(SELECT quote_ident(k) FROM jsonb_object_keys('{"user_id": 0, "id": 0}' || fields) AS k ORDER BY k);
+    again := format('INSERT INTO public.export_history (%s) SELECT v.%s FROM pg_catalog.jsonb_populate_record('
+        'NULL::public.export_history, $1) AS v', array_to_string(columns, ', '), array_to_string(columns, ', v.'));
+    insert_ := again || ' ON CONFLICT (id) DO NOTHING RETURNING id';
+    again := again || ' RETURNING id';
+    row_ := fields || jsonb_build_object('user_id', me, 'id', export);
+    -- Under the app's search_path, which must not decide what Marea's own words mean: each names its schema.
+    PERFORM set_config('search_path', marea.app_search_path(), true);
+    EXECUTE insert_ INTO found_ USING row_;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
     IF found_ IS NULL THEN
         IF EXISTS (SELECT FROM public.export_history WHERE id = export AND user_id = me) THEN
             RETURN 'duplicate';
         END IF;
-        RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+        -- Somebody else has this id, or a trigger has left the row out: a plain INSERT fails in the first case alone.
+        PERFORM set_config('search_path', marea.app_search_path(), true);
+        BEGIN
+            EXECUTE again INTO found_ USING row_;
+        EXCEPTION WHEN unique_violation THEN
+            RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+        END;
+        PERFORM marea.refuse_left_out('public.export_history', 'INSERT', found_ IS NOT NULL);
+    ELSIF found_ <> export THEN
+        PERFORM marea.refuse_left_out('public.export_history', 'INSERT', true);
     END IF;
     PERFORM marea.record_registers('export_history', export::text, coalesce(
         (SELECT jsonb_object_agg(k, jsonb_build_array(clock, client)) FROM jsonb_object_keys(written) AS k), '{}'));
@@ -1456,18 +2141,22 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION marea.insert_export(JSONB, TEXT) IS 'Inserts an export from a mutation: applied or duplicate.';
+
 CREATE OR REPLACE FUNCTION marea.merge_registers(relation TEXT, key TEXT, hlc TEXT, client TEXT, fields JSONB) RETURNS TEXT
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- Last writer wins, column by column. 'applied' also where every column was lost to a later writer, or the row has been
 -- deleted: the mutation has had the effect that the rules give it. 'duplicate' where it had been merged before.
 DECLARE
     me      CONSTANT UUID := auth.uid();
-    clock   CONSTANT TEXT := marea.pulled_back(hlc);
+    clock   CONSTANT TEXT := marea.clamp_hlc(hlc);
     problem TEXT := marea.register_problem(relation, fields);
     stored  JSONB;
     winners JSONB;
     repeats BIGINT;
     id      UUID;
+    update_ TEXT;
+    touched BIGINT;
 BEGIN
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
@@ -1508,29 +2197,50 @@ BEGIN
     END IF;
 
     IF relation = 'user_api_keys' AND id IS NULL THEN
+        PERFORM set_config('search_path', marea.app_search_path(), true);
         INSERT INTO public.user_api_keys AS k (user_id) VALUES (me) ON CONFLICT (user_id) DO NOTHING;
+        PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
         SELECT k.id INTO id FROM public.user_api_keys AS k WHERE k.user_id = me FOR NO KEY UPDATE;
+        IF id IS NULL THEN
+            PERFORM marea.refuse_left_out('public.user_api_keys', 'INSERT');
+        END IF;
     END IF;
-    EXECUTE format('UPDATE public.%I AS t SET %s FROM jsonb_populate_record(NULL::public.%I, $1) AS v WHERE t.id = $2 AND t.user_id = $3',
-        relation, (SELECT string_agg(format('%1$I = v.%1$I', k), ', ' ORDER BY k) FROM jsonb_object_keys(winners) AS k), relation)
-    USING winners, id, me;
+    update_ := format('UPDATE public.%I AS t SET %s FROM pg_catalog.jsonb_populate_record(NULL::public.%I, $1) AS v '
+        'WHERE t.id OPERATOR(pg_catalog.=) $2 AND t.user_id OPERATOR(pg_catalog.=) $3',
+        relation, (SELECT string_agg(format('%1$I = v.%1$I', k), ', ' ORDER BY k) FROM jsonb_object_keys(winners) AS k), relation);
+    PERFORM set_config('search_path', marea.app_search_path(), true);
+    EXECUTE update_ USING winners, id, me;
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF touched = 0 THEN
+        PERFORM marea.refuse_left_out(('public.' || relation)::regclass, 'UPDATE');
+    END IF;
     PERFORM marea.record_registers(relation, key,
         (SELECT jsonb_object_agg(k, jsonb_build_array(clock, client)) FROM jsonb_object_keys(winners) AS k));
     RETURN 'applied';
 END
 $$;
 
+COMMENT ON FUNCTION marea.merge_registers(TEXT, TEXT, TEXT, TEXT, JSONB) IS 'Merges registers of one row: applied or duplicate.';
+
 CREATE OR REPLACE FUNCTION marea.apply_register(mutation JSONB, client TEXT) RETURNS TEXT
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     key     CONSTANT TEXT := mutation ->> 'key';
     hlc     CONSTANT TEXT := mutation ->> 'hlc';
+    action  CONSTANT TEXT := concat_ws(' ', mutation ->> 'op', mutation ->> 'table');
     problem TEXT := marea.mutation_problem(mutation ->> 'op', mutation ->> 'id', key, hlc, mutation -> 'values');
 BEGIN
+    IF problem IS NULL THEN
+        problem := CASE
+            WHEN action = 'insert export_history' THEN marea.values_problem('export_history', mutation -> 'values')
+            WHEN starts_with(action, 'merge ') AND mutation -> 'values' = '{}' THEN 'values: set nothing'
+        END;
+    END IF;
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
     END IF;
-    CASE concat_ws(' ', mutation ->> 'op', mutation ->> 'table')
+    CASE action
         WHEN 'insert export_history' THEN
             RETURN marea.insert_export(mutation, client);
         WHEN 'merge export_history' THEN
@@ -1553,13 +2263,13 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION marea.insert_export(JSONB, TEXT) IS 'Inserts an export from a mutation: applied or duplicate.';
-COMMENT ON FUNCTION marea.merge_registers(TEXT, TEXT, TEXT, TEXT, JSONB) IS 'Merges registers of one row: applied or duplicate.';
 COMMENT ON FUNCTION marea.apply_register(JSONB, TEXT) IS 'Applies a mutation that is no event: applied or duplicate.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Push: the whole queue prefix of a request
+-- push
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- Push: the whole queue prefix of a request.
 
 CREATE OR REPLACE FUNCTION marea.push_together(mutations JSONB, client TEXT) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
@@ -1571,6 +2281,7 @@ DECLARE
     batch    JSONB;
     inserted UUID[];
     late     RECORD;
+    tomorrow CONSTANT DATE := marea.tomorrow();
 BEGIN
     FOR kind IN
         SELECT events.name, count(*) AS mutations
@@ -1615,6 +2326,21 @@ BEGIN
         statuses[kind.n] := marea.apply_register(kind.value, client);
     END LOOP;
 
+    -- Nearly never: a day that lies ahead counts for the streaks once it has come, and the device is told so.
+    IF EXISTS (
+        SELECT FROM jsonb_array_elements(mutations) AS m
+        WHERE coalesce(m #>> '{values,session_data,local_date}', m #>> '{values,local_date}', m #>> '{values,ended_at}')
+            COLLATE "C" > tomorrow::text
+    ) THEN
+        RETURN (
+            SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('id', m.value -> 'id', 'status', m.status, 'counts_from',
+                (SELECT nullif(greatest(day, tomorrow), tomorrow) FROM marea.local_day(
+                    coalesce(m.value #>> '{values,session_data,local_date}', m.value #>> '{values,local_date}'),
+                    (m.value #>> '{values,ended_at}')::timestamptz) AS day
+                 WHERE m.value ->> 'table' IN ('sessions', 'progress_events')))) ORDER BY m.n)
+            FROM ROWS FROM (jsonb_array_elements(mutations), unnest(statuses)) WITH ORDINALITY AS m (value, status, n)
+        );
+    END IF;
     RETURN (
         SELECT jsonb_agg(jsonb_build_object('id', m.value -> 'id', 'status', m.status) ORDER BY m.n)
         FROM ROWS FROM (jsonb_array_elements(mutations), unnest(statuses)) WITH ORDINALITY AS m (value, status, n)
@@ -1622,27 +2348,44 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION marea.push_together(JSONB, TEXT) IS 'Applies mutations all together; the results, in their order.';
+
 CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- All together; where that fails, one by one, so that only those are rejected that cannot be accepted. What a retry may
--- cure (a deadlock, a full disk, a timeout) is not caught: it fails the request, and nothing of it is kept.
+-- All together; where that fails, one by one, so that only those are rejected that cannot be accepted, for whatever reason.
+-- What is wrong with the server (a deadlock, a full disk, a timeout) and what a batch of nothing would meet too is not for
+-- one mutation to suffer for: it fails the request, and nothing of it is kept.
 DECLARE
     gone     CONSTANT TEXT := 'the signed-in user is not in users';
     remedy   CONSTANT TEXT := 'Make the user''s row first; nothing was kept of this request, send it again then.';
+    -- Names that stand for a constraint that cannot be deferred as well are left out: SET CONSTRAINTS takes no table.
+    deferred CONSTANT TEXT := (
+        SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')
+        FROM pg_constraint AS c JOIN pg_namespace AS n ON n.oid = c.connamespace
+        WHERE c.condeferred AND n.nspname <> 'marea' AND NOT EXISTS (
+            SELECT FROM pg_constraint AS other
+            WHERE other.connamespace = c.connamespace AND other.conname = c.conname AND NOT other.condeferrable));
     results  JSONB := '[]';
     mutation JSONB;
     result   JSONB;
     code     TEXT;
     message  TEXT;
+    context  TEXT;
+    place    TEXT;
 BEGIN
     IF NOT marea.user_exists() THEN
         PERFORM marea.refuse('PT409', gone, remedy);
     END IF;
 
     BEGIN
-        RETURN marea.push_together(mutations, client);
-    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR insufficient_privilege OR raise_exception THEN
-        NULL;
+        results := marea.push_together(mutations, client);
+        PERFORM marea.check_deferred(deferred);
+        RETURN results;
+    EXCEPTION WHEN assert_failure OR OTHERS THEN
+        IF marea.is_of_server(SQLSTATE) THEN
+            RAISE;
+        END IF;
+        results := '[]';
     END;
 
     FOR mutation IN
@@ -1650,11 +2393,28 @@ BEGIN
     LOOP
         BEGIN
             result := marea.push_together(jsonb_build_array(mutation), client) -> 0;
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR insufficient_privilege OR raise_exception THEN
-            GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT;
+            PERFORM marea.check_deferred(deferred);
+        EXCEPTION WHEN assert_failure OR OTHERS THEN
+            GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
+            IF marea.is_of_server(code) THEN
+                RAISE;
+            END IF;
             -- Deleted while this ran. To reject the mutation would set a learner's work aside for no fault of its own.
             IF code = '23503' AND NOT marea.user_exists() THEN
                 PERFORM marea.refuse('PT409', gone, remedy);
+            END IF;
+            IF code !~ '^(22|23|39|P0)' THEN
+                PERFORM marea.dry_push(mutation);
+            END IF;
+            -- The innermost function: an app's trigger that misses something has its own remedy, Marea's fold is the server's.
+            place := substring(context FROM 'PL/pgSQL function ([^(]+[(][^)]*[)])');
+            IF code ~ '^42' AND code <> '42501' THEN
+                IF place LIKE 'marea.%' THEN
+                    RAISE;
+                ELSIF place IS NOT NULL AND code IN ('42P01', '42883', '42704') THEN -- no such table, function, type
+                    message := format('%s (in %s; if a plain INSERT works, give that function its own search_path: '
+                        'ALTER FUNCTION %s SET search_path = ...)', message, place, place);
+                END IF;
             END IF;
             result := jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', code, 'message', message);
         END;
@@ -1664,414 +2424,303 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION marea.push_together(JSONB, TEXT) IS 'Applies mutations all together; the results, in their order.';
 COMMENT ON FUNCTION marea.push(JSONB, TEXT) IS 'Applies mutations, together or singly; the results, in their order.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Pull: what changed after a cursor, in one statement and so of one moment. Takes no lock, writes nothing.
+-- page
 -- ---------------------------------------------------------------------------------------------------------------------
 
-CREATE OR REPLACE FUNCTION marea.pull(me UUID, known BIGINT, most INTEGER) RETURNS JSONB
-LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
--- known: the version of the client's cursor; NULL: it has none, or one of another history.
+-- Page: what changed after a cursor, in one statement and so of one moment. Takes no lock, writes nothing.
+--
+-- Pages are bounded by bytes: 2,000 exports may weigh a megabyte or 200. What is too large for Postgres (54000), for a line or for a
+-- phone's memory never arrives, however often it is asked for (docs/adr/0071).
+
+CREATE OR REPLACE FUNCTION marea.rows_within(me UUID, known BIGINT, most INTEGER, most_bytes INTEGER) RETURNS INTEGER
+LANGUAGE plpgsql STABLE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_sort = off
+SET enable_bitmapscan = off AS $$
+-- The rows that marea.page would put on this page, in its order; which is the first one that is too much? Sizes are those of
+-- the text that is sent: compressed in storage, a row may look a hundred times smaller. Only exports can be large.
 DECLARE
-    answer JSONB;
+    clock_at BIGINT;
+    pruned   BIGINT;
+    since    BIGINT;
+    empty    BOOLEAN;
+    place    INTEGER := 0;
+    total    BIGINT := 0;
+    bytes    BIGINT;
 BEGIN
-    WITH clock AS MATERIALIZED (
-        SELECT coalesce(max(c.version), 0) AS version, coalesce(max(c.pruned), 0) AS pruned
-        FROM marea.clocks AS c WHERE c.user_id = me
-    ), start AS MATERIALIZED (
-        -- A cursor from the future, or from before a pruned tombstone: the client starts anew.
-        SELECT CASE WHEN known BETWEEN clock.pruned AND clock.version THEN known ELSE 0 END AS version,
-               (known BETWEEN clock.pruned AND clock.version) IS NOT TRUE AS anew
-        FROM clock
-    ), page AS MATERIALIZED (
-        SELECT r.table_name, r.row_key, r.version, r.deleted, r.hlc
-        FROM marea.rows AS r
-        WHERE r.user_id = me AND r.version > (SELECT start.version FROM start)
-          AND r.table_name IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
-          AND NOT (r.deleted AND (SELECT start.anew FROM start)) -- who has nothing need not forget anything
-        ORDER BY r.version
-        LIMIT most + 1
-    ), shown AS MATERIALIZED (
-        SELECT page.* FROM page ORDER BY page.version LIMIT most
-    ), progress AS (
-        SELECT jsonb_agg(jsonb_build_object('version', line.version, 'hlc', line.hlc, 'values', jsonb_build_object(
-            'id', t.id, 'user_id', t.user_id, 'total_descriptions', t.total_descriptions, 'total_images', t.total_images,
-            'total_questions_answered', t.total_questions_answered, 'total_questions_correct', t.total_questions_correct,
-            'total_vocabulary_learned', t.total_vocabulary_learned, 'total_sessions', t.total_sessions,
-            'total_time_spent_minutes', t.total_time_spent_minutes, 'current_streak_days', t.current_streak_days,
-            'longest_streak_days', t.longest_streak_days, 'total_points', t.total_points,
-            'average_accuracy', t.average_accuracy,
-            'average_completion_time_seconds', t.average_completion_time_seconds,
-            'mastered_words_count', t.mastered_words_count, 'learning_words_count', t.learning_words_count,
-            'new_words_count', t.new_words_count, 'achievements', t.achievements,
-            'last_activity_at', marea.wire_time(t.last_activity_at),
-            'last_description_at', marea.wire_time(t.last_description_at),
-            'last_qa_session_at', marea.wire_time(t.last_qa_session_at),
-            'last_vocabulary_practice_at', marea.wire_time(t.last_vocabulary_practice_at),
-            'last_active_on', to_char(t.last_active_on, 'YYYY-MM-DD'),
-            'created_at', marea.wire_time(t.created_at), 'updated_at', marea.wire_time(t.updated_at)
-        )) ORDER BY line.version) AS found
-        FROM shown AS line JOIN public.user_progress AS t ON t.user_id = me
-        WHERE line.table_name = 'user_progress' AND NOT line.deleted
-    ), activity AS (
-        SELECT jsonb_agg(jsonb_build_object('version', line.version, 'hlc', line.hlc, 'values', jsonb_build_object(
-            'user_id', t.user_id, 'day', to_char(t.day, 'YYYY-MM-DD'), 'sessions', t.sessions, 'minutes', t.minutes,
-            'questions', t.questions, 'correct', t.correct, 'words', t.words, 'points', t.points
-        )) ORDER BY line.version) AS found
-        FROM shown AS line JOIN marea.daily_activity AS t ON t.user_id = me AND t.day = line.row_key::date
-        WHERE line.table_name = 'daily_activity' AND NOT line.deleted
-    ), exports AS (
-        SELECT jsonb_agg(jsonb_build_object('version', line.version, 'hlc', line.hlc, 'values', jsonb_build_object(
-            'id', t.id, 'user_id', t.user_id, 'export_type', t.export_type, 'export_format', t.export_format,
-            'status', t.status, 'records_count', t.records_count, 'file_size_bytes', t.file_size_bytes::text,
-            'file_url', t.file_url, 'filters', t.filters, 'data', t.data, 'error_message', t.error_message,
-            'retry_count', t.retry_count, 'started_at', marea.wire_time(t.started_at),
-            'completed_at', marea.wire_time(t.completed_at), 'processing_time_seconds', t.processing_time_seconds,
-            'expires_at', marea.wire_time(t.expires_at), 'created_at', marea.wire_time(t.created_at),
-            'updated_at', marea.wire_time(t.updated_at)
-        )) ORDER BY line.version) AS found
-        FROM shown AS line JOIN public.export_history AS t ON t.id = line.row_key::uuid AND t.user_id = me
-        WHERE line.table_name = 'export_history' AND NOT line.deleted
-    ), keys AS (
-        SELECT jsonb_agg(jsonb_build_object('version', line.version, 'hlc', line.hlc, 'values', jsonb_build_object(
-            'id', t.id, 'user_id', t.user_id, 'openai_api_key', t.openai_api_key,
-            'unsplash_api_key', t.unsplash_api_key, 'anthropic_api_key', t.anthropic_api_key,
-            'last_validated_at', marea.wire_time(t.last_validated_at), 'created_at', marea.wire_time(t.created_at),
-            'updated_at', marea.wire_time(t.updated_at)
-        )) ORDER BY line.version) AS found
-        FROM shown AS line JOIN public.user_api_keys AS t ON t.user_id = me
-        WHERE line.table_name = 'user_api_keys' AND NOT line.deleted
-    ), size AS (
-        SELECT count(*) > most AS has_more FROM page
-    )
-    SELECT jsonb_build_object(
-        'reset', known IS NOT NULL AND start.anew,
-        'rows', coalesce((
-            SELECT jsonb_object_agg(of_table.name, of_table.found)
-            FROM (
-                SELECT 'user_progress' AS name, progress.found FROM progress
-                UNION ALL SELECT 'daily_activity', activity.found FROM activity
-                UNION ALL SELECT 'export_history', exports.found FROM exports
-                UNION ALL SELECT 'user_api_keys', keys.found FROM keys
-            ) AS of_table
-            WHERE of_table.found IS NOT NULL
-        ), '{}'),
-        'deleted', coalesce((
-            SELECT jsonb_object_agg(of_table.table_name, of_table.keys)
-            FROM (
-                SELECT line.table_name, jsonb_agg(line.row_key ORDER BY line.version) AS keys
-                FROM shown AS line WHERE line.deleted GROUP BY line.table_name
-            ) AS of_table
-        ), '{}'),
-        'version', CASE WHEN size.has_more THEN (SELECT max(shown.version) FROM shown) ELSE clock.version END,
-        'clock', clock.version,
-        'has_more', size.has_more)
-    INTO answer
-    FROM clock, start, size;
-    RETURN answer;
+    SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
+    FROM marea.clocks AS c WHERE c.user_id = me;
+    empty := (known BETWEEN pruned AND clock_at) IS NOT TRUE;
+    since := CASE WHEN empty THEN 0 ELSE known END;
+    FOR bytes IN
+        -- 300: what a small row weighs.
+        SELECT 300 + coalesce((
+            SELECT coalesce(octet_length(t.data::text), 0) + coalesce(octet_length(t.filters::text), 0)
+                 + coalesce(octet_length(t.file_url), 0) + coalesce(octet_length(t.error_message), 0)
+            FROM public.export_history AS t WHERE t.id = line.id AND t.user_id = me), 0)
+        FROM (
+            SELECT r.version, CASE WHEN r.table_name = 'export_history' AND NOT r.deleted THEN r.row_key::uuid END AS id
+            FROM marea.rows AS r
+            WHERE r.user_id = me AND r.version > since
+              AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+              AND NOT (r.deleted AND empty)
+            ORDER BY r.version
+            LIMIT most
+        ) AS line
+        ORDER BY line.version
+    LOOP
+        total := total + bytes;
+        EXIT WHEN total > most_bytes;
+        place := place + 1;
+    END LOOP;
+    RETURN CASE WHEN total > most_bytes THEN greatest(place, 1) ELSE most END;
 END
 $$;
 
-COMMENT ON FUNCTION marea.pull(UUID, BIGINT, INTEGER) IS
-    'What of a user''s rows changed after a version, at most so many, as the caller''s policies let it be seen.';
+COMMENT ON FUNCTION marea.rows_within(UUID, BIGINT, INTEGER, INTEGER) IS
+    'How many rows of the page behind a version fit into so many bytes, at least one; at most the number given.';
 
--- Made only where it is missing: a later migration may have put its own in this place.
-DO $guard$
+CREATE OR REPLACE FUNCTION marea.page(
+    me UUID, known BIGINT, most INTEGER, packs BOOLEAN, OUT reset BOOLEAN, OUT upto BIGINT, OUT clock_at BIGINT,
+    OUT more BOOLEAN, OUT found_rows JSON, OUT found_packed JSON, OUT found_deleted JSON
+)
+LANGUAGE plpgsql STABLE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_sort = off
+SET enable_bitmapscan = off AS $$
+-- Rows are written as JSON text, by their columns' names, and become JSONB once, in marea_sync: JSONB made of JSONB is taken
+-- apart and put together again at every level (docs/adr/0031).
+-- Pages are read in the order of their versions, whatever Postgres knows of the rows: where it has no statistics yet it expects
+-- two rows of a user, takes the primary key for as good an index, and reads and sorts all that the user has for each page. So
+-- names of tables are compared with an expression that no index serves, and sorting is off: what has to be sorted is on the
+-- page, and the aggregates do that themselves.
+-- Rows are joined by values that have their type already: with a cast in the condition, row level security keeps it from
+-- using the index, and every page reads all of the user's rows.
+-- known: the version of the client's cursor; NULL: it has none, or one of another history.
+-- packs: exports, of which there may be very many, come column by column, in one text that nobody on the way takes apart, with
+-- times as Postgres writes them in UTC, not as marea.wire_time does: a third of the time. Their order in a page means nothing, so
+-- they are not sorted either. OFFSET 0 gives their keys a type before they are joined, without keeping them first.
+DECLARE
+    pruned BIGINT;
+    since  BIGINT;
+    empty  BOOLEAN;
 BEGIN
-    IF to_regprocedure('public.marea_sync(jsonb)') IS NOT NULL THEN
-        RETURN;
+    SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
+    FROM marea.clocks AS c WHERE c.user_id = me;
+    -- A cursor from the future, or from before a pruned tombstone: the client pulls everything again, and who has nothing need not forget
+    -- anything.
+    empty := (known BETWEEN pruned AND clock_at) IS NOT TRUE;
+    since := CASE WHEN empty THEN 0 ELSE known END;
+    reset := known IS NOT NULL AND empty;
+
+    SELECT min(edge.version), count(*) > 1 INTO upto, more
+    FROM (
+        SELECT r.version
+        FROM marea.rows AS r
+        WHERE r.user_id = me AND r.version > since
+          AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+          AND NOT (r.deleted AND empty)
+        ORDER BY r.version
+        LIMIT 2 OFFSET most - 1
+    ) AS edge;
+    IF NOT more THEN
+        upto := clock_at;
     END IF;
-    EXECUTE $create$
-CREATE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $function$
+
+    IF packs THEN
+        SELECT jsonb_build_object('export_history', json_build_object(
+                   'clocks', json_agg(s.hlc), 'id', json_agg(t.id), 'export_type', json_agg(t.export_type),
+                   'export_format', json_agg(t.export_format), 'status', json_agg(t.status),
+                   'records_count', json_agg(t.records_count), 'file_size_bytes', json_agg(t.file_size_bytes::text),
+                   'file_url', json_agg(t.file_url), 'filters', json_agg(t.filters), 'data', json_agg(t.data),
+                   'error_message', json_agg(t.error_message), 'retry_count', json_agg(t.retry_count),
+                   'started_at', json_agg(t.started_at), 'completed_at', json_agg(t.completed_at),
+                   'processing_time_seconds', json_agg(t.processing_time_seconds), 'expires_at', json_agg(t.expires_at),
+                   'created_at', json_agg(t.created_at), 'updated_at', json_agg(t.updated_at))::text)
+        INTO found_packed
+        FROM (
+            SELECT r.hlc, r.row_key::uuid AS id
+            FROM marea.rows AS r
+            WHERE r.user_id = me AND r.version > since AND r.version <= upto AND (r.table_name || '') = 'export_history'
+              AND NOT r.deleted
+            OFFSET 0
+        ) AS s JOIN public.export_history AS t ON t.id = s.id AND t.user_id = me
+        HAVING count(*) > 0;
+    END IF;
+    found_packed := coalesce(found_packed, '{}');
+
+    WITH shown AS MATERIALIZED (
+        SELECT r.table_name, r.row_key, r.version, r.deleted, r.hlc,
+               CASE WHEN r.table_name = 'daily_activity' THEN r.row_key::date END AS day,
+               CASE WHEN (r.table_name || '') = 'export_history' THEN r.row_key::uuid END AS id
+        FROM marea.rows AS r
+        WHERE r.user_id = me AND r.version > since AND r.version <= upto
+          AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+          AND NOT (r.deleted AND empty) AND NOT (packs AND (r.table_name || '') = 'export_history' AND NOT r.deleted)
+    ), progress AS (
+        SELECT json_agg(line ORDER BY line.version) AS found
+        FROM (
+            SELECT s.version, s.hlc, v AS "values"
+            FROM shown AS s JOIN public.user_progress AS t ON t.user_id = me
+            CROSS JOIN LATERAL (
+                SELECT t.id, t.user_id, t.total_descriptions, t.total_images, t.total_questions_answered,
+                       t.total_questions_correct, t.total_vocabulary_learned, t.total_sessions, t.total_time_spent_minutes,
+                       t.current_streak_days, t.longest_streak_days, t.total_points, t.average_accuracy,
+                       t.average_completion_time_seconds, t.mastered_words_count, t.learning_words_count,
+                       t.new_words_count, t.achievements, marea.wire_time(t.last_activity_at) AS last_activity_at,
+                       marea.wire_time(t.last_description_at) AS last_description_at,
+                       marea.wire_time(t.last_qa_session_at) AS last_qa_session_at,
+                       marea.wire_time(t.last_vocabulary_practice_at) AS last_vocabulary_practice_at,
+                       to_char(t.last_active_on, 'YYYY-MM-DD') AS last_active_on,
+                       marea.wire_time(t.created_at) AS created_at, marea.wire_time(t.updated_at) AS updated_at
+            ) AS v
+            WHERE s.table_name = 'user_progress' AND NOT s.deleted
+        ) AS line
+    ), activity AS (
+        SELECT json_agg(line ORDER BY line.version) AS found
+        FROM (
+            SELECT s.version, s.hlc, v AS "values"
+            FROM shown AS s JOIN marea.daily_activity AS t ON t.user_id = me AND t.day = s.day
+            CROSS JOIN LATERAL (
+                SELECT t.user_id, to_char(t.day, 'YYYY-MM-DD') AS day, t.sessions, t.minutes, t.questions, t.correct,
+                       t.words, t.points
+            ) AS v
+            WHERE s.table_name = 'daily_activity' AND NOT s.deleted
+        ) AS line
+    ), exports AS (
+        SELECT json_agg(line) AS found
+        FROM (
+            SELECT s.version, s.hlc, v AS "values"
+            FROM shown AS s JOIN public.export_history AS t ON t.id = s.id AND t.user_id = me
+            CROSS JOIN LATERAL (
+                SELECT t.id, t.user_id, t.export_type, t.export_format, t.status, t.records_count,
+                       t.file_size_bytes::text AS file_size_bytes, t.file_url, t.filters, t.data, t.error_message,
+                       t.retry_count, marea.wire_time(t.started_at) AS started_at,
+                       marea.wire_time(t.completed_at) AS completed_at, t.processing_time_seconds,
+                       marea.wire_time(t.expires_at) AS expires_at, marea.wire_time(t.created_at) AS created_at,
+                       marea.wire_time(t.updated_at) AS updated_at
+            ) AS v
+            WHERE s.table_name = 'export_history' AND NOT s.deleted
+        ) AS line
+    ), keys AS (
+        SELECT json_agg(line ORDER BY line.version) AS found
+        FROM (
+            SELECT s.version, s.hlc, v AS "values"
+            FROM shown AS s JOIN public.user_api_keys AS t ON t.user_id = me
+            CROSS JOIN LATERAL (
+                SELECT t.id, t.user_id, t.openai_api_key, t.unsplash_api_key, t.anthropic_api_key,
+                       marea.wire_time(t.last_validated_at) AS last_validated_at,
+                       marea.wire_time(t.created_at) AS created_at, marea.wire_time(t.updated_at) AS updated_at
+            ) AS v
+            WHERE s.table_name = 'user_api_keys' AND NOT s.deleted
+        ) AS line
+    )
+    SELECT coalesce((
+               SELECT json_object_agg(of_table.name, of_table.found)
+               FROM (
+                   SELECT 'user_progress' AS name, progress.found FROM progress
+                   UNION ALL SELECT 'daily_activity', activity.found FROM activity
+                   UNION ALL SELECT 'export_history', exports.found FROM exports
+                   UNION ALL SELECT 'user_api_keys', keys.found FROM keys
+               ) AS of_table
+               WHERE of_table.found IS NOT NULL
+           ), '{}'),
+           coalesce((
+               SELECT json_object_agg(of_table.table_name, of_table.keys)
+               FROM (
+                   SELECT line.table_name, json_agg(line.row_key ORDER BY line.version) AS keys
+                   FROM shown AS line WHERE line.deleted GROUP BY line.table_name
+               ) AS of_table
+           ), '{}')
+    INTO found_rows, found_deleted;
+END
+$$;
+
+COMMENT ON FUNCTION marea.page(UUID, BIGINT, INTEGER, BOOLEAN) IS
+    'What of a user''s rows changed after a version, at most so many, as the caller''s policies let it be seen. A new column in a '
+    'mirrored table is named here.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- sync
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- The one function that clients call.
+
+CREATE OR REPLACE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
 DECLARE
-    me      CONSTANT UUID := auth.uid();
-    history CONSTANT TEXT := marea.epoch();
-    known   BIGINT;
-    results JSONB := '[]';
-    found_  JSONB;
+    idle       CONSTANT JSONB := marea.idle_answer(request);
+    page_bytes CONSTANT INTEGER := 1048576;
+    fewer      CONSTANT TEXT := request -> 'limit_bytes';
+    most       INTEGER;
+    me         UUID;
+    history    TEXT;
+    known      BIGINT;
+    results    JSONB := '[]';
+    page       RECORD;
+    absent     JSONB := '{}';
 BEGIN
+    IF idle IS NOT NULL THEN
+        RETURN idle;
+    END IF;
+    me := auth.uid();
     IF me IS NULL THEN
         PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
     END IF;
     PERFORM marea.check_request(request);
     -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
     -- must be told.
+    history := marea.epoch();
     IF NOT marea.is_lost_history(request -> 'cursor' ->> 'epoch', history) THEN
         known := (request -> 'cursor' ->> 'version')::bigint;
     END IF;
 
     IF jsonb_array_length(request -> 'mutations') > 0 THEN
-        SET CONSTRAINTS marea.pending_stamp DEFERRED;
+        SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
         -- One push per user at a time: two devices of one user touch the same rows, in whatever order.
         PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || me, 0));
         results := marea.push(request -> 'mutations', request ->> 'client_id');
         -- Versions are taken now, last of all, so that the answer can show what this push did. From here to commit
         -- the user's clock is held.
-        SET CONSTRAINTS marea.pending_stamp IMMEDIATE;
-        SET CONSTRAINTS marea.pending_stamp DEFERRED;
+        SET CONSTRAINTS marea.pending_assign_versions IMMEDIATE;
+        SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
+    ELSIF NOT marea.user_exists() THEN
+        -- A push would be refused for it. Whoever only looks is told.
+        absent := '{"user_missing": true}';
     END IF;
 
-    IF known = (SELECT coalesce(max(version), 0) FROM marea.clocks WHERE user_id = me) THEN
-        found_ := jsonb_build_object('reset', false, 'rows', '{}'::jsonb, 'deleted', '{}'::jsonb, 'version', known,
-            'clock', known, 'has_more', false);
-    ELSE
-        found_ := marea.pull(me, known, coalesce((request ->> 'limit')::int, 500));
-    END IF;
+    most := marea.rows_within(me, known, coalesce((request ->> 'limit')::int, 500),
+        least(CASE WHEN fewer ~ '^[1-9][0-9]{0,8}$' THEN fewer::int END, page_bytes));
+    SELECT * INTO page FROM marea.page(me, known, most, coalesce(request -> 'packed' = 'true', false));
 
-    -- For people who watch (004), not for correctness: a device is noted at most once an hour.
-    IF has_function_privilege(to_regprocedure('marea.note_client(uuid,integer,bigint)'), 'EXECUTE') THEN
-        PERFORM marea.note_client((request ->> 'client_id')::uuid, (request ->> 'schema')::integer,
-            (found_ ->> 'version')::bigint);
-    END IF;
+    -- For people who watch, not for correctness: a device is noted at most once an hour.
+    PERFORM marea.note_client((request ->> 'client_id')::uuid, (request ->> 'schema')::integer, page.upto);
 
-    RETURN jsonb_build_object(
+    RETURN absent || jsonb_build_object(
         'protocol', 1,
         'server_time', marea.wire_time(clock_timestamp()),
-        'reset', (found_ ->> 'reset')::boolean OR (known IS NULL AND nullif(request -> 'cursor', 'null') IS NOT NULL),
+        'reset', page.reset OR (known IS NULL AND nullif(request -> 'cursor', 'null') IS NOT NULL),
         'results', results,
-        'rows', found_ -> 'rows',
-        'deleted', found_ -> 'deleted',
-        'cursor', jsonb_build_object('version', found_ -> 'version', 'epoch',
-            concat_ws('.', history, found_ ->> 'clock', floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
-        'has_more', found_ -> 'has_more');
+        'rows', page.found_rows,
+        'packed', page.found_packed,
+        'deleted', page.found_deleted,
+        'cursor', jsonb_build_object('version', page.upto, 'epoch',
+            concat_ws('.', history, page.clock_at, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
+        'has_more', page.more);
 END
-$function$
-    $create$;
-END
-$guard$;
+$$;
 
 COMMENT ON FUNCTION public.marea_sync(JSONB) IS
     'The one call of Marea''s clients: sends their waiting mutations and answers with what changed. See docs/PROTOCOL.md.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Upkeep. None of it is needed for correctness.
+-- grants
 -- ---------------------------------------------------------------------------------------------------------------------
 
-CREATE OR REPLACE FUNCTION marea.facts_of(people UUID[]) RETURNS SETOF marea.fact
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT marea.session_fact(1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
-        s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned)
-    FROM public.sessions AS s WHERE s.user_id = ANY (people) AND isfinite(s.ended_at)
-    UNION ALL
-    SELECT marea.event_fact(1, e) FROM marea.progress_events AS e WHERE e.user_id = ANY (people);
-END;
-
-CREATE OR REPLACE FUNCTION marea.refold(people UUID[]) RETURNS BIGINT
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
--- The fold from nothing: makes daily_activity and user_progress of these users what all their sessions and events say.
--- Equal to what the triggers keep, so on healthy data it changes nothing. Returns how many progress rows it changed.
--- jit: a plan that cannot do without a nested loop looks so dear that compiling it seems to pay, and takes a second.
-DECLARE
-    changed BIGINT;
-    days    marea.fact[];
-BEGIN
-    INSERT INTO public.user_progress (user_id)
-    SELECT users.id FROM public.users
-    WHERE users.id = ANY (people)
-      AND NOT EXISTS (SELECT FROM public.user_progress AS p WHERE p.user_id = users.id)
-    ORDER BY users.id
-    ON CONFLICT (user_id) DO NOTHING;
-    PERFORM FROM public.user_progress AS p WHERE p.user_id = ANY (people) ORDER BY p.user_id FOR NO KEY UPDATE;
-
-    -- Everything is read once, and by learner and day. It is read after the locks, in a statement of its own.
-    SELECT array_agg(on_day::marea.fact ORDER BY on_day.user_id, on_day.day) INTO days
-    FROM (
-        SELECT f.user_id, f.day, sum(f.facts)::bigint AS facts, sum(f.sessions)::bigint AS sessions,
-               sum(f.minutes)::bigint AS minutes, sum(f.questions)::bigint AS questions,
-               sum(f.correct)::bigint AS correct, sum(f.words)::bigint AS words, sum(f.points)::bigint AS points,
-               sum(f.descriptions)::bigint AS descriptions, sum(f.images)::bigint AS images,
-               sum(f.mastered)::bigint AS mastered, sum(f.learning)::bigint AS learning,
-               sum(f.fresh)::bigint AS fresh, max(f.activity_at) AS activity_at,
-               max(f.description_at) AS description_at, max(f.qa_at) AS qa_at, max(f.words_at) AS words_at,
-               NULL::timestamptz AS removed_at, NULL::jsonb AS achievements
-        FROM marea.facts_of(people) AS f
-        GROUP BY f.user_id, f.day
-    ) AS on_day;
-
-    DELETE FROM marea.daily_activity AS d
-    WHERE d.user_id = ANY (people)
-      AND NOT EXISTS (SELECT FROM unnest(days) AS f WHERE f.user_id = d.user_id AND f.day = d.day);
-    INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
-    SELECT f.user_id, f.day, f.facts, f.sessions, f.minutes, f.questions, f.correct, f.words, f.points
-    FROM unnest(days) AS f
-    ON CONFLICT (user_id, day) DO UPDATE SET
-        facts = EXCLUDED.facts, sessions = EXCLUDED.sessions, minutes = EXCLUDED.minutes, questions = EXCLUDED.questions,
-        correct = EXCLUDED.correct, words = EXCLUDED.words, points = EXCLUDED.points
-    WHERE ROW(d.facts, d.sessions, d.minutes, d.questions, d.correct, d.words, d.points)
-        IS DISTINCT FROM ROW(EXCLUDED.facts, EXCLUDED.sessions, EXCLUDED.minutes, EXCLUDED.questions, EXCLUDED.correct,
-            EXCLUDED.words, EXCLUDED.points);
-
-    WITH totals AS MATERIALIZED (
-        SELECT f.user_id, sum(f.sessions) AS sessions, sum(f.minutes) AS minutes, sum(f.questions) AS questions,
-               sum(f.correct) AS correct, sum(f.words) AS words, sum(f.points) AS points,
-               sum(f.descriptions) AS descriptions, sum(f.images) AS images, sum(f.mastered) AS mastered,
-               sum(f.learning) AS learning, sum(f.fresh) AS fresh, max(f.activity_at) AS activity_at,
-               max(f.description_at) AS description_at, max(f.qa_at) AS qa_at, max(f.words_at) AS words_at
-        FROM unnest(days) AS f
-        GROUP BY f.user_id
-    ), streaks AS MATERIALIZED (
-        SELECT run.user_id, max(run.last_day) AS last_day, max(run.days) AS longest,
-               (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
-        FROM (
-            SELECT ranked.user_id, max(ranked.day) AS last_day, count(*) AS days
-            FROM (
-                SELECT d.user_id, d.day,
-                       d.day - (row_number() OVER (PARTITION BY d.user_id ORDER BY d.day))::int AS run
-                FROM marea.daily_activity AS d WHERE d.user_id = ANY (people)
-            ) AS ranked
-            GROUP BY ranked.user_id, ranked.run
-        ) AS run
-        GROUP BY run.user_id
-    ), unlocked AS MATERIALIZED (
-        SELECT earliest.user_id, jsonb_object_agg(earliest.name, earliest.at) AS achievements
-        FROM (
-            SELECT e.user_id, one.key AS name, min(one.value COLLATE "C") AS at
-            FROM marea.progress_events AS e, jsonb_each_text(e.achievements) AS one
-            WHERE e.user_id = ANY (people)
-            GROUP BY e.user_id, one.key
-        ) AS earliest
-        GROUP BY earliest.user_id
-    ), wanted AS MATERIALIZED (
-        SELECT p.user_id,
-               coalesce(t.sessions, 0)::int AS sessions, coalesce(t.minutes, 0)::int AS minutes,
-               coalesce(t.questions, 0)::int AS questions, coalesce(t.correct, 0)::int AS correct,
-               coalesce(t.words, 0)::int AS words, coalesce(t.points, 0)::int AS points,
-               coalesce(t.descriptions, 0)::int AS descriptions, coalesce(t.images, 0)::int AS images,
-               coalesce(t.mastered, 0)::int AS mastered, coalesce(t.learning, 0)::int AS learning,
-               coalesce(t.fresh, 0)::int AS fresh,
-               CASE WHEN coalesce(t.questions, 0) = 0 THEN 0
-                   ELSE least(100, round(100::numeric * t.correct / t.questions, 2)) END AS accuracy,
-               CASE WHEN coalesce(t.sessions, 0) = 0 THEN 0
-                   ELSE round(60::numeric * t.minutes / t.sessions)::int END AS completion,
-               t.activity_at, t.description_at, t.qa_at, t.words_at, s.last_day,
-               coalesce(s.streak, 0)::int AS streak, coalesce(s.longest, 0)::int AS longest,
-               marea.union_achievements(p.achievements, coalesce(u.achievements, '{}')) AS achievements
-        FROM public.user_progress AS p
-        LEFT JOIN totals AS t ON t.user_id = p.user_id
-        LEFT JOIN streaks AS s ON s.user_id = p.user_id
-        LEFT JOIN unlocked AS u ON u.user_id = p.user_id
-        WHERE p.user_id = ANY (people)
-    )
-    UPDATE public.user_progress AS p SET
-        total_sessions = w.sessions, total_time_spent_minutes = w.minutes, total_questions_answered = w.questions,
-        total_questions_correct = w.correct, total_vocabulary_learned = w.words, total_points = w.points,
-        total_descriptions = w.descriptions, total_images = w.images, mastered_words_count = w.mastered,
-        learning_words_count = w.learning, new_words_count = w.fresh, average_accuracy = w.accuracy,
-        average_completion_time_seconds = w.completion, last_activity_at = w.activity_at,
-        last_description_at = w.description_at, last_qa_session_at = w.qa_at, last_vocabulary_practice_at = w.words_at,
-        last_active_on = w.last_day, current_streak_days = w.streak, longest_streak_days = w.longest,
-        achievements = w.achievements
-    FROM wanted AS w
-    WHERE p.user_id = w.user_id
-      AND ROW(p.total_sessions, p.total_time_spent_minutes, p.total_questions_answered, p.total_questions_correct,
-              p.total_vocabulary_learned, p.total_points, p.total_descriptions, p.total_images, p.mastered_words_count,
-              p.learning_words_count, p.new_words_count, p.average_accuracy, p.average_completion_time_seconds,
-              p.last_activity_at, p.last_description_at, p.last_qa_session_at, p.last_vocabulary_practice_at,
-              p.last_active_on, p.current_streak_days, p.longest_streak_days, p.achievements)
-          IS DISTINCT FROM
-          ROW(w.sessions, w.minutes, w.questions, w.correct, w.words, w.points, w.descriptions, w.images, w.mastered,
-              w.learning, w.fresh, w.accuracy, w.completion, w.activity_at, w.description_at, w.qa_at, w.words_at,
-              w.last_day, w.streak, w.longest, w.achievements);
-    GET DIAGNOSTICS changed = ROW_COUNT;
-    RETURN changed;
-END
-$$;
-
-COMMENT ON FUNCTION marea.facts_of(UUID[]) IS 'All that counts of these users, one fact per completed session and event.';
-COMMENT ON FUNCTION marea.refold(UUID[]) IS
-    'Folds these users'' sessions and events from nothing; returns how many progress rows that changed (0 when healthy).';
-
-CREATE INDEX IF NOT EXISTS rows_tombstones_idx ON marea.rows (changed_at) WHERE deleted;
-
-CREATE OR REPLACE FUNCTION marea.prune_tombstones(keep INTERVAL DEFAULT '90 days') RETURNS BIGINT
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
--- Forgets deletions older than that; a client that has not synced since starts anew. Users who are syncing right now are
--- left for the next run. Returns how many tombstones went.
-DECLARE
-    person  UUID;
-    horizon BIGINT;
-    went    BIGINT;
-    pruned_ BIGINT := 0;
-BEGIN
-    IF keep < '30 days' THEN
-        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'keep: must be at least 30 days',
-            HINT = 'Clients may send a mutation again for 30 days, and a tombstone keeps the deleted row from returning.';
-    END IF;
-    FOR person IN
-        SELECT DISTINCT r.user_id FROM marea.rows AS r
-        WHERE r.deleted AND r.changed_at < now() - keep ORDER BY r.user_id
-    LOOP
-        -- The clock first: with it, nobody is giving versions to this user's lines.
-        PERFORM FROM marea.clocks WHERE user_id = person FOR UPDATE SKIP LOCKED;
-        CONTINUE WHEN NOT FOUND;
-
-        -- Of sessions and events clients never hear, so losing those tombstones sends nobody back to the start.
-        SELECT max(r.version) INTO horizon FROM marea.rows AS r
-        WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep
-          AND r.table_name NOT IN ('sessions', 'progress_events');
-        IF horizon IS NOT NULL THEN
-            -- The living rows move above the horizon: a client that starts anew pages through them by version, and must
-            -- never hold a cursor that itself looks too old.
-            CONTINUE WHEN (
-                SELECT count(*) FROM marea.rows AS r
-                WHERE r.user_id = person AND NOT r.deleted AND r.version <= horizon
-            ) <> (
-                SELECT count(*) FROM (
-                    SELECT FROM marea.rows AS r
-                    WHERE r.user_id = person AND NOT r.deleted AND r.version <= horizon FOR UPDATE SKIP LOCKED
-                ) AS locked
-            );
-            WITH moved AS (
-                SELECT r.table_name, r.row_key, row_number() OVER (ORDER BY r.version) AS place
-                FROM marea.rows AS r
-                WHERE r.user_id = person AND NOT r.deleted AND r.version <= horizon
-            ), bumped AS (
-                UPDATE marea.clocks AS c SET version = c.version + (SELECT count(*) FROM moved), pruned = horizon
-                WHERE c.user_id = person
-                RETURNING c.version - (SELECT count(*) FROM moved) AS base
-            )
-            UPDATE marea.rows AS r SET version = bumped.base + moved.place
-            FROM moved, bumped
-            WHERE r.user_id = person AND r.table_name = moved.table_name AND r.row_key = moved.row_key;
-        END IF;
-
-        DELETE FROM marea.checkpoints AS p WHERE p.user_id = person AND p.at < now() - keep;
-        DELETE FROM marea.rows AS r WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep;
-        GET DIAGNOSTICS went = ROW_COUNT;
-        pruned_ := pruned_ + went;
-    END LOOP;
-    RETURN pruned_;
-END
-$$;
-
-CREATE OR REPLACE FUNCTION marea.expire_exports() RETURNS BIGINT
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    expired BIGINT;
-BEGIN
-    UPDATE public.export_history SET status = 'expired', file_url = NULL, data = NULL
-    WHERE id IN (
-        SELECT id FROM public.export_history
-        WHERE status = 'completed' AND expires_at < now() ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-    );
-    GET DIAGNOSTICS expired = ROW_COUNT;
-    RETURN expired;
-END
-$$;
-
-COMMENT ON FUNCTION marea.prune_tombstones(INTERVAL) IS 'Forgets old deletions; returns how many.';
-COMMENT ON FUNCTION marea.expire_exports() IS
-    'Marks completed exports past expires_at as expired and drops their data and address; returns how many.';
-
--- ---------------------------------------------------------------------------------------------------------------------
--- Who may do what. Functions are executable by PUBLIC when made, so everything is taken away first.
--- ---------------------------------------------------------------------------------------------------------------------
+-- Who may do what in the schema marea. Functions are executable by PUBLIC when made, so everything is taken away first; by name,
+-- not ALL FUNCTIONS IN SCHEMA, because this may be run again after later migrations have given their own.
 
 ALTER TABLE marea.clocks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.checkpoints ENABLE ROW LEVEL SECURITY;
@@ -2079,7 +2728,6 @@ ALTER TABLE marea.rows ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.progress_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.daily_activity ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.pending ENABLE ROW LEVEL SECURITY;
-ALTER TABLE marea.replaced ENABLE ROW LEVEL SECURITY;
 
 DO $$
 DECLARE
@@ -2104,32 +2752,24 @@ END
 $$;
 
 REVOKE ALL ON SCHEMA marea FROM PUBLIC;
-REVOKE ALL ON marea.clocks, marea.checkpoints, marea.rows, marea.progress_events, marea.daily_activity, marea.pending, marea.replaced
-    FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON marea.clocks, marea.checkpoints, marea.rows, marea.progress_events, marea.daily_activity, marea.pending,
+    marea.clients, marea.known_devices
+FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON SEQUENCE marea.pending_seq_seq FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON FUNCTION public.marea_sync(JSONB) FROM PUBLIC, anon, authenticated, service_role;
-REVOKE ALL ON FUNCTION public.sessions_fold_into_progress() FROM PUBLIC, anon, authenticated;
--- By name, not ALL FUNCTIONS IN SCHEMA: later migrations add theirs, and this file may be run again after them.
-DO $$
-DECLARE
-    made REGPROCEDURE;
-BEGIN
-    FOR made IN
-        SELECT oid FROM pg_proc
-        WHERE pronamespace = 'marea'::regnamespace AND proname IN (
-            'apply_register', 'check_request', 'delete_export', 'epoch', 'event_fact', 'event_is_sound',
-            'event_problem', 'expire_exports', 'facts_of', 'fold', 'fold_events', 'insert_events', 'insert_export',
-            'insert_sessions', 'is_day', 'is_lost_history', 'local_day', 'merge_registers', 'mutation_problem', 'natural', 'not_a',
-            'prune_tombstones', 'pull', 'pulled_back', 'push', 'push_together', 'record_registers', 'refold',
-            'refuse', 'register_problem', 'server_hlc', 'session_fact', 'session_is_sound', 'session_problem',
-            'stamp', 'stamp_columns', 'track_daily_activity', 'track_export_history', 'track_user_api_keys',
-            'track_user_progress', 'union_achievements', 'user_exists', 'wire_time'
-        )
-    LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC, anon, authenticated, service_role', made);
-    END LOOP;
-END
-$$;
+REVOKE ALL ON FUNCTION
+    marea.app_search_path, marea.apply_register, marea.assign_server_hlc, marea.assign_versions, marea.check_deferred,
+    marea.check_request, marea.clamp_hlc, marea.column_limits, marea.delete_export, marea.dry_push, marea.epoch,
+    marea.event_fact, marea.event_is_sound, marea.event_problem, marea.facts_of, marea.fold, marea.fold_events,
+    marea.fold_many, marea.fold_one, marea.fold_sessions, marea.has_wrong_type, marea.idle_answer, marea.insert_events,
+    marea.insert_export, marea.insert_sessions, marea.insert_sessions_sql, marea.is_day, marea.is_lost_history,
+    marea.is_of_server, marea.json_problem, marea.local_day, marea.merge_registers, marea.mutation_problem,
+    marea.non_negative, marea.note_client, marea.page, marea.push, marea.push_together, marea.record_registers, marea.refold,
+    marea.refuse, marea.refuse_left_out, marea.register_problem, marea.rows_within, marea.server_hlc, marea.session_fact,
+    marea.session_is_sound, marea.session_problem, marea.tomorrow, marea.track_daily_activity, marea.track_export_history,
+    marea.track_user_api_keys, marea.track_user_progress, marea.triggers_before, marea.union_achievements, marea.user_exists,
+    marea.value_problem, marea.values_problem, marea.wire_time
+FROM PUBLIC, anon, authenticated, service_role;
 
 GRANT EXECUTE ON FUNCTION public.marea_sync(JSONB) TO authenticated;
 -- marea_sync runs as its caller, so the caller needs what it uses. The schema is not exposed through the API, and every
@@ -2138,22 +2778,24 @@ GRANT USAGE ON SCHEMA marea TO authenticated;
 GRANT SELECT ON marea.clocks, marea.rows, marea.daily_activity, marea.progress_events TO authenticated;
 GRANT INSERT ON marea.progress_events TO authenticated;
 GRANT EXECUTE ON FUNCTION
-    marea.wire_time(TIMESTAMPTZ), marea.is_day(TEXT), marea.user_exists(), marea.epoch(), marea.is_lost_history(TEXT, TEXT), marea.refuse(TEXT, TEXT, TEXT),
-    marea.check_request(JSONB), marea.not_a(TEXT, JSONB), marea.mutation_problem(TEXT, TEXT, TEXT, TEXT, JSONB),
-    marea.session_problem(JSONB), marea.event_problem(JSONB), marea.register_problem(TEXT, JSONB),
-    marea.session_is_sound(JSONB), marea.event_is_sound(JSONB),
-    marea.insert_sessions(JSONB), marea.insert_events(JSONB), marea.pulled_back(TEXT),
-    marea.record_registers(TEXT, TEXT, JSONB), marea.delete_export(UUID), marea.insert_export(JSONB, TEXT),
-    marea.merge_registers(TEXT, TEXT, TEXT, TEXT, JSONB), marea.apply_register(JSONB, TEXT),
-    marea.push_together(JSONB, TEXT), marea.push(JSONB, TEXT), marea.pull(UUID, BIGINT, INTEGER)
+    marea.app_search_path, marea.apply_register, marea.check_deferred, marea.check_request, marea.clamp_hlc,
+    marea.column_limits, marea.delete_export, marea.dry_push, marea.epoch, marea.event_is_sound, marea.event_problem,
+    marea.has_wrong_type, marea.idle_answer, marea.insert_events, marea.insert_export, marea.insert_sessions,
+    marea.insert_sessions_sql, marea.is_day, marea.is_lost_history, marea.is_of_server, marea.json_problem, marea.local_day,
+    marea.merge_registers, marea.mutation_problem, marea.note_client, marea.page, marea.push, marea.push_together,
+    marea.record_registers, marea.refuse, marea.refuse_left_out, marea.register_problem, marea.rows_within,
+    marea.session_is_sound, marea.session_problem, marea.tomorrow, marea.triggers_before, marea.user_exists,
+    marea.value_problem, marea.values_problem, marea.wire_time
 TO authenticated;
 -- The backend's own jobs.
 GRANT USAGE ON SCHEMA marea TO service_role;
-GRANT EXECUTE ON FUNCTION marea.prune_tombstones(INTERVAL), marea.expire_exports(), marea.refold(UUID[]) TO service_role;
+GRANT EXECUTE ON FUNCTION marea.refold(UUID[]) TO service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- What is here already gets its first version
+-- first_versions
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- What is here already gets its first version.
 
 INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys)
 SELECT here.table_name, false, array_agg(here.user_id), array_agg(here.row_key)
@@ -2167,7 +2809,8 @@ WHERE NOT EXISTS (
     WHERE r.user_id = here.user_id AND r.table_name = here.table_name AND r.row_key = here.row_key
 )
 GROUP BY here.table_name;
-SET CONSTRAINTS marea.pending_stamp IMMEDIATE;
+
+SET CONSTRAINTS marea.pending_assign_versions IMMEDIATE;
 
 -- Checked for all rows at once, which is many times faster than row by row as they come.
 DO $$

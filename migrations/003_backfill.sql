@@ -1,3 +1,4 @@
+-- Assembled from migrations/source by `cargo xtask migrations`: change it there.
 -- 003: progress, daily activity and streaks for the sessions that were completed before Marea was here.
 --
 -- Makes the tools and runs them: marea.run_backfill() goes through all users in batches of 100, each batch a transaction of
@@ -14,6 +15,7 @@
 
 BEGIN;
 
+-- What must be here before anything is changed.
 DO $$
 BEGIN
     IF to_regprocedure('marea.refold(uuid[])') IS NULL THEN
@@ -25,6 +27,13 @@ BEGIN
     END IF;
 END
 $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- backfill
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Progress, daily activity and streaks for the sessions that were completed before Marea was here, in batches that hold no lock for
+-- long.
 
 CREATE TABLE IF NOT EXISTS marea.backfill (
     run           INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -57,7 +66,7 @@ ALTER TABLE marea.backfill ENABLE ROW LEVEL SECURITY;
 CREATE OR REPLACE FUNCTION marea.backfill_batch(batch_users INTEGER DEFAULT 100, again BOOLEAN DEFAULT false) RETURNS INTEGER
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 -- One batch, in the caller's transaction. Returns how many users it did; fewer than batch_users: all are done. With again,
--- a backfill that is finished begins anew, which repairs whatever plain SQL has done to the counters.
+-- a backfill that is finished begins again, which repairs whatever plain SQL has done to the counters.
 DECLARE
     current  marea.backfill;
     users    UUID[];
@@ -116,12 +125,12 @@ LANGUAGE plpgsql AS $$
 DECLARE
     attempts CONSTANT pg_catalog.int4 := 5;
     done     pg_catalog.int4;
-    anew     pg_catalog.bool := again;
+    afresh   pg_catalog.bool := again;
 BEGIN
     LOOP
         FOR attempt IN 1..attempts LOOP
             BEGIN
-                done := marea.backfill_batch(batch_users, anew);
+                done := marea.backfill_batch(batch_users, afresh);
                 EXIT;
             EXCEPTION WHEN deadlock_detected OR lock_not_available THEN
                 -- Somebody updates many users' progress in an order of their own; that goes by.
@@ -130,7 +139,7 @@ BEGIN
                 END IF;
             END;
         END LOOP;
-        anew := false;
+        afresh := false;
         EXIT WHEN done OPERATOR(pg_catalog.<) batch_users;
         COMMIT;
     END LOOP;
@@ -142,8 +151,11 @@ COMMENT ON PROCEDURE marea.run_backfill(INTEGER, BOOLEAN) IS
 
 REVOKE ALL ON marea.backfill FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON SEQUENCE marea.backfill_run_seq FROM PUBLIC, anon, authenticated, service_role;
+
 REVOKE EXECUTE ON FUNCTION marea.backfill_batch(INTEGER, BOOLEAN) FROM PUBLIC, anon, authenticated, service_role;
 REVOKE EXECUTE ON PROCEDURE marea.run_backfill(INTEGER, BOOLEAN) FROM PUBLIC, anon, authenticated, service_role;
+
+NOTIFY pgrst, 'reload schema';
 
 COMMIT;
 

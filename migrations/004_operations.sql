@@ -1,14 +1,14 @@
--- 004: what the one who runs the Postgres looks at: the views marea.health, marea.largest_users and marea.client_lag, and the
--- table that the last one needs. docs/migrations/OPERATIONS.md says what to do with them.
---
--- Nothing here is needed for correctness. The only write is one a device an hour, by marea_sync, so that a device that has
--- gone silent can be seen. The jobs (marea.expire_exports, marea.prune_tombstones) are in 002.
+-- Assembled from migrations/source by `cargo xtask migrations`: change it there.
+-- 004: what the one who runs the Postgres uses: the jobs marea.expire_exports, marea.prune_tombstones and
+-- marea.refresh_streaks, and the views marea.health, marea.largest_users and marea.client_lag.
+-- docs/migrations/OPERATIONS.md says what to do with them. No sync depends on any of it.
 --
 -- Needs 003. One transaction; run twice, the second run changes nothing. Taken back by 004_operations_rollback.sql, counted by
 -- validate_004.sql.
 
 BEGIN;
 
+-- What must be here before anything is changed.
 DO $$
 BEGIN
     IF to_regclass('marea.backfill') IS NULL THEN
@@ -22,62 +22,152 @@ END
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Devices, as they were last seen
+-- jobs
 -- ---------------------------------------------------------------------------------------------------------------------
 
-CREATE TABLE IF NOT EXISTS marea.clients (
-    user_id   UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
-    client_id UUID NOT NULL,
-    schema    INTEGER NOT NULL CHECK (schema >= 1),
-    version   BIGINT NOT NULL CHECK (version >= 0),
-    first_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
-    noted_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
-    PRIMARY KEY (user_id, client_id)
-);
+-- Jobs, for the backend's own role. docs/migrations/OPERATIONS.md schedules them.
 
-ALTER TABLE marea.clients ENABLE ROW LEVEL SECURITY;
+CREATE INDEX IF NOT EXISTS rows_tombstones_idx ON marea.rows (changed_at) WHERE deleted;
 
-COMMENT ON TABLE marea.clients IS
-    'Devices, noted at most once an hour when they sync. For people who watch; no sync depends on it.';
-COMMENT ON COLUMN marea.clients.user_id IS 'Whose device.';
-COMMENT ON COLUMN marea.clients.client_id IS 'The device''s own id; a copied profile has the same.';
-COMMENT ON COLUMN marea.clients.schema IS 'Version of its mirror.';
-COMMENT ON COLUMN marea.clients.version IS 'Where its cursor stood after that sync.';
-COMMENT ON COLUMN marea.clients.first_at IS 'When it was first noted, server clock.';
-COMMENT ON COLUMN marea.clients.noted_at IS 'When it was last noted, server clock; it may have synced in the hour after.';
-
-CREATE OR REPLACE FUNCTION marea.note_client(client UUID, schema INTEGER, version BIGINT) RETURNS VOID
+CREATE OR REPLACE FUNCTION marea.prune_tombstones(keep INTERVAL DEFAULT '90 days') RETURNS BIGINT
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
--- Called by marea_sync at its end, for the signed-in user. Nearly always it only looks.
-#variable_conflict use_column
+-- Forgets deletions older than that; a client that has not synced since pulls everything again. Users who are syncing right now are
+-- left for the next run. Returns how many tombstones went.
 DECLARE
-    me    CONSTANT UUID := auth.uid();
-    known TIMESTAMPTZ;
+    person  UUID;
+    horizon BIGINT;
+    went    BIGINT;
+    pruned_ BIGINT := 0;
 BEGIN
-    SELECT noted_at INTO known FROM marea.clients WHERE user_id = me AND client_id = client;
-    IF known > now() - interval '1 hour' OR current_setting('transaction_read_only') = 'on'
-       OR NOT EXISTS (SELECT FROM public.users WHERE id = me) THEN
-        RETURN;
+    IF keep < '30 days' THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'keep: must be at least 30 days',
+            HINT = 'Clients may send a mutation again for 30 days, and a tombstone keeps the deleted row from returning.';
     END IF;
-    INSERT INTO marea.clients AS c (user_id, client_id, schema, version)
-    VALUES (me, client, note_client.schema, note_client.version)
-    ON CONFLICT (user_id, client_id) DO UPDATE SET
-        schema = EXCLUDED.schema, version = EXCLUDED.version, noted_at = EXCLUDED.noted_at;
-    IF known IS NULL THEN
-        -- Whoever makes up an id for each request must not fill the disk: a user has the 50 latest devices.
-        DELETE FROM marea.clients
-        WHERE user_id = me AND client_id IN (
-            SELECT client_id FROM marea.clients WHERE user_id = me ORDER BY noted_at DESC, client_id OFFSET 50);
-    END IF;
+    FOR person IN
+        SELECT DISTINCT r.user_id FROM marea.rows AS r
+        WHERE r.deleted AND r.changed_at < now() - keep ORDER BY r.user_id
+    LOOP
+        -- The clock first: with it, nobody is giving versions to this user's lines.
+        PERFORM FROM marea.clocks WHERE user_id = person FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+
+        -- Of sessions and events clients never hear, so losing those tombstones sends nobody back to the start.
+        SELECT max(r.version) INTO horizon FROM marea.rows AS r
+        WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep
+          AND r.table_name NOT IN ('sessions', 'progress_events');
+        IF horizon IS NOT NULL THEN
+            -- The living rows move above the horizon: a client that pulls everything again pages through them by version, and must
+            -- never hold a cursor that itself looks too old.
+            CONTINUE WHEN (
+                SELECT count(*) FROM marea.rows AS r
+                WHERE r.user_id = person AND NOT r.deleted AND r.version <= horizon
+            ) <> (
+                SELECT count(*) FROM (
+                    SELECT FROM marea.rows AS r
+                    WHERE r.user_id = person AND NOT r.deleted AND r.version <= horizon FOR UPDATE SKIP LOCKED
+                ) AS locked
+            );
+            WITH moved AS (
+                SELECT r.table_name, r.row_key, row_number() OVER (ORDER BY r.version) AS place
+                FROM marea.rows AS r
+                WHERE r.user_id = person AND NOT r.deleted AND r.version <= horizon
+            ), bumped AS (
+                UPDATE marea.clocks AS c SET version = c.version + (SELECT count(*) FROM moved), pruned = horizon
+                WHERE c.user_id = person
+                RETURNING c.version - (SELECT count(*) FROM moved) AS base
+            )
+            UPDATE marea.rows AS r SET version = bumped.base + moved.place
+            FROM moved, bumped
+            WHERE r.user_id = person AND r.table_name = moved.table_name AND r.row_key = moved.row_key;
+        END IF;
+
+        DELETE FROM marea.checkpoints AS p WHERE p.user_id = person AND p.at < now() - keep;
+        DELETE FROM marea.rows AS r WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep;
+        GET DIAGNOSTICS went = ROW_COUNT;
+        pruned_ := pruned_ + went;
+    END LOOP;
+    RETURN pruned_;
 END
 $$;
 
-COMMENT ON FUNCTION marea.note_client(UUID, INTEGER, BIGINT) IS
-    'Notes that a device of the caller has synced, at most once an hour.';
+COMMENT ON FUNCTION marea.prune_tombstones(INTERVAL) IS 'Forgets old deletions; returns how many.';
+
+CREATE OR REPLACE FUNCTION marea.expire_exports() RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    expired BIGINT;
+BEGIN
+    UPDATE public.export_history SET status = 'expired', file_url = NULL, data = NULL
+    WHERE id IN (
+        SELECT id FROM public.export_history
+        WHERE status = 'completed' AND expires_at < now() ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    );
+    GET DIAGNOSTICS expired = ROW_COUNT;
+    RETURN expired;
+END
+$$;
+
+COMMENT ON FUNCTION marea.expire_exports() IS
+    'Marks completed exports past expires_at as expired and drops their data and address; returns how many.';
+
+CREATE OR REPLACE FUNCTION marea.refresh_streaks() RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+-- For whom days have come that lay ahead when they were folded, or whose streak ends at a day that lies ahead: the streak of
+-- the days up to tomorrow. A learner's next session does the same, and devices count by themselves: this job is for those who
+-- read user_progress beside Marea's clients. Returns how many rows it changed.
+DECLARE
+    tomorrow CONSTANT DATE := marea.tomorrow();
+    people   UUID[];
+    changed  BIGINT;
+BEGIN
+    -- The progress row is the mutex of the learner's fold: it is locked before the days are read.
+    SELECT array_agg(held.user_id) INTO people
+    FROM (
+        SELECT p.user_id FROM public.user_progress AS p
+        WHERE p.last_active_on > tomorrow OR p.user_id IN (
+            SELECT d.user_id FROM marea.daily_activity AS d
+            JOIN public.user_progress AS behind ON behind.user_id = d.user_id
+            WHERE d.day <= tomorrow AND d.day > coalesce(behind.last_active_on, '-infinity'))
+        ORDER BY p.user_id FOR NO KEY UPDATE
+    ) AS held;
+    UPDATE public.user_progress AS p SET
+        last_active_on = runs.last_day, current_streak_days = coalesce(runs.streak, 0),
+        longest_streak_days = coalesce(runs.longest, 0)
+    FROM unnest(people) AS person (id)
+    -- Days that follow one another have the same distance to their rank: that distance names the run.
+    CROSS JOIN LATERAL (
+        SELECT max(run.last_day) AS last_day, max(run.days) AS longest,
+               (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
+        FROM (
+            SELECT max(ranked.day) AS last_day, count(*) AS days
+            FROM (
+                SELECT d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
+                FROM marea.daily_activity AS d
+                WHERE d.user_id = person.id AND d.day <= tomorrow
+            ) AS ranked
+            GROUP BY ranked.run
+        ) AS run
+    ) AS runs
+    WHERE p.user_id = person.id
+      AND ROW(p.last_active_on, p.current_streak_days, p.longest_streak_days)
+          IS DISTINCT FROM ROW(runs.last_day, coalesce(runs.streak, 0)::int, coalesce(runs.longest, 0)::int);
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    RETURN changed;
+END
+$$;
+
+COMMENT ON FUNCTION marea.refresh_streaks() IS
+    'Counts the days that have come since they were folded; returns how many progress rows changed. To be run once a day.';
+
+REVOKE ALL ON FUNCTION marea.prune_tombstones, marea.expire_exports, marea.refresh_streaks FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION marea.prune_tombstones, marea.expire_exports, marea.refresh_streaks TO service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Views. They show their owner's sight of the tables, so they are for people who run the database, and nobody else.
+-- views
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- What the one who runs the Postgres looks at. The views show their owner's sight of the tables, so they are for people who run
+-- the database, and nobody else.
 
 CREATE OR REPLACE VIEW marea.client_lag AS
 SELECT c.user_id, c.client_id, c.schema, c.first_at, c.noted_at,
@@ -138,12 +228,12 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     FROM (
         SELECT count(*) AS every, count(*) FILTER (WHERE silent_seconds < 86400) AS today,
                count(*) FILTER (WHERE silent_seconds >= 604800 AND versions_behind > 0) AS left_behind,
-               count(*) FILTER (WHERE must_start_anew) AS anew
+               count(*) FILTER (WHERE must_start_anew) AS too_old
         FROM marea.client_lag
     ) AS counted
     CROSS JOIN LATERAL (VALUES
         ('all', counted.every), ('synced in a day', counted.today),
-        ('behind and silent for a week', counted.left_behind), ('will start anew', counted.anew)
+        ('behind and silent for a week', counted.left_behind), ('will start anew', counted.too_old)
     ) AS seen (subject, clients)
     UNION ALL
     SELECT 'age', 'longest transaction', (
@@ -174,9 +264,9 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
 
 COMMENT ON VIEW marea.health IS 'How Marea is, one figure a row. Cheap enough to be asked every minute.';
 
-REVOKE ALL ON marea.clients, marea.client_lag, marea.largest_users, marea.health FROM PUBLIC, anon, authenticated, service_role;
-REVOKE ALL ON FUNCTION marea.note_client(UUID, INTEGER, BIGINT) FROM PUBLIC, anon, authenticated, service_role;
-GRANT EXECUTE ON FUNCTION marea.note_client(UUID, INTEGER, BIGINT) TO authenticated; -- marea_sync runs as its caller
+REVOKE ALL ON marea.client_lag, marea.largest_users, marea.health FROM PUBLIC, anon, authenticated, service_role;
 GRANT SELECT ON marea.health, marea.client_lag, marea.largest_users TO service_role;
+
+NOTIFY pgrst, 'reload schema';
 
 COMMIT;

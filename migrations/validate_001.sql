@@ -1,4 +1,4 @@
--- Checks 001: eleven rows "check | expected | actual | status". Fails at the end if any check fails, which
+-- Checks 001: thirteen rows "check | expected | actual | status". Fails at the end if any check fails, which
 -- psql -v ON_ERROR_STOP=1 turns into exit code 3. Changes nothing: what the last check tries out is undone at once.
 
 BEGIN;
@@ -105,6 +105,17 @@ WITH tables (relation) AS (
         JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
         WHERE c.contype = 'u' AND a.attname = 'user_id'
     ), 0
+    UNION ALL
+    SELECT 12, 'constraints that let only envelopes in, validated', 3, (
+        SELECT count(*) FROM pg_constraint AS c
+        WHERE c.conrelid = to_regclass('public.user_api_keys') AND c.contype = 'c' AND c.convalidated
+          AND c.conname IN ('user_api_keys_openai_envelope', 'user_api_keys_unsplash_envelope', 'user_api_keys_anthropic_envelope')
+          AND pg_get_constraintdef(c.oid) LIKE '%^marea1%' AND pg_get_constraintdef(c.oid) LIKE '%^marea2%'), 0
+    UNION ALL
+    SELECT 13, 'rights on sealed keys of roles other than authenticated', 0, (
+        SELECT count(*)
+        FROM unnest(ARRAY['anon', 'service_role']) AS role, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS kind
+        WHERE has_table_privilege(role, to_regclass('public.user_api_keys'), kind)), 0
 )
 INSERT INTO validation_001
 SELECT place, "check", expected, CASE WHEN strange > 0 THEN format('%s and %s unknown', actual, strange) ELSE actual::text END,
@@ -238,7 +249,7 @@ BEGIN
     SELECT string_agg("check", ', ' ORDER BY place) INTO failed FROM validation_001 WHERE NOT passed;
     IF failed IS NOT NULL THEN
         RAISE EXCEPTION 'Marea 001 is not whole: %', failed
-            USING HINT = 'Run 001_schema_alignment.sql again: it makes what is missing.';
+            USING HINT = 'Run 001_add_missing_tables.sql again: it makes what is missing.';
     END IF;
 END
 $$;

@@ -16,32 +16,34 @@ CREATE TEMPORARY TABLE validation_002 (
 -- ---------------------------------------------------------------------------------------------------------------------
 
 WITH tables (relation) AS (
-    VALUES ('clocks'), ('checkpoints'), ('rows'), ('progress_events'), ('daily_activity'), ('pending'), ('replaced')
+    VALUES ('clocks'), ('checkpoints'), ('rows'), ('progress_events'), ('daily_activity'), ('pending'), ('clients')
 ), functions AS (
     SELECT p.* FROM pg_proc AS p
     WHERE p.pronamespace = to_regnamespace('marea') OR p.oid = to_regprocedure('public.marea_sync(jsonb)')
 ), found AS (
     SELECT 1 AS place, 'tables' AS "check", 7 AS expected,
-           (SELECT count(*) FROM tables WHERE to_regclass('marea.' || relation) IS NOT NULL) AS actual
+           (SELECT count(*) FROM tables WHERE to_regclass('marea.' || relation) IS NOT NULL) AS actual, 0 AS strange
     UNION ALL
     SELECT 2, 'row level security', 7, (
         SELECT count(*) FROM tables JOIN pg_class ON pg_class.oid = to_regclass('marea.' || relation)
-        WHERE pg_class.relrowsecurity)
+        WHERE pg_class.relrowsecurity), 0
     UNION ALL
     SELECT 3, 'policies', 5, (
         SELECT count(*) FROM tables
         JOIN pg_policy AS p ON p.polrelid = to_regclass('marea.' || relation)
         WHERE concat(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) ~ 'user_id = .*auth\.uid\(\)'
-          AND p.polroles = ARRAY[(SELECT oid FROM pg_roles WHERE rolname = 'authenticated')])
+          AND p.polroles = ARRAY[(SELECT oid FROM pg_roles WHERE rolname = 'authenticated')]), (
+        -- One policy more can open everything: policies add up.
+        SELECT count(*) - 5 FROM pg_policy JOIN tables ON pg_policy.polrelid = to_regclass('marea.' || relation))
     UNION ALL
-    SELECT 4, 'foreign keys, ON DELETE CASCADE', 5, (
+    SELECT 4, 'foreign keys, ON DELETE CASCADE', 6, (
         SELECT count(*) FROM tables JOIN pg_constraint AS c ON c.conrelid = to_regclass('marea.' || relation)
-        WHERE c.contype = 'f' AND c.confrelid = to_regclass('public.users') AND c.confdeltype = 'c')
+        WHERE c.contype = 'f' AND c.confrelid = to_regclass('public.users') AND c.confdeltype = 'c'), 0
     UNION ALL
     SELECT 5, 'triggers', 19, (
         SELECT count(*)
         FROM (VALUES
-            ('public.sessions', 'sessions_fold_into_progress'), ('public.sessions', 'marea_sessions_updated'),
+            ('public.sessions', 'marea_sessions_inserted'), ('public.sessions', 'marea_sessions_updated'),
             ('public.sessions', 'marea_sessions_deleted'),
             ('public.user_progress', 'marea_user_progress_inserted'), ('public.user_progress', 'marea_user_progress_updated'),
             ('public.user_progress', 'marea_user_progress_deleted'),
@@ -52,32 +54,91 @@ WITH tables (relation) AS (
             ('marea.daily_activity', 'marea_daily_activity_inserted'), ('marea.daily_activity', 'marea_daily_activity_updated'),
             ('marea.daily_activity', 'marea_daily_activity_deleted'),
             ('marea.progress_events', 'events_inserted'), ('marea.progress_events', 'events_updated'),
-            ('marea.progress_events', 'events_deleted'), ('marea.pending', 'pending_stamp')
+            ('marea.progress_events', 'events_deleted'), ('marea.pending', 'pending_assign_versions')
         ) AS wanted (relation, name)
         JOIN pg_trigger AS t ON t.tgrelid = to_regclass(relation) AND t.tgname = name AND t.tgenabled IN ('O', 'A')
         -- A trigger for each statement, but for the one that waits for the end of the transaction.
-        WHERE (t.tgtype & 1 = 1) = (name = 'pending_stamp'))
+        WHERE (t.tgtype & 1 = 1) = (name = 'pending_assign_versions')), 0
     UNION ALL
     SELECT 6, 'functions that clients may call through the API', 1, (
         SELECT count(*) FROM functions
-        WHERE pronamespace = to_regnamespace('public') AND has_function_privilege('authenticated', oid, 'EXECUTE'))
+        WHERE pronamespace = to_regnamespace('public') AND has_function_privilege('authenticated', oid, 'EXECUTE')), 0
     UNION ALL
     SELECT 7, 'functions that anybody at all may execute', 0, (
-        SELECT count(*) FROM functions WHERE has_function_privilege('anon', oid, 'EXECUTE'))
+        SELECT count(*) FROM functions WHERE has_function_privilege('anon', oid, 'EXECUTE')), 0
     UNION ALL
     SELECT 8, 'functions that run as their owner without a pinned search_path', 0, (
         SELECT count(*) FROM functions
-        WHERE prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false))
+        WHERE prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)), 0
     UNION ALL
     SELECT 9, 'tables that anon or service_role may read or write', 0, (
         SELECT count(*) FROM tables, unnest(ARRAY['anon', 'service_role']) AS role
-        WHERE has_table_privilege(role, to_regclass('marea.' || relation), 'SELECT, INSERT, UPDATE, DELETE'))
+        WHERE has_table_privilege(role, to_regclass('marea.' || relation), 'SELECT, INSERT, UPDATE, DELETE')), 0
     UNION ALL
     SELECT 10, 'tables that authenticated may write (events, insert only)', 1, (
         SELECT count(*) FROM tables
-        WHERE has_table_privilege('authenticated', to_regclass('marea.' || relation), 'INSERT, UPDATE, DELETE'))
+        WHERE has_table_privilege('authenticated', to_regclass('marea.' || relation), 'INSERT, UPDATE, DELETE')), 0
+    UNION ALL
+    SELECT 15, 'the view of the devices that are known, for nobody', 1, (
+        SELECT count(*) FROM pg_class WHERE oid = to_regclass('marea.known_devices') AND relkind = 'v'), (
+        SELECT count(*) FROM unnest(ARRAY['anon', 'authenticated', 'service_role']) AS role
+        WHERE has_table_privilege(role, to_regclass('marea.known_devices'), 'SELECT'))
+    UNION ALL
+    SELECT 16, 'functions that a signed-in user needs', 41, (
+        SELECT count(*) FROM functions
+        WHERE pronamespace = to_regnamespace('marea') AND has_function_privilege('authenticated', oid, 'EXECUTE')
+          AND proname = ANY (ARRAY[
+            'app_search_path', 'apply_register', 'check_deferred', 'check_request', 'clamp_hlc', 'column_limits',
+            'delete_export', 'dry_push', 'epoch', 'event_is_sound', 'event_problem', 'has_wrong_type', 'idle_answer',
+            'insert_events', 'insert_export', 'insert_sessions', 'insert_sessions_sql', 'is_day', 'is_lost_history',
+            'is_of_server', 'json_problem', 'local_day', 'merge_registers', 'mutation_problem', 'note_client', 'page',
+            'push', 'push_together', 'record_registers', 'refuse', 'refuse_left_out', 'register_problem',
+            'rows_within', 'session_is_sound', 'session_problem', 'tomorrow', 'triggers_before', 'user_exists',
+            'value_problem', 'values_problem', 'wire_time'])), (
+        SELECT count(*) FROM functions AS f
+        WHERE f.pronamespace = to_regnamespace('marea') AND has_function_privilege('service_role', f.oid, 'EXECUTE')
+          AND f.proname IN ('push', 'page', 'idle_answer', 'note_client'))
+    UNION ALL
+    SELECT 17, 'settings that keep a page from sorting all that a user has', 2, (
+        SELECT count(*) FROM functions, unnest(proconfig) AS setting
+        WHERE oid = to_regprocedure('marea.page(uuid, bigint, integer, boolean)')
+          AND setting IN ('enable_sort=off', 'enable_bitmapscan=off')), (
+        SELECT count(*) FROM functions, regexp_matches(prosrc, 'AND r\.table_name (IN|=)', 'g')
+        WHERE oid = to_regprocedure('marea.page(uuid, bigint, integer, boolean)'))
 )
-INSERT INTO validation_002 SELECT place, "check", expected, actual, actual = expected FROM found;
+INSERT INTO validation_002
+SELECT place, "check", expected, CASE WHEN strange > 0 THEN format('%s and %s too many', actual, strange) ELSE actual::text END,
+       actual = expected AND strange <= 0
+FROM found;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Bounds, and days that lie ahead. A function that is missing must not stop the other checks.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    bounded BIGINT;
+    refused BIGINT;
+    ahead   BIGINT;
+BEGIN
+    BEGIN
+        SELECT count(*) INTO bounded FROM marea.column_limits();
+        SELECT count(*) INTO refused FROM (VALUES
+            (marea.session_problem('{"qa_correct": 99, "qa_attempts": 10}')),
+            (marea.session_problem('{"ended_at": "1969-12-31T23:50:00.000000Z"}')),
+            (marea.event_problem('{"occurred_at": "2026-01-01T00:00:00.000000Z", "local_date": "2026-01-01"}')),
+            (marea.register_problem('export_history', '{"retry_count": -1}'))
+        ) AS problems (problem) WHERE problem IS NOT NULL;
+        SELECT count(*) INTO ahead FROM public.user_progress WHERE last_active_on > marea.tomorrow();
+    EXCEPTION WHEN undefined_function OR undefined_table OR undefined_column THEN
+        NULL;
+    END;
+    INSERT INTO validation_002 VALUES
+        (18, 'columns that devices write and that have bounds', '43', coalesce(bounded::text, 'no function'), coalesce(bounded = 43, false)),
+        (19, 'values out of bounds that are refused', '4', coalesce(refused::text, 'no function'), coalesce(refused = 4, false)),
+        (20, 'streaks that end after tomorrow', '0', coalesce(ahead::text, 'no function'), coalesce(ahead = 0, false));
+END
+$$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The data. A table that is missing must not stop the other checks.

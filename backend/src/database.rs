@@ -174,9 +174,9 @@ mod tests {
     #[test]
     fn only_numbered_forward_files_are_migrations() {
         for (name, expected) in [
-            ("001_schema_alignment.sql", true),
+            ("001_add_missing_tables.sql", true),
             ("002_sync_layer.sql", true),
-            ("001_schema_alignment_rollback.sql", false),
+            ("001_add_missing_tables_rollback.sql", false),
             ("validate_001.sql", false),
             ("README.md", false),
             ("1_short.sql", false),

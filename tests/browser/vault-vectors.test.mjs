@@ -20,7 +20,7 @@ test('every frozen vector opens, with its own passphrase and in its own place on
 })
 
 test('what the module makes has the form that Postgres asks for', async () => {
-  const sql = readFileSync(fileURLToPath(new URL('../../migrations/008_sturdy.sql', import.meta.url)), 'utf8')
+  const sql = readFileSync(fileURLToPath(new URL('../../migrations/source/api_keys.sql', import.meta.url)), 'utf8')
   const form = new RegExp(/'(\^marea2.*\$)'/.exec(sql)[1])
   const [{ user }] = frozen
   const made = await make(user, 'openai', 'sk-made-here', 'some sentence of words', 100_000, 1_763_899_200_000)

@@ -65,11 +65,7 @@ impl Cluster {
     /// # Panics
     /// When a migration does not apply.
     pub async fn database(&self, name: &str, up_to: u32) -> Database {
-        let main = connect(&self.backend.ready().database_url).await;
-        main.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a new database");
-        let (server, _) = self.backend.ready().database_url.rsplit_once('/').expect("a path in the URL");
-        let url = format!("{server}/{name}");
-        let database = Database { client: connect(&url).await, url };
+        let database = self.empty_database(name).await;
         let fixture = root().join("tests/fixtures/app.sql");
         database.file(&fixture).await.succeeds();
         for file in migrations().into_iter().filter(|(number, _)| *number <= up_to).map(|(_, file)| file) {
@@ -79,6 +75,18 @@ impl Cluster {
             sql_mutation::make_asked(&database.client).await;
         }
         database
+    }
+
+    /// A new database with nothing in it.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn empty_database(&self, name: &str) -> Database {
+        let main = connect(&self.backend.ready().database_url).await;
+        main.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a new database");
+        let (server, _) = self.backend.ready().database_url.rsplit_once('/').expect("a path in the URL");
+        let url = format!("{server}/{name}");
+        Database { client: connect(&url).await, url }
     }
 
     /// Stops it.

@@ -11,6 +11,7 @@ mod c_library;
 mod clock;
 mod coverage;
 mod demo;
+mod migrations;
 mod mutants;
 mod package;
 mod paths;
@@ -75,6 +76,12 @@ enum Task {
     Sizes,
     /// Hold the conversations of docs/protocol/ with a real server, and write them down anew
     Record,
+    /// Assemble the numbered files of migrations/ from migrations/source/, with their checksums
+    Migrations {
+        /// From now on they never change
+        #[arg(long)]
+        freeze: bool,
+    },
     /// Write the TypeScript types of the tables, from a freshly migrated Postgres
     Types {
         /// Only compare; exit 1 when they are stale
@@ -166,6 +173,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Tauri => tauri::run()?,
         Task::Coverage => coverage::run()?,
         Task::Mutants { wanted } => mutants::run(&wanted)?,
+        Task::Migrations { freeze } => migrations::run(freeze)?,
         Task::Types { check } => types::run(check)?,
         Task::Bench { what, json } => bench::run(what, json)?,
     }

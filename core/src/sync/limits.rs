@@ -5,7 +5,7 @@
 const MUTATIONS: usize = 500;
 /// Rows of one page at most; the server gives no more.
 const PAGE_ROWS: u32 = 2_000;
-/// Bytes of one page at most; a server of migration 008 gives no more, an older one knows no such bound.
+/// Bytes of one page at most; the server gives no more either.
 const PAGE_BYTES: u32 = 1024 * 1024;
 /// 500 mutations are halved to one in nine steps, 2,000 rows to one in eleven.
 const SMALLEST_BATCH: u32 = 9;

@@ -1,4 +1,4 @@
-//! Many learners at once: the migrations and their rollback, a bulk update, the backfill, the roll-up.
+//! Many learners at once: the migrations and their rollback, a bulk update, the backfill.
 
 use std::time::Duration;
 
@@ -140,60 +140,6 @@ pub async fn backfill_figure(sessions: u32) -> Figure {
             took.as_secs_f64(),
             copy.as_secs_f64(),
             took.as_secs_f64() / copy.as_secs_f64()
-        ),
-    }
-}
-
-/// What a million old awards take on the disk before and after the roll-up: ten a day of one kind, for a hundred days.
-pub async fn rollup_figure(events: u32) -> Figure {
-    let users = events / 1000;
-    let cluster = Cluster::start().await;
-    let database = cluster.database("bench_rollup", u32::MAX).await;
-    database.execute(&with_users(users)).await;
-    let fill = "SET session_replication_role = replica;
-         INSERT INTO marea.progress_events (id, user_id, occurred_at, local_date, points, created_at)
-         SELECT gen_random_uuid(), u.id, at, at::date, n % 50, at
-         FROM public.users AS u, generate_series(0, 999) AS n,
-              LATERAL (SELECT timestamptz '2026-01-01' + n / 10 * interval '1 day' + n % 10 * interval '1 minute') AS t (at);
-         INSERT INTO public.user_progress (user_id) SELECT id FROM public.users;
-         SET session_replication_role = origin;";
-    database.execute(fill).await;
-    database.execute("CALL marea.run_backfill(again => true)").await;
-    let size = "SELECT sum(pg_total_relation_size(t)) FROM unnest(ARRAY['marea.progress_events', 'marea.rolled_up']::regclass[]) AS t";
-    let bytes_each = async || {
-        database.execute("VACUUM (FULL, ANALYZE) marea.progress_events").await;
-        database.execute("VACUUM (FULL, ANALYZE) marea.rolled_up").await;
-        database.text(size).await.parse::<f64>().expect("a size") / f64::from(events)
-    };
-    let before = bytes_each().await;
-    let progress =
-        "SELECT md5(string_agg(to_jsonb(p)::text, ',' ORDER BY p.user_id)) FROM public.user_progress AS p";
-    let had = database.text(progress).await;
-    let (started, mut went) = (super::now(), 0);
-    loop {
-        let some: u32 =
-            database.text("SELECT marea.roll_up_events('30 days')").await.parse().expect("a count");
-        went += some;
-        if some == 0 {
-            break;
-        }
-    }
-    let took = started.elapsed();
-    let after = bytes_each().await;
-    assert_eq!(database.text("SELECT marea.refold(ARRAY(SELECT id FROM public.users))").await, "0");
-    assert_eq!(database.text(progress).await, had);
-    cluster.stop().await;
-    Figure {
-        what: format!("roll-up of {events} old awards, ten a day of each learner"),
-        baseline: format!("the {before:.0} bytes an award that they take with their indexes"),
-        bar: "<= half".into(),
-        measured: Spread::of("bytes", [after]),
-        passed: after <= before / 2.0,
-        how: format!(
-            "both tables and their indexes after VACUUM FULL, by the awards there were; {went} went, in {:.1} s, {:.0} a second; \
-             progress and a fold from nothing the same",
-            took.as_secs_f64(),
-            f64::from(went) / took.as_secs_f64()
         ),
     }
 }

@@ -14,10 +14,10 @@ async fn main() -> ExitCode {
         match argument.as_str() {
             "--json" => json = true,
             "--quick" => quick = true,
-            "http" | "single" | "migration" | "update" | "backfill" | "rollup" => only.push(argument),
+            "http" | "single" | "migration" | "update" | "backfill" => only.push(argument),
             other => {
                 eprintln!(
-                    "bench_postgres: {other}: known are --json, --quick, http, single, migration, update, backfill, rollup"
+                    "bench_postgres: {other}: known are --json, --quick, http, single, migration, update, backfill"
                 );
                 return ExitCode::FAILURE;
             }
@@ -45,10 +45,6 @@ async fn main() -> ExitCode {
     if wanted("backfill") {
         eprintln!("measuring the backfill");
         figures.push(bench::bulk::backfill_figure(1_000_000 / scale).await);
-    }
-    if wanted("rollup") {
-        eprintln!("measuring the roll-up");
-        figures.push(bench::bulk::rollup_figure(1_000_000 / scale).await);
     }
     if json {
         match serde_json::to_string_pretty(&figures) {

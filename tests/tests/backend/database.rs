@@ -30,7 +30,7 @@ async fn a_second_start_on_the_same_data_changes_nothing() {
         (files, users, ready.anon_key, ready.jwt_secret)
     };
     let first = seen().await;
-    assert!(first.0.iter().any(|[name, ..]| name == "001_schema_alignment.sql"));
+    assert!(first.0.iter().any(|[name, ..]| name == "001_add_missing_tables.sql"));
     assert_eq!(first.1, 2, "both demo accounts, in both tables");
     assert_eq!(first, seen().await);
 }
@@ -44,7 +44,7 @@ async fn a_migration_that_was_changed_afterwards_is_refused_by_name() {
     backend.sql().await.batch_execute(statement).await.expect("another digest");
     backend.stop().await;
     match Backend::start(options()).await {
-        Err(Error::ChangedMigration { file }) => assert_eq!(file, "001_schema_alignment.sql"),
+        Err(Error::ChangedMigration { file }) => assert_eq!(file, "001_add_missing_tables.sql"),
         Err(other) => panic!("another error: {other}"),
         Ok(_) => panic!("it started"),
     }

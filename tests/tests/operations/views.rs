@@ -112,7 +112,7 @@ async fn health_counts_what_is_there() {
         .filter(|line| line.contains("cron.schedule("))
         .filter_map(|line| line.split('\'').rev().nth(1))
         .collect();
-    assert_eq!(jobs.len(), 4);
+    assert_eq!(jobs.len(), 3);
     for job in jobs {
         database.sql(&[&format!("SET ROLE service_role; {job}")]).await.succeeds();
     }
@@ -195,15 +195,13 @@ async fn the_file_says_what_it_needs_and_can_be_taken_back() {
 
     let script = fs::read_to_string(root().join("migrations/validate_004.sql")).expect("the validation");
     for breakage in [
-        "ALTER TABLE marea.clients DROP COLUMN first_at CASCADE",
-        "ALTER TABLE marea.clients DISABLE ROW LEVEL SECURITY",
-        "ALTER TABLE marea.clients DROP CONSTRAINT clients_user_id_fkey",
         "DROP VIEW marea.largest_users",
         "GRANT SELECT ON marea.health TO authenticated",
-        "ALTER FUNCTION marea.note_client SECURITY INVOKER",
-        "GRANT EXECUTE ON FUNCTION marea.note_client TO anon",
         "REVOKE SELECT ON marea.health FROM service_role",
-        "CREATE OR REPLACE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB LANGUAGE sql AS 'SELECT request'",
+        "ALTER FUNCTION marea.prune_tombstones SECURITY INVOKER",
+        "REVOKE EXECUTE ON FUNCTION marea.expire_exports FROM service_role",
+        "GRANT EXECUTE ON FUNCTION marea.refresh_streaks TO authenticated",
+        "DROP INDEX marea.rows_tombstones_idx",
     ] {
         let broken = script.replacen("BEGIN;", &format!("BEGIN; {breakage};"), 1);
         database.sql(&[&broken]).await.fails_with("Marea 004: ");

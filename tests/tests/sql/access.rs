@@ -83,16 +83,9 @@ async fn each_role_sees_and_writes_what_it_may_and_no_more() {
         assert_eq!(read(&service, table, owner.user).await, as_service, "{table}: service_role");
     }
 
-    for table in [
-        "marea.pending",
-        "marea.replaced",
-        "marea.rolled_up",
-        "marea.rolling_up",
-        "marea.checkpoints",
-        "marea.clients",
-        "marea.backfill",
-        "marea.known_devices",
-    ] {
+    for table in
+        ["marea.pending", "marea.checkpoints", "marea.clients", "marea.backfill", "marea.known_devices"]
+    {
         for client in [&owner.client, &anon, &service] {
             let error =
                 client.query(&format!("SELECT FROM {table}"), &[]).await.expect_err("nobody's business");
@@ -200,7 +193,6 @@ async fn only_what_is_granted_can_be_executed() {
             "marea.is_lost_history(text,text)",
             "marea.note_client(uuid,integer,bigint)",
             "marea.record_registers(text,text,jsonb)",
-            "marea.rolled_up_of(uuid[])",
             "marea.user_exists()",
         ]
     );
@@ -220,8 +212,7 @@ async fn only_what_is_granted_can_be_executed() {
         "SELECT marea.facts_of(NULL)",
         "SELECT marea.prune_tombstones()",
         "SELECT marea.expire_exports()",
-        "SELECT marea.roll_up_events()",
-        "SELECT marea.stamp_columns('export_history', NULL, NULL, NULL)",
+        "SELECT marea.assign_server_hlc('export_history', NULL, NULL, NULL)",
     ] {
         let error = owner.client.query(call, &[]).await.expect_err(call);
         assert_eq!(error.code().expect("a code").code(), DENIED, "{call}");
@@ -229,9 +220,8 @@ async fn only_what_is_granted_can_be_executed() {
     // Another's rows do not come out of the pull either, whoever is asked for.
     let them = other.user;
     for (call, members) in [
-        (format!("pull('{them}', NULL, 500)"), ["rows"].as_slice()),
-        (format!("page('{them}', NULL, 500, false)"), &["found_rows", "found_packed"]),
-        (format!("page('{them}', NULL, 500, true)"), &["found_rows", "found_packed"]),
+        (format!("page('{them}', NULL, 500, false)"), ["found_rows", "found_packed"]),
+        (format!("page('{them}', NULL, 500, true)"), ["found_rows", "found_packed"]),
     ] {
         let asked = format!("SELECT to_jsonb(found) FROM marea.{call} AS found");
         let answer: serde_json::Value = owner.client.query_one(&asked, &[]).await.expect("an answer").get(0);

@@ -1,7 +1,6 @@
 //! Days that lie ahead on the server: in the totals and in the calendar at once, in the streaks once they have come.
 
 use marea_tests::backend::TestBackend;
-use marea_tests::cluster::{Cluster, Database};
 use marea_tests::sql::{Caller, event, keys, progress, request, session, statuses};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -102,43 +101,4 @@ async fn a_day_that_has_come_counts_at_the_next_fold_or_by_the_job() {
         }
         assert_eq!(streaks(&caller.pull().await), json!([3, 3, today]));
     }
-}
-
-/// A database in which a wrong clock has been, before 008.
-async fn spoilt(cluster: &Cluster) -> (Database, [String; 2]) {
-    let database = cluster.database("spoilt", 7).await;
-    let learner = "1ea40000-0000-4000-8000-00000000abcd";
-    let [yesterday, today] = [day(&database.client, -1).await, day(&database.client, 0).await];
-    database.execute(&format!("INSERT INTO public.users (id) VALUES ('{learner}')")).await;
-    for at in ["2099-05-05", "2099-05-06", "2099-05-07", &yesterday, &today] {
-        database
-            .execute(&format!(
-                "INSERT INTO public.sessions (user_id, ended_at) VALUES ('{learner}', '{at}T08:00:00Z')"
-            ))
-            .await;
-    }
-    (database, [yesterday, today])
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn applying_008_heals_what_a_wrong_clock_has_left_and_can_be_taken_back() {
-    let cluster = Cluster::start().await;
-    let (database, [_, today]) = spoilt(&cluster).await;
-    let row = "SELECT concat_ws(' ', current_streak_days, longest_streak_days, last_active_on, total_sessions) FROM public.user_progress";
-    assert_eq!(database.text(row).await, "3 3 2099-05-07 5");
-    let functions =
-        "SELECT md5(string_agg(pg_get_functiondef(oid), '' ORDER BY oid::regprocedure::text)) FROM pg_proc
-        WHERE pronamespace = 'marea'::regnamespace";
-    let before = database.text(functions).await;
-    database.migration("008_sturdy.sql").await.succeeds();
-    assert_eq!(database.text(row).await, format!("2 2 {today} 5"));
-    database.migration("validate_008.sql").await.succeeds();
-    let after = database.text(functions).await;
-    let twice = database.migration("008_sturdy.sql").await.succeeds();
-    assert!(twice.stderr.contains("008 stands already"), "{twice:#?}");
-    assert_eq!(database.text(functions).await, after);
-    database.migration("008_sturdy_rollback.sql").await.succeeds();
-    assert_eq!(database.text(functions).await, before);
-    database.migration("008_sturdy_rollback.sql").await.succeeds();
-    cluster.stop().await;
 }

@@ -257,14 +257,6 @@ async fn the_trigger_of_001_folds_every_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_trigger_of_002_folds_every_case_and_random_ones_like_a_fold_from_nothing() {
-    let cluster = Cluster::start().await;
-    folds_like_a_fold_from_nothing(&cluster.database("fold_002", 2).await).await;
-    cluster.stop().await;
-}
-
-/// Later migrations have put other functions in their place.
-#[tokio::test(flavor = "multi_thread")]
 async fn the_newest_triggers_fold_every_case_and_random_ones_like_a_fold_from_nothing() {
     let cluster = Cluster::start().await;
     folds_like_a_fold_from_nothing(&cluster.database("fold_newest", u32::MAX).await).await;
@@ -330,7 +322,7 @@ fn random_statement(random: &mut Random) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_user_leaves_nothing_behind() {
     let cluster = Cluster::start().await;
-    for (name, up_to) in [("gone_001", 1), ("gone_002", 2), ("gone_newest", u32::MAX)] {
+    for (name, up_to) in [("gone_001", 1), ("gone_newest", u32::MAX)] {
         let database = cluster.database(name, up_to).await;
         database.execute(&format!("INSERT INTO public.users (id) VALUES ('{LEARNER}')")).await;
         let rows = format!("
@@ -344,7 +336,7 @@ async fn a_deleted_user_leaves_nothing_behind() {
             DELETE FROM public.sessions WHERE ended_at < '2026-06-04Z'; DELETE FROM public.users WHERE id = '{LEARNER}'; COMMIT")).await.expect("gone");
         let tables = database.text("SELECT string_agg(format('SELECT %L AS t, count(*) AS n FROM %s', c.oid::regclass, c.oid::regclass), ' UNION ALL ')
             FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE n.nspname IN ('public', 'marea') AND c.relkind = 'r' AND c.relname NOT IN ('replaced', 'backfill')").await;
+            WHERE n.nspname IN ('public', 'marea') AND c.relkind = 'r' AND c.relname <> 'backfill'").await;
         assert_eq!(
             database
                 .text(&format!("SELECT string_agg(t, ', ') FROM ({tables}) AS counted WHERE n > 0"))

@@ -1,4 +1,4 @@
-//! A sync with nothing to do takes a short way (migration 005). It answers what the long way does, to the letter, and every
+//! A sync with nothing to do takes a short way. It answers what the long way does, to the letter, and every
 //! request that is not exactly that goes the long way.
 
 use marea_tests::backend::TestBackend;

@@ -78,113 +78,26 @@ async fn only_envelopes_come_in() {
         // The length of a key shows in nothing else.
         (with_part(&second, 10, &"B".repeat(383)), false),
     ]);
-    let of_first = rows_of(&first, longest_first);
-    let only_first = [(second, false)];
-    let before: Vec<_> = of_first.iter().cloned().chain(only_first).collect();
-    let after: Vec<_> = of_first.iter().cloned().chain(of_second).collect();
-    for (migrations, rows) in [(6, before), (u32::MAX, after)] {
-        let database = cluster.database(&format!("envelopes_{migrations}"), migrations).await;
-        database.execute(&format!("INSERT INTO public.users (id) VALUES ('{LEARNER}')")).await;
-        database
-            .execute(&format!(
-                "INSERT INTO public.user_api_keys (user_id) VALUES ('{LEARNER}') ON CONFLICT DO NOTHING"
-            ))
-            .await;
-        for column in ["openai_api_key", "unsplash_api_key", "anthropic_api_key"] {
-            for (text, good) in &rows {
-                let update = format!("UPDATE public.user_api_keys SET {column} = $1");
-                let outcome = database.client.execute(&update, &[text]).await;
-                match outcome {
-                    Ok(_) => assert!(*good, "{column} took {text}"),
-                    Err(error) => {
-                        assert!(!good, "{column} refused {text}");
-                        assert_eq!(error.code().expect("a code").code(), "23514");
-                    }
+    let rows: Vec<_> = rows_of(&first, longest_first).into_iter().chain(of_second).collect();
+    let database = cluster.database("envelopes", u32::MAX).await;
+    database.execute(&format!("INSERT INTO public.users (id) VALUES ('{LEARNER}')")).await;
+    database
+        .execute(&format!(
+            "INSERT INTO public.user_api_keys (user_id) VALUES ('{LEARNER}') ON CONFLICT DO NOTHING"
+        ))
+        .await;
+    for column in ["openai_api_key", "unsplash_api_key", "anthropic_api_key"] {
+        for (text, good) in &rows {
+            let update = format!("UPDATE public.user_api_keys SET {column} = $1");
+            let outcome = database.client.execute(&update, &[text]).await;
+            match outcome {
+                Ok(_) => assert!(*good, "{column} took {text}"),
+                Err(error) => {
+                    assert!(!good, "{column} refused {text}");
+                    assert_eq!(error.code().expect("a code").code(), "23514");
                 }
             }
         }
     }
-    cluster.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_second_format_is_let_in_by_008_and_stays_where_it_stands() {
-    let cluster = Cluster::start().await;
-    let database = cluster.database("formats", 7).await;
-    let stands = "SELECT string_agg(pg_get_constraintdef(oid), ',' ORDER BY conname) FROM pg_constraint
-        WHERE conrelid = 'public.user_api_keys'::regclass";
-    let before = database.text(stands).await;
-    let first = first_format();
-    database.execute(&format!("INSERT INTO public.users (id) VALUES ('{LEARNER}')")).await;
-    let insert =
-        format!("INSERT INTO public.user_api_keys (user_id, openai_api_key) VALUES ('{LEARNER}', '{first}')");
-    database.execute(&insert).await;
-    for _ in 0..2 {
-        database.migration("008_sturdy.sql").await.succeeds();
-        database.migration("validate_008.sql").await.succeeds();
-        database.migration("validate_006.sql").await.succeeds();
-    }
-    let script = std::fs::read_to_string(root().join("migrations/validate_008.sql")).expect("the validation");
-    let breakage = "ALTER TABLE public.user_api_keys DROP CONSTRAINT user_api_keys_openai_envelope";
-    let broken = script.replacen("BEGIN;", &format!("BEGIN; {breakage};"), 1);
-    database.sql(&[&broken]).await.fails_with("Marea 008: ");
-    database.migration("008_sturdy_rollback.sql").await.succeeds();
-    assert_eq!(database.text(stands).await, before);
-
-    database.migration("008_sturdy.sql").await.succeeds();
-    let user = LEARNER.parse().expect("a user");
-    let second =
-        vault::make(user, Provider::Openai, "sk-0123456789", "some sentence of words", false).envelope;
-    database.execute(&format!("UPDATE public.user_api_keys SET openai_api_key = '{second}'")).await;
-    let back = database.migration("008_sturdy_rollback.sql").await.succeeds();
-    assert!(back.stderr.contains("1 envelopes of format 2 stand"), "{back:#?}");
-    assert_eq!(database.text("SELECT openai_api_key FROM public.user_api_keys").await, second);
-    cluster.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_file_says_what_it_needs_and_can_be_taken_back() {
-    let cluster = Cluster::start().await;
-    let early = cluster.database("early", 0).await;
-    early
-        .migration("006_sealed_keys.sql")
-        .await
-        .fails_with("Missing: table public.user_api_keys (migration 001)");
-
-    let database = cluster.database("back", 5).await;
-    let stands = "SELECT string_agg(pg_get_constraintdef(oid), ',' ORDER BY conname) FROM pg_constraint
-        WHERE conrelid = 'public.user_api_keys'::regclass";
-    let before = database.text(stands).await;
-    database.execute(&format!("INSERT INTO public.users (id) VALUES ('{LEARNER}')")).await;
-    database
-        .execute(&format!(
-            "INSERT INTO public.user_api_keys (user_id, openai_api_key) VALUES ('{LEARNER}', 'marea1.a.b')"
-        ))
-        .await;
-    database
-        .migration("006_sealed_keys.sql")
-        .await
-        .fails_with("1 stored values of user_api_keys are no envelopes");
-    assert_eq!(database.text(stands).await, before, "nothing was changed");
-    database.execute("UPDATE public.user_api_keys SET openai_api_key = NULL").await;
-    database.execute("GRANT SELECT ON public.user_api_keys TO service_role").await;
-    database.migration("006_sealed_keys.sql").await.succeeds();
-    database.migration("validate_006.sql").await.succeeds();
-    let twice = database.migration("006_sealed_keys.sql").await.succeeds();
-    assert!(twice.stderr.contains("006 stands already: this run changes nothing"), "{twice:#?}");
-
-    let script = std::fs::read_to_string(root().join("migrations/validate_006.sql")).expect("the validation");
-    for breakage in [
-        "ALTER TABLE public.user_api_keys DROP CONSTRAINT user_api_keys_openai_envelope",
-        "ALTER TABLE public.user_api_keys DROP CONSTRAINT user_api_keys_unsplash_sealed",
-        "GRANT SELECT ON public.user_api_keys TO service_role",
-        "CREATE POLICY jobs ON public.user_api_keys FOR SELECT TO service_role USING (true)",
-    ] {
-        let broken = script.replacen("BEGIN;", &format!("BEGIN; {breakage};"), 1);
-        database.sql(&[&broken]).await.fails_with("Marea 006: ");
-    }
-    database.migration("006_sealed_keys_rollback.sql").await.succeeds();
-    assert_eq!(database.text(stands).await, before);
-    database.migration("006_sealed_keys_rollback.sql").await.succeeds();
     cluster.stop().await;
 }

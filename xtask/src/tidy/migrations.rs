@@ -1,14 +1,17 @@
-//! Every Postgres migration can be taken back and can be checked, and the numbers have no gap.
+//! Every Postgres migration can be taken back and can be checked, the numbers have no gap, and the files are what
+//! `migrations/source/` makes of them, or what they were when they were frozen.
 
 use std::collections::BTreeMap;
 
 use super::{Finding, tree::Tree};
+use crate::migrations;
 
 const FOLDER: &str = "migrations/";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let names: Vec<&str> =
         tree.under(FOLDER, &[".sql"]).filter_map(|file| file.path.strip_prefix(FOLDER)).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| !name.contains('/')).collect();
     let mut forward: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
     let mut findings = Vec::new();
     for name in names.iter().copied().filter(|name| !name.starts_with("validate_")) {
@@ -40,6 +43,44 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
 /// Run before the first, or at any time.
 const UNNUMBERED: [&str; 3] = ["adopt.sql", "adopt_rollback.sql", "preflight.sql"];
 
+/// The numbered files against their source and their checksums, and the source's own rules.
+pub(crate) fn check_source(tree: &Tree) -> Vec<Finding> {
+    const SOURCE: &str = "migrations/source/";
+    const LONGEST: usize = 400;
+    let renew = "it is not what `cargo xtask migrations` makes of migrations/source";
+    let every = |file: &super::tree::File| (file.path.clone(), file.text.clone());
+    let files: BTreeMap<String, String> = tree.under(FOLDER, &[""]).map(every).collect();
+    let mut findings: Vec<Finding> = tree
+        .under(SOURCE, &[".sql"])
+        .filter(|file| file.text.lines().count() > LONGEST)
+        .map(|file| Finding::in_file(&file.path, format!("more than {LONGEST} lines: two topics")))
+        .collect();
+    if !migrations::is_frozen(&files) {
+        match migrations::assembled(&files) {
+            Ok(made) => {
+                let stale = made.iter().filter(|(path, text)| files.get(*path) != Some(text));
+                findings.extend(stale.map(|(path, _)| Finding::in_file(path, renew)));
+                let used = |topic: &str| made.values().any(|text| text.contains(&format!("\n-- {topic}\n")));
+                let topics = tree.under(SOURCE, &[".sql"]).filter_map(|file| {
+                    let topic = file.path.strip_prefix(SOURCE)?.strip_suffix(".sql")?;
+                    (!topic.contains('/') && !used(topic)).then_some(&file.path)
+                });
+                findings.extend(
+                    topics.map(|path| Finding::in_file(path, "it is not in migrations/source/ORDER")),
+                );
+            }
+            Err(error) => findings.push(Finding::in_file(SOURCE, error.to_string())),
+        }
+        if files.get(migrations::CHECKSUMS) != Some(&migrations::checksums(&files, false)) {
+            findings.push(Finding::in_file(migrations::CHECKSUMS, "stale: cargo xtask migrations"));
+        }
+    }
+    findings.extend(
+        migrations::stale(&files).iter().map(|path| Finding::in_file(path, "its checksum is another one")),
+    );
+    findings
+}
+
 fn finding(name: &str, message: &str) -> Finding {
     Finding::in_file(&format!("{FOLDER}{name}"), message)
 }
@@ -67,5 +108,43 @@ mod tests {
         check(&["002_a.sql", "002_a_rollback.sql", "validate_002.sql"], 1);
         check(&["001_a.sql", "001_b.sql", "001_a_rollback.sql", "validate_001.sql"], 1);
         check(&["tables.sql"], 1);
+    }
+
+    #[test]
+    fn a_file_that_is_not_what_its_source_makes_is_found() {
+        let body = "x\n".repeat(401);
+        let source = [
+            ("migrations/source/ORDER", "001_a\n    one\n"),
+            ("migrations/source/heads/001_a.sql", "BEGIN;\n"),
+            ("migrations/source/heads/from_before_release.sql", "BEGIN;\n"),
+            ("migrations/source/one.sql", "first;\n"),
+        ];
+        let files: BTreeMap<String, String> =
+            source.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        let made = migrations::assembled(&files).expect("assembled");
+        let sums = migrations::checksums(&made, false);
+        let mut whole: Vec<(&str, &str)> = source.to_vec();
+        whole.extend(made.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+        whole.push((migrations::CHECKSUMS, &sums));
+        let places = |files: &[(&str, &str)]| -> Vec<String> {
+            check_source(&Tree::of(files)).into_iter().map(|finding| finding.place).collect()
+        };
+        assert_eq!(places(&whole), [""; 0]);
+        let with = |path: &'static str, text| {
+            let mut files = whole.clone();
+            files.retain(|(known, _)| *known != path);
+            files.push((path, text));
+            places(&files)
+        };
+        assert_eq!(with("migrations/001_a.sql", "BEGIN;\n")[0], "migrations/001_a.sql");
+        assert_eq!(with("migrations/source/other.sql", "forgotten;\n"), ["migrations/source/other.sql"]);
+        assert_eq!(with("migrations/source/heads/other.sql", &body), ["migrations/source/heads/other.sql"]);
+        assert_eq!(with(migrations::CHECKSUMS, ""), [migrations::CHECKSUMS]);
+        let frozen = migrations::checksums(&made, true);
+        assert_eq!(with(migrations::CHECKSUMS, &frozen), [""; 0]);
+        let mut changed = whole.clone();
+        changed.retain(|(path, _)| *path != migrations::CHECKSUMS && *path != "migrations/001_a.sql");
+        changed.extend([(migrations::CHECKSUMS, frozen.as_str()), ("migrations/001_a.sql", "BEGIN;\n")]);
+        assert_eq!(places(&changed), ["migrations/001_a.sql"]);
     }
 }

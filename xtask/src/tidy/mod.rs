@@ -44,7 +44,7 @@ impl Finding {
 /// A rule's name and how to check it.
 type Rule = (&'static str, fn(&Tree) -> Vec<Finding>);
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     ("every room keeps its own tools", rooms::check),
     ("the core's modules use only what lies below them", arrows::check),
     ("no SQL outside its rooms", sql::check),
@@ -55,6 +55,7 @@ const RULES: [Rule; 14] = [
     ("nobody waits by sleeping", words::check_sleeps),
     ("no path of somebody's machine", words::check_paths),
     ("migrations come with rollback and validation", migrations::check),
+    ("migrations are what their source makes, or what was frozen", migrations::check_source),
     ("lock files name no registry", lockfile::check),
     ("manifests inherit from the workspace", manifests::check),
     ("Rust dependencies may be used", licences::check_cargo),

@@ -1,7 +1,6 @@
-//! Migration 008: what it bounds, and that it can be taken back.
+//! Pages are bounded by bytes as well as by rows.
 
 use marea_tests::backend::TestBackend;
-use marea_tests::cluster::Cluster;
 use marea_tests::sql::{Caller, keys, request, request_after, with};
 use serde_json::{Value, json};
 
@@ -110,32 +109,4 @@ async fn a_user_without_a_row_is_told_when_nothing_is_pushed() {
     let statement = "INSERT INTO public.users (id, email) VALUES ($1, 'late@test.example')";
     backend.sql().await.execute(statement, &[&caller.user]).await.expect("a user");
     assert_eq!(caller.sync(&request(&[])).await["user_missing"], Value::Null);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_file_can_be_run_twice_and_taken_back() {
-    let cluster = Cluster::start().await;
-    let early = cluster.database("early", 6).await;
-    early.migration("008_sturdy.sql").await.fails_with("Missing: marea.page as migration 007 leaves it");
-
-    let database = cluster.database("back", 7).await;
-    let stands = "SELECT string_agg(pg_get_functiondef(oid), '' ORDER BY oid::regprocedure::text)
-        FROM pg_proc WHERE pronamespace IN ('marea'::regnamespace, 'public'::regnamespace) AND prokind = 'f'
-          AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = pg_proc.oid AND d.deptype = 'e')";
-    let before = database.text(stands).await;
-    database.migration("008_sturdy.sql").await.succeeds();
-    database.migration("validate_008.sql").await.succeeds();
-    let with = database.text(stands).await;
-    assert_ne!(before, with);
-    let twice = database.migration("008_sturdy.sql").await.succeeds();
-    assert!(twice.stderr.contains("008 stands already: this run changes nothing"), "{twice:#?}");
-    assert_eq!(database.text(stands).await, with);
-
-    database.migration("008_sturdy_rollback.sql").await.succeeds();
-    assert_eq!(database.text(stands).await, before);
-    database.migration("008_sturdy_rollback.sql").await.succeeds();
-    database.migration("validate_008.sql").await.fails_with("ERROR");
-    database.migration("008_sturdy.sql").await.succeeds();
-    assert_eq!(database.text(stands).await, with);
-    cluster.stop().await;
 }

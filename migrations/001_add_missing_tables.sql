@@ -1,17 +1,15 @@
+-- Assembled from migrations/source by `cargo xtask migrations`: change it there.
 -- 001: the app's tables that Marea keeps in step with its devices.
 --
 -- Makes user_api_keys, user_progress and export_history (8, 25 and 18 columns) with row level security, and folds every
 -- completed session into its learner's progress. Adds to sessions one trigger and nothing else.
 -- Needs users, sessions, auth.uid() and the roles anon, authenticated, service_role; looks for them before it changes
--- anything. One transaction; run twice, the second run changes nothing. Taken back by 001_schema_alignment_rollback.sql,
+-- anything. One transaction; run twice, the second run changes nothing. Taken back by 001_add_missing_tables_rollback.sql,
 -- counted by validate_001.sql.
 
 BEGIN;
 
--- ---------------------------------------------------------------------------------------------------------------------
--- What must be here before anything is changed
--- ---------------------------------------------------------------------------------------------------------------------
-
+-- What must be here before anything is changed.
 DO $$
 DECLARE
     missing TEXT;
@@ -71,9 +69,13 @@ BEGIN
           )
     ) AS problems;
 
+    IF to_regclass('marea.replaced') IS NOT NULL THEN
+        RAISE EXCEPTION 'Marea 001 cannot be applied; nothing was changed. This database has the migrations of before the first release'
+            USING HINT = 'Run migrations/upgrade/from_before_release.sql instead.';
+    END IF;
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION E'Marea 001 cannot be applied; nothing was changed. Missing:\n%', missing
-            USING HINT = 'docs/migrations/001-schema-alignment.md says what each is for.';
+            USING HINT = 'docs/migrations/001-add-missing-tables.md says what each is for.';
     END IF;
 
     IF to_regclass('public.user_api_keys') IS NOT NULL AND to_regclass('public.user_progress') IS NOT NULL
@@ -84,18 +86,17 @@ END
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- user_api_keys: third-party API keys, sealed on the device
+-- api_keys
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- user_api_keys: third-party API keys, sealed on the device. Only envelopes of the documented formats (docs/VAULT.md) come in.
 
 CREATE TABLE IF NOT EXISTS public.user_api_keys (
     id                UUID PRIMARY KEY DEFAULT gen_random_uuid(),
     user_id           UUID NOT NULL UNIQUE REFERENCES public.users (id) ON DELETE CASCADE,
-    openai_api_key    TEXT CONSTRAINT user_api_keys_openai_sealed CHECK (
-        openai_api_key ~ '^marea[1-9][0-9]*(\.[A-Za-z0-9_-]+){2,12}$' AND length(openai_api_key) <= 4096),
-    unsplash_api_key  TEXT CONSTRAINT user_api_keys_unsplash_sealed CHECK (
-        unsplash_api_key ~ '^marea[1-9][0-9]*(\.[A-Za-z0-9_-]+){2,12}$' AND length(unsplash_api_key) <= 4096),
-    anthropic_api_key TEXT CONSTRAINT user_api_keys_anthropic_sealed CHECK (
-        anthropic_api_key ~ '^marea[1-9][0-9]*(\.[A-Za-z0-9_-]+){2,12}$' AND length(anthropic_api_key) <= 4096),
+    openai_api_key    TEXT,
+    unsplash_api_key  TEXT,
+    anthropic_api_key TEXT,
     last_validated_at TIMESTAMPTZ,
     created_at        TIMESTAMPTZ NOT NULL DEFAULT now(),
     updated_at        TIMESTAMPTZ NOT NULL DEFAULT now()
@@ -106,19 +107,48 @@ COMMENT ON TABLE public.user_api_keys IS
 COMMENT ON COLUMN public.user_api_keys.id IS 'Row id; made by the server; never changes (once).';
 COMMENT ON COLUMN public.user_api_keys.user_id IS 'Owner; from the token of the writer; never changes (once).';
 COMMENT ON COLUMN public.user_api_keys.openai_api_key IS
-    'Sealed envelope (marea1....), at most 4096 characters, NULL = none; written by devices; register.';
+    'Sealed envelope (docs/VAULT.md), at most 2790 characters, NULL = none; written by devices; register.';
 COMMENT ON COLUMN public.user_api_keys.unsplash_api_key IS
-    'Sealed envelope (marea1....), at most 4096 characters, NULL = none; written by devices; register.';
+    'Sealed envelope (docs/VAULT.md), at most 2790 characters, NULL = none; written by devices; register.';
 COMMENT ON COLUMN public.user_api_keys.anthropic_api_key IS
-    'Sealed envelope (marea1....), at most 4096 characters, NULL = none; written by devices; register.';
+    'Sealed envelope (docs/VAULT.md), at most 2790 characters, NULL = none; written by devices; register.';
 COMMENT ON COLUMN public.user_api_keys.last_validated_at IS
     'When a device last saw the providers accept its keys; written by devices; register.';
 COMMENT ON COLUMN public.user_api_keys.created_at IS 'When the row was made; server clock; never changes (once).';
 COMMENT ON COLUMN public.user_api_keys.updated_at IS 'When the row was last written; set by trigger; not synced as a change.';
 
+-- Every part has its length and its letters, and the rounds of the passphrase have their bounds, so that neither a key in the
+-- clear nor half an envelope is kept. What Postgres cannot see without the passphrase, whether an envelope opens, is the devices'
+-- affair. A client that writes a newer format needs the migration that lets it in first.
+DO $$
+DECLARE
+    provider TEXT;
+BEGIN
+    FOREACH provider IN ARRAY ARRAY['openai', 'unsplash', 'anthropic'] LOOP
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_constraint
+            WHERE conrelid = 'public.user_api_keys'::regclass AND conname = format('user_api_keys_%s_envelope', provider));
+        EXECUTE format($add$
+            ALTER TABLE public.user_api_keys ADD CONSTRAINT user_api_keys_%1$s_envelope CHECK (
+                length(%1$s_api_key) <= 1715 AND %1$s_api_key ~
+                '^marea1\.[A-Za-z0-9_-]{16}\.pbkdf2-sha256-[1-9][0-9]{5,6}\.[0-9]{13}\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{80}\.[A-Za-z0-9_-]{20}\.(0|[0-9]{13}[A-Za-z0-9_-]{100})\.[A-Za-z0-9_-]{39,}\.[A-Za-z0-9_-]{12}$'
+                OR length(%1$s_api_key) <= 2790 AND %1$s_api_key ~
+                '^marea2\.[A-Za-z0-9_-]{16}\.pbkdf2-sha256-[1-9][0-9]{5,6}\.[0-9]{13}\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{80}\.[A-Za-z0-9_-]{20}\.(0|[0-9]{13}[A-Za-z0-9_-]{100})\.[A-Za-z0-9_-]{20,}\.[0-9]{13}-[0-9a-f]{4}\.[A-Za-z0-9_-]{39,}\.[A-Za-z0-9_-]{12}$'
+                -- The list of superseded data keys: at most 8 entries of 129 characters, and a MAC. The key itself, padded.
+                AND length(split_part(%1$s_api_key, '.', 9)) %% 129 = 20 AND length(split_part(%1$s_api_key, '.', 9)) <= 1052
+                AND length(split_part(%1$s_api_key, '.', 11)) IN (382, 723, 1406))
+        $add$, provider);
+        EXECUTE format('COMMENT ON CONSTRAINT user_api_keys_%1$s_envelope ON public.user_api_keys IS %2$L',
+            provider, 'An envelope of format 1 or 2 (docs/VAULT.md), part by part; NULL = none.');
+    END LOOP;
+END
+$$;
+
 -- ---------------------------------------------------------------------------------------------------------------------
--- user_progress: what a learner has done, all sessions and awards together
+-- progress
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- user_progress: what a learner has done, all sessions and awards together.
 
 CREATE TABLE IF NOT EXISTS public.user_progress (
     id                              UUID PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -191,8 +221,10 @@ COMMENT ON COLUMN public.user_progress.created_at IS 'When the row was made; ser
 COMMENT ON COLUMN public.user_progress.updated_at IS 'When the row was last written; set by trigger; not synced as a change.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- export_history: exports that a learner asked for, and how they went
+-- exports
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- export_history: exports that a learner asked for, and how they went.
 
 CREATE TABLE IF NOT EXISTS public.export_history (
     id                      UUID PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -244,8 +276,10 @@ COMMENT ON COLUMN public.export_history.created_at IS 'When the export was asked
 COMMENT ON COLUMN public.export_history.updated_at IS 'When the row was last written; set by trigger; not synced as a change.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Functions
+-- updated_at
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- updated_at of the three tables: when a row was last written, whoever writes it.
 
 CREATE OR REPLACE FUNCTION public.user_api_keys_set_updated_at() RETURNS TRIGGER
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -255,6 +289,8 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION public.user_api_keys_set_updated_at() IS 'Trigger: sets updated_at.';
+
 CREATE OR REPLACE FUNCTION public.user_progress_set_updated_at() RETURNS TRIGGER
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -262,6 +298,8 @@ BEGIN
     RETURN NEW;
 END
 $$;
+
+COMMENT ON FUNCTION public.user_progress_set_updated_at() IS 'Trigger: sets updated_at.';
 
 CREATE OR REPLACE FUNCTION public.export_history_set_updated_at() RETURNS TRIGGER
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -271,16 +309,27 @@ BEGIN
 END
 $$;
 
--- The fourth is made only where it is missing: the sync layer (002) puts a set-based body under the same name, and a
--- second run of this file must leave that one alone.
-DO $guard$
-BEGIN
-    IF to_regprocedure('public.sessions_fold_into_progress()') IS NOT NULL THEN
-        RETURN;
-    END IF;
-    EXECUTE $create$
-CREATE FUNCTION public.sessions_fold_into_progress() RETURNS TRIGGER
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+COMMENT ON FUNCTION public.export_history_set_updated_at() IS 'Trigger: sets updated_at.';
+
+REVOKE EXECUTE ON FUNCTION public.user_api_keys_set_updated_at(), public.user_progress_set_updated_at(),
+    public.export_history_set_updated_at() FROM PUBLIC, anon, authenticated, service_role;
+
+CREATE OR REPLACE TRIGGER user_api_keys_set_updated_at BEFORE UPDATE ON public.user_api_keys
+    FOR EACH ROW EXECUTE FUNCTION public.user_api_keys_set_updated_at();
+CREATE OR REPLACE TRIGGER user_progress_set_updated_at BEFORE UPDATE ON public.user_progress
+    FOR EACH ROW EXECUTE FUNCTION public.user_progress_set_updated_at();
+CREATE OR REPLACE TRIGGER export_history_set_updated_at BEFORE UPDATE ON public.export_history
+    FOR EACH ROW EXECUTE FUNCTION public.export_history_set_updated_at();
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- row_fold
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- The fold of an app without the sync layer: one session at a time, sessions alone. Where the schema marea stands its own triggers
+-- fold (fold_triggers.sql), a whole statement at once, and this one is not called: see its WHEN.
+
+CREATE OR REPLACE FUNCTION public.sessions_fold_into_progress() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 -- Folds one inserted, changed or deleted session into user_progress. A session counts while its ended_at is set; a
 -- change takes the old values out and puts the new ones in, so that the row always equals the fold of all sessions.
 -- Runs as the owner because a learner's own policies need not allow what the fold writes.
@@ -432,46 +481,23 @@ BEGIN
     END LOOP;
     RETURN NULL;
 END
-$function$
-    $create$;
-END
-$guard$;
+$$;
 
-COMMENT ON FUNCTION public.user_api_keys_set_updated_at() IS 'Trigger: stamps updated_at.';
-COMMENT ON FUNCTION public.user_progress_set_updated_at() IS 'Trigger: stamps updated_at.';
-COMMENT ON FUNCTION public.export_history_set_updated_at() IS 'Trigger: stamps updated_at.';
 COMMENT ON FUNCTION public.sessions_fold_into_progress() IS
     'Trigger: folds completed sessions into user_progress, each once, corrections by their difference.';
 
-REVOKE EXECUTE ON FUNCTION public.user_api_keys_set_updated_at() FROM PUBLIC, anon, authenticated;
-REVOKE EXECUTE ON FUNCTION public.user_progress_set_updated_at() FROM PUBLIC, anon, authenticated;
-REVOKE EXECUTE ON FUNCTION public.export_history_set_updated_at() FROM PUBLIC, anon, authenticated;
-REVOKE EXECUTE ON FUNCTION public.sessions_fold_into_progress() FROM PUBLIC, anon, authenticated;
+REVOKE EXECUTE ON FUNCTION public.sessions_fold_into_progress() FROM PUBLIC, anon, authenticated, service_role;
+
+-- to_regnamespace, because it asks for no privilege: this is evaluated as whoever writes to sessions.
+CREATE OR REPLACE TRIGGER sessions_fold_into_progress AFTER INSERT OR UPDATE OR DELETE ON public.sessions
+    FOR EACH ROW WHEN (pg_catalog.to_regnamespace('marea') IS NULL)
+    EXECUTE FUNCTION public.sessions_fold_into_progress();
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- Triggers and policies: neither knows IF NOT EXISTS, so each is made where it is missing
+-- app_access
 -- ---------------------------------------------------------------------------------------------------------------------
 
-DO $$
-DECLARE
-    wanted RECORD;
-BEGIN
-    FOR wanted IN
-        SELECT * FROM (VALUES
-            ('user_api_keys', 'user_api_keys_set_updated_at', 'BEFORE UPDATE'),
-            ('user_progress', 'user_progress_set_updated_at', 'BEFORE UPDATE'),
-            ('export_history', 'export_history_set_updated_at', 'BEFORE UPDATE'),
-            ('sessions', 'sessions_fold_into_progress', 'AFTER INSERT OR UPDATE OR DELETE')
-        ) AS triggers (relation, name, event)
-        WHERE NOT EXISTS (
-            SELECT FROM pg_trigger WHERE tgrelid = to_regclass('public.' || triggers.relation) AND tgname = triggers.name
-        )
-    LOOP
-        EXECUTE format('CREATE TRIGGER %I %s ON public.%I FOR EACH ROW EXECUTE FUNCTION public.%I()',
-            wanted.name, wanted.event, wanted.relation, wanted.name);
-    END LOOP;
-END
-$$;
+-- Who may do what with the three tables: row level security, twelve policies, grants.
 
 ALTER TABLE public.user_api_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.user_progress ENABLE ROW LEVEL SECURITY;
@@ -510,15 +536,20 @@ $$;
 
 -- Supabase's default privileges have given all of this to all three roles; a plain Postgres has given nothing.
 REVOKE ALL ON public.user_api_keys, public.user_progress, public.export_history FROM PUBLIC, anon;
+
 REVOKE ALL ON public.user_api_keys FROM service_role; -- no job may read keys, not even one that bypasses policies
 REVOKE ALL ON public.user_api_keys, public.user_progress, public.export_history FROM authenticated;
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.user_api_keys TO authenticated;
 GRANT SELECT, INSERT, UPDATE ON public.user_progress, public.export_history TO authenticated;
+
 GRANT ALL ON public.user_progress, public.export_history TO service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- A row for every learner who is here already
+-- first_rows
 -- ---------------------------------------------------------------------------------------------------------------------
+
+-- A progress row for every learner who is here already.
 
 INSERT INTO public.user_progress (user_id)
 SELECT id FROM public.users ORDER BY id

@@ -1,0 +1,69 @@
+-- Awards that belong to no session, and the fold by the learner's local day.
+
+CREATE TABLE IF NOT EXISTS marea.progress_events (
+    id                 UUID PRIMARY KEY,
+    user_id            UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    occurred_at        TIMESTAMPTZ NOT NULL CONSTRAINT progress_events_time_sane CHECK (isfinite(occurred_at)),
+    local_date         DATE NOT NULL CONSTRAINT progress_events_day_sane
+        CHECK (local_date BETWEEN '1970-01-01' AND '9999-12-31'),
+    descriptions       INTEGER NOT NULL DEFAULT 0 CHECK (descriptions >= 0),
+    images             INTEGER NOT NULL DEFAULT 0 CHECK (images >= 0),
+    questions_answered INTEGER NOT NULL DEFAULT 0 CHECK (questions_answered >= 0),
+    questions_correct  INTEGER NOT NULL DEFAULT 0 CHECK (questions_correct >= 0),
+    vocabulary_learned INTEGER NOT NULL DEFAULT 0 CHECK (vocabulary_learned >= 0),
+    minutes            INTEGER NOT NULL DEFAULT 0 CHECK (minutes >= 0),
+    points             INTEGER NOT NULL DEFAULT 0 CHECK (points >= 0),
+    mastered_words     INTEGER NOT NULL DEFAULT 0,
+    learning_words     INTEGER NOT NULL DEFAULT 0,
+    new_words          INTEGER NOT NULL DEFAULT 0,
+    achievements       JSONB NOT NULL DEFAULT '{}' CONSTRAINT progress_events_achievements_are_times CHECK (
+        jsonb_typeof(achievements) = 'object' AND NOT jsonb_path_exists(achievements,
+            '$.* ? (!(@.type() == "string" && @ like_regex "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z$"))')),
+    created_at         TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+CREATE INDEX IF NOT EXISTS progress_events_user_id_idx ON marea.progress_events (user_id);
+
+COMMENT ON TABLE marea.progress_events IS 'Awards that belong to no session; each adds to progress once. Append-only.';
+COMMENT ON COLUMN marea.progress_events.id IS 'Event id (UUIDv7), made by the device; the idempotency key.';
+COMMENT ON COLUMN marea.progress_events.user_id IS 'The learner; from the token of the writer.';
+COMMENT ON COLUMN marea.progress_events.occurred_at IS 'When it happened, by the device''s clock.';
+COMMENT ON COLUMN marea.progress_events.local_date IS 'The learner''s local day then.';
+COMMENT ON COLUMN marea.progress_events.descriptions IS 'Adds to total_descriptions, count; device; event.';
+COMMENT ON COLUMN marea.progress_events.images IS 'Adds to total_images, count; device; event.';
+COMMENT ON COLUMN marea.progress_events.questions_answered IS 'Adds to total_questions_answered, count; device; event.';
+COMMENT ON COLUMN marea.progress_events.questions_correct IS 'Adds to total_questions_correct, count; device; event.';
+COMMENT ON COLUMN marea.progress_events.vocabulary_learned IS 'Adds to total_vocabulary_learned, count; device; event.';
+COMMENT ON COLUMN marea.progress_events.minutes IS 'Adds to total_time_spent_minutes, minutes; device; event.';
+COMMENT ON COLUMN marea.progress_events.points IS 'Adds to total_points; device; event.';
+COMMENT ON COLUMN marea.progress_events.mastered_words IS 'Adds to mastered_words_count, may be negative; device; event.';
+COMMENT ON COLUMN marea.progress_events.learning_words IS 'Adds to learning_words_count, may be negative; device; event.';
+COMMENT ON COLUMN marea.progress_events.new_words IS 'Adds to new_words_count, may be negative; device; event.';
+COMMENT ON COLUMN marea.progress_events.achievements IS
+    'Achievement id -> when it was unlocked (YYYY-MM-DDTHH:MM:SS.ffffffZ); device; union, the earlier unlock wins.';
+COMMENT ON COLUMN marea.progress_events.created_at IS 'When the event arrived, server clock.';
+
+CREATE TABLE IF NOT EXISTS marea.daily_activity (
+    user_id   UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    day       DATE NOT NULL,
+    facts     INTEGER NOT NULL,
+    sessions  INTEGER NOT NULL,
+    minutes   INTEGER NOT NULL,
+    questions INTEGER NOT NULL,
+    correct   INTEGER NOT NULL,
+    words     INTEGER NOT NULL,
+    points    INTEGER NOT NULL,
+    PRIMARY KEY (user_id, day)
+) WITH (fillfactor = 80);
+
+COMMENT ON TABLE marea.daily_activity IS
+    'The fold of sessions and events by the learner''s local day; a day is here while something lies on it.';
+COMMENT ON COLUMN marea.daily_activity.user_id IS 'The learner.';
+COMMENT ON COLUMN marea.daily_activity.day IS 'Local day of the learner.';
+COMMENT ON COLUMN marea.daily_activity.facts IS 'Sessions and events on the day, count; not on the wire; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.sessions IS 'Completed sessions, count; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.minutes IS 'Time spent, minutes; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.questions IS 'Questions answered, count; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.correct IS 'Questions answered correctly, count; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.words IS 'Words learned, count; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.points IS 'Points awarded; by trigger; fold.';

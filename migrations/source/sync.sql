@@ -1,0 +1,69 @@
+-- The one function that clients call.
+
+CREATE OR REPLACE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
+DECLARE
+    idle       CONSTANT JSONB := marea.idle_answer(request);
+    page_bytes CONSTANT INTEGER := 1048576;
+    fewer      CONSTANT TEXT := request -> 'limit_bytes';
+    most       INTEGER;
+    me         UUID;
+    history    TEXT;
+    known      BIGINT;
+    results    JSONB := '[]';
+    page       RECORD;
+    absent     JSONB := '{}';
+BEGIN
+    IF idle IS NOT NULL THEN
+        RETURN idle;
+    END IF;
+    me := auth.uid();
+    IF me IS NULL THEN
+        PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
+    END IF;
+    PERFORM marea.check_request(request);
+    -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
+    -- must be told.
+    history := marea.epoch();
+    IF NOT marea.is_lost_history(request -> 'cursor' ->> 'epoch', history) THEN
+        known := (request -> 'cursor' ->> 'version')::bigint;
+    END IF;
+
+    IF jsonb_array_length(request -> 'mutations') > 0 THEN
+        SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
+        -- One push per user at a time: two devices of one user touch the same rows, in whatever order.
+        PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || me, 0));
+        results := marea.push(request -> 'mutations', request ->> 'client_id');
+        -- Versions are taken now, last of all, so that the answer can show what this push did. From here to commit
+        -- the user's clock is held.
+        SET CONSTRAINTS marea.pending_assign_versions IMMEDIATE;
+        SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
+    ELSIF NOT marea.user_exists() THEN
+        -- A push would be refused for it. Whoever only looks is told.
+        absent := '{"user_missing": true}';
+    END IF;
+
+    most := marea.rows_within(me, known, coalesce((request ->> 'limit')::int, 500),
+        least(CASE WHEN fewer ~ '^[1-9][0-9]{0,8}$' THEN fewer::int END, page_bytes));
+    SELECT * INTO page FROM marea.page(me, known, most, coalesce(request -> 'packed' = 'true', false));
+
+    -- For people who watch, not for correctness: a device is noted at most once an hour.
+    PERFORM marea.note_client((request ->> 'client_id')::uuid, (request ->> 'schema')::integer, page.upto);
+
+    RETURN absent || jsonb_build_object(
+        'protocol', 1,
+        'server_time', marea.wire_time(clock_timestamp()),
+        'reset', page.reset OR (known IS NULL AND nullif(request -> 'cursor', 'null') IS NOT NULL),
+        'results', results,
+        'rows', page.found_rows,
+        'packed', page.found_packed,
+        'deleted', page.found_deleted,
+        'cursor', jsonb_build_object('version', page.upto, 'epoch',
+            concat_ws('.', history, page.clock_at, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
+        'has_more', page.more);
+END
+$$;
+
+COMMENT ON FUNCTION public.marea_sync(JSONB) IS
+    'The one call of Marea''s clients: sends their waiting mutations and answers with what changed. See docs/PROTOCOL.md.';

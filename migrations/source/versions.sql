@@ -1,0 +1,68 @@
+-- Versions: what changed gets its user's next ones, at the end of the transaction.
+
+CREATE OR REPLACE FUNCTION marea.assign_versions() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off AS $$
+-- The first firing gives versions to everything that the transaction has changed so far, users in one order for all transactions;
+-- the later ones find their row gone. By primary key, whatever the planner thinks of so small a table: a scan would walk
+-- over the transaction's dead rows, all of them for each.
+DECLARE
+    began     CONSTANT TIMESTAMPTZ := clock_timestamp();
+    this_hour CONSTANT TIMESTAMPTZ := date_trunc('hour', began);
+BEGIN
+    IF NOT EXISTS (SELECT FROM marea.pending WHERE xact = NEW.xact AND seq = NEW.seq) THEN
+        RETURN NULL;
+    END IF;
+
+    WITH taken AS (
+        DELETE FROM marea.pending WHERE xact = NEW.xact AND seq >= NEW.seq
+        RETURNING seq, table_name, deleted, user_ids, row_keys
+    ), changed AS MATERIALIZED (
+        SELECT DISTINCT ON (k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text))
+               k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text) AS row_key, t.deleted, t.seq
+        FROM taken AS t, unnest(t.user_ids, t.row_keys) AS k (user_id, row_key)
+        ORDER BY k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text), t.seq DESC
+    ), bumped AS (
+        INSERT INTO marea.clocks AS c (user_id, version)
+        SELECT per_user.user_id, per_user.changes
+        FROM (SELECT user_id, count(*) AS changes FROM changed GROUP BY user_id) AS per_user
+        WHERE EXISTS (SELECT FROM public.users WHERE users.id = per_user.user_id)
+        ORDER BY per_user.user_id
+        ON CONFLICT (user_id) DO UPDATE SET
+            version = c.version + EXCLUDED.version,
+            checked_at = CASE WHEN c.checked_at < this_hour THEN began ELSE c.checked_at END,
+            checked_version = CASE WHEN c.checked_at < this_hour THEN c.version ELSE c.checked_version END
+        RETURNING c.user_id, c.version, c.checked_at, c.checked_version
+    ), checked AS (
+        INSERT INTO marea.checkpoints (user_id, at, version)
+        SELECT b.user_id, b.checked_at, b.checked_version FROM bumped AS b WHERE b.checked_at = began
+        ON CONFLICT (user_id, at) DO NOTHING
+    )
+    INSERT INTO marea.rows AS r (user_id, table_name, row_key, version, deleted)
+    SELECT numbered.user_id, numbered.table_name, numbered.row_key, b.version - numbered.place, numbered.deleted
+    FROM (
+        SELECT changed.*, row_number() OVER (PARTITION BY user_id ORDER BY seq DESC, table_name DESC, row_key DESC) - 1 AS place
+        FROM changed
+    ) AS numbered
+    JOIN bumped AS b ON b.user_id = numbered.user_id
+    ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET
+        version = EXCLUDED.version,
+        deleted = EXCLUDED.deleted,
+        changed_at = EXCLUDED.changed_at,
+        -- A deleted export never comes back, so its clocks are of no more use. Deleted keys may be written again, and
+        -- then an older write must still lose.
+        hlc = CASE WHEN EXCLUDED.deleted AND r.table_name <> 'user_api_keys' THEN '{}' ELSE r.hlc END;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.assign_versions() IS 'Trigger: gives versions to all that the transaction changed; takes the clocks, last of all.';
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'marea.pending'::regclass AND tgname = 'pending_assign_versions') THEN
+        CREATE CONSTRAINT TRIGGER pending_assign_versions AFTER INSERT ON marea.pending
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION marea.assign_versions();
+    END IF;
+END
+$$;

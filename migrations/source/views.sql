@@ -1,0 +1,100 @@
+-- What the one who runs the Postgres looks at. The views show their owner's sight of the tables, so they are for people who run
+-- the database, and nobody else.
+
+CREATE OR REPLACE VIEW marea.client_lag AS
+SELECT c.user_id, c.client_id, c.schema, c.first_at, c.noted_at,
+       extract(epoch FROM now() - c.noted_at)::bigint AS silent_seconds,
+       c.version, coalesce(u.version, 0) AS user_version,
+       greatest(coalesce(u.version, 0) - c.version, 0) AS versions_behind,
+       c.version < coalesce(u.pruned, 0) AS must_start_anew
+FROM marea.clients AS c
+LEFT JOIN marea.clocks AS u ON u.user_id = c.user_id;
+
+COMMENT ON VIEW marea.client_lag IS
+    'Each device: when it last synced (to the hour), and how many of its user''s changes have come since.';
+
+CREATE OR REPLACE VIEW marea.largest_users AS
+SELECT r.user_id, count(*) AS rows, count(*) FILTER (WHERE r.deleted) AS tombstones,
+       (SELECT c.version FROM marea.clocks AS c WHERE c.user_id = r.user_id) AS version
+FROM marea.rows AS r
+GROUP BY r.user_id
+ORDER BY count(*) DESC, r.user_id
+LIMIT 20;
+
+COMMENT ON VIEW marea.largest_users IS 'The 20 users with the most synced rows. Reads all of marea.rows: not for a dashboard.';
+
+CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
+    SELECT 'users', 'all', (SELECT count(*) FROM marea.clocks)::numeric, 'count'
+    UNION ALL
+    SELECT 'changes', 'busiest user', (SELECT max(version) FROM marea.clocks), 'count'
+    UNION ALL
+    SELECT 'tombstones', 'all', (SELECT count(*) FROM marea.rows WHERE deleted), 'count'
+    UNION ALL
+    SELECT 'tombstones', 'older than 90 days', (
+        SELECT count(*) FROM marea.rows WHERE deleted AND changed_at < now() - interval '90 days'), 'count'
+    UNION ALL
+    SELECT 'age', 'oldest tombstone', (
+        SELECT extract(epoch FROM now() - min(changed_at))::bigint FROM marea.rows WHERE deleted), 'seconds'
+    UNION ALL
+    -- What a statement notes is gone at its transaction's end. A row that stays is a defect.
+    SELECT 'pending', 'left behind', (SELECT count(*) FROM marea.pending), 'count'
+    UNION ALL
+    SELECT 'backfill', 'users left', coalesce((
+        SELECT sum(greatest(users_total - users_done, 0)) FROM marea.backfill WHERE finished_at IS NULL), 0), 'count'
+    UNION ALL
+    SELECT 'exports', 'waiting', (
+        SELECT count(*) FROM public.export_history WHERE status IN ('pending', 'processing')), 'count'
+    UNION ALL
+    SELECT 'age', 'oldest waiting export', (
+        SELECT extract(epoch FROM now() - min(created_at))::bigint FROM public.export_history
+        WHERE status IN ('pending', 'processing')), 'seconds'
+    UNION ALL
+    SELECT 'exports', 'failed in a day', (
+        SELECT count(*) FROM public.export_history
+        WHERE status = 'failed' AND created_at > now() - interval '1 day'), 'count'
+    UNION ALL
+    SELECT 'exports', 'past their expiry', (
+        SELECT count(*) FROM public.export_history WHERE status = 'completed' AND expires_at < now()), 'count'
+    UNION ALL
+    SELECT 'clients', seen.subject, seen.clients, 'count'
+    FROM (
+        SELECT count(*) AS every, count(*) FILTER (WHERE silent_seconds < 86400) AS today,
+               count(*) FILTER (WHERE silent_seconds >= 604800 AND versions_behind > 0) AS left_behind,
+               count(*) FILTER (WHERE must_start_anew) AS too_old
+        FROM marea.client_lag
+    ) AS counted
+    CROSS JOIN LATERAL (VALUES
+        ('all', counted.every), ('synced in a day', counted.today),
+        ('behind and silent for a week', counted.left_behind), ('will start anew', counted.too_old)
+    ) AS seen (subject, clients)
+    UNION ALL
+    SELECT 'age', 'longest transaction', (
+        SELECT coalesce(max(extract(epoch FROM now() - xact_start))::bigint, 0) FROM pg_catalog.pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend'), 'seconds'
+    UNION ALL
+    SELECT 'sessions', 'waiting for a lock', (
+        SELECT count(*) FROM pg_catalog.pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'), 'count'
+    UNION ALL
+    SELECT of_table.measure, t.schemaname || '.' || t.relname, of_table.value, of_table.unit
+    FROM pg_catalog.pg_stat_user_tables AS t
+    CROSS JOIN LATERAL (VALUES
+        ('rows', t.n_live_tup::numeric, 'count'), ('dead rows', t.n_dead_tup, 'count'),
+        ('size', pg_total_relation_size(t.relid), 'bytes')
+    ) AS of_table (measure, value, unit)
+    WHERE t.schemaname = 'marea'
+       OR (t.schemaname = 'public' AND t.relname IN ('sessions', 'user_progress', 'export_history', 'user_api_keys'))
+    UNION ALL
+    -- Empty unless track_functions is at least pl.
+    SELECT of_function.measure, f.schemaname || '.' || f.funcname, of_function.value, of_function.unit
+    FROM pg_catalog.pg_stat_user_functions AS f
+    CROSS JOIN LATERAL (VALUES
+        ('calls', f.calls::numeric, 'count'),
+        ('mean time', round((f.total_time / greatest(f.calls, 1))::numeric, 3), 'milliseconds')
+    ) AS of_function (measure, value, unit)
+    WHERE f.schemaname = 'marea' OR (f.schemaname = 'public' AND f.funcname IN ('marea_sync', 'sessions_fold_into_progress'));
+
+COMMENT ON VIEW marea.health IS 'How Marea is, one figure a row. Cheap enough to be asked every minute.';
+
+REVOKE ALL ON marea.client_lag, marea.largest_users, marea.health FROM PUBLIC, anon, authenticated, service_role;
+GRANT SELECT ON marea.health, marea.client_lag, marea.largest_users TO service_role;

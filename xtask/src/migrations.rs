@@ -1,0 +1,192 @@
+//! `cargo xtask migrations`: the numbered files of `migrations/`, assembled from `migrations/source/`, and their checksums. It
+//! knows no SQL: what belongs where, and in which order, stands in `migrations/source/ORDER`.
+//!
+//! Until the first release the numbered files are made anew from the source. `--freeze` ends that: from then on a file that is
+//! listed in `migrations/CHECKSUMS` never changes, and the next migration is written by hand beside the change in the source.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths;
+
+const FOLDER: &str = "migrations/";
+/// Which topics make which file.
+const ORDER: &str = "migrations/source/ORDER";
+/// The checksums, in the format of `sha256sum`.
+pub(crate) const CHECKSUMS: &str = "migrations/CHECKSUMS";
+/// Made of all topics: its head removes the functions of the old layout, and keeps the rows.
+const UPGRADE: &str = "upgrade/from_before_release";
+/// What follows a file's COMMIT.
+const TAILS: [(&str, &str); 1] = [("003_backfill", "\nCALL marea.run_backfill();\n")];
+const OPEN: &str = "# Renewed by `cargo xtask migrations` until the first release, frozen by `cargo xtask migrations --freeze`.\n";
+const FROZEN: &str =
+    "# Frozen: none of these files may change. `cargo xtask migrations --freeze` adds new ones.\n";
+
+/// A file's path from the root, and its text.
+type Files = BTreeMap<String, String>;
+
+/// Writes the numbered files and their checksums.
+pub(crate) fn run(freeze: bool) -> Result<()> {
+    let mut files = Files::new();
+    for folder in ["migrations", "migrations/upgrade", "migrations/source", "migrations/source/heads"] {
+        for entry in
+            fs::read_dir(paths::root().join(folder)).with_context(|| format!("cannot read {folder}"))?
+        {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+                let text = fs::read_to_string(entry.path()).with_context(|| format!("cannot read {path}"))?;
+                files.insert(path, text);
+            }
+        }
+    }
+    let frozen = is_frozen(&files);
+    if !frozen {
+        for (path, text) in assembled(&files)? {
+            write(&path, &text)?;
+            files.insert(path, text);
+        }
+    }
+    let stale = stale(&files);
+    if frozen && !stale.is_empty() {
+        bail!("frozen, and yet changed: {}", stale.join(", "));
+    }
+    if !frozen || freeze {
+        write(CHECKSUMS, &checksums(&files, frozen || freeze))?;
+    }
+    Ok(())
+}
+
+fn write(path: &str, text: &str) -> Result<()> {
+    fs::write(paths::root().join(path), text).with_context(|| format!("cannot write {path}"))
+}
+
+/// The numbered files, as the source has them.
+///
+/// # Errors
+/// When a head or a topic is missing.
+pub(crate) fn assembled(files: &Files) -> Result<Files> {
+    let order = order(files.get(ORDER).with_context(|| format!("{ORDER} is missing"))?)?;
+    let every: Vec<&str> = order.iter().flat_map(|(_, topics)| topics.iter().copied()).collect();
+    let mut made = Files::new();
+    for (name, topics) in &order {
+        made.insert(format!("{FOLDER}{name}.sql"), assemble(files, name, name, topics)?);
+    }
+    let head = UPGRADE.rsplit('/').next().unwrap_or(UPGRADE);
+    made.insert(format!("{FOLDER}{UPGRADE}.sql"), assemble(files, UPGRADE, head, &every)?);
+    Ok(made)
+}
+
+fn assemble(files: &Files, name: &str, head: &str, topics: &[&str]) -> Result<String> {
+    let read = |path: String| files.get(&path).with_context(|| format!("{path} is missing"));
+    let mut text =
+        String::from("-- Assembled from migrations/source by `cargo xtask migrations`: change it there.\n");
+    text += read(format!("{FOLDER}source/heads/{head}.sql"))?;
+    let line = format!("-- {}\n", "-".repeat(117));
+    for topic in topics {
+        let body = read(format!("{FOLDER}source/{topic}.sql"))?;
+        text += &format!("\n{line}-- {topic}\n{line}\n{body}");
+    }
+    text += "\nNOTIFY pgrst, 'reload schema';\n\nCOMMIT;\n";
+    text += TAILS.iter().find(|(of, _)| *of == name).map_or("", |(_, tail)| tail);
+    Ok(text)
+}
+
+/// A migration's name, and its topics in their order.
+type Section<'a> = (&'a str, Vec<&'a str>);
+
+fn order(text: &str) -> Result<Vec<Section<'_>>> {
+    let mut sections: Vec<Section<'_>> = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        match (line.starts_with(' '), sections.last_mut()) {
+            (false, _) => sections.push((line.trim(), Vec::new())),
+            (true, Some((_, topics))) => topics.push(line.trim()),
+            (true, None) => bail!("{ORDER}: {} belongs to no migration", line.trim()),
+        }
+    }
+    Ok(sections)
+}
+
+/// Whether the files that are listed may not change any more.
+pub(crate) fn is_frozen(files: &Files) -> bool {
+    files.get(CHECKSUMS).is_some_and(|text| text.starts_with(FROZEN))
+}
+
+/// The files whose checksum is another one than is listed, or that are listed and gone.
+pub(crate) fn stale(files: &Files) -> Vec<String> {
+    let lines = files.get(CHECKSUMS).map_or("", String::as_str).lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter_map(|line| line.split_once("  "));
+    let wrong = |(sum, name): &(&str, &str)| {
+        files.get(&format!("{FOLDER}{name}")).is_none_or(|text| sum_of(text) != *sum)
+    };
+    pairs.filter(wrong).map(|(_, name)| format!("{FOLDER}{name}")).collect()
+}
+
+/// What `migrations/CHECKSUMS` should be.
+pub(crate) fn checksums(files: &Files, frozen: bool) -> String {
+    // What may be run at any time (preflight.sql) is no migration.
+    let is_migration = |name: &str| {
+        let numbered =
+            name.strip_prefix("validate_").unwrap_or(name).starts_with(|first: char| first.is_ascii_digit());
+        name.ends_with(".sql") && (numbered || name.starts_with("upgrade/"))
+    };
+    let names = files.iter().filter_map(|(path, text)| Some((path.strip_prefix(FOLDER)?, text)));
+    let lines = names.filter(|(name, _)| is_migration(name));
+    let lines = lines.map(|(name, text)| format!("{}  {name}\n", sum_of(text)));
+    std::iter::once(if frozen { FROZEN } else { OPEN }.to_owned()).chain(lines).collect()
+}
+
+fn sum_of(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(pairs: &[(&str, &str)]) -> Files {
+        pairs.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_file_is_its_head_its_topics_in_their_order_and_its_end() {
+        let source = files(&[
+            (ORDER, "# why\n\n001_a\n    one\n    two\n\n003_backfill\n    three\n"),
+            ("migrations/source/heads/001_a.sql", "BEGIN;\n"),
+            ("migrations/source/heads/003_backfill.sql", "BEGIN;\n"),
+            ("migrations/source/heads/from_before_release.sql", "BEGIN; DROP\n"),
+            ("migrations/source/one.sql", "first;\n"),
+            ("migrations/source/two.sql", "second;\n"),
+            ("migrations/source/three.sql", "third;\n"),
+        ]);
+        let made = assembled(&source).expect("assembled");
+        let names: Vec<&str> = made.keys().map(String::as_str).collect();
+        let upgrade = "migrations/upgrade/from_before_release.sql";
+        assert_eq!(names, ["migrations/001_a.sql", "migrations/003_backfill.sql", upgrade]);
+        let first = &made["migrations/001_a.sql"];
+        let places: Vec<_> =
+            ["BEGIN;", "first;", "second;", "NOTIFY", "COMMIT;"].map(|part| first.find(part)).into();
+        assert!(places.is_sorted() && places[0].is_some() && !first.contains("third"), "{first}");
+        assert!(made["migrations/003_backfill.sql"].ends_with("COMMIT;\n\nCALL marea.run_backfill();\n"));
+        assert!(["DROP", "first;", "second;", "third;"].iter().all(|part| made[upgrade].contains(part)));
+        let without = Files::from_iter(source.into_iter().filter(|(path, _)| !path.ends_with("two.sql")));
+        assert!(assembled(&without).is_err());
+        assert!(order("    one\n").is_err());
+    }
+
+    #[test]
+    fn what_was_changed_after_it_was_listed_is_told() {
+        let mut all = files(&[("migrations/001_a.sql", "one"), ("migrations/source/a.sql", "two")]);
+        all.insert(CHECKSUMS.to_owned(), checksums(&all, false));
+        assert!(all[CHECKSUMS].contains("  001_a.sql\n") && !all[CHECKSUMS].contains("source/a"));
+        assert!(stale(&all).is_empty() && !is_frozen(&all));
+        all.insert("migrations/001_a.sql".to_owned(), "other".to_owned());
+        assert_eq!(stale(&all), ["migrations/001_a.sql"]);
+        all.remove("migrations/001_a.sql");
+        assert_eq!(stale(&all), ["migrations/001_a.sql"]);
+        all.insert(CHECKSUMS.to_owned(), checksums(&all, true));
+        assert!(is_frozen(&all));
+    }
+}
