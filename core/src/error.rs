@@ -16,6 +16,24 @@ pub enum Error {
         /// What is wrong with it, and what is allowed.
         problem: String,
     },
+    /// The caller's input for a mirrored table: nothing was written.
+    #[error("{table}{}{column}: {problem}", if column.is_empty() { "" } else { "." })]
+    InvalidValue {
+        /// The table.
+        table: String,
+        /// The column; empty where it is the row as a whole.
+        column: String,
+        /// What is wrong with it, and what is allowed.
+        problem: String,
+    },
+    /// No mirrored table has this name.
+    #[error(
+        "there is no mirrored table {table:?} here; pass the schema that has it, or sync once if it is learned from the server"
+    )]
+    UnknownTable {
+        /// The name.
+        table: String,
+    },
     /// The mirror belongs to another user.
     #[error("this mirror belongs to another user; open one file per user")]
     WrongUser,
@@ -120,7 +138,8 @@ impl Error {
     /// The stable code, for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Error::InvalidInput { .. } => "invalid_input",
+            Error::InvalidInput { .. } | Error::InvalidValue { .. } => "invalid_input",
+            Error::UnknownTable { .. } => "unknown_table",
             Error::WrongUser => "wrong_user",
             Error::MirrorLocked => "mirror_locked",
             Error::MirrorNewer { .. } => "mirror_newer",

@@ -7,6 +7,7 @@
 //! transport and the loop that both hosts share.
 #![deny(missing_docs)]
 
+mod catalogue;
 mod engine;
 mod entropy;
 mod error;
@@ -24,6 +25,7 @@ mod driver;
 #[cfg(feature = "http")]
 mod transport;
 
+pub use catalogue::{Catalogue, RESERVED_NAMES};
 pub use engine::{
     Applied, Change, Engine, Left, Outgoing, QueueCounts, Recorded, SetAside, Subscription, SyncMark,
     TableChanges, Ticket,
@@ -35,9 +37,10 @@ pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
 pub use merge::{MergedRow, merge_registers};
 pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
-    ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, LocalDate, MutationId, MutationView, Now, Op,
-    Progress, Provider, QueueView, Refusal, Rescued, RescuedMutation, RescuedRefusal, Session, SessionInput,
-    Status, StatusError, StorageKind, SyncLimits, Table, Timestamp, UnixMillis, Unreadable, UserId, Zone,
+    ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, ListQuery, LocalDate, MutationId, MutationView,
+    Now, Op, Progress, Provider, QueueView, Refusal, Rescued, RescuedMutation, RescuedRefusal, Session,
+    SessionInput, Status, StatusError, StorageKind, SyncLimits, Table, TableName, Timestamp, UnixMillis,
+    Unreadable, UserId, Zone,
 };
 #[cfg(feature = "planted-faults")]
 pub use model::{LIMITS, Limit, LimitKind};

@@ -27,7 +27,11 @@ impl Engine {
             return Ok(None);
         };
         let moves_on = current.since.is_none_or(|since| answer.cursor.version > since);
-        let goes_on = answer.has_more && !answer.reset && moves_on && answer.protocol == PROTOCOL;
+        let goes_on = answer.has_more
+            && !answer.reset
+            && answer.catalogue.is_none()
+            && moves_on
+            && answer.protocol == PROTOCOL;
         if !goes_on || self.ahead.is_some() || self.paused {
             return Ok(None);
         }

@@ -1,8 +1,8 @@
 //! What an answer does to the mirror, in one transaction.
 //!
 //! The in-doubt rule: rows that are computed from events become confirmed only at a moment when it is certain which
-//! of this device's mutations they contain: when none waits. Until then the rows wait in `arrived_rows`, and the visible
-//! rows stay right.
+//! of this device's mutations they contain: when none waits. Until then the rows wait in `arrived_rows`, counters beside the
+//! shadows of their rows, and the visible rows stay right.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::engine::page::Page;
 use crate::engine::registers::Dirty;
 use crate::engine::{refill, registers, unreadable, visible};
 use crate::error::Error;
-use crate::model::{MutationId, MutationState, Table, TableKind, UnixMillis, UserId};
+use crate::model::{MutationId, MutationState, Table, TableKind, UnixMillis, UserId, kind_of};
 use crate::planted::{self, Fault};
 use crate::queue;
 use crate::store::{Meta, Rows};
@@ -27,6 +27,8 @@ pub(super) struct Context {
     pub(super) user_id: UserId,
     pub(super) client: String,
     pub(super) now: UnixMillis,
+    /// The catalogue has changed under the request: everything is pulled again, from the beginning. Only the results count.
+    pub(super) begins_again: bool,
 }
 
 /// What an answer moved.
@@ -55,12 +57,15 @@ pub(super) fn apply(
     } else {
         apply_results(rows, sent, answer, context.now, &mut moved)?;
     }
-    keep(rows, page, &mut moved)?;
-    unreadable::note(rows, page)?;
+    if !context.begins_again {
+        keep(rows, page, &context.client, &mut moved)?;
+        unreadable::note(rows, page)?;
+        set_cursor(rows, &answer.cursor)?;
+    }
     registers::observe(rows, page.greatest_clock, answer.server_time.as_millis())?;
-    set_cursor(rows, &answer.cursor)?;
     // Waiting for the sent ones would do, were there not copies of this file, which may have sent what this one has not.
-    let complete = !answer.has_more || planted::is(Fault::MoreUnheeded);
+    let has_more = answer.has_more || context.begins_again;
+    let complete = !has_more || planted::is(Fault::MoreUnheeded);
     if complete && (rows.count_pending()? == 0 || planted::is(Fault::InDoubtRuleSkipped)) {
         promote(rows, &mut moved)?;
     }
@@ -68,7 +73,7 @@ pub(super) fn apply(
         visible::rebuild(rows, context.user_id, changed)?;
     }
     registers::refresh_all(rows, &moved.registers, &context.client)?;
-    if !answer.has_more {
+    if !has_more {
         rows.set_meta(Meta::LastSyncedMs, &context.now.0.to_string())?;
         // By the server's clock, as they were settled: the device's own may jump by years.
         let clock =
@@ -133,7 +138,11 @@ fn apply_results(
                 moved.folds |= !planted::is(Fault::RefusedStillCounts);
             }
         } else if result.status != ResultStatus::Duplicate || !planted::is(Fault::DuplicatesUnheeded) {
-            rows.settle(result.id, queue::after_acceptance(known.state, known.table.kind()), settled)?;
+            rows.settle(
+                result.id,
+                queue::after_acceptance(known.state, kind_of(known.table, known.op)),
+                settled,
+            )?;
             moved.pushed += 1;
         }
     }
@@ -143,7 +152,7 @@ fn apply_results(
     Ok(())
 }
 
-fn keep(rows: Rows<'_>, page: &Page<'_>, moved: &mut Moved) -> Result<(), Error> {
+fn keep(rows: Rows<'_>, page: &Page<'_>, client: &str, moved: &mut Moved) -> Result<(), Error> {
     let refilling = rows.meta(Meta::Refilling)?.is_some();
     if planted::is(Fault::ArrivedRowsDropped) {
         rows.clear_arrived()?;
@@ -152,15 +161,17 @@ fn keep(rows: Rows<'_>, page: &Page<'_>, moved: &mut Moved) -> Result<(), Error>
         rows.put_arrived(row.table, &row.key, Some(&*row.json))?;
     }
     for (table, key, row) in &page.registers {
-        registers::arrive(rows, *table, key, Some(row), &mut moved.registers)?;
+        registers::arrive(rows, *table, key, Some(row.clone()), client, &mut moved.registers)?;
         if refilling {
             rows.mark_refilled(*table, key)?;
         }
     }
-    keep_packed(rows, page, refilling, moved)?;
+    keep_packed(rows, page, refilling, client, moved)?;
     for (table, key) in page.deleted.iter().filter(|_| !planted::is(Fault::DeletionsUnheeded)) {
         match table.kind() {
-            TableKind::Registers => registers::arrive(rows, *table, key, None, &mut moved.registers)?,
+            TableKind::Registers => {
+                registers::arrive(rows, *table, key, None, client, &mut moved.registers)?;
+            }
             _ => rows.put_arrived(*table, key, None)?,
         }
     }
@@ -168,18 +179,25 @@ fn keep(rows: Rows<'_>, page: &Page<'_>, moved: &mut Moved) -> Result<(), Error>
 }
 
 /// Nearly all of many rows have no local write on them and are only written down.
-fn keep_packed(rows: Rows<'_>, page: &Page<'_>, refilling: bool, moved: &mut Moved) -> Result<(), Error> {
+fn keep_packed(
+    rows: Rows<'_>,
+    page: &Page<'_>,
+    refilling: bool,
+    client: &str,
+    moved: &mut Moved,
+) -> Result<(), Error> {
     let Some((table, _)) = page.packed.first() else { return Ok(()) };
     let mut shadowed = (*table, rows.shadowed(*table)?);
     for (table, row) in &page.packed {
         if shadowed.0 != *table {
             shadowed = (*table, rows.shadowed(*table)?);
         }
+        let Some(shape) = rows.shapes().get(*table) else { continue };
         if shadowed.1.contains(row.key()) {
-            let named = row.to_register(*table)?;
-            registers::arrive(rows, *table, row.key(), Some(&named), &mut moved.registers)?;
+            let named = row.to_register(shape)?;
+            registers::arrive(rows, *table, row.key(), Some(named), client, &mut moved.registers)?;
         } else {
-            rows.put_packed(*table, row)?;
+            rows.put_packed(shape, row)?;
         }
         if refilling {
             rows.mark_refilled(*table, row.key())?;
@@ -198,6 +216,10 @@ fn promote(rows: Rows<'_>, moved: &mut Moved) -> Result<(), Error> {
         rows.clear_meta(Meta::Refilling)?;
     }
     let arrived = rows.confirm_arrived()?;
+    for (table, key) in rows.holding()? {
+        registers::release(rows, table, &key)?;
+        moved.registers.insert((table, key));
+    }
     moved.registers.extend(rows.register_rows_in(MutationState::Acknowledged)?);
     let reflected = rows.move_all(MutationState::Acknowledged, MutationState::Reflected)? > 0;
     moved.folds |= refilled || arrived || reflected;
@@ -207,6 +229,11 @@ fn promote(rows: Rows<'_>, moved: &mut Moved) -> Result<(), Error> {
 pub(super) fn cursor(rows: Rows<'_>) -> Result<Option<Cursor>, Error> {
     let version = rows.meta(Meta::CursorVersion)?.and_then(|text| text.parse().ok());
     Ok(version.zip(rows.meta(Meta::CursorEpoch)?).map(|(version, epoch)| Cursor { version, epoch }))
+}
+
+pub(super) fn forget_cursor(rows: Rows<'_>) -> Result<(), Error> {
+    rows.clear_meta(Meta::CursorVersion)?;
+    rows.clear_meta(Meta::CursorEpoch)
 }
 
 pub(super) fn set_cursor(rows: Rows<'_>, cursor: &Cursor) -> Result<(), Error> {

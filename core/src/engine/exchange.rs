@@ -1,5 +1,6 @@
 //! One exchange with the server: what to send, and what to make of the answer.
 
+use crate::catalogue::Catalogue;
 use crate::engine::apply::{Context, apply, cursor, set_cursor};
 use crate::engine::changed::Changed;
 use crate::engine::page::Page;
@@ -62,6 +63,8 @@ pub(super) struct InFlight {
     pub(super) since: Option<i64>,
     /// More waited than it could carry.
     pub(super) leaves_some: bool,
+    /// It carries one mutation, or one batch, and cannot carry less.
+    pub(super) is_one: bool,
     pub(super) load: Load,
     pub(super) started: UnixMillis,
 }
@@ -86,11 +89,16 @@ impl Engine {
             return Ok(None);
         }
         if refill::must_bring_back(self.store.read())? {
-            self.store.write(refill::bring_back_exports)?;
+            let entropy = self.entropy.as_mut();
+            self.store.write(|rows| refill::bring_back(rows, entropy, now.unix_ms))?;
         }
         let limits = BatchLimits { mutations: self.limits.mutations(), bytes: self.limits.bytes() };
         let (batch, cursor) = self.store.snapshot(|rows| {
-            Ok((queue::take_prefix(rows.open_mutations(limits.mutations)?, limits), cursor(rows)?))
+            let mut queue = rows.open_mutations(limits.mutations)?;
+            if let Some((last, batch)) = queue.last().and_then(|last| Some((last.id, last.batch?))) {
+                queue.extend(rows.open_rest_of(batch, last)?);
+            }
+            Ok((queue::take_prefix(queue, limits), cursor(rows)?))
         })?;
         let pending = self.store.pending()?;
         let load = Load { mutations: batch.mutations.len(), bytes: batch.bytes, timeout_ms: 0 };
@@ -112,6 +120,7 @@ impl Engine {
             limit: self.limits.page_rows(),
             limit_bytes: self.limits.is_page_small().then(|| self.limits.page_bytes()),
             packed: true,
+            catalogue: self.learns.then(|| self.catalogue().map_or("", Catalogue::hash).to_owned()),
             mutations,
         }
     }
@@ -169,11 +178,13 @@ impl Engine {
             Ok(answer) => answer,
             Err(failure) => return self.failed(in_flight, failure, now, changed),
         };
-        match Page::read(&answer, &in_flight.sent, self.user_id) {
-            Some(_) if !self.fits_on(in_flight)? => {
-                Ok(Applied { next: Next::Continue, ..Applied::default() })
-            }
-            Some(page) => self.succeeded(in_flight, &answer, &page, now, changed),
+        if !self.fits_on(in_flight)? {
+            return Ok(Applied { next: Next::Continue, ..Applied::default() });
+        }
+        // Before the rows are read, and on its own: should the program die here, everything is pulled with the new tables.
+        let begins_again = self.learn(&answer, changed)? && in_flight.since.is_some();
+        match Page::read(&answer, &in_flight.sent, self.user_id, self.store.shapes()) {
+            Some(page) => self.succeeded(in_flight, (&answer, begins_again), &page, now, changed),
             None => self.failed(in_flight, Failure::Unintelligible, now, changed),
         }
     }
@@ -196,18 +207,20 @@ impl Engine {
     fn succeeded(
         &mut self,
         in_flight: &InFlight,
-        answer: &SyncAnswer,
+        (answer, begins_again): (&SyncAnswer, bool),
         page: &Page<'_>,
         now: Now,
         changed: &mut Changed,
     ) -> Result<Applied, Error> {
-        let context = Context { user_id: self.user_id, client: self.client_id.to_string(), now: now.unix_ms };
+        let client = self.client_id.to_string();
+        let context = Context { user_id: self.user_id, client, now: now.unix_ms, begins_again };
         if planted::is(Fault::CursorBeforeRows) {
             self.store.write(|rows| set_cursor(rows, &answer.cursor))?;
         }
+        let before_page = changed.clone();
         let (traffic, before, limits) = (self.traffic, self.limits, self.limits_after(in_flight, now));
         let (mut applied, pending) = self.store.write_making_room(|rows| {
-            *changed = Changed::default();
+            *changed = before_page.clone();
             let applied = apply(rows, &context, &in_flight.sent, answer, page, changed)?;
             // What was refused now would be refused again.
             if changed.has(Table::UserApiKeys) && applied.rejected == 0 {
@@ -222,7 +235,8 @@ impl Engine {
         self.limits = limits;
         self.expects_page = answer.has_more;
         let failures = self.schedule.failures();
-        let goes_on = answer.has_more || (pending > 0 && (in_flight.leaves_some || answer.reset));
+        let goes_on =
+            answer.has_more || begins_again || (pending > 0 && (in_flight.leaves_some || answer.reset));
         applied.next = self.schedule.succeeded(goes_on, pending > 0, now.unix_ms);
         if self.paging.moves_on(in_flight.since, answer) {
             self.in_flight = self.ahead.take().map(|ahead| InFlight { started: now.unix_ms, ..ahead });
@@ -256,9 +270,11 @@ impl Engine {
         // Only on the server's own word, and only when it can mean no other.
         let is_about_one = failure == Failure::TooLarge
             || (planted::is(Fault::OuterStatusTrusted) && failure == Failure::ProxyTooLarge);
-        if let (true, [alone]) = (is_about_one, in_flight.sent.as_slice()) {
-            applied.rejected = 1;
-            self.set_aside(*alone, now, changed)?;
+        if is_about_one && in_flight.is_one {
+            applied.rejected = u32::try_from(in_flight.sent.len()).unwrap_or(u32::MAX);
+            for alone in &in_flight.sent {
+                self.set_aside(*alone, now, changed)?;
+            }
             is_smaller = true;
         }
         applied.failure = Some(failure);
@@ -301,6 +317,7 @@ impl InFlight {
             asked_from: None,
             since: outgoing.request.cursor.as_ref().map(|cursor| cursor.version),
             leaves_some: false,
+            is_one: is_one(&outgoing.request.mutations),
             load: Load { timeout_ms: outgoing.timeout_ms, ..load },
             started,
         }
@@ -309,6 +326,14 @@ impl InFlight {
     /// How long it has been under way, by a clock that may have been set back.
     fn took_ms(&self, now: Now) -> u64 {
         now.unix_ms.0.saturating_sub(self.started.0).max(0).unsigned_abs()
+    }
+}
+
+fn is_one(mutations: &[WireMutation]) -> bool {
+    match mutations {
+        [] => false,
+        [_] => true,
+        [first, rest @ ..] => first.batch.is_some() && rest.iter().all(|other| other.batch == first.batch),
     }
 }
 

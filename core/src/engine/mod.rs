@@ -7,12 +7,14 @@
 mod account;
 mod ahead;
 mod apply;
+mod catalogue;
 mod changed;
 mod exchange;
 mod leave;
 mod overview;
 mod page;
 mod paging;
+mod plan;
 mod probe;
 #[cfg(any(test, feature = "planted-faults"))]
 mod rebuild;
@@ -21,6 +23,7 @@ mod refill;
 mod registers;
 mod rescue;
 mod review;
+mod rows;
 mod same_write;
 #[cfg(test)]
 mod tests;
@@ -47,18 +50,21 @@ use crate::vault::Vault;
 pub use changed::TableChanges;
 pub use exchange::{Applied, Outgoing, Ticket};
 pub use leave::Left;
-pub use record::Change;
+pub use plan::Change;
 pub use rescue::SetAside;
 pub use review::QueueCounts;
 pub use traffic::SyncMark;
 pub use watch::Subscription;
 
 /// A write that is durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
 pub struct Recorded {
     /// The mutation's id; for a session also the row's.
     pub id: MutationId,
+    /// The key of the row that it concerns; for a new row without one that which was made.
+    #[serde(default)]
+    pub key: String,
     /// Mutations that wait for the server now.
     pub pending: u32,
     /// The day for which a session or an award was recorded, where that day lies after tomorrow: it counts in the totals now, and
@@ -66,6 +72,8 @@ pub struct Recorded {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts_from: Option<LocalDate>,
 }
+
+crate::model::redacted_debug!(Recorded);
 
 /// One user's mirror and everything that happens to it.
 pub struct Engine {
@@ -91,6 +99,8 @@ pub struct Engine {
     traffic: traffic::Traffic,
     vault: Vault,
     zone: Option<Box<dyn Zone + Send>>,
+    /// The catalogue comes from the server.
+    learns: bool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -174,6 +184,7 @@ impl Engine {
             traffic: traffic::Traffic::default(),
             vault: Vault::default(),
             zone: None,
+            learns: false,
         })
     }
 

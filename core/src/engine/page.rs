@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::engine::visible::{self, FoldRead};
 use crate::model::{Clocks, Hlc, MutationId, RegisterRow, Table, TableKind, Unreadable, UserId};
 use crate::planted::{self, Fault};
-use crate::store::{PackedRow, PackedRows, Packing, key_column, read_register};
+use crate::store::{PackedRow, PackedRows, Packing, Shape, Shapes, read_register};
 use crate::wire::{PROTOCOL, SyncAnswer, WireRow};
 
 /// A fold row: its key, and its JSON as sent, or without what cannot be read.
@@ -25,7 +25,7 @@ pub(super) struct FoldRow<'a> {
 /// What cannot be read: the column of a row, or the row, whose key is empty then.
 pub(super) struct Unread {
     pub(super) table: Table,
-    pub(super) column: Cow<'static, str>,
+    pub(super) column: String,
     pub(super) code: &'static str,
     pub(super) key: String,
 }
@@ -45,7 +45,12 @@ pub(super) struct Page<'a> {
 impl<'a> Page<'a> {
     /// Reads an answer. `None` when it is not one of this protocol, has a row of another user, or leaves a mutation that was
     /// sent without its result: the client would send it again and again without a pause.
-    pub(super) fn read(answer: &'a SyncAnswer, sent: &[MutationId], user_id: UserId) -> Option<Page<'a>> {
+    pub(super) fn read(
+        answer: &'a SyncAnswer,
+        sent: &[MutationId],
+        user_id: UserId,
+        shapes: &Shapes,
+    ) -> Option<Page<'a>> {
         let answered: HashSet<MutationId> = answer.results.iter().map(|result| result.id).collect();
         let sound = answer.protocol == PROTOCOL
             && answer.cursor.version >= 0
@@ -55,20 +60,17 @@ impl<'a> Page<'a> {
         }
         let mut page = Page::default();
         for (name, rows) in &answer.rows {
-            let Some(table) = Table::from_name(name) else { continue };
+            let Some(table) = shapes.named(name) else { continue };
             for row in rows {
-                page.add(table, row, user_id)?;
+                page.add(table, row, user_id, shapes)?;
             }
         }
         for (name, rows) in &answer.packed {
-            let Some(table) = Table::from_name(name).filter(|table| table.kind() == TableKind::Registers)
-            else {
-                continue;
-            };
-            page.unpack(table, rows, user_id)?;
+            let Some(shape) = shapes.named(name).and_then(|table| shapes.get(table)) else { continue };
+            page.unpack(shape, rows, user_id)?;
         }
         for (name, keys) in &answer.deleted {
-            if let Some(table) = Table::from_name(name).filter(|table| table.kind() != TableKind::Events) {
+            if let Some(table) = shapes.named(name).filter(|table| table.kind() != TableKind::Events) {
                 page.deleted.extend(keys.iter().map(|key| (table, key.as_str())));
             }
         }
@@ -81,32 +83,33 @@ impl<'a> Page<'a> {
         u32::try_from(self.folds.len() + registers + self.deleted.len()).unwrap_or(u32::MAX)
     }
 
-    fn add(&mut self, table: Table, row: &'a WireRow, user_id: UserId) -> Option<()> {
+    fn add(&mut self, table: Table, row: &'a WireRow, user_id: UserId, shapes: &Shapes) -> Option<()> {
         let json = row.values.get();
         match table.kind() {
             TableKind::Events => {}
             TableKind::Fold => match visible::read_fold(table, json, user_id) {
                 FoldRead::Whole(key) => self.folds.push(FoldRow { table, key, json: json.into() }),
                 FoldRead::Partly { key, json, unreadable } => {
-                    self.leave_out(table, &key, unreadable.into_iter().map(Cow::Owned));
+                    self.leave_out(table, &key, unreadable);
                     self.folds.push(FoldRow { table, key, json: json.into() });
                 }
-                FoldRead::NoKey(column) => self.leave_out_row(table, column),
+                FoldRead::NoKey(column) => self.leave_out_row(table, column.to_owned()),
                 FoldRead::Foreign => return None,
             },
             TableKind::Registers => {
+                let shape = shapes.get(table)?;
                 let came: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
-                if came.get("user_id").and_then(|owner| owner_of(owner)).is_some_and(|owner| owner != user_id)
-                {
+                let owner = shape.table.owner.as_ref().and_then(|owner| came.get(owner));
+                if owner.and_then(|owner| owner_of(owner)).is_some_and(|owner| owner != user_id) {
                     return None;
                 }
-                let Some((key, values, unreadable)) = read_register(table, &came) else {
-                    self.leave_out_row(table, key_column(table));
+                let Some((key, values, unreadable)) = read_register(shape, &came) else {
+                    self.leave_out_row(table, shape.table.key().name.clone());
                     return Some(());
                 };
-                self.leave_out(table, &key, unreadable.into_iter().map(Cow::Borrowed));
+                self.leave_out(table, &key, unreadable);
                 let clocks = Option::<Clocks>::deserialize(&row.hlc).unwrap_or_else(|_| {
-                    self.leave_out(table, &key, [Cow::Borrowed("clocks")]);
+                    self.leave_out(table, &key, ["clocks".to_owned()]);
                     None
                 });
                 let clocks = clocks.unwrap_or_default();
@@ -117,10 +120,12 @@ impl<'a> Page<'a> {
         Some(())
     }
 
-    fn unpack(&mut self, table: Table, json: &'a str, user_id: UserId) -> Option<()> {
+    fn unpack(&mut self, shape: &Shape, json: &'a str, user_id: UserId) -> Option<()> {
+        let table = shape.table.table;
         let columns: PackedRows<'a> = serde_json::from_str(json).ok()?;
-        let packing = Packing::new(table, &columns)?;
-        for owner in columns.get("user_id").into_iter().flatten() {
+        let packing = Packing::new(shape, &columns)?;
+        let owners = shape.table.owner.as_ref().and_then(|owner| columns.get(&**owner));
+        for owner in owners.into_iter().flatten() {
             if owner_of(owner).is_none_or(|owner| owner != user_id) {
                 return None;
             }
@@ -130,21 +135,21 @@ impl<'a> Page<'a> {
         let mut unreadable = Vec::new();
         for (row, clocks) in clocks.iter().enumerate() {
             let clocks = read_clocks(clocks).unwrap_or_else(|| {
-                unreadable.push("clocks");
+                unreadable.push("clocks".to_owned());
                 Clocks::default()
             });
             self.note_clocks(&clocks);
             match packing.bind(row, clocks, &mut unreadable) {
                 Some(bound) if unreadable.is_empty() => self.packed.push((table, bound)),
                 Some(bound) => {
-                    self.leave_out(table, bound.key(), unreadable.drain(..).map(Cow::Borrowed));
+                    self.leave_out(table, bound.key(), unreadable.drain(..));
                     if !planted::is(Fault::UnreadableRowDropped) {
                         self.packed.push((table, bound));
                     }
                 }
                 None => {
                     unreadable.clear();
-                    self.leave_out_row(table, key_column(table));
+                    self.leave_out_row(table, shape.table.key().name.clone());
                 }
             }
         }
@@ -152,14 +157,14 @@ impl<'a> Page<'a> {
     }
 
     /// Notes columns that are left out of a row.
-    fn leave_out(&mut self, table: Table, key: &str, columns: impl IntoIterator<Item = Cow<'static, str>>) {
+    fn leave_out(&mut self, table: Table, key: &str, columns: impl IntoIterator<Item = String>) {
         let unread = |column| Unread { table, column, code: Unreadable::VALUE, key: key.to_owned() };
         self.unreadable.extend(columns.into_iter().map(unread));
     }
 
     /// Notes a row that is left out, because nobody can tell which one it is.
-    fn leave_out_row(&mut self, table: Table, key_column: &'static str) {
-        let (column, key) = (Cow::Borrowed(key_column), String::new());
+    fn leave_out_row(&mut self, table: Table, column: String) {
+        let key = String::new();
         self.unreadable.push(Unread { table, column, code: Unreadable::ROW, key });
     }
 

@@ -18,7 +18,7 @@ impl Engine {
 
     /// Whether this engine could take an answer to [`Engine::probe`].
     pub fn can_read(&self, answer: &SyncAnswer) -> bool {
-        Page::read(answer, &[], self.user_id).is_some()
+        Page::read(answer, &[], self.user_id, self.store.shapes()).is_some()
     }
 
     pub(super) fn sync_limits(&self) -> SyncLimits {

@@ -3,7 +3,6 @@
 use crate::engine::changed::Changed;
 use crate::engine::{Engine, registers, visible};
 use crate::error::Error;
-use crate::model::MutationState;
 
 impl Engine {
     /// Makes every visible row anew from the confirmed rows and the queue.
@@ -14,17 +13,7 @@ impl Engine {
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         self.store.write_beside_queue(|rows| {
             visible::rebuild(rows, user_id, &mut Changed::default())?;
-            for state in [
-                MutationState::Pending,
-                MutationState::InDoubt,
-                MutationState::Acknowledged,
-                MutationState::Resend,
-            ] {
-                for (table, key) in rows.register_rows_in(state)? {
-                    registers::refresh(rows, table, &key, &client)?;
-                }
-            }
-            Ok(())
+            registers::lay_all(rows, &client)
         })
     }
 }

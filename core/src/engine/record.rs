@@ -1,183 +1,20 @@
 //! From a change that an app asks for to a mutation in the queue and new visible rows, in one transaction.
 
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::engine::changed::Changed;
+use crate::engine::exchange::BATCH_BYTES;
+use crate::engine::plan::{Change, Known, Plan};
 use crate::engine::same_write::other_write;
 use crate::engine::{Engine, Recorded, registers, visible};
 use crate::error::Error;
-use crate::merge::Fact;
-use crate::model::limits::check_instant;
-use crate::model::{
-    EventInput, ExportChange, ExportInput, ExportStatus, Here, Hlc, KeyEnvelope, Mutation, MutationId, Now,
-    Op, Provider, SessionInput, Table, TableKind, Timestamp, UnixMillis, UserId,
-};
+use crate::model::{Here, Hlc, Mutation, MutationId, Now, Table, TableKind, UnixMillis, UserId};
 use crate::planted::{self, Fault};
+use crate::queue;
 use crate::store::{Meta, NewMutation, Newest, Rows};
 
-/// A local write.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Change {
-    /// A completed session.
-    RecordSession(SessionInput),
-    /// An award that belongs to no session.
-    RecordEvent(EventInput),
-    /// A new export.
-    CreateExport(ExportInput),
-    /// What became of an export.
-    UpdateExport {
-        /// The export.
-        id: MutationId,
-        /// The columns to set.
-        change: ExportChange,
-    },
-    /// A sealed API key, in place of the provider's last one.
-    PutKey {
-        /// Whose API the key is for.
-        provider: Provider,
-        /// The sealed key.
-        envelope: KeyEnvelope,
-    },
-    /// A provider's key is to be gone, everywhere.
-    DeleteKey {
-        /// Whose API the key is for.
-        provider: Provider,
-    },
-    /// The providers accepted the keys at this time.
-    KeysValidated {
-        /// When.
-        at: Timestamp,
-    },
-}
-
-impl From<SessionInput> for Change {
-    fn from(input: SessionInput) -> Change {
-        Change::RecordSession(input)
-    }
-}
-
-impl From<EventInput> for Change {
-    fn from(input: EventInput) -> Change {
-        Change::RecordEvent(input)
-    }
-}
-
-/// A mutation's id, and whether this mirror may have it already.
-#[derive(Clone, Copy)]
-enum Known {
-    /// The caller has given it, perhaps before.
-    Maybe(MutationId),
-    /// It was drawn for this change.
-    New(MutationId),
-}
-
-impl Known {
-    fn id(self) -> MutationId {
-        match self {
-            Known::Maybe(id) | Known::New(id) => id,
-        }
-    }
-}
-
-/// What is to be queued, and what it adds to progress.
-pub(super) struct Plan {
-    pub(super) table: Table,
-    pub(super) op: Op,
-    pub(super) key: String,
-    pub(super) values: Box<RawValue>,
-    fact: Option<Fact>,
-    /// The columns whose values the caller did not choose: the same call made later has others.
-    pub(super) assumed: Vec<&'static str>,
-}
-
-impl Change {
-    /// The id that the caller gave.
-    fn given_id(&self) -> Option<MutationId> {
-        match self {
-            Change::RecordSession(input) => input.id,
-            Change::RecordEvent(input) => input.id,
-            Change::CreateExport(input) => input.id,
-            _ => None,
-        }
-    }
-
-    fn plan(self, id: MutationId, user_id: UserId, here: Here<'_>) -> Result<Plan, Error> {
-        match self {
-            Change::RecordSession(input) => {
-                let assumed = input.assumed();
-                let session = input.complete(id, here)?;
-                let fact = Some(Fact::from(&session));
-                Ok(Plan { fact, assumed, ..insert(Table::Sessions, id, &session)? })
-            }
-            Change::RecordEvent(input) => {
-                let assumed = input.assumed();
-                let event = input.complete(id, here)?;
-                let fact = Some(Fact::from(&event));
-                Ok(Plan { fact, assumed, ..insert(Table::ProgressEvents, id, &event)? })
-            }
-            Change::CreateExport(input) => {
-                input.check()?;
-                // NULL is no value of this column in Postgres: without filters it is the empty object.
-                let filters = input.filters.unwrap_or_default();
-                let values = json!({
-                    "id": id, "export_type": input.export_type, "export_format": input.export_format,
-                    "filters": filters, "status": ExportStatus::Pending,
-                    "created_at": here.now.timestamp().max(Timestamp::FIRST),
-                });
-                Ok(Plan {
-                    assumed: vec!["created_at", "status"],
-                    ..insert(Table::ExportHistory, id, &values)?
-                })
-            }
-            Change::UpdateExport { id, change } => {
-                change.check()?;
-                merge(Table::ExportHistory, id.to_string(), &change)
-            }
-            Change::PutKey { provider, envelope } => keys(user_id, provider, json!(envelope)),
-            Change::DeleteKey { provider } => keys(user_id, provider, Value::Null),
-            Change::KeysValidated { at } => {
-                check_instant(Table::UserApiKeys, "last_validated_at", Some(at))?;
-                keys_column(user_id, "last_validated_at", json!(at))
-            }
-        }
-    }
-}
-
-impl Plan {
-    /// What only the mirror's rows can tell.
-    fn check(&self, rows: Rows<'_>) -> Result<(), Error> {
-        let Plan { table, op, key, .. } = self;
-        if *table == Table::ExportHistory && *op == Op::Merge && rows.register(*table, key)?.is_none() {
-            return Err(Error::invalid("id", "there is no such export in this mirror"));
-        }
-        Ok(())
-    }
-}
-
-fn insert(table: Table, id: MutationId, values: &impl serde::Serialize) -> Result<Plan, Error> {
-    let (key, values, assumed) = (id.to_string(), raw(values)?, Vec::new());
-    Ok(Plan { table, op: Op::Insert, key, values, fact: None, assumed })
-}
-
-fn merge(table: Table, key: String, values: &impl serde::Serialize) -> Result<Plan, Error> {
-    Ok(Plan { table, op: Op::Merge, key, values: raw(values)?, fact: None, assumed: Vec::new() })
-}
-
-pub(super) fn keys(user_id: UserId, provider: Provider, value: Value) -> Result<Plan, Error> {
-    keys_column(user_id, provider.column(), value)
-}
-
-fn keys_column(user_id: UserId, column: &str, value: Value) -> Result<Plan, Error> {
-    let mut values = Map::new();
-    values.insert(column.to_owned(), value);
-    merge(Table::UserApiKeys, user_id.to_string(), &values)
-}
-
-fn raw(values: &impl serde::Serialize) -> Result<Box<RawValue>, Error> {
-    to_raw_value(values).map_err(|_| Error::Internal("a change is not JSON"))
-}
+/// Changes of one batch at most: as many as one request carries.
+const MAX_BATCH: usize = 500;
 
 impl Engine {
     /// Records a change. When this returns, the change survives a crash of the program and of the machine.
@@ -187,6 +24,33 @@ impl Engine {
     pub fn mutate(&mut self, change: Change, now: Now) -> Result<Recorded, Error> {
         let outcome = self.mutate_all(vec![(None, change)], now)?.pop();
         outcome.unwrap_or(Err(Error::Internal("a change had no outcome")))
+    }
+
+    /// Records changes that belong together: all of them or none, here and on the server. `id`: of the batch, from a caller that
+    /// may call twice; the same id again is a no-op.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] and [`Error::InvalidValue`] of the first change that is refused, [`Error::InvalidInput`] for a
+    /// batch of none or of more than 500 changes or too large for one request, and the storage errors. Nothing was written.
+    pub fn mutate_batch(
+        &mut self,
+        id: Option<MutationId>,
+        changes: Vec<Change>,
+        now: Now,
+    ) -> Result<Vec<Recorded>, Error> {
+        if changes.is_empty() || changes.len() > MAX_BATCH {
+            return Err(Error::invalid("batch", format!("must have 1 to {MAX_BATCH} changes")));
+        }
+        let batch = id.map_or_else(|| MutationId::make(now.unix_ms, self.entropy.as_mut()), Ok)?;
+        let each = |(place, change): (usize, Change)| {
+            let place = u128::try_from(place).unwrap_or(u128::MAX) + 1;
+            // Of the batch's own id, so that they are the same when the caller calls again.
+            let own = MutationId::from(Uuid::from_u128(batch.as_uuid().as_u128() ^ place));
+            (Some(change.given_id().unwrap_or(own)), change)
+        };
+        let changes = changes.into_iter().enumerate().map(each).collect();
+        let outcomes = self.record_making_room(changes, Some(batch), now)?;
+        outcomes.into_iter().collect()
     }
 
     /// Records changes that came together in one transaction, in order: as durable as one by one, for the price of one.
@@ -201,11 +65,20 @@ impl Engine {
         changes: Vec<(Option<MutationId>, Change)>,
         now: Now,
     ) -> Result<Vec<Result<Recorded, Error>>, Error> {
+        self.record_making_room(changes, None, now)
+    }
+
+    fn record_making_room(
+        &mut self,
+        changes: Vec<(Option<MutationId>, Change)>,
+        batch: Option<MutationId>,
+        now: Now,
+    ) -> Result<Vec<Result<Recorded, Error>>, Error> {
         if !self.store.is_image() {
-            return self.record_all(changes, now);
+            return self.record_all(changes, batch, now);
         }
         let recorded = loop {
-            match self.record_all(changes.clone(), now) {
+            match self.record_all(changes.clone(), batch, now) {
                 Err(Error::StorageFull) if self.store.make_room()? => {}
                 done => break done,
             }
@@ -219,10 +92,14 @@ impl Engine {
     fn record_all(
         &mut self,
         changes: Vec<(Option<MutationId>, Change)>,
+        batch: Option<MutationId>,
         now: Now,
     ) -> Result<Vec<Result<Recorded, Error>>, Error> {
-        let planned: Vec<Result<(Known, Plan), Error>> =
+        let mut planned: Vec<Result<(Known, Plan), Error>> =
             changes.into_iter().map(|(id, change)| self.plan(id, change, now)).collect();
+        if batch.is_some() {
+            planned = all_or_none(planned)?;
+        }
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         let mut changed = Changed::default();
         let tomorrow = now.local_date().next();
@@ -231,12 +108,16 @@ impl Engine {
             for planned in planned {
                 let outcome = match planned {
                     Ok((id, plan)) => {
+                        let key = plan.key.clone();
                         let ahead = plan.fact.as_ref().map(|fact| fact.day).filter(|day| *day > tomorrow);
-                        record(rows, (user_id, &client), id, plan, now, newest, &mut changed)?
-                            .map(|is_new| (id.id(), ahead, is_new))
+                        record(rows, (user_id, &client), (id, batch), plan, now, newest, &mut changed)?
+                            .map(|is_new| (id.id(), key, ahead, is_new))
                     }
                     Err(refused) => Err(refused),
                 };
+                if let (Some(_), Err(_)) = (batch, &outcome) {
+                    return outcome.map(|_| (Vec::new(), 0));
+                }
                 queued += u32::from(matches!(outcome, Ok((.., true))));
                 outcomes.push(outcome);
             }
@@ -246,7 +127,7 @@ impl Engine {
         if !changed.tables().is_empty() {
             self.schedule.wrote();
         }
-        let recorded = |(id, counts_from, _)| Recorded { id, pending, counts_from };
+        let recorded = |(id, key, counts_from, _)| Recorded { id, key, pending, counts_from };
         Ok(outcomes.into_iter().map(|done| done.map(recorded)).collect())
     }
 
@@ -256,8 +137,23 @@ impl Engine {
             None => Known::New(MutationId::make(now.unix_ms, self.entropy.as_mut())?),
         };
         let here = Here { now, zone: self.zone.as_deref() };
-        Ok((id, change.plan(id.id(), self.user_id, here)?))
+        Ok((id, change.plan(id.id(), self.user_id, here, self.store.shapes())?))
     }
+}
+
+/// The plans of a batch, unless one of them is refused, or all of them would not fit into one request.
+fn all_or_none(
+    planned: Vec<Result<(Known, Plan), Error>>,
+) -> Result<Vec<Result<(Known, Plan), Error>>, Error> {
+    let planned = planned.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let bytes = planned.iter().map(|(_, plan)| queue::weight(plan.values.get())).sum::<usize>();
+    if bytes > BATCH_BYTES {
+        return Err(Error::invalid(
+            "batch",
+            format!("must have at most {BATCH_BYTES} bytes as JSON; make two"),
+        ));
+    }
+    Ok(planned.into_iter().map(Ok).collect())
 }
 
 /// Records one change inside a transaction; says whether it was not known yet. The inner error is the change's own, and nothing was written for it; the outer
@@ -265,7 +161,7 @@ impl Engine {
 fn record(
     rows: Rows<'_>,
     (user_id, client): (UserId, &str),
-    id: Known,
+    (id, batch): (Known, Option<MutationId>),
     plan: Plan,
     now: Now,
     newest: &mut Option<Newest>,
@@ -283,8 +179,9 @@ fn record(
         }
         return Ok(Ok(false));
     }
-    if let Err(refused) = plan.check(rows) {
-        return Ok(Err(refused));
+    match plan.check(rows) {
+        Err(refused @ (Error::InvalidInput { .. } | Error::InvalidValue { .. })) => return Ok(Err(refused)),
+        checked => checked?,
     }
     match &plan.fact {
         Some(fact) => {
@@ -296,16 +193,17 @@ fn record(
     let hlc = match (&plan.fact, &newest) {
         (Some(_), Some(newest)) => newest.clock.tick(now.unix_ms),
         (Some(_), None) => rows.clock()?.tick(now.unix_ms),
+        (None, _) if matches!(plan.table, Table::Mirrored(_)) => rows.clock()?.tick(now.unix_ms),
         (None, _) => tick(rows, now.unix_ms, Hlc::tick)?,
     };
-    carry_out(rows, (user_id, client), id.id(), plan, hlc, now.unix_ms, newest)?;
+    carry_out(rows, (user_id, client), (id.id(), batch), plan, hlc, now.unix_ms, newest)?;
     Ok(Ok(true))
 }
 
 pub(super) fn carry_out(
     rows: Rows<'_>,
     (user_id, client): (UserId, &str),
-    id: MutationId,
+    (id, batch): (MutationId, Option<MutationId>),
     plan: Plan,
     hlc: Hlc,
     now: UnixMillis,
@@ -316,7 +214,7 @@ pub(super) fn carry_out(
     if is_register {
         registers::keep_shadow(rows, table, &key)?;
     }
-    let mutation = Mutation { id, hlc, table, op, key, values };
+    let mutation = Mutation { id, hlc, table, op, key, values, batch };
     rows.insert_mutation(&NewMutation { mutation: &mutation, recorded: now })?;
     let before = newest.take();
     if let Some(fact) = fact {

@@ -5,53 +5,101 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Map;
+
 use crate::error::Error;
 use crate::merge::overlay;
-use crate::model::{Hlc, RegisterRow, Table, UnixMillis};
+use crate::model::{Hlc, MutationState, Op, RegisterRow, Table, UnixMillis};
 use crate::planted::{self, Fault};
-use crate::store::{Meta, Rows};
+use crate::store::{Meta, Rows, Shadow};
 
 /// Register rows whose visible form has to be worked out again.
 pub(super) type Dirty = BTreeSet<(Table, String)>;
 
-/// Makes sure that a row has a shadow, before the first write lies on it.
+/// Makes sure that a row has a shadow, before the first write lies on it. Of a table that is not mirrored (any more) there is
+/// nothing to keep.
 pub(super) fn keep_shadow(rows: Rows<'_>, table: Table, key: &str) -> Result<(), Error> {
-    if rows.shadow(table, key)?.is_none() {
-        let visible = rows.register(table, key)?;
-        rows.put_shadow(table, key, visible.as_ref())?;
+    if rows.shapes().get(table).is_some() && rows.shadow(table, key)?.is_none() {
+        let row = rows.register(table, key)?;
+        rows.put_shadow(table, key, &Shadow { row, held: None })?;
     }
     Ok(())
 }
 
 /// Works out the visible row, and drops the shadow when no write is left.
 pub(super) fn refresh(rows: Rows<'_>, table: Table, key: &str, client: &str) -> Result<(), Error> {
-    let Some(confirmed) = rows.shadow(table, key)? else { return Ok(()) };
+    let Some(shape) = rows.shapes().get(table) else { return Ok(()) };
+    let Some(shadow) = rows.shadow(table, key)? else { return Ok(()) };
     let writes = rows.writes_on(table, key, client)?;
     if writes.is_empty() {
-        rows.put_register(table, key, confirmed.as_ref())?;
+        rows.put_register(table, key, released(shadow).as_ref())?;
         return rows.remove_shadow(table, key);
     }
-    let mut visible = overlay(table, confirmed, writes);
-    if let (Table::UserApiKeys, Some(row)) = (table, &mut visible) {
-        row.values.entry("user_id").or_insert_with(|| key.into());
+    let mut visible = overlay(&shape.table, shadow.row, writes);
+    if let Some(row) = &mut visible {
+        row.values.entry(shape.table.key().name.as_str()).or_insert_with(|| key.into());
     }
     rows.put_register(table, key, visible.as_ref())
 }
 
-/// Takes a row as the server has it, or its absence.
+/// Takes a row as the server has it, or its absence. While it is not certain which of this device's additions its counters
+/// contain, they wait: see `apply.rs`.
 pub(super) fn arrive(
     rows: Rows<'_>,
     table: Table,
     key: &str,
-    row: Option<&RegisterRow>,
+    row: Option<RegisterRow>,
+    client: &str,
     dirty: &mut Dirty,
 ) -> Result<(), Error> {
-    if rows.shadow(table, key)?.is_some() && !planted::is(Fault::ShadowLost) {
-        rows.put_shadow(table, key, row)?;
-        dirty.insert((table, key.to_owned()));
-        return Ok(());
+    let Some(shape) = rows.shapes().get(table) else { return Ok(()) };
+    let Some(before) = rows.shadow(table, key)?.filter(|_| !planted::is(Fault::ShadowLost)) else {
+        return rows.put_register(table, key, row.as_ref());
+    };
+    dirty.insert((table, key.to_owned()));
+    let mut shadow = Shadow { row, held: None };
+    let counts = shape.table.counters().next().is_some() && !planted::is(Fault::CountersNotHeld);
+    if let Some(row) = shadow.row.as_mut().filter(|_| counts)
+        && rows.has_uncertain_additions(table, key)?
+    {
+        let begins_here = || {
+            let writes = rows.writes_on(table, key, client)?;
+            Ok::<_, Error>(writes.iter().any(|write| write.op == Op::Insert))
+        };
+        if before.row.is_some() || begins_here()? {
+            let mut standing = before.row.unwrap_or_default().values;
+            let mut held = Map::new();
+            for counter in shape.table.counters() {
+                held.extend(row.values.remove_entry(&counter.name));
+                row.values.extend(standing.remove_entry(&counter.name));
+            }
+            shadow.held = Some(held);
+        }
     }
-    rows.put_register(table, key, row)
+    rows.put_shadow(table, key, &shadow)
+}
+
+/// Lets the counters that waited count, now that every addition is in them.
+pub(super) fn release(rows: Rows<'_>, table: Table, key: &str) -> Result<(), Error> {
+    let Some(shadow) = rows.shadow(table, key)? else { return Ok(()) };
+    rows.put_shadow(table, key, &Shadow { row: released(shadow), held: None })
+}
+
+fn released(shadow: Shadow) -> Option<RegisterRow> {
+    let mut row = shadow.row?;
+    row.values.extend(shadow.held.unwrap_or_default());
+    Some(row)
+}
+
+/// Lays the writes that the queue holds over the rows of tables that were not there before.
+pub(super) fn lay_all(rows: Rows<'_>, client: &str) -> Result<(), Error> {
+    for state in MutationState::LAID {
+        for (table, key) in rows.register_rows_in(state)? {
+            keep_shadow(rows, table, &key)?;
+            refresh(rows, table, &key, client)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn refresh_all(rows: Rows<'_>, dirty: &Dirty, client: &str) -> Result<(), Error> {

@@ -190,8 +190,8 @@ fn is_usable(rescued: &RescuedMutation) -> bool {
 }
 
 fn mutation(rescued: &RescuedMutation) -> Mutation {
-    let RescuedMutation { id, hlc, table, op, key, values, .. } = rescued.clone();
-    Mutation { id, hlc, table, op, key, values }
+    let RescuedMutation { id, hlc, table, op, key, values, batch, .. } = rescued.clone();
+    Mutation { id, hlc, table, op, key, values, batch }
 }
 
 fn put(rows: Rows<'_>, rescued: &RescuedMutation, client: &str, changed: &mut Changed) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::engine::record::Plan;
+use crate::engine::plan::Plan;
 use crate::error::Error;
 use crate::model::{Mutation, Op, Table};
 
@@ -30,6 +30,8 @@ fn a_write(table: Table, op: Op) -> &'static str {
         (Table::ProgressEvents, _) => "an award",
         (Table::ExportHistory, Op::Insert) => "an export",
         (Table::ExportHistory, _) => "a change of an export",
+        (Table::Mirrored(_), Op::Insert) => "a new row",
+        (Table::Mirrored(_), _) => "a change of a row",
         _ => "a change of the sealed keys",
     }
 }

@@ -35,11 +35,11 @@ pub(super) fn note(rows: Rows<'_>, page: &Page<'_>) -> Result<(), Error> {
     let mut noted = read(before.as_deref());
     noted.forget(page);
     for unread in &page.unreadable {
-        let alike = |known: &&mut Column| (known.table, &*known.column) == (unread.table, &*unread.column);
+        let alike = |known: &&mut Column| (known.table, &known.column) == (unread.table, &unread.column);
         let column = match noted.0.iter_mut().find(alike) {
             Some(known) => known,
             None => {
-                let (column, code) = (unread.column.to_string(), unread.code.to_owned());
+                let (column, code) = (unread.column.clone(), unread.code.to_owned());
                 noted.0.push(Column { table: unread.table, column, code, keys: BTreeSet::new() });
                 noted.0.last_mut().ok_or(Error::Internal("a list lost what was put into it"))?
             }

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::engine::record::{Plan, carry_out, keys, tick};
+use crate::engine::plan::{Plan, keys};
+use crate::engine::record::{carry_out, tick};
 use crate::engine::{Engine, Recorded};
 use crate::entropy::Entropy;
 use crate::error::{Error, VaultError};
@@ -188,9 +189,9 @@ impl Engine {
                     Clock::Exactly(hlc) => hlc,
                 };
                 let plan = keys(user, provider, value)?;
-                carry_out(rows, (user, &client), id, plan, hlc, now.unix_ms, &mut None)?;
+                carry_out(rows, (user, &client), (id, None), plan, hlc, now.unix_ms, &mut None)?;
             }
-            Ok(Recorded { id, pending: rows.count_pending()?, counts_from: None })
+            Ok(Recorded { id, key: user.to_string(), pending: rows.count_pending()?, counts_from: None })
         })?;
         self.announce(&[Table::UserApiKeys]);
         Ok(recorded)
@@ -216,7 +217,7 @@ pub(super) fn tend_arrived(
     for Rewrite { provider, envelope, hlc } in rewrites {
         let id = MutationId::make(now.unix_ms, entropy)?;
         let plan: Plan = keys(user, provider, json!(envelope))?;
-        carry_out(rows, (user, client), id, plan, hlc, now.unix_ms, &mut None)?;
+        carry_out(rows, (user, client), (id, None), plan, hlc, now.unix_ms, &mut None)?;
     }
     Ok(())
 }

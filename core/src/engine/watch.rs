@@ -71,7 +71,9 @@ impl Engine {
         let version = self.store.read().data_version()?;
         let wrote = self.watchers.others.replace(version).is_some_and(|seen| seen != version);
         if wrote {
-            self.announce(&VISIBLE);
+            let mirrored = self.store.shapes().mirrored();
+            let visible: Vec<Table> = VISIBLE.into_iter().chain(mirrored).collect();
+            self.announce(&visible);
         }
         Ok(wrote)
     }

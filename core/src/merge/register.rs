@@ -1,39 +1,55 @@
-//! Register columns: of all writes to a column the one with the greatest clock counts, whatever the order of arrival.
+//! Rows that are written column by column: of all writes to a register the one with the greatest clock counts, additions to a
+//! counter all count, whatever the order of arrival.
 
-use crate::merge::{Rule, rule_of};
-use crate::model::{Op, RegisterRow, RegisterWrite, Table};
+use serde_json::{Map, Value};
 
-/// The row with writes on top. A merge does not bring back a row that is gone, but for the one row per user, which
+use crate::catalogue::{Column, MirroredTable, Rule};
+use crate::model::{Op, RegisterRow, RegisterWrite};
+use crate::planted::{self, Fault};
+
+/// The row with writes on top. An update does not bring back a row that is gone, but for the one row per user, which
 /// every device may begin.
 pub(crate) fn overlay(
-    table: Table,
+    table: &MirroredTable,
     confirmed: Option<RegisterRow>,
     writes: impl IntoIterator<Item = RegisterWrite>,
 ) -> Option<RegisterRow> {
     let mut row = confirmed;
     for write in writes {
-        let begins = write.op == Op::Insert || table == Table::UserApiKeys;
-        row = match row {
-            None if begins => Some(applied(table, RegisterRow::default(), write, true)),
-            None => None,
-            Some(row) => Some(applied(table, row, write, false)),
+        let begins = write.op == Op::Insert || table.begun_by_update || planted::is(Fault::LateUpdateRevives);
+        row = match (write.op, row) {
+            (Op::Delete, _) => None,
+            (Op::Add, row) => row.map(|row| added(table, row, &write)),
+            (_, None) if begins => Some(applied(table, RegisterRow::default(), write, true)),
+            (_, None) => None,
+            (_, Some(row)) => Some(applied(table, row, write, false)),
         };
     }
     row
 }
 
-fn applied(table: Table, mut row: RegisterRow, write: RegisterWrite, is_new: bool) -> RegisterRow {
-    for (column, value) in write.values {
-        match rule_of(table, &column) {
-            Some(Rule::Register) => {
-                let newer = row.clocks.get(&column).is_none_or(|standing| *standing < write.stamp);
+fn applied(table: &MirroredTable, mut row: RegisterRow, write: RegisterWrite, is_new: bool) -> RegisterRow {
+    for (name, value) in write.values {
+        let Some(column) = table.column(&name) else { continue };
+        let value = kept_form(column, value);
+        match column.rule {
+            Rule::Register => {
+                let newer = row.clocks.get(&name).is_none_or(|standing| *standing < write.stamp);
                 if newer {
-                    row.clocks.insert(column.clone(), write.stamp.clone());
-                    row.values.insert(column, value);
+                    row.clocks.insert(name.clone(), write.stamp.clone());
+                    row.values.insert(name, value);
                 }
             }
-            Some(_) if is_new => {
-                row.values.insert(column, value);
+            Rule::Union => {
+                let standing = row.values.remove(&name).unwrap_or_default();
+                row.values.insert(name, union(&standing, value));
+            }
+            // A counter that has not come yet begins as this device has begun it.
+            Rule::Counter if is_new || row.values.get(&name).is_none_or(Value::is_null) => {
+                row.values.insert(name, value);
+            }
+            _ if is_new => {
+                row.values.insert(name, value);
             }
             // What was set once stays; what this version does not know is the server's to judge.
             _ => {}
@@ -42,29 +58,67 @@ fn applied(table: Table, mut row: RegisterRow, write: RegisterWrite, is_new: boo
     row
 }
 
+fn added(table: &MirroredTable, mut row: RegisterRow, write: &RegisterWrite) -> RegisterRow {
+    if !write.counts {
+        return row;
+    }
+    for (name, delta) in &write.values {
+        let Some(column) = table.column(name).filter(|column| column.rule == Rule::Counter) else { continue };
+        let standing = row.values.remove(name).unwrap_or_default();
+        row.values.insert(name.clone(), column.added(&standing, delta));
+    }
+    row
+}
+
+/// A value as rows in memory hold it: of what is kept as JSON text, that text.
+fn kept_form(column: &Column, value: Value) -> Value {
+    if column.kind.is_json_text() && !value.is_null() { value.to_string().into() } else { value }
+}
+
+/// Two maps as one, both as JSON text; of two values for one key the lesser. What is no map is replaced.
+fn union(standing: &Value, new: Value) -> Value {
+    let read =
+        |value: &Value| value.as_str().and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
+    let (Some(mut map), Some(more)) = (read(standing), read(&new)) else {
+        return if new.is_null() { standing.clone() } else { new };
+    };
+    for (key, value) in more {
+        let is_less = map.get(&key).is_none_or(|known| text_of(&value) < text_of(known));
+        if is_less {
+            map.insert(key, value);
+        }
+    }
+    Value::from(map).to_string().into()
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// A row of registers, for tests: its columns, and the clock and client that wrote each.
 #[cfg(feature = "planted-faults")]
-pub type MergedRow = Option<(
-    serde_json::Map<String, serde_json::Value>,
-    std::collections::BTreeMap<String, (crate::model::Hlc, String)>,
-)>;
+pub type MergedRow =
+    Option<(Map<String, Value>, std::collections::BTreeMap<String, (crate::model::Hlc, String)>)>;
 
-/// The engine's merge of one write, for tests that compare it with the server's.
+/// The engine's merge of one write, for tests that compare it with the server's. `catalogue`: of a table that is not built in.
 #[cfg(feature = "planted-faults")]
 pub fn merge_registers(
-    table: Table,
+    table: crate::model::Table,
+    catalogue: Option<&crate::catalogue::Catalogue>,
     confirmed: MergedRow,
     op: Op,
     stamp: (crate::model::Hlc, String),
-    values: serde_json::Map<String, serde_json::Value>,
+    values: Map<String, Value>,
 ) -> MergedRow {
     use crate::model::Stamp;
     let confirmed = confirmed.map(|(values, clocks)| RegisterRow {
         values,
         clocks: clocks.into_iter().map(|(column, (hlc, client))| (column, Stamp(hlc, client))).collect(),
     });
-    let write = RegisterWrite { op, stamp: Stamp(stamp.0, stamp.1), values };
-    let row = overlay(table, confirmed, [write])?;
+    let write = RegisterWrite { op, stamp: Stamp(stamp.0, stamp.1), values, counts: true };
+    let builtin = crate::catalogue::builtin().iter().find(|described| described.table == table);
+    let described = builtin.or_else(|| catalogue?.table(table))?;
+    let row = overlay(described, confirmed, [write])?;
     let clocks = row.clocks.into_iter().map(|(column, Stamp(hlc, client))| (column, (hlc, client)));
     Some((row.values, clocks.collect()))
 }
@@ -75,7 +129,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::Stamp;
+    use crate::model::{Stamp, Table};
 
     fn write(op: Op, clock: u64, client: &str, values: Value) -> RegisterWrite {
         let hlc = format!("{clock:013}-0000").parse().unwrap();
@@ -83,7 +137,16 @@ mod tests {
             op,
             stamp: Stamp(hlc, client.to_owned()),
             values: values.as_object().unwrap().clone(),
+            counts: true,
         }
+    }
+
+    fn described(table: Table) -> &'static MirroredTable {
+        crate::catalogue::builtin().iter().find(|described| described.table == table).unwrap()
+    }
+
+    fn exports() -> &'static MirroredTable {
+        described(Table::ExportHistory)
     }
 
     #[test]
@@ -91,7 +154,7 @@ mod tests {
         let made = write(Op::Insert, 1, "a", json!({"export_type": "words", "status": "pending"}));
         let done = write(Op::Merge, 3, "b", json!({"status": "completed", "export_type": "changed"}));
         let late = write(Op::Merge, 2, "c", json!({"status": "processing", "records_count": 7}));
-        let row = overlay(Table::ExportHistory, None, [made, done, late]).unwrap();
+        let row = overlay(exports(), None, [made, done, late]).unwrap();
         assert_eq!(
             Value::from(row.values),
             json!({"export_type": "words", "status": "completed", "records_count": 7})
@@ -101,18 +164,17 @@ mod tests {
     #[test]
     fn equal_clocks_are_ordered_by_client() {
         let values = |status: &str| json!({ "status": status });
-        let confirmed = overlay(Table::ExportHistory, None, [write(Op::Insert, 1, "b", values("failed"))]);
-        let row = overlay(Table::ExportHistory, confirmed, [write(Op::Merge, 1, "a", values("completed"))])
-            .unwrap();
+        let confirmed = overlay(exports(), None, [write(Op::Insert, 1, "b", values("failed"))]);
+        let row = overlay(exports(), confirmed, [write(Op::Merge, 1, "a", values("completed"))]).unwrap();
         assert_eq!(row.values["status"], "failed");
     }
 
     #[test]
     fn a_merge_does_not_bring_back_a_deleted_export() {
         let merge = write(Op::Merge, 9, "a", json!({"status": "failed"}));
-        assert!(overlay(Table::ExportHistory, None, [merge]).is_none());
+        assert!(overlay(exports(), None, [merge]).is_none());
         let keys = write(Op::Merge, 9, "a", json!({"openai_api_key": "marea1.a.b"}));
-        assert!(overlay(Table::UserApiKeys, None, [keys]).is_some());
+        assert!(overlay(described(Table::UserApiKeys), None, [keys]).is_some());
     }
 
     proptest! {
@@ -131,14 +193,14 @@ mod tests {
                 })
                 .collect();
             let start = Some(RegisterRow::default());
-            let forwards = overlay(Table::ExportHistory, start.clone(), writes.clone());
+            let forwards = overlay(exports(), start.clone(), writes.clone());
             let mut turned = writes;
             if !turned.is_empty() {
                 let by = turn % turned.len();
                 turned.rotate_left(by);
             }
             turned.reverse();
-            prop_assert!(forwards == overlay(Table::ExportHistory, start, turned));
+            prop_assert!(forwards == overlay(exports(), start, turned));
         }
     }
 }

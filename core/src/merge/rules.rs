@@ -1,52 +1,23 @@
-//! The catalogue: one merge rule for every mirrored column. The SQL side's comments name the same rules.
+//! One merge rule for every column of the built-in tables. The SQL side's comments name the same rules.
 
+pub use crate::catalogue::Rule;
+use crate::catalogue::builtin;
 use crate::model::Table;
-
-/// How concurrent changes of one column become one value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Rule {
-    /// A row is a fact, inserted once; its id is the idempotency key.
-    Event,
-    /// Computed from events on both sides, never written by a client.
-    Fold,
-    /// A map that only grows; of two times for one key the earlier wins.
-    Union,
-    /// The last writer wins, by hybrid logical clock, column by column.
-    Register,
-    /// Set when the row is made, never changed.
-    Once,
-    /// Set by the server, taken as it comes.
-    Server,
-}
 
 /// The rule of a column; `None` for a column that this version does not know.
 pub fn rule_of(table: Table, column: &str) -> Option<Rule> {
     match table {
         Table::Sessions | Table::ProgressEvents => Some(Rule::Event),
-        Table::ExportHistory => match column {
-            "id" | "user_id" | "export_type" | "export_format" | "filters" | "created_at" => Some(Rule::Once),
-            "status"
-            | "records_count"
-            | "file_size_bytes"
-            | "file_url"
-            | "data"
-            | "error_message"
-            | "retry_count"
-            | "started_at"
-            | "completed_at"
-            | "processing_time_seconds"
-            | "expires_at" => Some(Rule::Register),
-            "updated_at" => Some(Rule::Server),
-            _ => None,
-        },
-        Table::UserApiKeys => match column {
-            "openai_api_key" | "unsplash_api_key" | "anthropic_api_key" | "last_validated_at" => {
-                Some(Rule::Register)
+        Table::ExportHistory | Table::UserApiKeys => {
+            // The key is set with the row: by the device that makes it, or by the server for the one row of a user.
+            let of_key = if table == Table::ExportHistory { Rule::Once } else { Rule::Server };
+            let described = builtin().iter().find(|described| described.table == table)?;
+            match described.rule(column) {
+                Some(Rule::Key) => Some(of_key),
+                None if column == "user_id" => Some(of_key),
+                rule => rule,
             }
-            "id" | "user_id" | "created_at" | "updated_at" => Some(Rule::Server),
-            _ => None,
-        },
+        }
         Table::UserProgress => match column {
             "id" | "user_id" | "created_at" | "updated_at" => Some(Rule::Server),
             "achievements" => Some(Rule::Union),
@@ -78,6 +49,8 @@ pub fn rule_of(table: Table, column: &str) -> Option<Rule> {
             }
             _ => None,
         },
+        // What the catalogue says of it.
+        Table::Mirrored(_) => None,
     }
 }
 

@@ -210,6 +210,13 @@ pub(crate) fn check_object(
     measured.check(limit(table, column)?)
 }
 
+/// What is wrong with JSON that an app hands in for a mirrored table.
+pub(crate) fn json_problem(value: &Value) -> Option<String> {
+    let mut measured = Measured::default();
+    measured.value(value, 0);
+    measured.problem(MAX_JSON_BYTES)
+}
+
 /// The names of achievements.
 pub(crate) fn check_names(table: Table, column: &'static str, names: &[String]) -> Result<(), Error> {
     let Limit { least, most, .. } = *limit(table, column)?;
@@ -222,7 +229,7 @@ pub(crate) fn check_names(table: Table, column: &'static str, names: &[String]) 
     Err(Error::invalid(column, format!("at most {most}, each a name of 1 to {MAX_NAME_CHARS} characters")))
 }
 
-const NUL: &str = "holds the character U+0000, which Postgres cannot store";
+pub(crate) const NUL: &str = "holds the character U+0000, which Postgres cannot store";
 
 /// JSON as Postgres writes it: a blank after each colon and comma, numbers without exponents. So both sides count the same.
 #[derive(Default)]
@@ -235,18 +242,21 @@ struct Measured {
 
 impl Measured {
     fn check(&self, limit: &Limit) -> Result<(), Error> {
-        let problem = if self.is_too_deep {
-            format!("is nested more than {MAX_JSON_LEVELS} levels deep")
+        self.problem(limit.most).map_or(Ok(()), |problem| Err(Error::invalid(limit.column, problem)))
+    }
+
+    fn problem(&self, most: i64) -> Option<String> {
+        if self.is_too_deep {
+            Some(format!("is nested more than {MAX_JSON_LEVELS} levels deep"))
         } else if self.has_huge_number {
-            "has a number beyond 1e308, which not every device can hold".to_owned()
+            Some("has a number beyond 1e308, which not every device can hold".to_owned())
         } else if self.has_nul {
-            NUL.to_owned()
-        } else if i64::try_from(self.bytes).unwrap_or(i64::MAX) > limit.most {
-            format!("has more than {} bytes as JSON", limit.most)
+            Some(NUL.to_owned())
+        } else if i64::try_from(self.bytes).unwrap_or(i64::MAX) > most {
+            Some(format!("has more than {most} bytes as JSON"))
         } else {
-            return Ok(());
-        };
-        Err(Error::invalid(limit.column, problem))
+            None
+        }
     }
 
     fn value(&mut self, value: &Value, level: usize) {

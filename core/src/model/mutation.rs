@@ -3,74 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::model::{Hlc, MutationId};
-
-/// A table that Marea mirrors or pushes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Table {
-    /// The app's sessions (pushed, never pulled).
-    Sessions,
-    /// Awards that belong to no session (pushed, never pulled).
-    ProgressEvents,
-    /// One row per user.
-    UserProgress,
-    /// One row per user and local day.
-    DailyActivity,
-    /// Exports that the learner asked for.
-    ExportHistory,
-    /// Sealed API keys, one row per user.
-    UserApiKeys,
-}
-
-/// How a table's rows come to be, which decides how what the server sends is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TableKind {
-    /// Rows are facts: pushed, never mirrored.
-    Events,
-    /// Rows are computed from facts.
-    Fold,
-    /// Rows are written column by column, the last writer wins.
-    Registers,
-}
-
-impl Table {
-    const ALL: [Table; 6] = [
-        Table::Sessions,
-        Table::ProgressEvents,
-        Table::UserProgress,
-        Table::DailyActivity,
-        Table::ExportHistory,
-        Table::UserApiKeys,
-    ];
-
-    /// The name on the wire and in SQL.
-    pub fn name(self) -> &'static str {
-        match self {
-            Table::Sessions => "sessions",
-            Table::ProgressEvents => "progress_events",
-            Table::UserProgress => "user_progress",
-            Table::DailyActivity => "daily_activity",
-            Table::ExportHistory => "export_history",
-            Table::UserApiKeys => "user_api_keys",
-        }
-    }
-
-    /// The table of a name; `None` for one that this version does not know.
-    pub fn from_name(name: &str) -> Option<Table> {
-        Table::ALL.into_iter().find(|table| table.name() == name)
-    }
-
-    pub(crate) fn kind(self) -> TableKind {
-        match self {
-            Table::Sessions | Table::ProgressEvents => TableKind::Events,
-            Table::UserProgress | Table::DailyActivity => TableKind::Fold,
-            Table::ExportHistory | Table::UserApiKeys => TableKind::Registers,
-        }
-    }
-}
+use crate::model::{Hlc, MutationId, Table, TableKind};
 
 /// What a mutation does to its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +15,10 @@ pub enum Op {
     Insert,
     /// Sets register columns; for each column the last writer wins.
     Merge,
+    /// Adds to counters; each addition counts once.
+    Add,
+    /// Takes the row away, whatever else was written to it.
+    Delete,
 }
 
 impl Op {
@@ -90,11 +27,13 @@ impl Op {
         match self {
             Op::Insert => "insert",
             Op::Merge => "merge",
+            Op::Add => "add",
+            Op::Delete => "delete",
         }
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Op> {
-        [Op::Insert, Op::Merge].into_iter().find(|op| op.name() == name)
+        [Op::Insert, Op::Merge, Op::Add, Op::Delete].into_iter().find(|op| op.name() == name)
     }
 }
 
@@ -118,6 +57,10 @@ pub(crate) enum MutationState {
 }
 
 impl MutationState {
+    /// The states in which a mutation lies on its row.
+    pub(crate) const LAID: [MutationState; 4] =
+        [MutationState::Pending, MutationState::InDoubt, MutationState::Acknowledged, MutationState::Resend];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             MutationState::Pending => "pending",
@@ -145,6 +88,13 @@ pub(crate) struct Mutation {
     pub(crate) key: String,
     /// A JSON object, as it goes over the wire.
     pub(crate) values: Box<RawValue>,
+    /// What was written together with it, all or nothing.
+    pub(crate) batch: Option<MutationId>,
+}
+
+/// How a mutation's effect comes to be in the server's rows: an addition counts once, as a fact does, whatever table it is for.
+pub(crate) fn kind_of(table: Table, op: Op) -> TableKind {
+    if op == Op::Add { TableKind::Events } else { table.kind() }
 }
 
 redacted_debug!(Mutation);

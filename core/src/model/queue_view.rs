@@ -24,6 +24,9 @@ pub struct MutationView {
     pub recorded_at: Timestamp,
     /// Why the server refused it; `None` while it waits.
     pub refusal: Option<Refusal>,
+    /// What all mutations of one batch share: they are taken, refused, sent again and discarded together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<MutationId>,
 }
 
 redacted_debug!(MutationView);

@@ -27,6 +27,8 @@ pub(crate) struct RegisterWrite {
     pub(crate) op: Op,
     pub(crate) stamp: Stamp,
     pub(crate) values: Map<String, Value>,
+    /// Whether an addition is to be counted: not one that the row may hold already.
+    pub(crate) counts: bool,
 }
 
 redacted_debug!(RegisterRow, RegisterWrite);

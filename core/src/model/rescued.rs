@@ -35,6 +35,9 @@ pub struct RescuedMutation {
     pub recorded_ms: i64,
     /// Why the server refused it; `None` for one that was still to be sent.
     pub refusal: Option<RescuedRefusal>,
+    /// What all mutations of one batch share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<MutationId>,
 }
 
 /// Why the server refused a rescued mutation.

@@ -1,6 +1,7 @@
 //! The oldest prefix of the queue that one request may carry.
 
 use crate::model::Mutation;
+use crate::planted::{self, Fault};
 
 /// What the JSON around a mutation's values weighs at most: id, clock, table, op, key, punctuation.
 const ENVELOPE_BYTES: usize = 400;
@@ -22,22 +23,36 @@ pub(crate) struct Batch {
     pub(crate) bytes: usize,
 }
 
-/// Takes mutations from the front while they fit. The first one is always taken: alone it is below the bound, and if
-/// a server disagrees it has to say so.
+/// What a mutation weighs in a request at most.
+pub(crate) fn weight(values: &str) -> usize {
+    values.len() + ENVELOPE_BYTES
+}
+
+/// Takes mutations from the front while they fit; those of one batch together or not at all. What comes first is always taken:
+/// alone it is below the bound, and if a server disagrees it has to say so.
 pub(crate) fn take_prefix(queue: impl IntoIterator<Item = Mutation>, limits: BatchLimits) -> Batch {
     debug_assert!(limits.mutations >= 1);
-    let mut mutations = Vec::new();
-    let mut bytes = 0;
-    for mutation in queue {
-        let with_it = bytes + mutation.values.get().len() + ENVELOPE_BYTES;
-        let full = mutations.len() >= limits.mutations || (with_it > limits.bytes && !mutations.is_empty());
-        if full {
+    let mut queue = queue.into_iter().peekable();
+    let mut taken = Batch { mutations: Vec::new(), bytes: 0 };
+    while let Some(first) = queue.next() {
+        let batch = first.batch.filter(|_| !planted::is(Fault::BatchSplit));
+        let mut together = vec![first];
+        while let Some(next) = queue.next_if(|next| batch.is_some() && next.batch == batch) {
+            together.push(next);
+        }
+        let bytes =
+            taken.bytes + together.iter().map(|mutation| weight(mutation.values.get())).sum::<usize>();
+        let fits = taken.mutations.len() + together.len() <= limits.mutations && bytes <= limits.bytes;
+        if !fits && !taken.mutations.is_empty() {
             break;
         }
-        bytes = with_it;
-        mutations.push(mutation);
+        taken.bytes = bytes;
+        taken.mutations.extend(together);
+        if !fits {
+            break;
+        }
     }
-    Batch { mutations, bytes }
+    taken
 }
 
 #[cfg(test)]
@@ -56,7 +71,28 @@ mod tests {
             op: Op::Insert,
             key: String::new(),
             values: RawValue::from_string(text).unwrap(),
+            batch: None,
         }
+    }
+
+    #[test]
+    fn a_batch_of_an_app_is_taken_whole_or_not_at_all() {
+        let of = |batch: u128| Mutation {
+            batch: Some(MutationId::from(uuid::Uuid::from_u128(batch))),
+            ..mutation(100)
+        };
+        let taken = |queue: Vec<Mutation>, mutations, bytes| {
+            take_prefix(queue, BatchLimits { mutations, bytes }).mutations.len()
+        };
+        let queue = || vec![mutation(100), of(1), of(1), of(1), of(2), of(2), mutation(100)];
+        assert_eq!(taken(queue(), 10, 100_000), 7);
+        assert_eq!(taken(queue(), 6, 100_000), 6);
+        assert_eq!(taken(queue(), 5, 100_000), 4);
+        assert_eq!(taken(queue(), 3, 100_000), 1);
+        assert_eq!(taken(queue(), 10, 3 * (100 + ENVELOPE_BYTES)), 1);
+        let behind = || queue().split_off(1);
+        assert_eq!(taken(behind(), 1, 100_000), 3, "what comes first is taken whole");
+        assert_eq!(taken(behind(), 2, 100), 3);
     }
 
     #[test]

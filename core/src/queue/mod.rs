@@ -2,7 +2,7 @@
 
 mod batch;
 
-pub(crate) use batch::{BatchLimits, take_prefix};
+pub(crate) use batch::{BatchLimits, take_prefix, weight};
 
 use crate::model::{MutationState, TableKind};
 

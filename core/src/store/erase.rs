@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Error;
-use crate::store::{Rows, Store, image};
+use crate::store::{Rows, Shapes, Store, image};
 
 /// What went with a mirror.
 pub(crate) struct Erased {
@@ -20,7 +20,7 @@ pub(crate) struct Erased {
 impl Store {
     /// Erases the mirror. `removed` says whether nothing at all is left of it.
     pub(crate) fn erase(mut self) -> Result<Erased, Error> {
-        let (pending, rejected) = empty(&mut self.connection)?;
+        let (pending, rejected) = empty(&mut self.connection, &self.shapes)?;
         // Gives the overwritten pages back; of a file it also leaves nothing in the log.
         self.connection.execute_batch("VACUUM")?;
         let removed = match (&self.path, &mut self.keeper) {
@@ -35,11 +35,11 @@ impl Store {
     }
 }
 
-fn empty(connection: &mut Connection) -> Result<(u32, u32), Error> {
+fn empty(connection: &mut Connection, shapes: &Shapes) -> Result<(u32, u32), Error> {
     connection.flush_prepared_statement_cache();
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let rows = Rows { connection: &transaction };
+    let rows = Rows { connection: &transaction, shapes };
     let counts = (rows.count_pending()?, rows.count_rejected()?);
     // Idle statements would hold the tables.
     transaction.flush_prepared_statement_cache();

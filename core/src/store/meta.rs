@@ -41,6 +41,8 @@ pub(crate) enum Meta {
     Unreadable,
     /// The newest envelope of each provider that this device knows.
     VaultKnown,
+    /// The catalogue that the mirrored tables are made from.
+    Catalogue,
 }
 
 impl Meta {
@@ -62,6 +64,7 @@ impl Meta {
             Meta::VaultHeader => "vault_header",
             Meta::Unreadable => "unreadable",
             Meta::VaultKnown => "vault_known",
+            Meta::Catalogue => "catalogue",
         }
     }
 }
@@ -83,12 +86,12 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// The greatest hybrid logical clock given out or seen. That of a session or an award is found at its mutation: to note it
-    /// here too would be one more page of each commit.
+    /// The greatest hybrid logical clock given out or seen. That of most mutations is found at the mutation: to note it here too
+    /// would be one more page of each commit.
     pub(crate) fn clock(self) -> Result<Hlc, Error> {
         let sql = "SELECT max(hlc) FROM (SELECT value AS hlc FROM meta WHERE key = 'hlc'
                    UNION ALL SELECT hlc FROM (SELECT hlc FROM mutations
-                     WHERE table_name IN ('sessions', 'progress_events') ORDER BY seq DESC LIMIT 1))";
+                     WHERE table_name NOT IN ('export_history', 'user_api_keys') ORDER BY seq DESC LIMIT 1))";
         let found: Option<String> = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
         found.map_or(Ok(Hlc::ZERO), |text| stored(text.parse().ok()))
     }

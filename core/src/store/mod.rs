@@ -2,11 +2,13 @@
 //!
 //! It keeps rows and takes no decision: what a state becomes is in `queue`, what a row becomes in `merge`.
 
+mod catalogue;
 mod confirmed;
 mod erase;
 mod image;
 mod image_change;
 mod journal;
+mod list;
 mod log;
 mod meta;
 mod mutations;
@@ -19,8 +21,10 @@ mod registers;
 pub(crate) mod rescue;
 mod review;
 mod room;
+mod shapes;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -38,8 +42,10 @@ pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
 pub(crate) use mutations::NewMutation;
 pub use open::MIRROR_VERSION;
-pub(crate) use packed::{PackedRow, PackedRows, Packing, key_column, read_register};
+pub(crate) use packed::{PackedRow, PackedRows, Packing, read_register};
 pub(crate) use progress::ServerColumns;
+pub(crate) use registers::Shadow;
+pub(crate) use shapes::{Shape, Shapes};
 
 /// For tests that make mirrors of their own.
 #[cfg(feature = "planted-faults")]
@@ -64,6 +70,8 @@ pub(crate) struct Store {
     /// Of a mirror in memory: who keeps its image.
     keeper: Option<Box<dyn ImageKeeper>>,
     known: RefCell<Option<Known>>,
+    /// The mirrored tables, as this file has them.
+    shapes: Shapes,
     /// Exports were left out to make room, and nobody has been told.
     left_out: bool,
 }
@@ -91,6 +99,14 @@ pub(crate) struct Newest {
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'c> {
     connection: &'c Connection,
+    shapes: &'c Shapes,
+}
+
+impl<'c> Rows<'c> {
+    /// The mirrored tables.
+    pub(crate) fn shapes(self) -> &'c Shapes {
+        self.shapes
+    }
 }
 
 impl Store {
@@ -100,24 +116,32 @@ impl Store {
             Location::File(path) => Some(path.clone()),
             Location::Vfs(_) | Location::Memory => None,
         };
-        Ok(Store {
-            connection: open::open(location)?,
-            path,
-            keeper: None,
-            known: RefCell::default(),
-            left_out: false,
-        })
+        Store::over(open::open(location)?, path, None)
     }
 
     /// Opens a mirror in memory from the image that was kept of it, or makes it.
     pub(crate) fn open_image(mut keeper: Box<dyn ImageKeeper>) -> Result<Store, Error> {
         let connection = open::open_image(keeper.load()?.as_deref())?;
-        Ok(Store { connection, path: None, keeper: Some(keeper), known: RefCell::default(), left_out: false })
+        Store::over(connection, None, Some(keeper))
+    }
+
+    fn over(
+        connection: Connection,
+        path: Option<PathBuf>,
+        keeper: Option<Box<dyn ImageKeeper>>,
+    ) -> Result<Store, Error> {
+        let shapes = catalogue::kept(&connection)?;
+        Ok(Store { connection, path, keeper, known: RefCell::default(), shapes, left_out: false })
+    }
+
+    /// The mirrored tables.
+    pub(crate) fn shapes(&self) -> &Shapes {
+        &self.shapes
     }
 
     /// Reads; each statement sees the newest committed state.
     pub(crate) fn read(&self) -> Rows<'_> {
-        Rows { connection: &self.connection }
+        Rows { connection: &self.connection, shapes: &self.shapes }
     }
 
     /// Reads several things as of one moment, whatever another process commits meanwhile.
@@ -126,7 +150,7 @@ impl Store {
         work: impl FnOnce(Rows<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let transaction = self.connection.transaction()?;
-        work(Rows { connection: &transaction })
+        work(Rows { connection: &transaction, shapes: &self.shapes })
     }
 
     /// Runs `work` in one transaction that is durable when this returns, or changes nothing.
@@ -140,10 +164,10 @@ impl Store {
     fn transact<T>(&mut self, work: impl FnOnce(Rows<'_>) -> Result<T, Error>) -> Result<T, Error> {
         self.known.take();
         if planted::is(Fault::WriteNotAtomic) {
-            return work(Rows { connection: &self.connection });
+            return work(self.read());
         }
         let transaction = Begun::immediate(&mut self.connection)?;
-        let value = work(Rows { connection: transaction.connection })?;
+        let value = work(Rows { connection: transaction.connection, shapes: &self.shapes })?;
         transaction.end(self.keeper.as_deref_mut())?;
         Ok(value)
     }

@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::model::{Mutation, MutationId, MutationState, Op, RegisterWrite, Stamp, Table, UnixMillis};
@@ -24,13 +25,15 @@ pub(crate) struct SentMutation {
     pub(crate) state: MutationState,
     pub(crate) table: Table,
     pub(crate) key: String,
+    pub(crate) op: Op,
 }
 
 impl Rows<'_> {
     pub(crate) fn insert_mutation(self, new: &NewMutation<'_>) -> Result<(), Error> {
         let m = new.mutation;
-        let sql = "INSERT INTO mutations (id, hlc, table_name, op, row_key, value_json, state, recorded_ms)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7)";
+        let sql =
+            "INSERT INTO mutations (id, hlc, table_name, op, row_key, value_json, state, recorded_ms, batch)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7, ?8)";
         self.connection.prepare_cached(sql)?.execute(params![
             m.id.to_string(),
             m.hlc.to_string(),
@@ -39,6 +42,7 @@ impl Rows<'_> {
             m.key,
             m.values.get(),
             new.recorded.0,
+            m.batch.map(|batch| batch.to_string()),
         ])?;
         Ok(())
     }
@@ -59,21 +63,69 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// The exports that mutations to be sent lie on, and whose insert this mirror does not have.
-    pub(crate) fn exports_changed_but_not_made(self) -> Result<Vec<String>, Error> {
-        let sql = "SELECT DISTINCT row_key FROM mutations AS m
-                   WHERE state IN ('pending', 'in_doubt', 'resend') AND table_name = 'export_history'
-                     AND NOT EXISTS (SELECT 1 FROM mutations AS made WHERE made.id = m.row_key)";
+    /// The rows that mutations to be sent lie on, and whose insert this mirror does not have. Of the one row of a user no device
+    /// makes an insert.
+    pub(crate) fn changed_but_not_made(self) -> Result<Vec<(Table, String)>, Error> {
+        self.rows_named(
+            "SELECT DISTINCT table_name, row_key FROM mutations AS m
+             WHERE state IN ('pending', 'in_doubt', 'resend') AND op <> 'delete'
+               AND table_name NOT IN ('sessions', 'progress_events', 'user_api_keys')
+               AND NOT EXISTS (SELECT 1 FROM mutations AS made
+                 WHERE made.table_name = m.table_name AND made.row_key = m.row_key AND made.op = 'insert'
+                   AND made.table_name NOT IN ('sessions', 'progress_events') AND made.state <> 'rejected')",
+        )
+    }
+
+    /// Whether a deletion of a row is among the mutations that are kept.
+    pub(crate) fn keeps_deletion(self, table: Table, key: &str) -> Result<bool, Error> {
+        let sql =
+            "SELECT EXISTS (SELECT 1 FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND op = 'delete'
+                   AND state <> 'rejected' AND table_name NOT IN ('sessions', 'progress_events'))";
+        Ok(self.connection.prepare_cached(sql)?.query_row([table.name(), key], |row| row.get(0))?)
+    }
+
+    /// The additions to a row that are to be sent once more, and that the confirmed row contains.
+    pub(crate) fn resent_additions(self, table: Table, key: &str) -> Result<Vec<Map<String, Value>>, Error> {
+        let sql = "SELECT value_json FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND op = 'add'
+                   AND state = 'resend' AND table_name NOT IN ('sessions', 'progress_events')";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let keys = statement.query_map([], |row| row.get(0))?;
-        Ok(keys.collect::<Result<_, _>>()?)
+        let mut rows = statement.query([table.name(), key])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let json: String = row.get(0)?;
+            found.push(stored(serde_json::from_str(&json).ok())?);
+        }
+        Ok(found)
+    }
+
+    /// Whether additions to a row are kept that its arrived counters may contain or not.
+    pub(crate) fn has_uncertain_additions(self, table: Table, key: &str) -> Result<bool, Error> {
+        let sql =
+            "SELECT EXISTS (SELECT 1 FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND op = 'add'
+                   AND state IN ('pending', 'in_doubt', 'acknowledged', 'resend')
+                   AND table_name NOT IN ('sessions', 'progress_events'))";
+        Ok(self.connection.prepare_cached(sql)?.query_row([table.name(), key], |row| row.get(0))?)
+    }
+
+    /// The rest of a batch that the oldest mutations to be sent end with.
+    pub(crate) fn open_rest_of(self, batch: MutationId, after: MutationId) -> Result<Vec<Mutation>, Error> {
+        let sql = "SELECT id, hlc, table_name, op, row_key, value_json, batch FROM mutations
+                   WHERE batch = ?1 AND batch IS NOT NULL AND state IN ('pending', 'in_doubt', 'resend')
+                     AND seq > (SELECT seq FROM mutations WHERE id = ?2) ORDER BY seq";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([batch.to_string(), after.to_string()])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(read(row)?);
+        }
+        Ok(found)
     }
 
     /// Forgets the mutations of a register row, but for the refused ones, about which the app decides.
-    pub(crate) fn forget_writes(self, table: Table, key: &str) -> Result<(), Error> {
+    pub(crate) fn forget_writes(self, table: Table, key: &str, but_deletions: bool) -> Result<(), Error> {
         let sql = "DELETE FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND state <> 'rejected'
-                   AND table_name IN ('export_history', 'user_api_keys')";
-        self.connection.prepare_cached(sql)?.execute([table.name(), key])?;
+                   AND (op <> 'delete' OR NOT ?3) AND table_name NOT IN ('sessions', 'progress_events')";
+        self.connection.prepare_cached(sql)?.execute(params![table.name(), key, but_deletions])?;
         self.remove_shadow(table, key)
     }
 
@@ -81,21 +133,22 @@ impl Rows<'_> {
     pub(crate) fn sent_mutation(self, id: MutationId) -> Result<Option<SentMutation>, Error> {
         let mut statement = self
             .connection
-            .prepare_cached("SELECT state, table_name, row_key FROM mutations WHERE id = ?1")?;
-        let found: Option<(String, String, String)> = statement
-            .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .prepare_cached("SELECT state, table_name, row_key, op FROM mutations WHERE id = ?1")?;
+        let found: Option<(String, String, String, String)> = statement
+            .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
-        let Some((state, table, key)) = found else { return Ok(None) };
+        let Some((state, table, key, op)) = found else { return Ok(None) };
         Ok(Some(SentMutation {
             state: stored(MutationState::from_name(&state))?,
-            table: stored(Table::from_name(&table))?,
+            table: stored(Table::named(&table))?,
             key,
+            op: stored(Op::from_name(&op))?,
         }))
     }
 
     /// A mutation by its id, in whatever state.
     pub(crate) fn mutation(self, id: MutationId) -> Result<Option<Mutation>, Error> {
-        let sql = "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations WHERE id = ?1";
+        let sql = "SELECT id, hlc, table_name, op, row_key, value_json, batch FROM mutations WHERE id = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([id.to_string()])?;
         rows.next()?.map(read).transpose()
@@ -109,8 +162,8 @@ impl Rows<'_> {
         key: &str,
         client: &str,
     ) -> Result<Vec<RegisterWrite>, Error> {
-        let sql = "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations
-                   WHERE table_name = ?1 AND row_key = ?2 AND table_name IN ('export_history', 'user_api_keys')
+        let sql = "SELECT id, hlc, table_name, op, row_key, value_json, batch, state FROM mutations
+                   WHERE table_name = ?1 AND row_key = ?2 AND table_name NOT IN ('sessions', 'progress_events')
                      AND state IN ('pending', 'in_doubt', 'acknowledged', 'resend') ORDER BY seq";
         let sql = planted::without(Fault::InDoubtNotShown, IN_DOUBT, sql);
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -118,7 +171,9 @@ impl Rows<'_> {
         let mut writes = Vec::new();
         while let Some(row) = rows.next()? {
             let mutation = read(row)?;
+            let counts = row.get_ref(7)?.as_str().is_ok_and(|state| state != "resend");
             writes.push(RegisterWrite {
+                counts,
                 op: mutation.op,
                 stamp: Stamp(mutation.hlc, client.to_owned()),
                 values: stored(serde_json::from_str(mutation.values.get()).ok())?,
@@ -129,25 +184,17 @@ impl Rows<'_> {
 
     /// The register rows that mutations of one state concern.
     pub(crate) fn register_rows_in(self, state: MutationState) -> Result<Vec<(Table, String)>, Error> {
-        let sql = format!(
+        self.rows_named(&format!(
             "SELECT DISTINCT table_name, row_key FROM mutations
-             WHERE state = '{}' AND table_name IN ('export_history', 'user_api_keys')",
+             WHERE state = '{}' AND table_name NOT IN ('sessions', 'progress_events')",
             state.name()
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let (name, key): (String, String) = (row.get(0)?, row.get(1)?);
-            found.push((stored(Table::from_name(&name))?, key));
-        }
-        Ok(found)
+        ))
     }
 
     /// The oldest mutations to be sent.
     pub(crate) fn open_mutations(self, limit: usize) -> Result<Vec<Mutation>, Error> {
         self.mutations(
-            "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations
+            "SELECT id, hlc, table_name, op, row_key, value_json, batch FROM mutations
              WHERE seq IN (SELECT seq FROM mutations WHERE state IN ('pending', 'in_doubt', 'resend') ORDER BY seq LIMIT ?1)
              ORDER BY seq",
             limit,
@@ -156,7 +203,7 @@ impl Rows<'_> {
 
     /// The facts that the visible rows add to the confirmed ones, oldest first.
     pub(crate) fn unreflected_facts(self) -> Result<Vec<Mutation>, Error> {
-        let sql = "SELECT id, hlc, table_name, op, row_key, value_json FROM mutations
+        let sql = "SELECT id, hlc, table_name, op, row_key, value_json, batch FROM mutations
              WHERE state IN ('pending', 'in_doubt', 'acknowledged') AND table_name IN ('sessions', 'progress_events')
              ORDER BY seq LIMIT ?1";
         self.mutations(sql, i64::MAX as usize)
@@ -225,9 +272,10 @@ fn read(row: &Row<'_>) -> Result<Mutation, Error> {
     Ok(Mutation {
         id: stored(text(0).and_then(|id| id.parse().ok()))?,
         hlc: stored(text(1).and_then(|hlc| hlc.parse().ok()))?,
-        table: stored(text(2).and_then(Table::from_name))?,
+        table: stored(text(2).and_then(Table::named))?,
         op: stored(text(3).and_then(Op::from_name))?,
         key: stored(text(4))?.to_owned(),
         values: stored(text(5).and_then(|json| RawValue::from_string(json.to_owned()).ok()))?,
+        batch: text(6).and_then(|batch| batch.parse().ok()),
     })
 }

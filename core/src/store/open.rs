@@ -3,6 +3,7 @@
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::catalogue::compare_decimals;
 use crate::error::Error;
 use crate::planted::{self, Fault};
 use crate::store::{Location, image};
@@ -12,6 +13,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("schema/001_mirror.sql"),
     include_str!("schema/002_journal_traffic.sql"),
     include_str!("schema/003_fewer_pages.sql"),
+    include_str!("schema/004_any_table.sql"),
 ];
 
 /// The newest mirror schema that this program knows.
@@ -53,6 +55,7 @@ pub(super) fn open_image(kept: Option<&[u8]>) -> Result<Connection, Error> {
 
 fn prepare(mut connection: Connection, location: &Location) -> Result<Connection, Error> {
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.create_collation("marea_numeric", compare_decimals)?;
     // Else SQLite parses a statement anew each time that other values are bound to it, to look for a better plan.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;

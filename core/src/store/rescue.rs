@@ -37,7 +37,7 @@ const RESTORED: &str = ".rescued.json";
 /// What a read of the queue asks for. Without an index: an index that is damaged would hide rows that are not.
 const QUEUE: &str =
     "SELECT seq, id, hlc, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message,
-   settled_ms FROM mutations NOT INDEXED WHERE state IN ('pending', 'in_doubt', 'resend', 'rejected')";
+   settled_ms, BATCH FROM mutations NOT INDEXED WHERE state IN ('pending', 'in_doubt', 'resend', 'rejected')";
 
 /// Reads what is left in the bytes of a damaged mirror and of its log. Never fails: there may be nothing.
 pub(crate) fn from_image(image: &[u8], log: &[u8]) -> Rescued {
@@ -207,14 +207,14 @@ fn from_connection(connection: &Connection) -> Rescued {
     let owner = "SELECT value FROM meta WHERE key = 'user_id'";
     let owner: Option<String> = connection.query_row(owner, [], |row| row.get(0)).ok();
     let mut found = BTreeMap::new();
-    // From both ends: the page that cannot be read hides only what is on it.
-    for direction in ["ASC", "DESC"] {
-        let sql = format!("{QUEUE} ORDER BY seq {direction}");
+    // From both ends: the page that cannot be read hides only what is on it. Older mirrors know no batches.
+    for (direction, batch) in [("ASC", "batch"), ("DESC", "batch"), ("ASC", "NULL"), ("DESC", "NULL")] {
+        let sql = format!("{} ORDER BY seq {direction}", QUEUE.replace("BATCH", batch));
         let Ok(mut statement) = connection.prepare(&sql) else { continue };
         let Ok(mut rows) = statement.query([]) else { continue };
         while let Ok(Some(row)) = rows.next() {
             if let Some((seq, mutation)) = read(row) {
-                found.insert(seq, mutation);
+                found.entry(seq).or_insert(mutation);
             }
         }
     }
@@ -231,12 +231,13 @@ fn read(row: &Row<'_>) -> Option<(i64, RescuedMutation)> {
     let mutation = RescuedMutation {
         id: text(1)?.parse::<MutationId>().ok()?,
         hlc: text(2)?.parse::<Hlc>().ok()?,
-        table: Table::from_name(&text(3)?)?,
+        table: Table::named(&text(3)?)?,
         op: Op::from_name(&text(4)?)?,
         key: text(5)?,
         values: serde_json::from_str(&text(6)?).ok()?,
         recorded_ms: row.get(7).ok()?,
         refusal,
+        batch: text(11).and_then(|batch| batch.parse().ok()),
     };
     Some((row.get(0).ok()?, mutation))
 }

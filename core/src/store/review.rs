@@ -10,7 +10,8 @@ use crate::store::{Rows, stored};
 
 /// One state at a time: for all of them at once SQLite would sort the whole queue.
 const FIRST_WAITING: &str = "
-    SELECT id, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message, settled_ms
+    SELECT id, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message, settled_ms,
+      batch
     FROM mutations WHERE seq IN (
       SELECT seq FROM (SELECT seq FROM mutations WHERE state = 'pending' ORDER BY seq LIMIT ?1)
       UNION ALL
@@ -25,7 +26,8 @@ impl Rows<'_> {
     pub(crate) fn each_waiting(self, take: impl FnMut(MutationView) -> ControlFlow<()>) -> Result<(), Error> {
         // Without the plus SQLite would go by the index on the state, and sort.
         self.each(
-            "SELECT id, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message, settled_ms
+            "SELECT id, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message, settled_ms,
+      batch
              FROM mutations WHERE +state IN ('pending', 'in_doubt', 'resend') ORDER BY seq",
             [],
             take,
@@ -35,7 +37,8 @@ impl Rows<'_> {
     /// The same of what the server refused.
     pub(crate) fn each_refused(self, take: impl FnMut(MutationView) -> ControlFlow<()>) -> Result<(), Error> {
         self.each(
-            "SELECT id, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message, settled_ms
+            "SELECT id, table_name, op, row_key, value_json, recorded_ms, reject_code, reject_message, settled_ms,
+      batch
              FROM mutations WHERE state = 'rejected' ORDER BY seq",
             [],
             take,
@@ -78,19 +81,20 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// The refused mutations by id, table and key, oldest first: all, or the one of this id if it is among them.
+    /// The refused mutations by id, table and key, oldest first: all, or the one of this id if it is among them, with its batch.
     pub(crate) fn refused_keys(
         self,
         only: Option<MutationId>,
     ) -> Result<Vec<(MutationId, Table, String)>, Error> {
         let sql = "SELECT id, table_name, row_key FROM mutations
-                   WHERE state = 'rejected' AND (?1 IS NULL OR id = ?1) ORDER BY seq";
+                   WHERE state = 'rejected'
+                     AND (?1 IS NULL OR id = ?1 OR batch = (SELECT batch FROM mutations WHERE id = ?1)) ORDER BY seq";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([only.map(|id| id.to_string())])?;
         let mut keys = Vec::new();
         while let Some(row) = rows.next()? {
             let (id, table): (String, String) = (row.get(0)?, row.get(1)?);
-            keys.push((stored(id.parse().ok())?, stored(Table::from_name(&table))?, row.get(2)?));
+            keys.push((stored(id.parse().ok())?, stored(Table::named(&table))?, row.get(2)?));
         }
         Ok(keys)
     }
@@ -138,13 +142,14 @@ fn read(row: &Row<'_>) -> Result<MutationView, Error> {
     };
     Ok(MutationView {
         id: stored(text(0)?.parse().ok())?,
-        table: stored(Table::from_name(&text(1)?))?,
+        table: stored(Table::named(&text(1)?))?,
         op: stored(Op::from_name(&text(2)?))?,
         key: text(3)?,
         // Deeper than it can be read it may be of an older version: the mutation is listed all the same.
         values: serde_json::from_str(&text(4)?).unwrap_or_default(),
         recorded_at: at(5)?,
         refusal,
+        batch: row.get::<_, Option<String>>(9)?.and_then(|batch| batch.parse().ok()),
     })
 }
 

@@ -51,7 +51,7 @@ impl Store {
         }
         self.known.take();
         let transaction = self.connection.transaction()?;
-        let left_out = Rows { connection: &transaction }.leave_out_some()?;
+        let left_out = Rows { connection: &transaction, shapes: &self.shapes }.leave_out_some()?;
         transaction.commit()?;
         if !left_out {
             return Ok(false);

@@ -27,9 +27,10 @@ fn with_one(state: MutationState, table: Table, key: MutationId) -> Store {
         id: id(1),
         hlc: Hlc::ZERO,
         table,
-        op: if table == Table::Sessions { Op::Insert } else { Op::Merge },
+        op: if key == id(1) { Op::Insert } else { Op::Merge },
         key: key.to_string(),
         values: to_raw_value(&json!({ "status": "failed" })).unwrap(),
+        batch: None,
     };
     let new = NewMutation { mutation: &mutation, recorded: UnixMillis(7) };
     store.write(|rows| rows.insert_mutation(&new)).unwrap();
@@ -90,11 +91,12 @@ fn what_the_confirmed_rows_may_lack_is_laid_over_them() {
 #[test]
 fn an_export_is_brought_back_for_each_change_that_waits() {
     use MutationState::{InDoubt, Pending, Resend};
-    let lacks =
-        |store: &mut Store| store.read().exports_changed_but_not_made().unwrap() == [id(2).to_string()];
+    let lacks = |store: &mut Store| {
+        store.read().changed_but_not_made().unwrap() == [(Table::ExportHistory, id(2).to_string())]
+    };
     assert_eq!(states(Table::ExportHistory, lacks), [Pending, InDoubt, Resend]);
     let own = with_one(Pending, Table::ExportHistory, id(1));
-    assert!(own.read().exports_changed_but_not_made().unwrap().is_empty(), "its insert is here");
+    assert!(own.read().changed_but_not_made().unwrap().is_empty(), "its insert is here");
 }
 
 #[test]
@@ -110,7 +112,7 @@ fn only_what_is_reflected_and_old_is_forgotten() {
 fn the_writes_of_a_row_are_forgotten_but_for_the_refused_ones() {
     let forgotten = |table: Table, key: MutationId| {
         move |store: &mut Store| {
-            store.write(|rows| rows.forget_writes(table, &key.to_string())).unwrap();
+            store.write(|rows| rows.forget_writes(table, &key.to_string(), false)).unwrap();
             store.count_rows("mutations") == 0
         }
     };

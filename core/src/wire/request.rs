@@ -29,12 +29,15 @@ pub struct WireMutation {
     pub hlc: Hlc,
     /// The table's name.
     pub table: String,
-    /// `insert`, `merge` or `delete`.
+    /// `insert`, `merge`, `add` or `delete`.
     pub op: String,
     /// The row's key.
     pub key: String,
     /// The columns, a JSON object.
     pub values: Box<RawValue>,
+    /// What all mutations of one batch share: the server takes all of them or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<MutationId>,
 }
 
 /// One request: carries up and asks down.
@@ -57,6 +60,10 @@ pub struct SyncRequest {
     /// Whether the answer may pack rows. A server that does not know this sends them all by their columns' names.
     #[serde(default)]
     pub packed: bool,
+    /// The hash of the catalogue that this client has, or an empty text: the answer is to bring the server's where it is another.
+    /// Absent where the app itself has brought one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<String>,
     /// The oldest prefix of the queue, in order.
     pub mutations: Vec<WireMutation>,
 }
@@ -72,6 +79,7 @@ impl From<Mutation> for WireMutation {
             op: mutation.op.name().to_owned(),
             key: mutation.key,
             values: mutation.values,
+            batch: mutation.batch,
         }
     }
 }

@@ -75,7 +75,7 @@ async fn postgres_and_rust_merge_every_column_alike() {
             };
             let stamp: (Hlc, String) = (stamp.parse().expect("a clock"), write.device.to_owned());
             let values = write.values.as_object().cloned().expect("columns");
-            rust = merge_registers(table, rust, write.op, stamp, values);
+            rust = merge_registers(table, None, rust, write.op, stamp, values);
             compare(table, &stored, &rust, &log);
             merged += 1;
         }
@@ -88,7 +88,7 @@ async fn postgres_and_rust_merge_every_column_alike() {
             assert_eq!(caller.pull().await["rows"][table.name()], Value::Null, "{log:#?}");
             let stamp = (write.hlc.parse().expect("a clock"), write.device.to_owned());
             let values = write.values.as_object().cloned().expect("columns");
-            assert!(merge_registers(table, None, Op::Merge, stamp, values).is_none());
+            assert!(merge_registers(table, None, None, Op::Merge, stamp, values).is_none());
         }
     }
     assert!(

@@ -4,17 +4,18 @@
 use super::{Finding, source::Source, tree::Tree};
 
 /// Each module of the core and the modules that it may use, besides itself and `EVERYWHERE`.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("lib", ANYTHING),
     ("driver", &["engine", "sync", "wire", "model", "transport"]),
     ("transport", &["sync", "wire", "model"]),
-    ("engine", &["sync", "queue", "merge", "wire", "store", "vault", "model"]),
+    ("engine", &["sync", "queue", "merge", "wire", "store", "vault", "catalogue", "model"]),
     ("sync", &["queue", "model"]),
     ("queue", &["model"]),
-    ("merge", &["model"]),
+    ("merge", &["catalogue", "model"]),
     ("wire", &["model"]),
-    ("store", &["model"]),
+    ("store", &["catalogue", "model"]),
     ("vault", &["model"]),
+    ("catalogue", &["model"]),
     ("model", &[]),
     ("clock", &["model"]),
     ("entropy", &[]),
@@ -23,8 +24,20 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// The front door uses every room.
-const ANYTHING: &[&str] =
-    &["driver", "transport", "engine", "sync", "queue", "merge", "wire", "store", "vault", "model", "clock"];
+const ANYTHING: &[&str] = &[
+    "driver",
+    "transport",
+    "engine",
+    "sync",
+    "queue",
+    "merge",
+    "wire",
+    "store",
+    "vault",
+    "catalogue",
+    "model",
+    "clock",
+];
 
 /// What is no layer, but the ground that all stand on; and the faults that tests plant, which may be anywhere.
 const EVERYWHERE: [&str; 3] = ["error", "entropy", "planted"];

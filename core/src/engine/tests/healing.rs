@@ -99,6 +99,7 @@ fn forgetful(request: &SyncRequest) -> SyncAnswer {
         cursor: Cursor { version: 0, epoch: "new".to_owned() },
         has_more: false,
         user_missing: false,
+        catalogue: None,
     }
 }
 

@@ -16,6 +16,9 @@ mod rescue;
 mod review;
 mod set_back;
 mod sizes;
+mod table_server;
+mod table_values;
+mod tables;
 mod together;
 mod unreadable;
 mod upgrade;
@@ -166,6 +169,7 @@ impl Server {
             cursor: Cursor { version, epoch: self.epoch.to_string() },
             has_more: false,
             user_missing: false,
+            catalogue: None,
         }
     }
 }

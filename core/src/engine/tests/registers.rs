@@ -35,6 +35,7 @@ impl Registers {
             cursor: Cursor { version: self.version, epoch: self.epoch.to_string() },
             has_more: false,
             user_missing: false,
+            catalogue: None,
         };
         for ((table, key), (version, row)) in self.rows.iter().filter(|(_, (version, _))| *version > since) {
             match row {
@@ -54,11 +55,11 @@ impl Registers {
         let is_new = self.seen.insert(mutation.id);
         let values: Map<String, Value> = serde_json::from_str(mutation.values.get()).unwrap();
         let stamp = Stamp(mutation.hlc, request.client_id.to_string());
-        let write = RegisterWrite { op: Op::from_name(&mutation.op).unwrap(), stamp, values };
+        let write = RegisterWrite { op: Op::from_name(&mutation.op).unwrap(), stamp, values, counts: true };
         let place = (table, mutation.key.clone());
         let deleted = self.rows.get(&place).is_some_and(|(_, row)| row.is_none());
         let before = self.rows.remove(&place).and_then(|(_, row)| row);
-        let mut after = if deleted { None } else { overlay(table, before, [write]) };
+        let mut after = if deleted { None } else { overlay(described(table), before, [write]) };
         if let (Table::UserApiKeys, Some(row)) = (table, &mut after) {
             row.values.insert("user_id".to_owned(), mutation.key.clone().into());
         }
@@ -79,6 +80,10 @@ impl Registers {
         self.version += 1;
         self.rows.insert((Table::ExportHistory, id.to_string()), (self.version, None));
     }
+}
+
+fn described(table: Table) -> &'static crate::catalogue::MirroredTable {
+    crate::catalogue::builtin().iter().find(|described| described.table == table).unwrap()
 }
 
 pub(super) fn sync(engine: &mut Engine, server: &mut Registers) {

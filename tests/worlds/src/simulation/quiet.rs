@@ -60,6 +60,7 @@ impl World<'_> {
                 limit: self.plan.answer_rows,
                 limit_bytes: None,
                 packed: true,
+                catalogue: None,
                 mutations,
             };
             self.server.answer(user, &request, self.now_ms).map_err(|failure| failure.to_string())?;

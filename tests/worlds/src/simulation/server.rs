@@ -215,6 +215,7 @@ impl Server {
             cursor: Cursor { version: books.version, epoch },
             has_more: false,
             user_missing: false,
+            catalogue: None,
         };
         page(books, user, start, known.is_none(), most, &mut answer);
         if request.packed {

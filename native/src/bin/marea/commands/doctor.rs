@@ -255,6 +255,7 @@ fn of_a_new_device() -> SyncRequest {
         limit: 1,
         limit_bytes: None,
         packed: true,
+        catalogue: None,
         mutations: Vec::new(),
     }
 }

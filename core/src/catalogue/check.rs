@@ -1,0 +1,241 @@
+//! What a device may write into a column: checked with the rules of the server, and brought to the one form that a value has.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Number, Value};
+
+use crate::catalogue::{Column, ColumnType, MirroredTable, Rule, add_decimals, text_forms};
+use crate::error::Error;
+use crate::model::Op;
+use crate::model::limits::{NUL, json_problem};
+
+/// What all columns of one write weigh at most, as JSON: a request carries 1 MiB, and must leave room for others.
+const MAX_ROW_BYTES: usize = 256 * 1024;
+
+impl MirroredTable {
+    /// Checks the columns of a write; gives them in the form in which they are kept and sent.
+    pub(crate) fn check(&self, op: Op, values: Map<String, Value>) -> Result<Map<String, Value>, Error> {
+        if !self.write {
+            return Err(self.refused("", "the table is written by the server alone"));
+        }
+        let mut checked = Map::new();
+        let mut bytes = 0;
+        for (name, value) in values {
+            let Some(column) = self.column(&name) else {
+                return Err(self.refused(&name, "there is no such column"));
+            };
+            if let Some(problem) = column.refuses(op) {
+                return Err(self.refused(&name, problem));
+            }
+            let value = column.check(value).map_err(|problem| self.refused(&name, problem))?;
+            bytes += name.len() + value.to_string().len() + 4;
+            checked.insert(name, value);
+        }
+        let missing = |column: &&Column| {
+            let is_written = !matches!(column.rule, Rule::Key | Rule::Server);
+            is_written && !column.nullable && !column.has_default && !checked.contains_key(&column.name)
+        };
+        if op == Op::Insert
+            && let Some(column) = self.columns.iter().find(missing)
+        {
+            return Err(self.refused(&column.name, "must have a value"));
+        }
+        if checked.is_empty() && matches!(op, Op::Merge | Op::Add) {
+            return Err(self.refused("", "nothing is to be changed; name at least one column"));
+        }
+        if bytes > MAX_ROW_BYTES {
+            return Err(self.refused("", format!("the row has more than {MAX_ROW_BYTES} bytes as JSON")));
+        }
+        Ok(checked)
+    }
+
+    /// Whether the mirror can make the key of a new row.
+    pub(crate) fn makes_keys(&self) -> bool {
+        self.key().kind == ColumnType::Uuid
+    }
+
+    /// The key that a caller gave among the columns.
+    pub(crate) fn key_of(&self, value: Value) -> Result<String, Error> {
+        match value {
+            Value::String(key) => Ok(key),
+            _ => Err(self.refused(&self.key().name, "must be a text")),
+        }
+    }
+
+    /// Checks the key of a row.
+    pub(crate) fn check_key(&self, key: &str) -> Result<String, Error> {
+        let column = self.key();
+        let refused = |problem: String| self.refused(&column.name, problem);
+        if key.is_empty() || key.len() > 1_000 {
+            return Err(refused("the key must have 1 to 1,000 bytes".to_owned()));
+        }
+        match column.check(key.into()).map_err(refused)? {
+            Value::String(key) => Ok(key),
+            _ => Err(Error::Internal("a key is no text")),
+        }
+    }
+
+    pub(crate) fn refused(&self, column: &str, problem: impl Into<String>) -> Error {
+        Error::InvalidValue {
+            table: self.table.name().to_owned(),
+            column: column.to_owned(),
+            problem: problem.into(),
+        }
+    }
+}
+
+impl Column {
+    /// Why this operation may not write the column at all.
+    fn refuses(&self, op: Op) -> Option<&'static str> {
+        match (self.rule, op) {
+            (Rule::Key, _) => Some("is the row's key; pass it as the key"),
+            (Rule::Server, _) => Some("is written by the server"),
+            (Rule::Once, Op::Merge) => Some("is set once, with the row, and never changes"),
+            (Rule::Counter, Op::Merge) => Some("is a counter: use add"),
+            (rule, Op::Add) if rule != Rule::Counter => Some("is no counter: use update"),
+            (_, Op::Delete) => Some("nothing is written when a row is deleted"),
+            _ => None,
+        }
+    }
+
+    /// The value in the one form that it has, or what is wrong with it.
+    pub(crate) fn check(&self, value: Value) -> Result<Value, String> {
+        match value {
+            Value::Null if self.nullable && self.rule != Rule::Counter => Ok(Value::Null),
+            Value::Null => Err("must not be null".to_owned()),
+            Value::Object(_) | Value::Array(_) | Value::Bool(_) | Value::Number(_) | Value::String(_)
+                if self.kind == ColumnType::Json =>
+            {
+                if self.rule == Rule::Union && !value.is_object() {
+                    return Err("must be an object".to_owned());
+                }
+                json_problem(&value).map_or(Ok(value), Err)
+            }
+            Value::String(text) => self.check_text(text),
+            Value::Array(items) => self.check_items(items),
+            Value::Number(number) => self.check_number(&number),
+            Value::Bool(_) if self.kind == ColumnType::Boolean => Ok(value),
+            _ => Err(self.wanted().to_owned()),
+        }
+    }
+
+    fn check_text(&self, text: String) -> Result<Value, String> {
+        if text.contains('\0') {
+            return Err(NUL.to_owned());
+        }
+        let read = match self.kind {
+            ColumnType::Text => {
+                let most = self.max.map_or(usize::MAX, |max| max as usize);
+                if text.chars().count() > most {
+                    return Err(format!("must have at most {most} characters"));
+                }
+                text
+            }
+            ColumnType::Enum if self.labels.contains(&text) => text,
+            ColumnType::Enum => return Err(format!("must be one of {}", self.labels.join(", "))),
+            ColumnType::Uuid => text_forms::uuid(&text)?,
+            ColumnType::BigInt => text.parse::<i64>().map_err(|_| self.wanted().to_owned())?.to_string(),
+            ColumnType::Numeric => text_forms::numeric(self, &text)?,
+            ColumnType::Date => text_forms::date(&text)?,
+            ColumnType::Time => text_forms::time(&text)?,
+            ColumnType::Timestamp => text_forms::timestamp(&text)?,
+            ColumnType::Timestamptz => text_forms::timestamptz(&text)?,
+            ColumnType::Bytea => {
+                STANDARD.encode(STANDARD.decode(&text).map_err(|_| self.wanted().to_owned())?)
+            }
+            ColumnType::Real | ColumnType::Double if matches!(&*text, "NaN" | "Infinity" | "-Infinity") => {
+                text
+            }
+            _ => return Err(self.wanted().to_owned()),
+        };
+        Ok(read.into())
+    }
+
+    fn check_number(&self, number: &Number) -> Result<Value, String> {
+        let wanted = || self.wanted().to_owned();
+        // JavaScript writes 3.0 as 3, and a caller in C may not.
+        let whole = number
+            .as_i64()
+            .or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64));
+        match self.kind {
+            ColumnType::SmallInt | ColumnType::Integer | ColumnType::BigInt => {
+                let (least, most) = self.kind.whole_range().ok_or_else(wanted)?;
+                let whole = whole.filter(|whole| (least..=most).contains(whole)).ok_or_else(wanted)?;
+                Ok(if self.kind == ColumnType::BigInt { whole.to_string().into() } else { whole.into() })
+            }
+            ColumnType::Double => Ok(number.clone().into()),
+            ColumnType::Real => {
+                let double = number.as_f64().ok_or_else(wanted)?;
+                let single = double as f32;
+                if !single.is_finite() || (single == 0.0 && double != 0.0) {
+                    return Err("is beyond what a real holds".to_owned());
+                }
+                // As Postgres prints it: the shortest text that reads as the same single.
+                single
+                    .to_string()
+                    .parse::<f64>()
+                    .ok()
+                    .and_then(Number::from_f64)
+                    .map(Value::from)
+                    .ok_or_else(wanted)
+            }
+            _ => Err(wanted()),
+        }
+    }
+
+    fn check_items(&self, items: Vec<Value>) -> Result<Value, String> {
+        let kind = match self.kind {
+            ColumnType::TextArray => ColumnType::Text,
+            ColumnType::IntegerArray => ColumnType::Integer,
+            ColumnType::UuidArray => ColumnType::Uuid,
+            _ => return Err(self.wanted().to_owned()),
+        };
+        let item = Column { kind, nullable: true, max: None, rule: Rule::Register, ..self.clone() };
+        let checked: Result<Vec<Value>, String> = items.into_iter().map(|value| item.check(value)).collect();
+        Ok(checked?.into())
+    }
+
+    fn wanted(&self) -> &'static str {
+        match self.kind {
+            ColumnType::SmallInt => "must be a whole number from -32768 to 32767",
+            ColumnType::Integer => "must be a whole number from -2147483648 to 2147483647",
+            ColumnType::BigInt => "must be a whole number of 64 bits, as text",
+            ColumnType::Numeric => "must be a number as text, like \"12.50\"",
+            ColumnType::Real | ColumnType::Double => {
+                "must be a number, or one of \"NaN\", \"Infinity\", \"-Infinity\""
+            }
+            ColumnType::Boolean => "must be true or false",
+            ColumnType::Bytea => "must be bytes as base64, padded",
+            ColumnType::TextArray => "must be a list of texts",
+            ColumnType::IntegerArray => "must be a list of whole numbers",
+            ColumnType::UuidArray => "must be a list of UUIDs",
+            _ => "must be a text",
+        }
+    }
+
+    /// A counter's value with an addition, both as a row holds them. What no column holds stays at the bound: the server judges.
+    pub(crate) fn added(&self, value: &Value, delta: &Value) -> Value {
+        let zero = Value::Null;
+        let value = if value.is_null() { &zero } else { value };
+        if self.kind == ColumnType::Numeric {
+            let [one, two] = [value, delta].map(|value| value.as_str().unwrap_or("0").to_owned());
+            return add_decimals(&one, &two).map_or_else(|| one.into(), Value::from);
+        }
+        let whole = |value: &Value| {
+            value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok())).unwrap_or(0)
+        };
+        let sum = whole(value).saturating_add(whole(delta));
+        if self.kind == ColumnType::BigInt { sum.to_string().into() } else { sum.into() }
+    }
+
+    /// The opposite of an addition.
+    pub(crate) fn negated(&self, delta: &Value) -> Value {
+        match delta {
+            Value::String(text) => match text.strip_prefix('-') {
+                Some(positive) => positive.into(),
+                None => format!("-{text}").into(),
+            },
+            other => other.as_i64().map_or(Value::Null, |whole| whole.saturating_neg().into()),
+        }
+    }
+}

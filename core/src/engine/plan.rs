@@ -1,0 +1,265 @@
+//! A change that an app asks for, and the plan that it becomes: what is to be queued, checked as far as that goes without the
+//! mirror's rows.
+
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
+
+use crate::catalogue::MirroredTable;
+use crate::error::Error;
+use crate::merge::Fact;
+use crate::model::limits::check_instant;
+use crate::model::{
+    EventInput, ExportChange, ExportInput, ExportStatus, Here, KeyEnvelope, MutationId, Op, Provider,
+    SessionInput, Table, Timestamp, UserId,
+};
+use crate::store::{Rows, Shapes};
+
+/// A local write.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Change {
+    /// A completed session.
+    RecordSession(SessionInput),
+    /// An award that belongs to no session.
+    RecordEvent(EventInput),
+    /// A new export.
+    CreateExport(ExportInput),
+    /// What became of an export.
+    UpdateExport {
+        /// The export.
+        id: MutationId,
+        /// The columns to set.
+        change: ExportChange,
+    },
+    /// A sealed API key, in place of the provider's last one.
+    PutKey {
+        /// Whose API the key is for.
+        provider: Provider,
+        /// The sealed key.
+        envelope: KeyEnvelope,
+    },
+    /// A provider's key is to be gone, everywhere.
+    DeleteKey {
+        /// Whose API the key is for.
+        provider: Provider,
+    },
+    /// The providers accepted the keys at this time.
+    KeysValidated {
+        /// When.
+        at: Timestamp,
+    },
+    /// A new row of a mirrored table.
+    Insert {
+        /// The table's name.
+        table: String,
+        /// The row's key. `None`: a UUID is made, where the key is one.
+        key: Option<String>,
+        /// The columns, as on the wire; the key may be among them.
+        values: Map<String, Value>,
+    },
+    /// Other values for columns of a row of a mirrored table.
+    Update {
+        /// The table's name.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// The columns to set, as on the wire.
+        values: Map<String, Value>,
+    },
+    /// Additions to counters of a row of a mirrored table.
+    Add {
+        /// The table's name.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// How much is added to which column.
+        values: Map<String, Value>,
+    },
+    /// A row of a mirrored table is to be gone, everywhere.
+    Delete {
+        /// The table's name.
+        table: String,
+        /// The row's key.
+        key: String,
+    },
+}
+
+impl From<SessionInput> for Change {
+    fn from(input: SessionInput) -> Change {
+        Change::RecordSession(input)
+    }
+}
+
+impl From<EventInput> for Change {
+    fn from(input: EventInput) -> Change {
+        Change::RecordEvent(input)
+    }
+}
+
+/// A mutation's id, and whether this mirror may have it already.
+#[derive(Clone, Copy)]
+pub(super) enum Known {
+    /// The caller has given it, perhaps before.
+    Maybe(MutationId),
+    /// It was drawn for this change.
+    New(MutationId),
+}
+
+impl Known {
+    pub(super) fn id(self) -> MutationId {
+        match self {
+            Known::Maybe(id) | Known::New(id) => id,
+        }
+    }
+}
+
+/// What is to be queued, and what it adds to progress.
+pub(super) struct Plan {
+    pub(super) table: Table,
+    pub(super) op: Op,
+    pub(super) key: String,
+    pub(super) values: Box<RawValue>,
+    pub(super) fact: Option<Fact>,
+    /// The columns whose values the caller did not choose: the same call made later has others.
+    pub(super) assumed: Vec<&'static str>,
+}
+
+impl Change {
+    /// The id that the caller gave.
+    pub(super) fn given_id(&self) -> Option<MutationId> {
+        match self {
+            Change::RecordSession(input) => input.id,
+            Change::RecordEvent(input) => input.id,
+            Change::CreateExport(input) => input.id,
+            _ => None,
+        }
+    }
+
+    pub(super) fn plan(
+        self,
+        id: MutationId,
+        user_id: UserId,
+        here: Here<'_>,
+        shapes: &Shapes,
+    ) -> Result<Plan, Error> {
+        match self {
+            Change::Insert { table, key, mut values } => {
+                let table = mirrored(shapes, &table)?;
+                let among = values.remove(&table.key().name);
+                let among = among.map(|key| table.key_of(key)).transpose()?;
+                // That of the mutation is as new as any, and the same when the caller calls again.
+                let made = || table.makes_keys().then(|| id.to_string());
+                let key = key.or(among).or_else(made);
+                let key = key.ok_or_else(|| table.refused(&table.key().name, "a new row needs a key"))?;
+                row(table, Op::Insert, &key, values, user_id)
+            }
+            Change::Update { table, key, values } => {
+                row(mirrored(shapes, &table)?, Op::Merge, &key, values, user_id)
+            }
+            Change::Add { table, key, values } => {
+                row(mirrored(shapes, &table)?, Op::Add, &key, values, user_id)
+            }
+            Change::Delete { table, key } => {
+                row(mirrored(shapes, &table)?, Op::Delete, &key, Map::new(), user_id)
+            }
+            Change::RecordSession(input) => {
+                let assumed = input.assumed();
+                let session = input.complete(id, here)?;
+                let fact = Some(Fact::from(&session));
+                Ok(Plan { fact, assumed, ..insert(Table::Sessions, id, &session)? })
+            }
+            Change::RecordEvent(input) => {
+                let assumed = input.assumed();
+                let event = input.complete(id, here)?;
+                let fact = Some(Fact::from(&event));
+                Ok(Plan { fact, assumed, ..insert(Table::ProgressEvents, id, &event)? })
+            }
+            Change::CreateExport(input) => {
+                input.check()?;
+                // NULL is no value of this column in Postgres: without filters it is the empty object.
+                let filters = input.filters.unwrap_or_default();
+                let values = json!({
+                    "id": id, "export_type": input.export_type, "export_format": input.export_format,
+                    "filters": filters, "status": ExportStatus::Pending,
+                    "created_at": here.now.timestamp().max(Timestamp::FIRST),
+                });
+                Ok(Plan {
+                    assumed: vec!["created_at", "status"],
+                    ..insert(Table::ExportHistory, id, &values)?
+                })
+            }
+            Change::UpdateExport { id, change } => {
+                change.check()?;
+                merge(Table::ExportHistory, id.to_string(), &change)
+            }
+            Change::PutKey { provider, envelope } => keys(user_id, provider, json!(envelope)),
+            Change::DeleteKey { provider } => keys(user_id, provider, Value::Null),
+            Change::KeysValidated { at } => {
+                check_instant(Table::UserApiKeys, "last_validated_at", Some(at))?;
+                keys_column(user_id, "last_validated_at", json!(at))
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// What only the mirror's rows can tell.
+    pub(super) fn check(&self, rows: Rows<'_>) -> Result<(), Error> {
+        let Plan { table, op, key, .. } = self;
+        let builds_on_row = matches!(op, Op::Merge | Op::Add) && *table != Table::UserApiKeys;
+        if !builds_on_row || rows.register(*table, key)?.is_some() {
+            return Ok(());
+        }
+        match rows.shapes().get(*table).map(|shape| &shape.table) {
+            Some(table) if matches!(table.table, Table::Mirrored(_)) => {
+                Err(table.refused(&table.key().name, "there is no such row in this mirror"))
+            }
+            _ => Err(Error::invalid("id", "there is no such export in this mirror")),
+        }
+    }
+}
+
+/// The table of the catalogue that has this name.
+pub(super) fn mirrored<'s>(shapes: &'s Shapes, name: &str) -> Result<&'s MirroredTable, Error> {
+    let table = shapes.named(name).filter(|table| matches!(table, Table::Mirrored(_)));
+    let shape = table.and_then(|table| shapes.get(table));
+    shape.map(|shape| &shape.table).ok_or_else(|| Error::UnknownTable { table: name.to_owned() })
+}
+
+fn row(
+    table: &MirroredTable,
+    op: Op,
+    key: &str,
+    values: Map<String, Value>,
+    user_id: UserId,
+) -> Result<Plan, Error> {
+    let key = table.check_key(key)?;
+    if table.owner.is_some() && key != user_id.to_string() {
+        return Err(table.refused(&table.key().name, "must be the user's own id"));
+    }
+    let values = raw(&table.check(op, values)?)?;
+    Ok(Plan { table: table.table, op, key, values, fact: None, assumed: Vec::new() })
+}
+
+fn insert(table: Table, id: MutationId, values: &impl serde::Serialize) -> Result<Plan, Error> {
+    let (key, values, assumed) = (id.to_string(), raw(values)?, Vec::new());
+    Ok(Plan { table, op: Op::Insert, key, values, fact: None, assumed })
+}
+
+fn merge(table: Table, key: String, values: &impl serde::Serialize) -> Result<Plan, Error> {
+    Ok(Plan { table, op: Op::Merge, key, values: raw(values)?, fact: None, assumed: Vec::new() })
+}
+
+pub(super) fn keys(user_id: UserId, provider: Provider, value: Value) -> Result<Plan, Error> {
+    keys_column(user_id, provider.column(), value)
+}
+
+fn keys_column(user_id: UserId, column: &str, value: Value) -> Result<Plan, Error> {
+    let mut values = Map::new();
+    values.insert(column.to_owned(), value);
+    merge(Table::UserApiKeys, user_id.to_string(), &values)
+}
+
+fn raw(values: &impl serde::Serialize) -> Result<Box<RawValue>, Error> {
+    to_raw_value(values).map_err(|_| Error::Internal("a change is not JSON"))
+}

@@ -1,0 +1,154 @@
+//! What tables of the catalogue take and give: lists, refusals, values that no column of ours holds.
+
+use serde_json::Value;
+
+use super::*;
+use crate::engine::tests::table_server::TableServer;
+use crate::engine::tests::tables::{WORDS, device, insert, map, row, sync, update};
+use crate::model::ListQuery;
+
+#[test]
+fn lists_are_filtered_ordered_and_paged() {
+    let mut one = device();
+    for (word, level, size) in [("c", "a1", "10"), ("a", "a2", "9"), ("b", "a1", "100"), ("d", "a2", "9")] {
+        insert(&mut one, "words", None, json!({ "word": word, "level": level, "size": size, "price": size }));
+    }
+    insert(&mut one, "words", None, json!({ "word": "e" }));
+    let list = |query: Value| -> Result<String, Error> {
+        let query: ListQuery = serde_json::from_value(query).unwrap();
+        let rows = one.list_rows("words", &query)?;
+        let word =
+            |row: &String| serde_json::from_str::<Value>(row).unwrap()["word"].as_str().unwrap().to_owned();
+        Ok(rows.iter().map(word).collect())
+    };
+    for (query, expected) in [
+        (json!({ "order": ["word"] }), "abcde"),
+        (json!({ "order": ["-word"], "limit": 2 }), "ed"),
+        (json!({ "where": { "level": "a1" }, "order": ["word"] }), "bc"),
+        (json!({ "where": { "level": null } }), "e"),
+        (json!({ "where": { "level": { "ne": "a1" } }, "order": ["word"] }), "ade"),
+        (json!({ "where": { "level": { "in": ["a1", null] } }, "order": ["word"] }), "bce"),
+        (json!({ "where": { "word": { "gte": "b", "lt": "d" } }, "order": ["word"] }), "bc"),
+        (json!({ "where": { "size": { "gt": "9" } }, "order": ["size"] }), "cb"),
+        (json!({ "where": { "price": { "gt": "9" } }, "order": ["-price"] }), "bc"),
+        (json!({ "where": { "price": "10.000" } }), "c"),
+        (json!({ "where": { "word": { "in": [] } } }), ""),
+    ] {
+        assert_eq!(list(query.clone()).unwrap(), expected, "{query}");
+    }
+    for order in
+        [json!(["level", "-word"]), json!(["-level", "word"]), json!(["-size"]), json!([]), json!(["level"])]
+    {
+        let all =
+            one.list_rows("words", &serde_json::from_value(json!({ "order": order })).unwrap()).unwrap();
+        let (mut paged, mut after) = (Vec::new(), Value::Null);
+        loop {
+            let query = json!({ "order": order, "limit": 2, "after": after });
+            let page = one.list_rows("words", &serde_json::from_value(query).unwrap()).unwrap();
+            let Some(last) = page.last() else { break };
+            after = serde_json::from_str::<Value>(last).unwrap()["id"].clone();
+            paged.extend(page);
+        }
+        assert_eq!(paged, all, "{order}");
+    }
+    assert_eq!(one.count_rows("words", &map(json!({ "level": "a2" }))).unwrap(), 2);
+    for (wrong, message) in [
+        (json!({ "where": { "nothing": 1 } }), "words.nothing: there is no such column"),
+        (json!({ "order": ["-nothing"] }), "words.nothing: there is no such column"),
+        (json!({ "limit": 0 }), "limit: must be from 1 to 1000"),
+        (
+            json!({ "where": { "size": { "like": "x" } } }),
+            "words.size: a condition is a value, or an object of gt, gte, lt, lte, ne, in",
+        ),
+        (json!({ "where": { "size": "many" } }), "words.size: must be a whole number of 64 bits, as text"),
+    ] {
+        assert_eq!(list(wrong).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn what_a_column_cannot_hold_is_refused_by_name() {
+    let mut one = device();
+    let key = insert(&mut one, "words", None, json!({ "word": "a" }));
+    for (values, message) in [
+        (json!({ "word": null }), "words.word: must not be null"),
+        (json!({ "word": "a\u{0}" }), "words.word: holds the character U+0000, which Postgres cannot store"),
+        (json!({ "level": "b1" }), "words.level: must be one of a1, a2"),
+        (json!({ "seen": 3 }), "words.seen: is a counter: use add"),
+        (json!({ "source": "x" }), "words.source: is set once, with the row, and never changes"),
+        (json!({ "score": 1.5 }), "words.score: is written by the server"),
+        (json!({ "id": key }), "words.id: is the row's key; pass it as the key"),
+        (json!({ "nothing": 1 }), "words.nothing: there is no such column"),
+        (json!({ "size": "9223372036854775808" }), "words.size: must be a whole number of 64 bits, as text"),
+        (json!({ "due": "yesterday" }), "words.due: must be an instant like 2026-11-23T12:00:00Z"),
+        (json!({}), "words: nothing is to be changed; name at least one column"),
+    ] {
+        let refused = update(&mut one, &key, values, 1).unwrap_err();
+        assert_eq!((refused.code(), refused.to_string().as_str()), ("invalid_input", message));
+    }
+    let refused = |change: Change, one: &mut Engine| one.mutate(change, at(0)).unwrap_err().to_string();
+    let add = |values| Change::Add { table: "words".into(), key: key.clone(), values: map(values) };
+    assert_eq!(refused(add(json!({ "word": "b" })), &mut one), "words.word: is no counter: use update");
+    assert_eq!(
+        refused(add(json!({ "price": "0.001" })), &mut one),
+        "words.price: must have at most 2 digits behind the point"
+    );
+    let insert = |table: &str, key: Option<&str>, values| Change::Insert {
+        table: table.into(),
+        key: key.map(str::to_owned),
+        values: map(values),
+    };
+    assert_eq!(refused(insert("words", None, json!({})), &mut one), "words.word: must have a value");
+    assert_eq!(
+        refused(insert("words", Some("x"), json!({ "word": "a" })), &mut one),
+        "words.id: must be a UUID"
+    );
+    assert_eq!(refused(insert("tags", None, json!({})), &mut one), "tags.name: a new row needs a key");
+    assert_eq!(
+        refused(insert("facts", None, json!({})), &mut one),
+        "facts: the table is written by the server alone"
+    );
+    assert!(refused(insert("nothing", None, json!({})), &mut one).contains("no mirrored table \"nothing\""));
+}
+
+/// Whatever Postgres holds in such a column arrives, or shows as none; it never stops a sync.
+#[test]
+fn odd_values_of_the_server_cost_only_themselves() {
+    let (mut one, mut server) = (device(), TableServer::new(WORDS));
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let keys: Vec<String> = (0..3).map(|n| format!("00000000-0000-4000-8000-00000000000{n}")).collect();
+    server.put_raw(
+        "words",
+        &keys[0],
+        &format!(r#"{{"id":"{}","word":"a","data":{deep},"due":"infinity","price":"NaN"}}"#, keys[0]),
+    );
+    server.put_raw(
+        "words",
+        &keys[1],
+        &format!(r#"{{"id":"{}","word":7,"due":"0044-03-15T00:00:00.000000Z BC","size":1e400}}"#, keys[1]),
+    );
+    server.put_raw("words", "no uuid", r#"{"id":"no uuid","word":"c"}"#);
+    for packed in [true, false] {
+        server.packs = packed;
+        sync(&mut one, &mut server);
+        let first = one.get_row("words", &keys[0]).unwrap().unwrap();
+        assert!(
+            first.contains(&format!("\"data\":{deep}")) && first.contains("\"price\":\"NaN\""),
+            "{first}"
+        );
+        let second = row(&one, "words", &keys[1]);
+        assert_eq!((&second["word"], &second["size"]), (&Value::Null, &Value::Null));
+        assert_eq!(second["due"], "0044-03-15T00:00:00.000000Z BC");
+        let unreadable = one.status(at(0)).unwrap().unreadable;
+        let columns: Vec<_> =
+            unreadable.iter().map(|column| (column.column.as_str(), column.code.as_str())).collect();
+        for column in [("word", "unreadable_value"), ("size", "unreadable_value"), ("id", "unreadable_row")] {
+            assert!(columns.contains(&column), "{columns:?}");
+        }
+        // With a local write on it, it is kept as what the server has, too.
+        update(&mut one, &keys[0], json!({ "level": "a1" }), 1).unwrap();
+        sync(&mut one, &mut server);
+        assert!(one.get_row("words", &keys[0]).unwrap().unwrap().contains(&deep));
+        one = device();
+    }
+}

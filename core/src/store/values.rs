@@ -1,0 +1,184 @@
+//! How a column's JSON value is kept in SQLite, and what of it is read back.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
+use serde_json::{Number, Value};
+use uuid::Uuid;
+
+use crate::catalogue::{ColumnType, timestamp_text};
+use crate::error::Error;
+use crate::model::{KeyEnvelope, Timestamp};
+use crate::store::stored;
+
+use ColumnType as Kind;
+
+impl ColumnType {
+    /// What the column is declared as.
+    pub(super) fn declared(self) -> &'static str {
+        match self {
+            Kind::SmallInt | Kind::Integer | Kind::BigInt | Kind::Boolean => "INTEGER",
+            // Three of its values are texts.
+            Kind::Real | Kind::Double => "ANY",
+            Kind::Bytea | Kind::UuidBytes => "BLOB",
+            Kind::Numeric => "TEXT COLLATE marea_numeric",
+            _ => "TEXT",
+        }
+    }
+
+    /// The value for SQLite of one that a row in memory holds; `None` when it does not fit the column.
+    pub(super) fn bind(self, value: Option<&Value>) -> Option<ToSqlOutput<'_>> {
+        let owned = |value: SqlValue| Some(ToSqlOutput::Owned(value));
+        match (self, value) {
+            (_, None | Some(Value::Null)) => owned(SqlValue::Null),
+            (kind, Some(Value::String(text))) if kind.is_json_text() => {
+                Some(ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())))
+            }
+            (kind, Some(Value::String(text))) => kind.bind_text(text),
+            (Kind::SmallInt | Kind::Integer | Kind::BigInt, Some(Value::Number(number))) => {
+                number.as_i64().and_then(|n| owned(SqlValue::Integer(n)))
+            }
+            (Kind::Real | Kind::Double, Some(Value::Number(number))) => {
+                number.as_f64().and_then(|n| owned(SqlValue::Real(n)))
+            }
+            (Kind::Numeric, Some(Value::Number(number))) => owned(SqlValue::Text(number.to_string())),
+            (Kind::Boolean, Some(Value::Bool(flag))) => owned(SqlValue::Integer((*flag).into())),
+            (Kind::ReadJson, Some(json)) => owned(SqlValue::Text(json.to_string())),
+            _ => None,
+        }
+    }
+
+    /// The value for SQLite of a text; `None` when it does not read as what the column holds.
+    pub(super) fn bind_text(self, text: &str) -> Option<ToSqlOutput<'_>> {
+        let as_it_is = ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()));
+        let owned = match self {
+            Kind::Text | Kind::Enum | Kind::Date | Kind::Time => return Some(as_it_is),
+            Kind::Numeric => return is_numeric(text).then_some(as_it_is),
+            Kind::Uuid => return uuid(text).map(|_| as_it_is),
+            Kind::UuidBytes => SqlValue::Blob(uuid(text)?.as_bytes().to_vec()),
+            Kind::Envelope => return text.parse::<KeyEnvelope>().is_ok().then_some(as_it_is),
+            Kind::Instant if matches!(text, "infinity" | "-infinity") => SqlValue::Null,
+            Kind::Instant => SqlValue::Text(text.parse::<Timestamp>().ok()?.to_string()),
+            // What no clock shows is kept as Postgres prints it.
+            Kind::Timestamptz => match text.parse::<Timestamp>() {
+                Ok(at) => SqlValue::Text(at.to_string()),
+                Err(_) => return Some(as_it_is),
+            },
+            Kind::Timestamp => match timestamp_text(text) {
+                Some(at) => SqlValue::Text(at),
+                None => return Some(as_it_is),
+            },
+            Kind::BigInt => SqlValue::Integer(text.parse().ok()?),
+            Kind::Real | Kind::Double => {
+                return matches!(text, "NaN" | "Infinity" | "-Infinity").then_some(as_it_is);
+            }
+            Kind::Bytea => SqlValue::Blob(base64_of(text)?),
+            Kind::ReadJson | Kind::Json => SqlValue::Text(Value::from(text).to_string()),
+            Kind::SmallInt | Kind::Integer | Kind::Boolean => return None,
+            Kind::TextArray | Kind::IntegerArray | Kind::UuidArray => return None,
+        };
+        Some(ToSqlOutput::Owned(owned))
+    }
+
+    /// The value for SQLite of JSON as it came; `None` when it does not fit the column.
+    pub(super) fn bind_raw(self, json: &str) -> Option<ToSqlOutput<'_>> {
+        if json == "null" {
+            return Some(ToSqlOutput::Owned(SqlValue::Null));
+        }
+        if self.is_json_text() {
+            let fits = self == Kind::Json || json.starts_with('[');
+            return fits.then_some(ToSqlOutput::Borrowed(ValueRef::Text(json.as_bytes())));
+        }
+        if let Some(plain) = unquoted(json) {
+            return self.bind_text(plain);
+        }
+        if self == Kind::Numeric && is_numeric(json) {
+            return Some(ToSqlOutput::Borrowed(ValueRef::Text(json.as_bytes())));
+        }
+        let value: Value = serde_json::from_str(json).ok()?;
+        Some(match self.bind(Some(&value))? {
+            ToSqlOutput::Owned(value) => ToSqlOutput::Owned(value),
+            ToSqlOutput::Borrowed(value) => ToSqlOutput::Owned(value.try_into().ok()?),
+            _ => return None,
+        })
+    }
+
+    /// What stands in a column that has no value: nothing, or in a required one what comes before all else.
+    pub(super) fn none(self, is_required: bool) -> ToSqlOutput<'static> {
+        ToSqlOutput::Owned(match self {
+            Kind::Text if is_required => SqlValue::Text(String::new()),
+            Kind::Instant if is_required => SqlValue::Text(Timestamp::EARLIEST.to_string()),
+            _ => SqlValue::Null,
+        })
+    }
+
+    /// The value that a row in memory holds, of what SQLite holds.
+    pub(super) fn value(self, kept: ValueRef<'_>) -> Result<Value, Error> {
+        Ok(match (self, kept) {
+            (_, ValueRef::Null) => Value::Null,
+            (Kind::BigInt, ValueRef::Integer(number)) => Value::from(number.to_string()),
+            (Kind::Boolean, ValueRef::Integer(flag)) => Value::from(flag != 0),
+            (_, ValueRef::Integer(number)) => Value::from(number),
+            (_, ValueRef::Real(number)) => Number::from_f64(number).map_or(Value::Null, Value::from),
+            (Kind::ReadJson, ValueRef::Text(text)) => stored(serde_json::from_slice(text).ok())?,
+            (_, ValueRef::Text(text)) => Value::from(stored(std::str::from_utf8(text).ok())?),
+            (Kind::UuidBytes, ValueRef::Blob(bytes)) => {
+                Value::from(stored(Uuid::from_slice(bytes).ok())?.to_string())
+            }
+            (_, ValueRef::Blob(bytes)) => Value::from(STANDARD.encode(bytes)),
+        })
+    }
+
+    /// Writes the JSON that the wire and the app have of what SQLite holds.
+    pub(super) fn write_json(self, kept: ValueRef<'_>, out: &mut String) -> Result<(), Error> {
+        match kept {
+            ValueRef::Text(text) if self.is_json_text() => {
+                out.push_str(stored(std::str::from_utf8(text).ok())?)
+            }
+            ValueRef::Text(text) => write_text(stored(std::str::from_utf8(text).ok())?, out)?,
+            kept => out.push_str(&self.value(kept)?.to_string()),
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn write_text(text: &str, out: &mut String) -> Result<(), Error> {
+    out.push_str(&stored(serde_json::to_string(text).ok())?);
+    Ok(())
+}
+
+fn base64_of(text: &str) -> Option<Vec<u8>> {
+    // Postgres breaks its lines.
+    let text: Cow<'_, str> = if text.contains('\n') { text.replace('\n', "").into() } else { text.into() };
+    STANDARD.decode(&*text).ok()
+}
+
+fn is_numeric(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    matches!(text, "NaN" | "Infinity" | "-Infinity") || (!text.is_empty() && text.bytes().all(is_part))
+}
+
+/// A UUID, if it is written as Postgres writes it: as one text it would be another key.
+fn uuid(text: &str) -> Option<Uuid> {
+    text.parse::<Uuid>().ok().filter(|id| id.to_string() == text)
+}
+
+/// The text that a JSON string holds, if it is written as it is.
+pub(super) fn unquoted(json: &str) -> Option<&str> {
+    json.strip_prefix('"')?.strip_suffix('"').filter(|plain| !plain.contains('\\'))
+}
+
+/// What is bound for SQLite, as it will be read.
+pub(super) fn ends<'v>(value: &'v ToSqlOutput<'_>) -> ValueRef<'v> {
+    match value {
+        ToSqlOutput::Borrowed(value) => *value,
+        ToSqlOutput::Owned(value) => value.into(),
+        _ => ValueRef::Null,
+    }
+}
+
+pub(super) fn is_null(value: &ToSqlOutput<'_>) -> bool {
+    ends(value) == ValueRef::Null
+}
