@@ -150,7 +150,7 @@ test('Vite and React: hooks in StrictMode', async (t) => {
 
   await t.test('on a server the hooks give nothing, and need nothing', async () => {
     const html = await build(process.execPath, ['server.mjs'], 'vite-react')
-    assert.equal(html.trim(), '<p>opening null null null</p>')
+    assert.equal(html.trim(), '<p>opening null null null null null null</p>')
   })
 })
 

@@ -1,4 +1,4 @@
-// Later versions of the package, as far as an older one notices: made from the same source with one thing changed.
+// Other versions of the package, as far as this one notices: made from the same source with one thing changed.
 
 import assert from 'node:assert/strict'
 import { cpSync, mkdtempSync, readFileSync } from 'node:fs'
@@ -11,31 +11,40 @@ const dist = fileURLToPath(new URL('../../wasm/dist', import.meta.url))
 
 /** One whose mirror has a newer schema. Notes in `made` the folder that is to be removed. */
 export function nextMirror(made) {
-  return later(made, 'candidate.ts', /MareaEngine\.mirrorVersion\(\)/, '$& + 1')
+  return other(made, { 'candidate.ts': [/MareaEngine\.mirrorVersion\(\)/, '$& + 1'] })
 }
 
 /** One whose tabs speak otherwise. */
 export function nextProtocol(made) {
-  return later(made, 'protocol.ts', /(TAB_PROTOCOL *= *)1/, (_, name) => `${name}2`)
+  return other(made, { 'protocol.ts': [/(TAB_PROTOCOL *= *)1/, (_, name) => `${name}2`] })
 }
 
-async function later(made, file, from, to) {
+/** One from before there were calls for mirrored tables. */
+export function beforeTables(made) {
+  return other(made, {
+    'candidate.ts': [/MareaEngine\.mirrorVersion\(\)/, '$& - 1'],
+    'protocol.ts': [/(TAB_CALLS *= *)2/, (_, name) => `${name}1`],
+  })
+}
+
+async function other(made, changes) {
   const folder = mkdtempSync(join(tmpdir(), 'marea-next-'))
   made.push(folder)
   cpSync(dist, folder, { recursive: true })
-  let changed = false
+  const changed = new Set()
   const change = {
     name: 'change',
     setup({ onLoad }) {
       onLoad({ filter: /\/js\/[a-z]+\.ts$/ }, ({ path }) => {
-        if (basename(path) !== file) return null
+        const [from, to] = changes[basename(path)] ?? []
+        if (!from) return null
         const text = readFileSync(path, 'utf8')
-        changed = from.test(text)
+        if (from.test(text)) changed.add(basename(path))
         return { contents: text.replace(from, to), loader: 'ts' }
       })
     },
   }
   await bundle(folder, [change])
-  assert.ok(changed, file)
+  assert.deepEqual([...changed].sort(), Object.keys(changes).sort())
   return folder
 }

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { load, openMarea, progress, record, servePage, startBrowser, status, waitFor } from './harness.mjs'
-import { nextMirror, nextProtocol } from './later.mjs'
+import { beforeTables, nextMirror, nextProtocol } from './later.mjs'
 
 const NOWHERE = { url: 'http://127.0.0.1:9', anon_key: 'anon' }
 
@@ -14,7 +14,8 @@ after(() => made.forEach((folder) => rmSync(folder, { recursive: true, force: tr
 
 let stage, browser
 before(async () => {
-  stage = { backend: NOWHERE, ...(await servePage({ '/next-mirror/': await nextMirror(made), '/next-protocol/': await nextProtocol(made) })) }
+  const versions = { '/next-mirror/': await nextMirror(made), '/next-protocol/': await nextProtocol(made), '/before-tables/': await beforeTables(made) }
+  stage = { backend: NOWHERE, ...(await servePage(versions)) }
   browser = await startBrowser(stage, { plain: true })
 })
 
@@ -42,6 +43,20 @@ test('a tab with a newer mirror takes the lead, and the old tab is served by it'
   // The newer one has not touched the mirror's schema here, so the old one may lead again.
   await next.close()
   assert.equal(await totalOf(old), 3)
+})
+
+test('a tab from before there were tables goes on beside a newer one, and never serves it', async (t) => {
+  const learner = newLearner()
+  const old = await openVersion(t, 'before-tables', learner)
+  await record(old)
+  const next = await openVersion(t, 'marea', learner)
+  assert.equal(await leads(next), true)
+  assert.equal((await next.evaluate(() => window.failureOf(() => window.marea.table('words').list())))?.code, 'unknown_table')
+  await Promise.all([record(old), record(next)])
+  assert.deepEqual([await totalOf(old), await totalOf(next)], [3, 3])
+  const another = await openVersion(t, 'before-tables', learner)
+  await record(another)
+  assert.deepEqual([await totalOf(next), await leads(next)], [4, true])
 })
 
 test('a tab whose messages the newer one does not speak says so, and nothing is lost', async (t) => {

@@ -48,7 +48,10 @@ import type { ${used.join(', ')} } from '@marea/client'
 /** For \`open({ schema })\`. */
 export const schema = ${renderJson(catalogue).trimEnd()} as const satisfies Catalogue
 
-/** What each table's rows hold, and what its operations take. */
+/**
+ * What each table's rows hold, and what its operations take. What the server fills in (a default, a column of its own) is null in a row
+ * that was made here, until the server has answered.
+ */
 export interface Schema {
 ${tables}}
 
@@ -66,7 +69,7 @@ const withoutTexts = (text) => text.replace(/"(?:[^"\\]|\\.)*"/g, '')
 function renderTable({ name, key, write, columns }) {
   const ofRule = (...rules) => (write === false ? [] : columns.filter(({ rule }) => rules.includes(rule)))
   const parts = {
-    Row: columns.map((column) => member(column, false, orNull(rowType(column), column, key))),
+    Row: columns.map((column) => member(column, false, orNull(rowType(column), write !== false ? asItMayBe(column) : column, key))),
     Insert: ofRule('key', 'register', 'once', 'counter', 'union').map((column) => {
       return member(column, isOptional(column, key), orNull(inputType(column), column, key))
     }),
@@ -90,6 +93,9 @@ function special({ type, rule, labels }) {
   if (type === 'enum') return labels.length > 0 ? labels.map((label) => JSON.stringify(label)).join(' | ') : 'never'
   return rule === 'union' ? '{ [key: string]: Json }' : null
 }
+
+/** What the server fills in is not there until it has: null, in a row that was made here. */
+const asItMayBe = (column) => (column.rule === 'server' || column.default ? { ...column, nullable: true } : column)
 
 const isNullable = (column, key) => column.nullable !== false && column.name !== key
 

@@ -7,7 +7,7 @@ import { toWire } from './errors.js'
 import type { WireError } from './errors.js'
 import { carryOut } from './handlers.js'
 import type { LeaderContext } from './handlers.js'
-import { ALL_TOPICS } from './protocol.js'
+import { ALL_TOPICS, SOME_TABLE, tableTopic } from './protocol.js'
 import type { Call, Result, Topic } from './protocol.js'
 import type { Write } from './types.js'
 
@@ -75,8 +75,8 @@ export class CallQueue {
   #write(writes: Write[]): unknown[] | null {
     if (this.#stopped || writes.length === 0) return null
     try {
-      const outcomes: unknown[] = this.#context.engine.write(writes)
-      this.#context.wrote([...writes.flatMap((write) => TOPICS[write?.kind] ?? ALL_TOPICS), 'queue', 'status'])
+      const outcomes: unknown[] = this.#context.engine.write(writes as never)
+      this.#context.wrote([...writes.flatMap(topicsOf), 'queue', 'status'])
       this.#context.loop.poke()
       return outcomes
     } catch (error) {
@@ -143,6 +143,21 @@ const TOPICS: Partial<Record<Write['kind'], Topic[]>> = {
   record_event: ['progress', 'activity'],
   create_export: ['exports'],
   update_export: ['exports'],
+  delete_export: ['exports'],
+}
+
+function topicsOf(write: Write): Topic[] {
+  switch (write?.kind) {
+    case 'insert':
+    case 'update':
+    case 'add':
+    case 'delete':
+      return [tableTopic(write.table), SOME_TABLE]
+    case 'batch':
+      return [...write.changes.map(({ table }) => tableTopic(table)), SOME_TABLE]
+    default:
+      return TOPICS[write?.kind] ?? ALL_TOPICS
+  }
 }
 
 function resultOf(id: number, outcome: unknown): Result {

@@ -6,7 +6,7 @@ import { MareaError, toWire } from './errors.js'
 import type { WireError } from './errors.js'
 import { Leader } from './leader.js'
 import { MareaEngine } from './marea_wasm.js'
-import { isNewer, leaderChannel, meetingName, newsChannel, TAB_PROTOCOL } from './protocol.js'
+import { isNewer, leaderChannel, meetingName, newsChannel, TAB_CALLS, TAB_PROTOCOL } from './protocol.js'
 import type { Refusals } from './policy.js'
 import type { Candidacy, FromHost, News, Revision, ToLeader, ToHost, Version } from './protocol.js'
 
@@ -48,6 +48,7 @@ export class LeaderCandidate {
     if (message.kind === 'apply') void this.#apply((this.#candidacy = message.candidacy))
     else if (message.kind === 'online') this.#noteOnline(message.online)
     else if (message.kind === 'revision') this.#noteRevision(message.revision)
+    else if (message.kind === 'joined') this.#noteJoined()
     else if (message.kind === 'leave') this.leave()
     else if (message.kind !== 'module') this.#leader?.receive(message, true)
   }
@@ -91,6 +92,10 @@ export class LeaderCandidate {
     if (this.#candidacy) this.#candidacy.revision = revision
   }
 
+  #noteJoined(): void {
+    delete this.#candidacy?.schema
+  }
+
   async #apply(candidacy: Candidacy): Promise<void> {
     try {
       await this.#environment.prepare()
@@ -98,7 +103,7 @@ export class LeaderCandidate {
       return this.#fail(toWire(error), true)
     }
     const meeting = meetingName(candidacy.userId)
-    const version: Version = { protocol: TAB_PROTOCOL, mirror: MareaEngine.mirrorVersion() }
+    const version: Version = { protocol: TAB_PROTOCOL, mirror: MareaEngine.mirrorVersion(), calls: TAB_CALLS }
     const introduction = introduce(meeting, version, this.#stopped.signal)
     while (!this.#stopped.signal.aborted) {
       try {
@@ -131,6 +136,7 @@ export class LeaderCandidate {
     this.#environment.toOwnPage({ kind: 'opening' })
     const opened = await this.#environment.arrived?.(candidacy)
     const engine = await openEngine(candidacy, leader)
+    if (candidacy.schema !== undefined) engine.useCatalogue(candidacy.schema ?? undefined)
     if (candidacy.reason) engine.noteStorageReason(candidacy.reason.code, candidacy.reason.message)
     if (this.#stopped.signal.aborted) {
       engine.close()

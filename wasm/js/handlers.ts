@@ -57,6 +57,18 @@ const handlers: Handlers = {
   },
   setOnline: ({ setOnline }, online) => setOnline(online),
   lookAtStorage: ({ engine, changed }) => noteStorage(engine, () => changed('status')),
+  useSchema(context, schema) {
+    const before = context.engine.catalogueHash()
+    context.engine.useCatalogue(schema ?? undefined)
+    if (context.engine.catalogueHash() === before) return
+    context.changed(...ALL_TOPICS)
+    context.loop.poke()
+  },
+  catalogue: ({ engine }) => engine.catalogue() ?? null,
+  row: ({ engine }, table, key) => engine.getRow(table, key) ?? 'null',
+  list: ({ engine }, table, query) => engine.listRows(table, JSON.stringify(query)),
+  count: ({ engine }, table, where) => engine.countRows(table, JSON.stringify(where)),
+  query: ({ engine }, sql, parameters) => (engine as MareaEngine & { query(sql: string, parameters: string): string }).query(sql, parameters),
   keysStatus: vault.status,
   keysWork: vault.work,
   keysLock: vault.lock,

@@ -5,6 +5,31 @@ export type { OpenOptions } from './open.js'
 export { Marea } from './marea.js'
 export type { Queue, QueueOptions } from './marea.js'
 export { Keys } from './keys.js'
+export { MirroredTable } from './table.js'
+export type { Batch, BatchTable, Change } from './batch.js'
+export type {
+  Add,
+  AnyTable,
+  AnyTables,
+  Catalogue,
+  CatalogueColumn,
+  CatalogueTable,
+  Comparison,
+  Float,
+  Insert,
+  Json,
+  ListQuery,
+  QueryParameter,
+  QueryRow,
+  Register,
+  RegisteredSchema,
+  Row,
+  TableName,
+  TableTypes,
+  TypesOf,
+  Update,
+  Where,
+} from './schema.js'
 export type { Loading } from './module.js'
 export { MareaError } from './errors.js'
 export type { MareaErrorCode } from './errors.js'

@@ -45,7 +45,7 @@ export class Journal {
     if (this.#noted.delete(write.id)) this.forget(write)
   }
 
-  /** What other pages have left. What cannot be read is no write, and is thrown away. */
+  /** What other pages have left, in the order in which it was made. What cannot be read is no write, and is thrown away. */
   left(): Write[] {
     const writes: Write[] = []
     attempt(() => {
@@ -57,7 +57,7 @@ export class Journal {
         else localStorage.removeItem(key)
       }
     })
-    return writes
+    return writes.sort((one, other) => (one.id < other.id ? -1 : 1))
   }
 
   forget(write: Write): void {

@@ -1,6 +1,7 @@
 // The learner's API keys, as an app holds them: sealed with a passphrase on this device, clear only inside of `use`.
 
-import { checkFunction, checkRewrapOnly } from './check.js'
+import { checkRewrapOnly } from './check.js'
+import { checkFunction } from './check-kinds.js'
 import type { Tab } from './tab.js'
 import type { ApiProvider, KeysStatus, PassphraseOptions, PassphraseOutcome, Recorded } from './types.js'
 import type { Watches } from './watches.js'

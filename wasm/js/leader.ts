@@ -9,7 +9,7 @@ import type { LeaderContext } from './handlers.js'
 import { makeName } from './ids.js'
 import { SyncLoop } from './loop.js'
 import type { MareaEngine } from './marea_wasm.js'
-import { isNewer, leaderChannel, newsChannel, tabChannel } from './protocol.js'
+import { BUILT_IN, EVERY_TABLE, isNewer, leaderChannel, newsChannel, SOME_TABLE, tabChannel, tableTopic } from './protocol.js'
 import type { Refusals } from './policy.js'
 import type { Calls, Candidacy, FromHost, Leading, News, Result, Results, Revision } from './protocol.js'
 import type { ToLeader, Topic, Version } from './protocol.js'
@@ -40,6 +40,7 @@ export class Leader {
   #hasFollowers = false
   #told = new Set<Topic>()
   #queueChanges = 0
+  #catalogueHash: string | undefined
   #opened: Revision
   #online: boolean
   #work: CallQueue | null = null
@@ -67,7 +68,9 @@ export class Leader {
 
   /** For the engine: the server's answer changed what the app reads. */
   readonly tablesChanged = (tables: string[]): void => {
-    this.#changed(...tables.flatMap((table) => TOPICS[table] ?? []), 'queue', 'status')
+    this.#changed(...tables.flatMap((table) => BUILT_IN[table] ?? [tableTopic(table), SOME_TABLE]), 'queue', 'status')
+    // The engine is still at work when it calls this.
+    queueMicrotask(() => this.#lookAtCatalogue())
   }
 
   /** Begins to serve. */
@@ -155,6 +158,14 @@ export class Leader {
     return { kind: 'leading', term, version, online, revision, opened: this.#opened }
   }
 
+  /** An answer may have brought another catalogue. */
+  #lookAtCatalogue(): void {
+    if (!this.#context || this.#work?.stopped) return
+    const hash = this.#context.engine.catalogueHash()
+    if (hash !== this.#catalogueHash) this.#changed(EVERY_TABLE)
+    this.#catalogueHash = hash
+  }
+
   #answer(results: Result[]): Results {
     return { kind: 'results', results, revision: this.#revision() }
   }
@@ -199,12 +210,4 @@ export class Leader {
     // Closed with the leader: what is still under way then has nobody to tell.
     if (this.#context) this.#news.postMessage(news)
   }
-}
-
-/** What a table's rows are read through. */
-const TOPICS: Record<string, Topic[]> = {
-  user_progress: ['progress'],
-  daily_activity: ['activity', 'progress'],
-  export_history: ['exports'],
-  user_api_keys: ['keys'],
 }

@@ -1,10 +1,17 @@
 // What an app holds: one open mirror, behind promises. The same in a tab that leads and in one that follows.
 
+import { runBatch } from './batch.js'
+import type { Batch, Change } from './batch.js'
 import { checkArguments } from './check.js'
+import { tableName } from './check-tables.js'
 import { makeWriteId } from './ids.js'
 import { Keys } from './keys.js'
+import { EVERY_TABLE } from './protocol.js'
 import type { Topic } from './protocol.js'
+import type { Catalogue, QueryParameter, QueryRow, RegisteredSchema, TableName, TypesOf } from './schema.js'
 import type { Tab } from './tab.js'
+import { MirroredTable } from './table.js'
+import { Tables } from './tables.js'
 import type {
   ActivityDay,
   ClientStatus,
@@ -41,16 +48,18 @@ export interface QueueOptions {
 }
 
 /** One user's progress on this device. Made by `open`. */
-export class Marea {
+export class Marea<S = RegisteredSchema> {
   readonly #tab: Tab
   readonly #watches = new Watches()
+  readonly #tables: Tables
 
   /** The learner's API keys, sealed with a passphrase on this device. */
   readonly keys: Keys
 
   /** @internal */
-  constructor(tab: Tab) {
+  constructor(tab: Tab, schema?: Catalogue) {
     this.#tab = tab
+    this.#tables = new Tables(tab, this.#watches, schema)
     this.keys = new Keys(tab, this.#watches)
   }
 
@@ -99,6 +108,11 @@ export class Marea {
     return this.#tab.call('write', { kind: 'update_export', id: makeWriteId(), export: id, change })
   }
 
+  /** Deletes an export, on all devices. */
+  deleteExport(id: string): Promise<Recorded> {
+    return this.#tab.call('write', { kind: 'delete_export', id: makeWriteId(), export: id })
+  }
+
   /** A page of exports, newest first. Hand its `next` to the next query as `after`. */
   exports(query: ExportQuery = {}): Promise<ExportPage> {
     return this.#tab.call('exports', query)
@@ -113,6 +127,38 @@ export class Marea {
   watchExports(query: ExportQuery, listener: Listener<ExportPage>, onError?: ErrorListener): () => void {
     if (!onError) checkArguments('exports', [query])
     return this.#watches.own(['exports'], () => this.exports(query), listener, onError)
+  }
+
+  /** A mirrored table, by its name in the catalogue. */
+  table<N extends TableName<S>>(name: N): MirroredTable<TypesOf<S, N>> {
+    tableName(name, 'table')
+    return new MirroredTable(this.#tables, name)
+  }
+
+  /**
+   * Does up to 500 changes, all or none, on the device and on the server: those of a list, or those that a function makes.
+   * Resolves with the keys of their rows, in order, when all of it is durable on this device.
+   */
+  batch(changes: ((batch: Batch<S>) => void | Promise<void>) | readonly Change<S>[]): Promise<string[]> {
+    return runBatch(this.#tables, changes)
+  }
+
+  /**
+   * Runs one `SELECT` of SQLite's over the mirrored tables, `user_progress`, `daily_activity` and `export_history`, and over nothing
+   * else. `?1`, `?2`, ... stand for the parameters. Resolves with a row for each result, by the names of its columns.
+   */
+  query<R extends object = QueryRow>(sql: string, parameters: readonly QueryParameter[] = []): Promise<R[]> {
+    return this.#tables.query(sql, parameters)
+  }
+
+  /** Calls `listener` with what the query gives, and after every change of a table. Returns how to stop. */
+  watchQuery<R extends object = QueryRow>(
+    sql: string,
+    parameters: readonly QueryParameter[],
+    listener: Listener<R[]>,
+    onError?: ErrorListener,
+  ): () => void {
+    return this.#tables.watchQuery(sql, parameters, listener, onError)
   }
 
   /** All that the server has not acknowledged yet, oldest first. */
@@ -216,6 +262,7 @@ export class Marea {
 
   /** @internal */
   [refresh](topics: Topic[]): void {
+    if (topics.includes(EVERY_TABLE)) this.#tables.catalogueChanged()
     this.#watches.refresh(topics)
   }
 }

@@ -1,5 +1,6 @@
 // Opens a mirror: finds out where it can be kept on this device, and joins the tabs that have it open.
 
+import { schemaText } from './catalogue.js'
 import { MareaError } from './errors.js'
 import { knownStorage, noteMirror } from './memory.js'
 import type { Kept } from './memory.js'
@@ -9,12 +10,18 @@ import type { Loading } from './module.js'
 import { checkOptions } from './options.js'
 import { isThePlaces, placesFor, refusedReason } from './places.js'
 import type { Candidacy } from './protocol.js'
+import type { Catalogue, RegisteredSchema } from './schema.js'
 import { startWorkerHost } from './worker-host.js'
 import type { WorkerHost, HostEvents } from './worker-host.js'
 import { Tab } from './tab.js'
 import type { TabEvents } from './tab.js'
 
 export interface OpenOptions {
+  /**
+   * The app's mirrored tables: `schema` of the module that `npx marea-client schema` writes. Without it they are learned from the
+   * server at the first sync, and kept.
+   */
+  schema?: Catalogue
   /** Where Supabase or PostgREST is served, without `/rest/v1`. */
   url: string
   /** The project's public (anon) key. */
@@ -58,13 +65,14 @@ export interface OpenOptions {
  * `storage_unavailable` when this device has a mirror of the user that the browser does not give access to now,
  * `mirror_newer` and `app_outdated` when a newer version of the app has been here.
  */
-export async function open(options: OpenOptions): Promise<Marea> {
+export async function open<S = RegisteredSchema>(options: OpenOptions): Promise<Marea<S>> {
   checkOptions(options)
+  const schema = schemaText(options.schema)
   if (typeof BroadcastChannel === 'undefined' || typeof document === 'undefined') {
     throw new MareaError('storage_unavailable', 'Marea needs a browser: it is opened in a page.', false)
   }
   const known = knownStorage(options.userId)
-  let marea: Marea | null = null
+  let marea: Marea<S> | null = null
   const events: TabEvents = {
     tokenWanted: async (fresh) => options.getAccessToken(fresh),
     changed: (topics) => marea?.[refresh](topics),
@@ -80,6 +88,7 @@ export async function open(options: OpenOptions): Promise<Marea> {
       known: known === storage,
       reason: refused ? refusedReason(refused) : reason,
       revision: 0,
+      schema,
     }
     const tab = new Tab(candidacy, withModule(await hostFor(storage, options), options.onLoading?.bind(options)), events)
     try {
@@ -92,7 +101,7 @@ export async function open(options: OpenOptions): Promise<Marea> {
     noteMirror(options.userId, storage)
     // What the app asks for counts also where another tab leads that was opened otherwise.
     if (options.online !== undefined) await tab.call('setOnline', options.online)
-    marea = new Marea(tab)
+    marea = new Marea<S>(tab, options.schema)
     if (storage === 'opfs' && options.persist !== false) void askToPersist(tab)
     return marea
   }

@@ -6,6 +6,7 @@
 import type { WireError } from './errors.js'
 import type { StorageReason } from './places.js'
 import type { KnownQueue, QueueAnswer } from './queue.js'
+import type { ListQuery, Where } from './schema.js'
 import type { PassphraseWork } from './vault.js'
 import type {
   ActivityDay,
@@ -30,18 +31,30 @@ import type {
  */
 export const TAB_PROTOCOL = 1
 
+/**
+ * Grows with each call that is added. A tab follows no leader that does not know all of its calls: that one makes room as soon as it
+ * hears of this tab's candidate. A leader that knows more serves older tabs.
+ */
+export const TAB_CALLS = 2
+
 /** What a build of the package is able to read. */
 export interface Version {
   /** {@link TAB_PROTOCOL} */
   protocol: number
   /** The newest mirror schema that it knows. */
   mirror: number
+  /** {@link TAB_CALLS}; the first versions did not say it. */
+  calls?: number
 }
 
 /** Whether `one` is of a newer build than `other`. */
 export function isNewer(one: Version, other: Version): boolean {
-  return one.protocol > other.protocol || (one.protocol === other.protocol && one.mirror > other.mirror)
+  if (one.protocol !== other.protocol) return one.protocol > other.protocol
+  if (one.mirror !== other.mirror) return one.mirror > other.mirror
+  return callsOf(one) > callsOf(other)
 }
+
+export const callsOf = ({ calls }: Version): number => calls ?? 1
 
 /** Of all tabs of a site, those with the same user meet under this name. It is also the Web Lock's. */
 export const meetingName = (userId: string): string => `marea:${userId.toLowerCase()}`
@@ -56,8 +69,21 @@ export const tabChannel = (meeting: string, tab: string): string => `${meeting}:
 export type SignalName = 'online' | 'offline' | 'visible' | 'new_token'
 
 /** What can be read anew after something changed. */
-export type Topic = 'progress' | 'activity' | 'exports' | 'keys' | 'queue' | 'status'
-export const ALL_TOPICS: Topic[] = ['progress', 'activity', 'exports', 'keys', 'queue', 'status']
+export type Topic = 'progress' | 'activity' | 'exports' | 'keys' | 'queue' | 'status' | 'some-table' | 'every-table' | `table:${string}`
+/** Told beside the topic of each mirrored table, for what reads several of them. */
+export const SOME_TABLE: Topic = 'some-table'
+/** All mirrored tables, and what is known of them, may be others. */
+export const EVERY_TABLE: Topic = 'every-table'
+export const tableTopic = (table: string): Topic => `table:${table}`
+export const ALL_TOPICS: Topic[] = ['progress', 'activity', 'exports', 'keys', 'queue', 'status', EVERY_TABLE]
+
+/** What the rows of the tables that Marea brings are read through. */
+export const BUILT_IN: Record<string, Topic[]> = {
+  user_progress: ['progress'],
+  daily_activity: ['activity', 'progress'],
+  export_history: ['exports'],
+  user_api_keys: ['keys'],
+}
 
 /** The calls, each with its arguments and its answer. */
 export interface Methods {
@@ -80,6 +106,17 @@ export interface Methods {
   setOnline(online: boolean): void
   /** What the browser says about its storage may have changed. */
   lookAtStorage(): void
+  /** Which tables there are, by the app's schema module; null: as the server says. */
+  useSchema(schema: string | null): void
+  /** The catalogue that is in use, as JSON. */
+  catalogue(): string | null
+  /** A row as JSON, or `null`. */
+  row(table: string, key: string): string
+  /** A JSON list of rows. */
+  list(table: string, query: ListQuery<object>): string
+  count(table: string, where: Where<object>): number
+  /** The parameters and the answer are JSON: in a message of numbers a big integer would not survive. */
+  query(sql: string, parameters: string): string
   keysStatus(): KeysStatus
   keysWork(work: PassphraseWork): PassphraseOutcome
   keysLock(): void
@@ -194,6 +231,8 @@ export interface Candidacy {
   reason: StorageReason | null
   /** The newest that this tab was told of. */
   revision: number
+  /** The app's catalogue, or null to learn it; not there once a tab that has one has joined: from then on the mirror has it. */
+  schema?: string | null
 }
 
 /** From a page to the worker (or the part of itself) that may lead for it. */
@@ -206,6 +245,8 @@ export type ToHost =
   | { kind: 'module'; module: WebAssembly.Module }
   | { kind: 'online'; online: boolean }
   | { kind: 'revision'; revision: number }
+  /** The tab has joined: see {@link Candidacy.schema}. */
+  | { kind: 'joined' }
   | { kind: 'leave' }
 
 /** And back. */

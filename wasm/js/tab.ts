@@ -13,7 +13,7 @@ import { Joining } from './joining.js'
 import { Journal } from './journal.js'
 import { listenToPage } from './lifecycle.js'
 import { Watchdog, Restarts, within } from './watchdog.js'
-import { ALL_TOPICS, meetingName, TAB_PROTOCOL } from './protocol.js'
+import { ALL_TOPICS, callsOf, meetingName, TAB_CALLS, TAB_PROTOCOL } from './protocol.js'
 import type { Answer, Args, Call, Candidacy, FromHost, Leading, Method, News, Results, Revision } from './protocol.js'
 import type { SignalName, TokenWanted, Topic } from './protocol.js'
 import type { WorkerHost, HostEvents } from './worker-host.js'
@@ -91,19 +91,35 @@ export class Tab {
     this.#enterElection()
     try {
       await joining.joined
-    } catch (error) {
-      this.#end(error as MareaError)
-      throw error
-    } finally {
       joining.end()
       this.#joined = null
+      if (navigator.onLine === false) this.#signal('offline')
+      await this.#useSchema()
+    } catch (error) {
+      joining.end()
+      this.#joined = null
+      this.#end(error as MareaError)
+      throw error
     }
-    if (navigator.onLine === false) this.#signal('offline')
     this.#takeUp()
+  }
+
+  /** The tables are those of the tab that was opened last. What leads later finds them in the mirror, or goes on learning them. */
+  async #useSchema(): Promise<void> {
+    const { schema = null } = this.#candidacy
+    // What is learned is there already, or comes later: nobody has to wait for that.
+    if (schema === null) return void this.call('useSchema', null).catch(() => undefined)
+    delete this.#candidacy.schema
+    this.#host?.post({ kind: 'joined' })
+    await this.call('useSchema', schema)
   }
 
   get leads(): boolean {
     return this.#leader?.own === true
+  }
+
+  get userId(): string {
+    return this.#candidacy.userId
   }
 
   call<M extends Method>(method: M, ...args: Args<M>): Promise<Answer<M>> {
@@ -220,9 +236,9 @@ export class Tab {
   }
 
   #follow({ term, version, online, revision, opened }: Leading): void {
-    // A leader of an older version makes room as soon as it hears of this tab's candidate.
-    if (version.protocol < TAB_PROTOCOL) return
     if (version.protocol > TAB_PROTOCOL) return this.#failed(outdatedError())
+    // A leader of an older version makes room as soon as it hears of this tab's candidate.
+    if (version.protocol < TAB_PROTOCOL || callsOf(version) < TAB_CALLS) return
     this.#watchdog.heard()
     this.#noteOnline(online)
     this.#noteRevision(revision)

@@ -18,6 +18,7 @@ export type Storage = Exclude<generated.StorageKind, 'file'>
 export type ClientStatus = generated.ClientStatus & { storage: Storage }
 export type ApiProvider = generated.Provider
 export type KeysStatus = generated.VaultStatus
+export type Recorded = generated.Recorded & Required<Pick<generated.Recorded, 'key'>>
 export type {
   Connection,
   ExportChange,
@@ -31,7 +32,6 @@ export type {
   Outcome,
   QueueView,
   PassphraseOutcome,
-  Recorded,
   Recovery,
   Refusal,
   Status,
@@ -41,8 +41,28 @@ export type {
   SyncReport,
   Table,
   Unreadable,
-  Write,
 } from './marea_wasm.js'
+
+/** One change of a mirrored table. */
+export interface TableChange {
+  kind: 'insert' | 'update' | 'add' | 'delete'
+  /** The mutation's. */
+  id: string
+  table: string
+  /** The row's. Null where the page does not know the table, which the engine then refuses. */
+  key: string | null
+  values: Record<string, unknown>
+}
+
+/** Changes that are done all or none. Their mutations' ids follow from the batch's. */
+export interface BatchWrite {
+  kind: 'batch'
+  id: string
+  changes: Omit<TableChange, 'id'>[]
+}
+
+/** One write, with the id of its mutation. */
+export type Write = generated.Write | TableChange | BatchWrite
 
 /** How the passphrase is changed. */
 export interface PassphraseOptions {

@@ -2,7 +2,7 @@
 //
 // Does not know what it reads. At most one read is under way; changes meanwhile lead to one more.
 
-import { checkFunction } from './check.js'
+import { checkFunction } from './check-kinds.js'
 import { MareaError } from './errors.js'
 
 export type Listener<T> = (value: T) => void

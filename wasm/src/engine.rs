@@ -12,14 +12,12 @@ use tsify::Ts;
 use wasm_bindgen::prelude::*;
 
 use crate::convert::{
-    export_to_js, list_to_js, mutations_to_js, page_to_js, parse, parse_day, parse_id, parse_with,
-    queue_to_js, to_js,
+    export_to_js, list_to_js, mutations_to_js, page_to_js, parse, parse_day, parse_id, queue_to_js, to_js,
 };
 use crate::error::{from_core, invalid_input};
 use crate::host::{BrowserHost, now};
 use crate::storage::{self, Opened, Place};
 use crate::types::{ClientStatus, Surroundings};
-use crate::write::Write;
 
 /// One user's mirror, open. On OPFS it lives in a dedicated worker, elsewhere in the page.
 #[wasm_bindgen]
@@ -66,31 +64,6 @@ impl MareaEngine {
     #[wasm_bindgen(js_name = imageRevision)]
     pub fn image_revision(user_id: &str) -> f64 {
         storage::image_revision(user_id)
-    }
-
-    /// Carries out writes, in one transaction. When this returns, they are durable on the device. The answer holds for
-    /// each what became of it: a `Recorded`, or the error that it was refused with.
-    pub fn write(
-        &self,
-        #[wasm_bindgen(unchecked_param_type = "Write[]")] writes: Vec<JsValue>,
-    ) -> Result<Vec<JsValue>, JsValue> {
-        let mut refused = Vec::new();
-        let mut changes = Vec::new();
-        for write in &writes {
-            let parsed = parse_with(write, Write::from_json).map(Write::into_change);
-            refused.push(parsed.as_ref().err().cloned());
-            changes.extend(parsed.map(|(id, change)| (Some(id), change)));
-        }
-        let mut carried_out = self.host.call(|engine| engine.mutate_all(changes, now()))?.into_iter();
-        let outcomes = refused.into_iter().map(|refused| match refused {
-            Some(error) => Ok(error),
-            None => match carried_out.next() {
-                Some(Ok(recorded)) => Ok(to_js(&recorded)?.js_value()),
-                Some(Err(error)) => Ok(from_core(&error)),
-                None => Err(invalid_input("a write had no outcome")),
-            },
-        });
-        outcomes.collect()
     }
 
     /// The learner's progress: what the server confirmed with this device's unsent work on top.

@@ -20,6 +20,8 @@ pub mod panic;
 #[cfg(target_family = "wasm")]
 mod storage;
 #[cfg(target_family = "wasm")]
+mod tables;
+#[cfg(target_family = "wasm")]
 pub mod types;
 #[cfg(target_family = "wasm")]
 pub mod vault;

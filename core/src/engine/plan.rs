@@ -48,6 +48,11 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// An export is to be gone, everywhere.
+    DeleteExport {
+        /// The export.
+        id: MutationId,
+    },
     /// A new row of a mirrored table.
     Insert {
         /// The table's name.
@@ -191,6 +196,10 @@ impl Change {
             Change::UpdateExport { id, change } => {
                 change.check()?;
                 merge(Table::ExportHistory, id.to_string(), &change)
+            }
+            Change::DeleteExport { id } => {
+                let plan = merge(Table::ExportHistory, id.to_string(), &Map::new())?;
+                Ok(Plan { op: Op::Delete, ..plan })
             }
             Change::PutKey { provider, envelope } => keys(user_id, provider, json!(envelope)),
             Change::DeleteKey { provider } => keys(user_id, provider, Value::Null),

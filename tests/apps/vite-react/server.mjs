@@ -1,12 +1,13 @@
 // What a server makes of the hooks: text, and no word of a worker. Prints the HTML.
 
-import { MareaProvider, useActivity, useMarea, useProgress, useSyncStatus } from '@marea/client/react'
+import { MareaProvider, useActivity, useMarea, useProgress, useQuery, useRow, useSyncStatus, useTable } from '@marea/client/react'
 import { createElement } from 'react'
 import { renderToString } from 'react-dom/server'
 
 function Page() {
   const { state } = useMarea()
-  const values = [useProgress(), useSyncStatus(), useActivity({ days: 7 })]
+  const tables = [useTable('words', { order: ['word'] }), useRow('words', 'x'), useQuery('SELECT 1 AS one', [])]
+  const values = [useProgress(), useSyncStatus(), useActivity({ days: 7 }), ...tables]
   return createElement('p', null, `${state} ${values.map(({ data }) => String(data)).join(' ')}`)
 }
 

@@ -3,9 +3,11 @@
 
 import { useSyncExternalStore } from 'react'
 import type { Queue, QueueOptions } from '../marea.js'
+import type { ListQuery, QueryParameter, QueryRow, RegisteredSchema, Row, TableName } from '../schema.js'
 import type { ActivityDay, ClientStatus, ExportPage, ExportQuery, KeysStatus, Progress } from '../types.js'
 import { followActivity, nameOf } from './activity.js'
 import type { ActivityRange } from './activity.js'
+import type { Listener } from '../watch.js'
 import { useMareaState, useSource } from './context.js'
 import { EMPTY, NOT_READ, storeOf } from './live.js'
 import type { Follow, Live, Store } from './live.js'
@@ -39,10 +41,33 @@ export function useExports(query: ExportQuery = {}): Live<ExportPage> {
   return useLive(`exports:${keyOf(query)}`, (marea, listener, onError) => marea.watchExports(query, listener, onError))
 }
 
+/**
+ * The rows of a mirrored table that the query asks for, and again after every change of it. The query may be written in place: what
+ * counts is what it says.
+ */
+export function useTable<N extends TableName<RegisteredSchema>>(table: N, query: ListQuery<Row<N>> = {}): Live<Row<N>[]> {
+  return useLive(`table:${table}:${keyOf(query)}`, (marea, listener, onError) => marea.table(table).watch(query, listener, onError))
+}
+
+/** One row of a mirrored table. `data` is null while there is none with this key; until that is known, `loading` is true. */
+export function useRow<N extends TableName<RegisteredSchema>>(table: N, key: string): Live<Row<N>> {
+  return useLive(`row:${table}:${key}`, (marea, listener: Listener<Row<N> | null>, onError) => {
+    return marea.table(table).watchRow(key, listener, onError)
+  }) as Live<Row<N>>
+}
+
+/** What a query over the mirrored tables gives, and again after every change of a table. */
+export function useQuery<R extends object = QueryRow>(sql: string, parameters: readonly QueryParameter[] = []): Live<R[]> {
+  return useLive(`query:${sql}:${keyOf(parameters)}`, (marea, listener, onError) =>
+    marea.watchQuery<R>(sql, parameters, listener, onError),
+  )
+}
+
 /** The same text for the same query, in whichever order it was written. */
-function keyOf(query: ExportQuery): string {
+function keyOf(query: object): string {
   try {
-    return JSON.stringify(Object.entries(query).sort(([one], [other]) => (one < other ? -1 : 1)))
+    const entries = Object.entries(query).sort(([one], [other]) => (one < other ? -1 : 1))
+    return JSON.stringify(entries, (_, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part))
   } catch {
     // No query at all: reading it says so.
     return 'unreadable'

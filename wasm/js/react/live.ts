@@ -1,6 +1,6 @@
 // One value of an open mirror, followed for as long as a component shows it, once for all components that do.
 
-import type { MareaError } from '../errors.js'
+import { MareaError } from '../errors.js'
 import type { Marea } from '../marea.js'
 import type { ErrorListener, Listener } from '../watch.js'
 
@@ -11,12 +11,14 @@ import type { ErrorListener, Listener } from '../watch.js'
 export interface Live<T> {
   readonly data: T | null
   readonly error: MareaError | null
+  /** Whether it has not been read yet, nor found to be unreadable. */
+  readonly loading: boolean
 }
 
 /** How a value is followed: one of the `watch*` of the mirror. */
 export type Follow<T> = (marea: Marea, listener: Listener<T>, onError: ErrorListener) => () => void
 
-export const NOT_READ: Live<never> = { data: null, error: null }
+export const NOT_READ: Live<never> = { data: null, error: null, loading: true }
 
 /** What `useSyncExternalStore` asks for. */
 export interface Store<T> {
@@ -27,16 +29,24 @@ export interface Store<T> {
 /** While no mirror is open. */
 export const EMPTY: Store<never> = { subscribe: () => () => undefined, getSnapshot: () => NOT_READ }
 
-const stores = new WeakMap<Marea, Map<string, Store<unknown>>>()
+const stores = new WeakMap<Marea, Map<string, LiveStore<unknown>>>()
+
+// A search field makes a store with every letter. Those that nobody follows any more are kept for a while: whoever comes back to one
+// sees at once what it last had.
+const MAX_STORES = 200
 
 /** The store of the value that `key` names, shared by all that show it. */
 export function storeOf<T>(marea: Marea, key: string, follow: Follow<T>): Store<T> {
   let ofMarea = stores.get(marea)
   if (!ofMarea) stores.set(marea, (ofMarea = new Map()))
   const known = ofMarea.get(key)
-  if (known) return known as Store<T>
+  if (known) return known as LiveStore<T>
   const store = new LiveStore<T>((listener, onError) => follow(marea, listener, onError))
-  ofMarea.set(key, store)
+  ofMarea.set(key, store as LiveStore<unknown>)
+  for (const [oldest, { isIdle }] of ofMarea) {
+    if (ofMarea.size <= MAX_STORES) break
+    if (isIdle && oldest !== key) ofMarea.delete(oldest)
+  }
   return store
 }
 
@@ -50,12 +60,13 @@ class LiveStore<T> implements Store<T> {
     this.#follow = follow
   }
 
+  get isIdle(): boolean {
+    return this.#stop === null
+  }
+
   subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener)
-    this.#stop ??= this.#follow(
-      (data) => this.#show({ data, error: null }),
-      (error) => this.#show({ data: this.#snapshot.data, error }),
-    )
+    this.#stop ??= this.#begin()
     return () => {
       this.#listeners.delete(listener)
       if (this.#listeners.size > 0) return
@@ -65,6 +76,18 @@ class LiveStore<T> implements Store<T> {
   }
 
   getSnapshot = (): Live<T> => this.#snapshot
+
+  #begin(): () => void {
+    const failed = (error: MareaError): void => this.#show({ data: this.#snapshot.data, error, loading: false })
+    try {
+      return this.#follow((data) => this.#show({ data, error: null, loading: false }), failed)
+    } catch (error) {
+      // A wrong argument is shown as any other error: no component fails for it.
+      if (!(error instanceof MareaError)) throw error
+      failed(error)
+      return () => undefined
+    }
+  }
 
   #show(snapshot: Live<T>): void {
     this.#snapshot = snapshot

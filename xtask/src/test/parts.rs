@@ -119,11 +119,11 @@ fn clippy() -> Result<Tally> {
     Ok(Tally::passed())
 }
 
-/// The types of the npm package, and of the demo, which uses the package as an app would: built.
+/// The types of the npm package, and of what uses the package as an app would: the demo, and the wrong uses in `tests/types`.
 fn types(workshop: &Workshop) -> Result<Tally> {
     workshop.package()?;
     let mut tally = Tally::default();
-    for folder in ["wasm", "demo"] {
+    for folder in ["wasm", "demo", "tests/types"] {
         let step = Step::start(format!("check the types of {folder}/"));
         match step.run(Run::new(paths::npm_bin("tsc")).args(["--noEmit", "-p", folder])) {
             Ok(_) => step.done(),

@@ -57,7 +57,8 @@ impl Registers {
         let stamp = Stamp(mutation.hlc, request.client_id.to_string());
         let write = RegisterWrite { op: Op::from_name(&mutation.op).unwrap(), stamp, values, counts: true };
         let place = (table, mutation.key.clone());
-        let deleted = self.rows.get(&place).is_some_and(|(_, row)| row.is_none());
+        let was_deleted = self.rows.get(&place).is_some_and(|(_, row)| row.is_none());
+        let deleted = was_deleted || write.op == Op::Delete;
         let before = self.rows.remove(&place).and_then(|(_, row)| row);
         let mut after = if deleted { None } else { overlay(described(table), before, [write]) };
         if let (Table::UserApiKeys, Some(row)) = (table, &mut after) {
@@ -155,6 +156,24 @@ fn a_deleted_export_goes_away_with_the_changes_that_lie_on_it() {
     sync(&mut one, &mut server);
     assert_eq!(status_of(&one, id), None);
     assert_eq!(count(&one, "shadow_rows"), 0);
+}
+
+#[test]
+fn an_export_that_is_deleted_on_one_device_goes_from_both_and_no_late_change_brings_it_back() {
+    let (mut phone, mut tablet) = (engine(), engine());
+    let mut server = Registers::default();
+    let export = create(&mut phone);
+    sync(&mut phone, &mut server);
+    sync(&mut tablet, &mut server);
+    set_status(&mut tablet, export, ExportStatus::Completed, 9);
+    phone.mutate(Change::DeleteExport { id: export }, at(5)).unwrap();
+    assert_eq!(status_of(&phone, export), None);
+    sync(&mut phone, &mut server);
+    sync(&mut tablet, &mut server);
+    sync(&mut phone, &mut server);
+    for device in [&phone, &tablet] {
+        assert_eq!((status_of(device, export), count(device, "shadow_rows")), (None, 0));
+    }
 }
 
 #[test]
