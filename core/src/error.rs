@@ -68,12 +68,38 @@ pub enum Error {
     /// An answer for a request that is not under way (late, or repeated). It was dropped.
     #[error("this answer belongs to no request that is under way; it was dropped")]
     StaleTicket,
+    /// A query does, or reads, what no query may.
+    #[error("{problem}")]
+    QueryRefused {
+        /// What is not allowed, and what is.
+        problem: String,
+    },
+    /// A query needs more than a query may take. It gave nothing.
+    #[error("the query needs more than {}{limit}; narrow it down", MostOf(*most))]
+    QueryLimit {
+        /// What there would be too much of.
+        limit: &'static str,
+        /// How much a query may take; 0 where that is no number.
+        most: u64,
+    },
     /// The sealed keys: what the learner has to do.
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// A rule that Marea itself must keep does not hold. A bug.
     #[error("internal: {0}; please report this")]
     Internal(&'static str),
+}
+
+/// A number and a blank, or that there is less of it than was asked for.
+struct MostOf(u64);
+
+impl std::fmt::Display for MostOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            0 => f.write_str("the allowed "),
+            most => write!(f, "{most} "),
+        }
+    }
 }
 
 /// Why the vault did not do what was asked. None says more than the learner needs to go on.
@@ -148,6 +174,8 @@ impl Error {
             Error::StorageFailed { .. } => "storage_failed",
             Error::NoEntropy => "no_entropy",
             Error::StaleTicket => "stale_ticket",
+            Error::QueryRefused { .. } => "query_refused",
+            Error::QueryLimit { .. } => "query_limit",
             Error::Vault(error) => error.code(),
             Error::Internal(_) => "internal",
         }
@@ -163,6 +191,10 @@ impl Error {
                 | Error::NoEntropy
                 | Error::Vault(VaultError::TooManyGuesses { .. })
         )
+    }
+
+    pub(crate) fn refused(problem: impl Into<String>) -> Error {
+        Error::QueryRefused { problem: problem.into() }
     }
 
     pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Error {

@@ -48,7 +48,9 @@ pub use model::{LIMITS, Limit, LimitKind};
 pub use planted::{Fault, plant};
 #[cfg(feature = "planted-faults")]
 pub use store::MIRROR_MIGRATIONS;
-pub use store::{ImageKeeper, Location, MIRROR_VERSION, apply_image_change, image_change};
+pub use store::{
+    ImageKeeper, Location, MIRROR_VERSION, QueryLimits, QueryResult, apply_image_change, image_change,
+};
 pub use sync::{Failure, Next, Signal, TlsProblem};
 pub use vault::{
     ApiKey, DataKey, KeyState, KeyView, Passphrase, RecoveryCode, VaultOutcome, VaultRequest, VaultState,

@@ -65,6 +65,18 @@ enum MareaCode
    */
   MAREA_CODE_WRONG_USER = 5,
   /**
+   * The catalogue has no such table.
+   */
+  MAREA_CODE_UNKNOWN_TABLE = 6,
+  /**
+   * A query does, or reads, what no query may. The message says what.
+   */
+  MAREA_CODE_QUERY_REFUSED = 7,
+  /**
+   * A query needs more rows, bytes, steps or time than one may take. The message says of what.
+   */
+  MAREA_CODE_QUERY_LIMIT = 8,
+  /**
    * Another program holds the mirror.
    */
   MAREA_CODE_MIRROR_LOCKED = 10,

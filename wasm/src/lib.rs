@@ -18,6 +18,8 @@ mod omitted;
 #[cfg(target_family = "wasm")]
 pub mod panic;
 #[cfg(target_family = "wasm")]
+mod query;
+#[cfg(target_family = "wasm")]
 mod storage;
 #[cfg(target_family = "wasm")]
 mod tables;

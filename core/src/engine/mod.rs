@@ -16,6 +16,7 @@ mod page;
 mod paging;
 mod plan;
 mod probe;
+mod query;
 #[cfg(any(test, feature = "planted-faults"))]
 mod rebuild;
 mod record;

@@ -5,6 +5,7 @@
 mod catalogue;
 mod confirmed;
 mod erase;
+mod gate;
 mod image;
 mod image_change;
 mod journal;
@@ -17,11 +18,13 @@ mod packed;
 #[cfg(test)]
 pub(crate) mod probe;
 mod progress;
+mod query;
 mod registers;
 pub(crate) mod rescue;
 mod review;
 mod room;
 mod shapes;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -44,6 +47,7 @@ pub(crate) use mutations::NewMutation;
 pub use open::MIRROR_VERSION;
 pub(crate) use packed::{PackedRow, PackedRows, Packing, read_register};
 pub(crate) use progress::ServerColumns;
+pub use query::{QueryLimits, QueryResult};
 pub(crate) use registers::Shadow;
 pub(crate) use shapes::{Shape, Shapes};
 
@@ -72,6 +76,8 @@ pub(crate) struct Store {
     known: RefCell<Option<Known>>,
     /// The mirrored tables, as this file has them.
     shapes: Shapes,
+    /// What the app's own SQL may read.
+    gate: gate::SharedGate,
     /// Exports were left out to make room, and nobody has been told.
     left_out: bool,
 }
@@ -126,12 +132,13 @@ impl Store {
     }
 
     fn over(
-        connection: Connection,
+        mut connection: Connection,
         path: Option<PathBuf>,
         keeper: Option<Box<dyn ImageKeeper>>,
     ) -> Result<Store, Error> {
         let shapes = catalogue::kept(&connection)?;
-        Ok(Store { connection, path, keeper, known: RefCell::default(), shapes, left_out: false })
+        let gate = gate::Gate::before(&mut connection)?;
+        Ok(Store { connection, path, keeper, known: RefCell::default(), shapes, gate, left_out: false })
     }
 
     /// The mirrored tables.

@@ -53,3 +53,18 @@ pub(crate) fn nest_data(path: &Path, id: &str, levels: usize) {
                WHERE id = ?2";
     assert_eq!(Connection::open(path).unwrap().execute(sql, (deep, id)).unwrap(), 1);
 }
+
+/// The names of all functions that this build of SQLite has.
+pub(crate) fn functions() -> Vec<String> {
+    let connection = Connection::open_in_memory().unwrap();
+    let mut statement =
+        connection.prepare("SELECT DISTINCT name FROM pragma_function_list ORDER BY 1").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// The names of all modules of virtual tables that this build of SQLite has.
+pub(crate) fn modules() -> Vec<String> {
+    let connection = Connection::open_in_memory().unwrap();
+    let mut statement = connection.prepare("SELECT name FROM pragma_module_list ORDER BY 1").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}

@@ -19,6 +19,12 @@ pub enum MareaCode {
     Closed = 4,
     /// The mirror belongs to another user.
     WrongUser = 5,
+    /// The catalogue has no such table.
+    UnknownTable = 6,
+    /// A query does, or reads, what no query may. The message says what.
+    QueryRefused = 7,
+    /// A query needs more rows, bytes, steps or time than one may take. The message says of what.
+    QueryLimit = 8,
 
     /// Another program holds the mirror.
     MirrorLocked = 10,
@@ -79,13 +85,16 @@ pub enum MareaCode {
 }
 
 /// Every number and its name.
-const NAMES: [(MareaCode, &str); 32] = [
+const NAMES: [(MareaCode, &str); 35] = [
     (MareaCode::Ok, "ok\0"),
     (MareaCode::NullArgument, "null_argument\0"),
     (MareaCode::InvalidUtf8, "invalid_utf8\0"),
     (MareaCode::InvalidInput, "invalid_input\0"),
     (MareaCode::Closed, "closed\0"),
     (MareaCode::WrongUser, "wrong_user\0"),
+    (MareaCode::UnknownTable, "unknown_table\0"),
+    (MareaCode::QueryRefused, "query_refused\0"),
+    (MareaCode::QueryLimit, "query_limit\0"),
     (MareaCode::MirrorLocked, "mirror_locked\0"),
     (MareaCode::MirrorNewer, "mirror_newer\0"),
     (MareaCode::MirrorCorrupt, "mirror_corrupt\0"),

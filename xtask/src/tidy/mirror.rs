@@ -1,5 +1,5 @@
 //! The mirror's schema keeps to what the browser's SQLite has: a step that uses more would open on the desktop and stop
-//! every learner's browser. What is left out, and why: docs/adr/0050-what-the-browser-downloads.md.
+//! every learner's browser. What is left out, and why: docs/adr/0103-the-apps-own-sql.md. And it has no clock of its own.
 
 use super::{
     Finding,
@@ -8,10 +8,9 @@ use super::{
 
 const FOLDER: &str = "core/src/store/schema/";
 
-/// What is left out, and what does the same.
-const LEFT_OUT: [(&str, &str); 12] = [
+/// What the schema does not use, and what does the same.
+const LEFT_OUT: [(&str, &str); 10] = [
     ("alter table", "make the table anew, as 002_journal_traffic.sql does"),
-    ("create virtual table", "use a plain table"),
     ("create trigger", "do it in the engine, which is the only writer"),
     ("create view", "select in the engine"),
     ("generated always", "compute it in the engine, which is the only writer"),
@@ -21,7 +20,6 @@ const LEFT_OUT: [(&str, &str); 12] = [
     ("current_timestamp", "let the host pass the time in"),
     ("datetime(", "let the host pass the time in"),
     ("strftime(", "let the host pass the time in"),
-    ("json_", "read JSON in Rust"),
 ];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
@@ -34,7 +32,7 @@ fn findings(file: &File) -> Vec<Finding> {
         let code = line.split("--").next().unwrap_or_default().to_ascii_lowercase();
         for (word, instead) in LEFT_OUT {
             if code.contains(word) {
-                let message = format!("the browser's SQLite is built without `{}`: {instead}", word.trim());
+                let message = format!("`{}` is not for the mirror's schema: {instead}", word.trim());
                 found.push(Finding::at(&file.path, number, message));
             }
         }

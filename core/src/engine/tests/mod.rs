@@ -11,6 +11,7 @@ mod image;
 mod leaving;
 mod online;
 mod packed;
+mod query;
 mod registers;
 mod rescue;
 mod review;
