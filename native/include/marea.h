@@ -270,6 +270,7 @@ const char *marea_code_name(int32_t code);
  * - `"access_token"`: the signed-in user's access token, for apps with a sign-in of their own. The next one is handed in
  *   with `marea_set_access_token`. Without it: the sign-in that `marea_sign_in` remembered, kept fresh by the client.
  * - `"email"`: which of several sign-ins on this folder.
+ * - `"schema"`: the catalogue of the mirrored tables, as `marea schema` writes it. Without it: learned from the server, and kept.
  * - `"background_sync"`: false to sync only when `marea_sync` is called.
  * - `"online"`: false to use no network until `marea_set_online`.
  *
@@ -434,6 +435,101 @@ MareaCode marea_exports(const struct MareaClient *client,
 MareaCode marea_export(const struct MareaClient *client, const char *id, char **export_, char **error);
 
 /**
+ * Makes a row of a mirrored table. `row` is a JSON object of its columns; a key that is a UUID is made where it is absent. `recorded`
+ * is as for `marea_record_session`, and has the row's `"key"`.
+ */
+MareaCode marea_table_insert(const struct MareaClient *client,
+                             const char *table,
+                             const char *row,
+                             char **recorded,
+                             char **error);
+
+/**
+ * One row; `row` gets a JSON object, or `null` when this mirror has none with this key.
+ */
+MareaCode marea_table_get(const struct MareaClient *client,
+                          const char *table,
+                          const char *key,
+                          char **row,
+                          char **error);
+
+/**
+ * Sets columns of a row; of two devices that set one, the later one wins. `values` is a JSON object of these columns.
+ */
+MareaCode marea_table_update(const struct MareaClient *client,
+                             const char *table,
+                             const char *key,
+                             const char *values,
+                             char **recorded,
+                             char **error);
+
+/**
+ * Adds to counters of a row; every device's additions count. `additions` is a JSON object: how much is added to which column.
+ */
+MareaCode marea_table_add(const struct MareaClient *client,
+                          const char *table,
+                          const char *key,
+                          const char *additions,
+                          char **recorded,
+                          char **error);
+
+/**
+ * Deletes a row, everywhere.
+ */
+MareaCode marea_table_delete(const struct MareaClient *client,
+                             const char *table,
+                             const char *key,
+                             char **recorded,
+                             char **error);
+
+/**
+ * A page of rows. `query` is a JSON object or NULL: `"where"` (by column a value, or an object with `gt`, `gte`, `lt`, `lte`, `ne`,
+ * `in`), `"order"` (columns, with `-` in front from the greatest), `"limit"` (1 to 1000, 100 when absent), `"after"` (the key of
+ * the last row of the page before). `rows` gets a JSON array.
+ */
+MareaCode marea_table_list(const struct MareaClient *client,
+                           const char *table,
+                           const char *query,
+                           char **rows,
+                           char **error);
+
+/**
+ * How many rows there are. `filter` is a JSON object as the `"where"` of `marea_table_list`, or NULL for all.
+ */
+MareaCode marea_table_count(const struct MareaClient *client,
+                            const char *table,
+                            const char *filter,
+                            uint64_t *count,
+                            char **error);
+
+/**
+ * Writes that belong together: all of them or none, here and on the server. `writes` is a JSON array of 1 to 500 objects: `"op"`
+ * (`insert`, `update`, `add`, `delete`), `"table"`, `"key"`, `"values"`. `id` is a UUID or NULL: the same one again is the same
+ * batch, and is not done again. `recorded` gets a JSON array, an object as of `marea_table_insert` for each.
+ */
+MareaCode marea_batch(const struct MareaClient *client,
+                      const char *id,
+                      const char *writes,
+                      char **recorded,
+                      char **error);
+
+/**
+ * Runs one SELECT, WITH or VALUES statement of SQLite's SQL over the mirrored tables, `user_progress`, `daily_activity` and
+ * `export_history`: at most 10,000 rows, 16 MiB and 5 s. `params` is a JSON array or NULL, bound by place. `result` gets
+ * `{"columns": [names], "rows": [[values], ...], "tables": [those that were read]}`; integers beyond 2^53 are texts, bytes base64.
+ */
+MareaCode marea_query(const struct MareaClient *client,
+                      const char *sql,
+                      const char *params,
+                      char **result,
+                      char **error);
+
+/**
+ * What is mirrored: `catalogue` gets a JSON object, or `null` before it is known.
+ */
+MareaCode marea_catalogue(const struct MareaClient *client, char **catalogue, char **error);
+
+/**
  * All that waits for the server, oldest first: a JSON array of objects with `"id"`, `"table"`, `"values"` and so on.
  */
 MareaCode marea_pending(const struct MareaClient *client, char **mutations, char **error);
@@ -514,6 +610,28 @@ MareaCode marea_watch_exports(const struct MareaClient *client,
                               void *context,
                               struct MareaWatch **watch,
                               char **error);
+
+/**
+ * Watches what `marea_table_list` gives for this query, which may be NULL.
+ */
+MareaCode marea_watch_table(const struct MareaClient *client,
+                            const char *table,
+                            const char *query,
+                            MareaCallback callback,
+                            void *context,
+                            struct MareaWatch **watch,
+                            char **error);
+
+/**
+ * Watches what `marea_query` gives.
+ */
+MareaCode marea_watch_query(const struct MareaClient *client,
+                            const char *sql,
+                            const char *params,
+                            MareaCallback callback,
+                            void *context,
+                            struct MareaWatch **watch,
+                            char **error);
 
 /**
  * Watches what `marea_status` gives.

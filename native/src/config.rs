@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use marea_core::UserId;
+use marea_core::{Catalogue, UserId};
 
 use crate::Error;
 use crate::tokens::TokenSource;
@@ -16,6 +16,7 @@ use crate::tokens::TokenSource;
 pub struct Config {
     pub(crate) dir: PathBuf,
     pub(crate) user_id: UserId,
+    pub(crate) schema: Option<Arc<Catalogue>>,
     pub(crate) server: Option<Server>,
     pub(crate) tokens: Option<Arc<dyn TokenSource>>,
     pub(crate) background_sync: bool,
@@ -32,7 +33,16 @@ pub(crate) struct Server {
 impl Config {
     /// A mirror for `user_id` at `dir/<user_id>.sqlite3`. The folder is made when it is missing, for this account only.
     pub fn new(dir: impl Into<PathBuf>, user_id: UserId) -> Config {
-        Config { dir: dir.into(), user_id, server: None, tokens: None, background_sync: true, online: true }
+        let dir = dir.into();
+        Config { dir, user_id, schema: None, server: None, tokens: None, background_sync: true, online: true }
+    }
+
+    /// Which tables are mirrored, as the app was built for: `Catalogue::parse` reads the `marea.schema.json` that `marea schema`
+    /// writes. Without one the client learns it from the server at its first sync, and keeps it in the mirror.
+    #[must_use]
+    pub fn schema(mut self, catalogue: Catalogue) -> Config {
+        self.schema = Some(Arc::new(catalogue));
+        self
     }
 
     /// The server to sync with: the address before `/rest/v1`, and the project's anon key.

@@ -119,6 +119,13 @@ pub enum Error {
     )]
     ApiKeyRefused,
 
+    /// The server gave no catalogue of its mirrored tables.
+    #[error("the server gave no catalogue: {problem}")]
+    NoCatalogue {
+        /// What is wrong, and what to do.
+        problem: &'static str,
+    },
+
     /// The sign-in service answered with something that is not a session.
     #[error(
         "the sign-in service failed (HTTP status {status}); look whether the server's address is right, then try again later"
@@ -147,7 +154,7 @@ impl Error {
             Error::SignInRefused | Error::SignInNotAllowed { .. } | Error::SignInEnded => "unauthorized",
             Error::AccountDeleted => "account_deleted",
             Error::ApiKeyRefused => "api_key_refused",
-            Error::SignInFailed { .. } => "server_failed",
+            Error::NoCatalogue { .. } | Error::SignInFailed { .. } => "server_failed",
         }
     }
 

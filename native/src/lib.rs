@@ -76,6 +76,7 @@
 //! (`marea-core`); this crate gives it a file, a clock, a network and a face.
 
 pub mod auth;
+mod catalogue;
 mod client;
 mod clock;
 mod config;
@@ -87,15 +88,16 @@ mod vault;
 mod watch;
 mod worker;
 
-pub use client::{Client, QueueExport};
+pub use catalogue::fetch_catalogue;
+pub use client::{Client, MirroredTable, QueueExport};
 pub use config::Config;
 pub use error::Error;
 pub use marea_core::{
-    ActivityDay, ApiKey, ApiKeys, Change, ClientId, Connection, DataKey, EventInput, Export, ExportChange,
-    ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, Failure, KeyEnvelope, KeyState, KeyView,
-    LocalDate, MutationId, MutationView, Op, Outcome, Passphrase, Progress, Provider, QueueCounts, Recorded,
-    RecoveryCode, Refusal, SessionInput, Signal, Status, StatusError, SyncReport, Table, Timestamp, UserId,
-    VaultOutcome, VaultState, VaultStatus,
+    ActivityDay, ApiKey, ApiKeys, Catalogue, Change, ClientId, Connection, DataKey, EventInput, Export,
+    ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, Failure, KeyEnvelope,
+    KeyState, KeyView, ListQuery, LocalDate, MutationId, MutationView, Op, Outcome, Passphrase, Progress,
+    Provider, QueryResult, QueueCounts, Recorded, RecoveryCode, Refusal, SessionInput, Signal, Status,
+    StatusError, SyncReport, Table, Timestamp, UserId, VaultOutcome, VaultState, VaultStatus,
 };
 pub use tokens::{StaticToken, TokenFuture, TokenSource, TryTokenFuture};
 pub use vault::Vault;

@@ -312,6 +312,66 @@ static void sign_in(const char *dir, const char *url, const char *anon_key, cons
     CHECK(strcmp(out, "[]") == 0);
 }
 
+/* A client of its own, which brings its catalogue: no server is asked. */
+static void tables(const char *dir)
+{
+    char key[64];
+    uint64_t count = 7;
+    struct heard rows = HEARD, result = HEARD;
+    MareaWatch *of_rows, *of_result;
+    MareaClient *client = open_client(
+        "{\"dir\":\"%s/tables\",\"user_id\":\"7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d\",\"schema\":{\"version\":1,"
+        "\"hash\":\"00000000000000ab\",\"tables\":[{\"name\":\"words\",\"schema\":\"public\",\"key\":\"id\",\"owner\":\"user_id\","
+        "\"write\":true,\"columns\":[{\"name\":\"id\",\"type\":\"uuid\",\"rule\":\"key\"},"
+        "{\"name\":\"word\",\"type\":\"text\",\"rule\":\"register\",\"nullable\":false},"
+        "{\"name\":\"seen\",\"type\":\"integer\",\"rule\":\"counter\",\"nullable\":false,\"default\":true}]}]}}",
+        dir, "", "", "");
+    DONE(marea_catalogue(client, &out, &error));
+    SAYS("00000000000000ab");
+    DONE(marea_watch_table(client, "words", NULL, hear, &rows, &of_rows, &error));
+    DONE(marea_watch_query(client, "SELECT count(*) AS n FROM words", NULL, hear, &result, &of_result, &error));
+    wait_for(&result, "[[0]]");
+
+    DONE(marea_table_insert(client, "words", "{\"word\":\"caf\xc3\xa9\"}", &out, &error));
+    snprintf(key, sizeof key, "%s", member("key"));
+    wait_for(&rows, key);
+    wait_for(&result, "[[1]]");
+    DONE(marea_table_update(client, "words", key, "{\"word\":\"mar\"}", &out, &error));
+    DONE(marea_table_add(client, "words", key, "{\"seen\":2}", &out, &error));
+    DONE(marea_table_get(client, "words", key, &out, &error));
+    SAYS("\"seen\":2");
+    SAYS("\"word\":\"mar\"");
+    DONE(marea_table_list(client, "words", "{\"where\":{\"seen\":{\"gt\":1}},\"order\":[\"-seen\"]}", &out, &error));
+    SAYS(key);
+    DONE(marea_table_count(client, "words", "{\"word\":\"mar\"}", &count, &error));
+    CHECK(count == 1);
+    DONE(marea_query(client, "SELECT word, seen + ? AS more FROM words", "[40]", &out, &error));
+    SAYS("[[\"mar\",42]]");
+    DONE(marea_batch(client, NULL,
+                     "[{\"op\":\"insert\",\"table\":\"words\",\"values\":{\"word\":\"sol\"}},"
+                     "{\"op\":\"insert\",\"table\":\"words\",\"values\":{\"word\":\"luz\"}}]",
+                     &out, &error));
+    wait_for(&result, "[[3]]");
+    DONE(marea_table_delete(client, "words", key, &out, &error));
+    DONE(marea_table_get(client, "words", key, &out, &error));
+    CHECK(strcmp(out, "null") == 0);
+
+    REFUSED(MAREA_CODE_UNKNOWN_TABLE, "nowhere", marea_table_insert(client, "nowhere", "{}", &out, &error));
+    REFUSED(MAREA_CODE_NULL_ARGUMENT, "table is NULL", marea_table_get(client, NULL, key, &out, &error));
+    REFUSED(MAREA_CODE_INVALID_INPUT, "words.word", marea_table_insert(client, "words", "{\"word\":1}", &out, &error));
+    REFUSED(MAREA_CODE_INVALID_INPUT, "need a key",
+            marea_batch(client, NULL, "[{\"op\":\"delete\",\"table\":\"words\"}]", &out, &error));
+    REFUSED(MAREA_CODE_QUERY_REFUSED, "meta", marea_query(client, "SELECT * FROM meta", NULL, &out, &error));
+    REFUSED(MAREA_CODE_INVALID_INPUT, "sql: ", marea_query(client, "SELECT", NULL, &out, &error));
+    REFUSED(MAREA_CODE_QUERY_LIMIT, "bytes of a value", marea_query(client, "SELECT zeroblob(99999999)", NULL, &out, &error));
+    count = 7;
+    REFUSED(MAREA_CODE_UNKNOWN_TABLE, "nowhere", marea_table_count(client, "nowhere", NULL, &count, &error));
+    CHECK(count == 0);
+    marea_watch_stop(of_rows);
+    marea_watch_stop(of_result);
+    marea_free(client);
+}
+
 int main(int arguments, char **argument)
 {
     CHECK(arguments == 7);
@@ -322,6 +382,7 @@ int main(int arguments, char **argument)
     misuse(client);
     record_and_read(client);
     vault(client);
+    tables(argument[1]);
     REFUSED(MAREA_CODE_INVALID_INPUT, "server", marea_sync(client, &out, &error));
     marea_free(client);
 

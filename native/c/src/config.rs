@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use marea_native::auth::{self, Accounts, RememberedAccount, Secret};
-use marea_native::{Client, Config, UserId, block_on};
+use marea_native::{Catalogue, Client, Config, Error, UserId, block_on};
 use serde::Deserialize;
 
 use crate::problem::{Problem, read_json};
@@ -22,6 +22,8 @@ struct Input {
     access_token: Option<Secret>,
     /// Which of the accounts that have signed in on this folder.
     email: Option<String>,
+    /// The catalogue of the mirrored tables; learned from the server when absent.
+    schema: Option<serde_json::Value>,
     #[serde(default = "yes")]
     background_sync: bool,
     #[serde(default = "yes")]
@@ -56,6 +58,9 @@ pub(crate) fn open(json: &str) -> Result<Opened, Problem> {
     };
     let mut config =
         Config::new(&input.dir, user_id).background_sync(input.background_sync).online(input.online);
+    if let Some(schema) = &input.schema {
+        config = config.schema(Catalogue::parse(&schema.to_string()).map_err(Error::from)?);
+    }
     let known = account.as_ref().map(|account| (account.url.clone(), account.anon_key.clone()));
     let server = match (input.url, input.anon_key, known) {
         (Some(url), Some(anon_key), _) => Some((url, anon_key)),

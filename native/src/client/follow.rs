@@ -28,7 +28,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn watch_progress(&self) -> Result<Watch<Progress>, Error> {
-        self.follow(Of::Tables(&[Table::UserProgress]), |engine| engine.progress(clock::now())).await
+        self.follow(Of::Tables(vec![Table::UserProgress]), |engine| engine.progress(clock::now())).await
     }
 
     /// The days from `from` to `to`, both included, whenever one of them changes.
@@ -42,7 +42,7 @@ impl Client {
         to: LocalDate,
     ) -> Result<Watch<Vec<ActivityDay>>, Error> {
         self.activity(from, to).await?;
-        self.follow(Of::Tables(&[Table::DailyActivity]), move |engine| engine.activity(from, to)).await
+        self.follow(Of::Tables(vec![Table::DailyActivity]), move |engine| engine.activity(from, to)).await
     }
 
     /// A page of exports, whenever one of them changes.
@@ -52,7 +52,7 @@ impl Client {
     /// `invalid_input` for a page size outside 1 to 500; `closed`.
     pub async fn watch_exports(&self, query: ExportQuery) -> Result<Watch<ExportPage>, Error> {
         self.exports(query.clone()).await?;
-        self.follow(Of::Tables(&[Table::ExportHistory]), move |engine| engine.exports(&query)).await
+        self.follow(Of::Tables(vec![Table::ExportHistory]), move |engine| engine.exports(&query)).await
     }
 
     /// The status, whenever it changes. `next_attempt_at` is `None` while an attempt is due at once.
@@ -80,7 +80,7 @@ impl Client {
         self.follow(Of::Status, |engine| engine.rejected()).await
     }
 
-    async fn follow<T: Clone + PartialEq + Send + Sync + 'static>(
+    pub(super) async fn follow<T: Clone + PartialEq + Send + Sync + 'static>(
         &self,
         of: Of,
         read: impl Fn(&mut Engine) -> Result<T, marea_core::Error> + Send + 'static,

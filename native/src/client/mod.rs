@@ -1,11 +1,13 @@
 //! [`Client`]: one learner's mirror, open, shared by everybody in the program who holds a clone.
 //!
 //! A call is a message to the thread that owns the engine, and its answer. What to send and when to try again is the engine's
-//! decision. Writing is in `record`, the queue in `review`, watching in `follow`.
+//! decision. Writing is in `record`, mirrored tables and the app's own SQL in `tables`, the queue in `review`, watching in
+//! `follow`.
 
 mod follow;
 mod record;
 mod review;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,7 @@ use marea_core::{
 use tokio::sync::{mpsc, oneshot};
 
 pub use review::QueueExport;
+pub use tables::MirroredTable;
 
 use crate::config::Config;
 use crate::files::{FileLock, remove, remove_set_aside, set_aside_beside};

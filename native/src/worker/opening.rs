@@ -3,13 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
-use marea_core::{Engine, Location, SetAside, SystemEntropy, UserId};
+use marea_core::{Catalogue, Engine, Location, SetAside, SystemEntropy, UserId};
 
 use crate::files::{FileLock, ensure_private, keep_private, remove};
 use crate::{Error, clock};
 
 /// Opens the user's mirror, or makes it; with it comes the share of its lock that says it is in use.
-pub(super) fn open(mirror: &Path, user_id: UserId) -> Result<(Engine, FileLock), Error> {
+pub(super) fn open(
+    mirror: &Path,
+    user_id: UserId,
+    schema: Option<&Catalogue>,
+) -> Result<(Engine, FileLock), Error> {
     // SQLite does not wait its turn for the switch to WAL of a new file: one program makes it, the others find it made.
     let _opening = FileLock::wait_for(&mirror.with_extension("open-lock"))?;
     // SQLite would make it readable for whom the umask allows, and its journal like it.
@@ -23,6 +27,7 @@ pub(super) fn open(mirror: &Path, user_id: UserId) -> Result<(Engine, FileLock),
         opened => opened?,
     };
     engine.set_zone(Box::new(clock::SystemZone));
+    engine.use_catalogue(schema, clock::now())?;
     let in_use = FileLock::shared(&mirror.with_extension("use-lock"))?;
     // The first look only begins: from here on, every write of another program is noticed.
     engine.look_for_other_writers()?;

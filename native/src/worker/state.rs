@@ -4,7 +4,9 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use marea_core::{Connection, Engine, Signal, Subscription, SyncMark, Transport, UnixMillis, UserId};
+use marea_core::{
+    Catalogue, Connection, Engine, Signal, Subscription, SyncMark, Transport, UnixMillis, UserId,
+};
 use tokio::sync::Notify;
 
 use super::watchers::{Watcher, Watchers};
@@ -32,6 +34,7 @@ pub(super) struct State {
     pub(super) conversation_began: Cell<Option<SyncMark>>,
     mirror_path: PathBuf,
     user_id: UserId,
+    schema: Option<Arc<Catalogue>>,
     server: Option<Server>,
     tokens: Option<Arc<dyn TokenSource>>,
     background_sync: bool,
@@ -56,6 +59,7 @@ impl State {
             conversation_began: Cell::default(),
             mirror_path: config.mirror_path(),
             user_id: config.user_id,
+            schema: config.schema,
             background_sync: config.background_sync,
             online: Cell::new(config.online),
             server: config.server,
@@ -102,7 +106,7 @@ impl State {
         }
         // The file is read and moved now: no connection to it may be left.
         drop(self.engine.borrow_mut().take());
-        match opening::open(&self.mirror_path, self.user_id) {
+        match opening::open(&self.mirror_path, self.user_id, self.schema.as_deref()) {
             Ok((mut engine, in_use)) => {
                 engine.set_online(self.online.get());
                 self.subscription.set(engine.subscribe());

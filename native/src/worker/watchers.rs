@@ -4,10 +4,10 @@ use marea_core::{Engine, Table};
 use tokio::sync::watch;
 
 /// What a watched value is made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Of {
     /// The visible rows of these tables.
-    Tables(&'static [Table]),
+    Tables(Vec<Table>),
     /// Anything that a call may move: the queue, the connection, the last error.
     Status,
 }
@@ -35,7 +35,7 @@ where
     F: Fn(&mut Engine) -> Result<T, marea_core::Error> + Send,
 {
     fn concerns(&self, changed: &[Table]) -> bool {
-        match self.of {
+        match &self.of {
             Of::Tables(tables) => changed.iter().any(|table| tables.contains(table)),
             Of::Status => true,
         }

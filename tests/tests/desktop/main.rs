@@ -15,4 +15,5 @@ mod offline;
 mod outputs;
 mod sign_in;
 mod sync;
+mod tables;
 mod tls;

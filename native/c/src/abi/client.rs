@@ -46,6 +46,7 @@ pub enum MareaSignal {
 /// - `"access_token"`: the signed-in user's access token, for apps with a sign-in of their own. The next one is handed in
 ///   with `marea_set_access_token`. Without it: the sign-in that `marea_sign_in` remembered, kept fresh by the client.
 /// - `"email"`: which of several sign-ins on this folder.
+/// - `"schema"`: the catalogue of the mirrored tables, as `marea schema` writes it. Without it: learned from the server, and kept.
 /// - `"background_sync"`: false to sync only when `marea_sync` is called.
 /// - `"online"`: false to use no network until `marea_set_online`.
 ///

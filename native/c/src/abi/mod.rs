@@ -6,5 +6,6 @@ mod exports;
 mod general;
 mod queue;
 mod sign_in;
+mod tables;
 mod vault;
 mod watch;

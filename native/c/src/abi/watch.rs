@@ -7,11 +7,15 @@ use std::thread::{self, JoinHandle};
 
 use marea_native::{Client, Error, Watch, block_on};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::client::{MareaClient, client_of};
-use super::edge::{clear, free_text, give_handle, give_text, guard, handle, parsed, take_handle, to_json};
+use super::edge::{
+    clear, free_text, give_handle, give_text, guard, handle, parsed, take_handle, text, to_json,
+};
 use super::exports::query;
+use super::tables::{list_query, params};
 use crate::code::MareaCode;
 use crate::problem::Problem;
 
@@ -165,6 +169,47 @@ pub unsafe extern "C" fn marea_watch_exports(
         guard(error, || {
             let query = self::query(query)?;
             start(client, callback, context, watch, async |client| client.watch_exports(query).await)
+        })
+    }
+}
+
+/// Watches what `marea_table_list` gives for this query, which may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_watch_table(
+    client: *const MareaClient,
+    table: *const c_char,
+    query: *const c_char,
+    callback: MareaCallback,
+    context: *mut c_void,
+    watch: *mut *mut MareaWatch,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(watch);
+        guard(error, || {
+            let (table, query) = (text(table, "table")?, list_query(query)?);
+            let begin = async |client: &Client| client.table(table).watch::<Value>(query).await;
+            start(client, callback, context, watch, begin)
+        })
+    }
+}
+
+/// Watches what `marea_query` gives.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_watch_query(
+    client: *const MareaClient,
+    sql: *const c_char,
+    params: *const c_char,
+    callback: MareaCallback,
+    context: *mut c_void,
+    watch: *mut *mut MareaWatch,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(watch);
+        guard(error, || {
+            let (sql, params) = (text(sql, "sql")?, self::params(params)?);
+            start(client, callback, context, watch, async |client| client.watch_query(sql, params).await)
         })
     }
 }

@@ -47,7 +47,7 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.code.as_str() {
-            "usage" | "invalid_input" => ExitCode::from(2),
+            "usage" | "invalid_input" | "query_refused" => ExitCode::from(2),
             "offline" => ExitCode::from(3),
             _ => ExitCode::from(1),
         }

@@ -5,6 +5,7 @@ mod folders;
 mod key;
 mod queue;
 mod session;
+mod table;
 mod variables;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ pub(crate) use export::{CreateArgs, ExportCommand, ListArgs, UpdateArgs};
 pub(crate) use key::{From, KeyCommand, New};
 pub(crate) use queue::QueueCommand;
 pub(crate) use session::{EventArgs, EventCommand, RecordArgs, SessionCommand};
+pub(crate) use table::{QueryArgs, RowArgs, SchemaArgs, TableCommand, TableListArgs};
 
 use crate::commands::account::AccountCommand;
 use crate::commands::keychain::KeychainCommand;
@@ -30,12 +32,14 @@ Examples:
     marea account sign-in --url https://project.supabase.co --anon-key KEY --email ada@example.com
                                      asks for the password; scripts set MAREA_PASSWORD
 
-  From then on nothing more is asked; nothing but `sync` and `doctor` uses the network:
+  From then on nothing more is asked; nothing but `sync`, `schema` and `doctor` uses the network:
     marea session record --minutes 12 --questions 10 --correct 8 --words 5
     marea progress
     marea activity --days 30
     marea sync                       or `marea sync --watch`, which goes on until Ctrl-C
     marea status                     what waits, what was refused and why, and what to do
+    marea table list vocabulary_items --order -seen
+    marea query 'SELECT level, count(*) FROM vocabulary_items GROUP BY level'
     marea doctor                     checks mirror, server, token, clock and versions
 
 Every value can also come from the environment. The variables of the options above are beside them; those of a command \
@@ -156,6 +160,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ExportCommand,
     },
+    /// Read and write the rows of mirrored tables; works offline
+    Table {
+        #[command(subcommand)]
+        command: TableCommand,
+    },
+    /// Ask what is mirrored with SQL of your own; reads only, works offline
+    Query(QueryArgs),
+    /// Write the server's description of its mirrored tables to a file, or compare it with one
+    Schema(SchemaArgs),
     /// Send what is waiting and fetch what is new, until nothing is left to say
     Sync(SyncArgs),
     /// Show what is waiting, what was refused and why, and what to do

@@ -1,0 +1,104 @@
+//! `marea schema`: the server's catalogue as a file, and whether a file is still what the server has.
+
+use std::path::Path;
+
+use marea_native::fetch_catalogue;
+use serde_json::Value;
+
+use crate::cli::{Globals, SchemaArgs};
+use crate::failure::Failure;
+use crate::identity::{identify, runtime};
+use crate::output::{Output, count};
+
+const TABLE_MEMBERS: [&str; 7] = ["name", "schema", "key", "owner", "write", "indexes", "columns"];
+const COLUMN_MEMBERS: [&str; 9] =
+    ["name", "type", "rule", "nullable", "default", "max", "precision", "scale", "labels"];
+
+pub(crate) fn run(globals: &Globals, args: &SchemaArgs, output: &Output) -> Result<(), Failure> {
+    if let Some(out) = args.out.as_deref().filter(|out| out.extension().is_none_or(|end| end != "json")) {
+        return Err(Failure::usage(format!(
+            "--out {}: a name that ends in .json (npx marea-client schema writes the TypeScript module)",
+            out.display()
+        )));
+    }
+    let (url, key) = match (globals.url(), globals.anon_key()) {
+        (Some(url), Some(key)) => (url.to_owned(), key.to_owned()),
+        // That of the sign-in.
+        _ => identify(globals)?.server().map(|(url, key)| (url.to_owned(), key.to_owned())).ok_or_else(
+            || Failure::usage("say which server: --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)"),
+        )?,
+    };
+    let catalogue = runtime()?.block_on(fetch_catalogue(&url, &key))?;
+    let document: Value = serde_json::from_str(catalogue.to_json())
+        .map_err(|_| Failure::new("internal", "the catalogue is no JSON; please report this"))?;
+    let text = rendered(&document);
+    let Some(out) = args.out.as_deref() else { return output.text(&text) };
+    let tables = count(catalogue.tables().count() as i64, "table", "tables");
+    let before = read(out)?;
+    if args.check {
+        return match before.as_deref() == Some(text.as_str()) {
+            true => output.text(&format!("{} is up to date ({tables})\n", out.display())),
+            false => Err(Failure::new(
+                "schema_differs",
+                format!("{} is not what the server has; write it again without --check", out.display()),
+            )),
+        };
+    }
+    if before.as_deref() != Some(text.as_str()) {
+        write(out, &text)?;
+    }
+    output.result(&document, |_| format!("{} holds {tables}\n", out.display()))
+}
+
+/// The file's text with the line ends that are written here; `None` when there is none.
+fn read(path: &Path) -> Result<Option<String>, Failure> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.replace("\r\n", "\n"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::new("storage_failed", format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+/// Whole or not at all: a build that runs beside this never reads half of it.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = std::fs::write(&unfinished, text).and_then(|()| std::fs::rename(&unfinished, path));
+    written.map_err(|error| {
+        // It may not even be there.
+        let _ = std::fs::remove_file(&unfinished);
+        Failure::new("storage_failed", format!("cannot write {}: {error}", path.display()))
+    })
+}
+
+/// A line for each column, members in one order: the same text as `npx marea-client schema` writes.
+fn rendered(document: &Value) -> String {
+    let list = |of: &Value, member: &str| of[member].as_array().cloned().unwrap_or_default();
+    let table = |table: Value| {
+        let columns = list(&table, "columns")
+            .iter()
+            .map(|column| format!("        {}", line(column, &COLUMN_MEMBERS, "")))
+            .collect::<Vec<_>>();
+        let head = line(&table, &TABLE_MEMBERS, "columns");
+        format!(
+            "    {},\n      \"columns\": [\n{}\n      ] }}",
+            head.trim_end_matches(" }"),
+            columns.join(",\n")
+        )
+    };
+    let tables = list(document, "tables").into_iter().map(table).collect::<Vec<_>>();
+    let tables = if tables.is_empty() { "[]".to_owned() } else { format!("[\n{}\n  ]", tables.join(",\n")) };
+    format!(
+        "{{ \"version\": {},\n  \"hash\": {},\n  \"tables\": {tables} }}\n",
+        document["version"], document["hash"]
+    )
+}
+
+fn line(object: &Value, order: &[&str], without: &str) -> String {
+    let Some(members) = object.as_object() else { return "{ }".to_owned() };
+    // What a newer server adds comes last, by name.
+    let others = members.keys().map(String::as_str).filter(|name| !order.contains(name));
+    let names = order.iter().copied().filter(|name| members.contains_key(*name)).chain(others);
+    let given = names.filter(|name| *name != without && !members[*name].is_null());
+    let text = given.map(|name| format!("{}: {}", Value::from(name), members[name])).collect::<Vec<_>>();
+    format!("{{ {} }}", text.join(", "))
+}
