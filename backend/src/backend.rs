@@ -42,10 +42,16 @@ pub struct Ready {
     pub url: String,
     /// The `apikey` of the app.
     pub anon_key: String,
+    /// The same in the form of 2025: `sb_publishable_...`.
+    pub publishable_key: String,
     /// The `apikey` of the app's own servers; also opens the fault switches.
     pub service_key: String,
-    /// What access tokens are signed with (HS256).
+    /// The same in the form of 2025: `sb_secret_...`.
+    pub secret_key: String,
+    /// What access tokens may be signed with (HS256). Those of a sign-in are signed with a key of the JWKS (ES256).
     pub jwt_secret: String,
+    /// Where the public half of that key is.
+    pub jwks_url: String,
     /// The superuser's way into the database.
     pub database_url: String,
 }
@@ -107,7 +113,8 @@ impl Backend {
         let accounts = Accounts::new(database_url.clone(), client);
 
         say("starting PostgREST");
-        let started = PostgRest::start(&postgrest_program, &home, run_as, &login, tokens.secret());
+        let jwks = tokens.signing().jwks_with(tokens.secret()).to_string();
+        let started = PostgRest::start(&postgrest_program, &home, run_as, &login, &jwks);
         let (postgrest, ensured) = tokio::join!(started, accounts.ensure_learners());
         let postgrest = postgrest?;
         ensured?;
@@ -124,7 +131,10 @@ impl Backend {
         let ready = Ready {
             url: format!("http://{}", server.address()),
             anon_key: tokens.anon_key().to_owned(),
+            publishable_key: tokens.publishable_key().to_owned(),
             service_key: tokens.service_key().to_owned(),
+            secret_key: tokens.secret_key().to_owned(),
+            jwks_url: format!("http://{}/auth/v1/.well-known/jwks.json", server.address()),
             jwt_secret: tokens.secret().to_owned(),
             database_url,
         };
@@ -151,7 +161,7 @@ impl Backend {
     /// # Panics
     /// When signing fails, which HMAC with a key in memory does not.
     pub fn mint_token(&self, user_id: Uuid, ttl_seconds: i64) -> String {
-        match self.tokens.access(user_id, None, None, ttl_seconds) {
+        match self.tokens.access_by_secret(user_id, ttl_seconds) {
             Ok(token) => token.text,
             Err(error) => panic!("{error}"),
         }

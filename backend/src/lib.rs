@@ -26,6 +26,7 @@ mod process;
 mod repository;
 mod run_as;
 mod secrets;
+mod signing;
 mod storage;
 mod tokens;
 

@@ -11,7 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Real Postgres, real PostgREST and a gateway that serves them the way Supabase does, for development.
 ///
-/// When it is ready it prints one line of JSON to stdout: url, anon_key, service_key, jwt_secret, database_url. Accounts:
+/// When it is ready it prints one line of JSON to stdout: url, anon_key, publishable_key, service_key,
+/// secret_key, jwt_secret, jwks_url, database_url. Accounts:
 /// learner1@example.com and learner2@example.com, password marea-demo.
 #[derive(Parser)]
 #[command(version)]

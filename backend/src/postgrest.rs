@@ -21,17 +21,17 @@ pub(crate) struct PostgRest {
 }
 
 impl PostgRest {
-    /// `database_url` is that of the login role that takes on the callers' roles.
+    /// `database_url` is that of the login role that takes on the callers' roles; `jwks` is what tokens are checked with.
     pub(crate) async fn start(
         program: &Path,
         home: &Home,
         run_as: Option<&RunAs>,
         database_url: &str,
-        jwt_secret: &str,
+        jwks: &str,
     ) -> Result<PostgRest, Error> {
         let mut attempt = 1;
         loop {
-            match serve(program, home, run_as, database_url, jwt_secret).await {
+            match serve(program, home, run_as, database_url, jwks).await {
                 Ok(started) => return Ok(started),
                 Err(error) if attempt == ATTEMPTS || !port_was_taken(&error) => return Err(error),
                 Err(_) => attempt += 1,
@@ -59,7 +59,7 @@ async fn serve(
     home: &Home,
     run_as: Option<&RunAs>,
     database_url: &str,
-    jwt_secret: &str,
+    jwks: &str,
 ) -> Result<PostgRest, Error> {
     let (port, admin_port) = (free_port()?, free_port()?);
     let mut postgrest = command(program, run_as);
@@ -70,7 +70,7 @@ async fn serve(
         .env("PGRST_DB_POOL", "10")
         // Supabase's cap on the rows of an answer; calls must not come to depend on more.
         .env("PGRST_DB_MAX_ROWS", "1000")
-        .env("PGRST_JWT_SECRET", jwt_secret)
+        .env("PGRST_JWT_SECRET", jwks)
         .env("PGRST_LOG_LEVEL", "crit")
         .env("PGRST_SERVER_HOST", "127.0.0.1")
         .env("PGRST_SERVER_PORT", port.to_string())

@@ -115,7 +115,7 @@ export const untilReady = (page) => page.waitForFunction(() => window.ready === 
 /** Opens the learner's mirror in the page. */
 export function openMarea(page, stage, learner, options = {}) {
   const { token = learner.token, fresh = null, url = stage.backend.url, ...others } = options
-  const all = { url, anonKey: stage.backend.anon_key, userId: learner.id, ...others }
+  const all = { url, publishableKey: stage.backend.publishable_key ?? stage.backend.anon_key, userId: learner.id, ...others }
   return page.evaluate(
     ([all, token, fresh]) => {
       window.tokens.now = token

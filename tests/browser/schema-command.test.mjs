@@ -188,7 +188,7 @@ test('a wrong command line is exit code 2, and says how it goes', async () => {
     [[], /Usage: marea-client schema/],
     [['shema'], /unknown command: shema/],
     [['schema', '--key', 'x'], /--url \(or MAREA_URL\)/],
-    [['schema', '--url', url], /--key \(or MAREA_ANON_KEY\)/],
+    [['schema', '--url', url], /--key \(or MAREA_KEY\)/],
     [['schema', '--url', 'project', '--key', 'x'], /--url: expected an address/],
     [['schema', '--url', `${url}/rest/v1`, '--key', 'x'], /before \/rest\/v1/],
     [['schema', '--url', url, '--key', 'x\ny'], /--key: expected a key without spaces/],

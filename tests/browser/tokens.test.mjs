@@ -149,7 +149,7 @@ test('a network that goes and comes back while a token is waited for is not told
 test('a refused API key is told as one, and nobody is asked for another token', async (t) => {
   const learner = await stage.signUp()
   const page = await browser.newPage(t)
-  await openMarea(page, stage, learner, { anonKey: 'retired', fresh: learner.token })
+  await openMarea(page, stage, learner, { publishableKey: 'retired', fresh: learner.token })
   await record(page)
   const report = await sync(page)
   assert.deepEqual([report.outcome, report.last_error.code, report.pending], ['refused', 'api_key_refused', 1])

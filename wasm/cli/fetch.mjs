@@ -8,7 +8,7 @@ const EXAMPLE = 'an address like https://project.supabase.co'
 
 export async function fetchCatalogue(url, key) {
   if (!url) throw new Failure(2, `say which server: --url (or MAREA_URL), ${EXAMPLE}`)
-  if (!key) throw new Failure(2, "say which project: --key (or MAREA_ANON_KEY), the project's anon or publishable key")
+  if (!key) throw new Failure(2, "say which project: --key (or MAREA_KEY), the project's anon or publishable key")
   const address = addressOf(url)
   // What no HTTP header can hold: of a pasted key, most often the line break at its end.
   if (!/^[\x21-\x7e]+$/.test(key)) throw new Failure(2, '--key: expected a key without spaces and line breaks')

@@ -12,7 +12,7 @@ const HELP = `Usage: marea-client schema --url URL --key KEY [--out FILE] [--che
 Writes what the server says of its mirrored tables as a module for open({ schema }): the catalogue, and TypeScript types.
 
   --url URL    where Supabase or PostgREST is served, without /rest/v1 (or MAREA_URL)
-  --key KEY    the project's anon or publishable key (or MAREA_ANON_KEY)
+  --key KEY    the project's anon or publishable key (or MAREA_KEY)
   --out FILE   marea.schema.ts unless it is given; a name that ends in .json gets the catalogue alone
   --check      writes nothing; exits with 1 when the file is not what would be written, and shows what differs
 
@@ -44,7 +44,7 @@ async function main(args) {
   }
   const { out = 'marea.schema.ts', check = false } = values
   const url = values.url ?? process.env.MAREA_URL
-  const key = values.key ?? values['anon-key'] ?? process.env.MAREA_ANON_KEY
+  const key = values.key ?? values['anon-key'] ?? process.env.MAREA_KEY ?? process.env.MAREA_ANON_KEY
   await runSchema({ url, key, out, check, say: (line) => console.log(line) })
 }
 

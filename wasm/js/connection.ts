@@ -7,6 +7,7 @@ import { MareaError } from './errors.js'
 import type { Marea } from './marea.js'
 import { open } from './open.js'
 import type { OpenOptions } from './open.js'
+import { keyOf } from './options.js'
 
 /** Nobody is signed in; the mirror is being opened; it is open; or it could not be opened. */
 export type MareaState =
@@ -111,7 +112,7 @@ export class Connection implements MareaSource {
 /** Functions among the options may be new ones with every call; they do not make another mirror. */
 function sameMirror(one: OpenOptions | null, other: OpenOptions | null): boolean {
   if (!one || !other) return one === other
-  return one.url === other.url && one.anonKey === other.anonKey && one.userId === other.userId
+  return one.url === other.url && keyOf(one) === keyOf(other) && one.userId === other.userId
 }
 
 function asMareaError(error: unknown): MareaError {

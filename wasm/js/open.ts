@@ -7,7 +7,7 @@ import type { Kept } from './memory.js'
 import { Marea, refresh } from './marea.js'
 import { downloadModule } from './module.js'
 import type { Loading } from './module.js'
-import { checkOptions } from './options.js'
+import { checkOptions, keyOf } from './options.js'
 import { isThePlaces, placesFor, refusedReason } from './places.js'
 import type { Candidacy } from './protocol.js'
 import type { Catalogue, RegisteredSchema } from './schema.js'
@@ -24,8 +24,10 @@ export interface OpenOptions {
   schema?: Catalogue
   /** Where Supabase or PostgREST is served, without `/rest/v1`. */
   url: string
-  /** The project's public (anon) key. */
-  anonKey: string
+  /** The project's public key: `sb_publishable_...`, or the anon key of projects from before. */
+  publishableKey?: string
+  /** The older name of `publishableKey`, which goes on working. One of the two must be given. */
+  anonKey?: string
   /** The signed-in user's UUID, as in the token's `sub`. Each user has a mirror of their own on this device. */
   userId: string
   /**
@@ -82,7 +84,7 @@ export async function open<S = RegisteredSchema>(options: OpenOptions): Promise<
     const candidacy: Candidacy = {
       userId: options.userId,
       url: asciiUrl(options.url),
-      anonKey: options.anonKey,
+      anonKey: keyOf(options),
       online: options.online !== false,
       storage,
       known: known === storage,

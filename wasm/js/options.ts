@@ -6,6 +6,7 @@ import { MareaError } from './errors.js'
 // What Supabase serves below a project's address.
 const SERVICE = /\/(?:rest|auth|storage|realtime|functions|graphql)\/v1(?:\/|$)/
 const UUID = /^[\da-f]{8}-(?:[\da-f]{4}-){3}[\da-f]{12}$/i
+const KEY = "the project's publishable (or anon) key"
 const EXAMPLE = 'an address like https://project.supabase.co'
 
 type Given = Record<string, unknown>
@@ -18,18 +19,25 @@ export function checkOptions(options: unknown): void {
   kind(given, 'getAccessToken', 'function', 'a function that gives the access token, or null while nobody is signed in')
 }
 
+/** The project's public key, under whichever name it was given. */
+export function keyOf(options: { publishableKey?: string; anonKey?: string }): string {
+  return options.publishableKey ?? options.anonKey ?? ''
+}
+
 /** Checks where the server is, and what else the options of `open` and of `openWithSupabase` have in common. */
 export function checkServer(options: unknown): Given {
   if (typeof options !== 'object' || options === null) {
-    refuse('options', `expected an object with url, anonKey, userId and getAccessToken, got ${nameOf(options)}`)
+    refuse('options', `expected an object with url, publishableKey, userId and getAccessToken, got ${nameOf(options)}`)
   }
   const given = options as Given
   checkUrl(text(given, 'url', EXAMPLE))
-  const anonKey = text(given, 'anonKey', "the project's anon or publishable key")
+  // The new name, unless the old one alone was given.
+  const option = given.publishableKey === undefined && given.anonKey !== undefined ? 'anonKey' : 'publishableKey'
+  const key = text(given, option, KEY)
   // What no HTTP header can hold: of a pasted key, most often the line break at its end.
-  if (!/^[\x21-\x7e]+$/.test(anonKey)) {
-    refuse('anonKey', "expected the project's anon or publishable key, without spaces and line breaks")
-  }
+  if (!/^[\x21-\x7e]+$/.test(key)) refuse(option, `expected ${KEY}, without spaces and line breaks`)
+  // A key of the backend's opens every row to whoever loads the page.
+  if (key.startsWith('sb_secret_')) refuse(option, `is a secret key, which no app may have; expected ${KEY}`)
   for (const name of ['online', 'persist']) if (given[name] !== undefined) kind(given, name, 'boolean', 'true or false')
   if (given.onLoading !== undefined) kind(given, 'onLoading', 'function', 'a function')
   if (given.trustedTypesPolicy !== undefined) kind(given, 'trustedTypesPolicy', 'string', 'the name of a policy')

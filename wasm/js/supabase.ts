@@ -15,7 +15,7 @@ import type { MareaSource, MareaState } from './connection.js'
 import { MareaError } from './errors.js'
 import type { Marea } from './marea.js'
 import type { OpenOptions } from './open.js'
-import { checkServer } from './options.js'
+import { checkServer, keyOf } from './options.js'
 
 /** As much of a session of supabase-js as is used here. */
 export interface SupabaseSession {
@@ -179,8 +179,8 @@ class SupabaseAccount implements Account {
 
   /** Whether the server still takes the session for one. Asked more than once: a sign-out reaches it after it is told here. */
   async #isAlive({ access_token }: SupabaseSession): Promise<boolean> {
-    const { url, anonKey } = this.#options
-    const headers = { apikey: anonKey, authorization: `Bearer ${access_token}` }
+    const { url } = this.#options
+    const headers = { apikey: keyOf(this.#options), authorization: `Bearer ${access_token}` }
     for (const pauseMs of SIGN_OUT_PAUSES_MS) {
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
       const asked = fetch(`${url.replace(/\/+$/, '')}/auth/v1/user`, { headers })

@@ -57,9 +57,11 @@ fn routes(gateway: Shared) -> Router {
         .route("/storage/v1/upload/resumable", any(storage::create))
         .route("/storage/v1/upload/resumable/", any(storage::create))
         .route("/storage/v1/upload/resumable/{id}", any(storage::at_upload))
-        .layer(axum::extract::DefaultBodyLimit::disable());
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&gateway), take_key));
     Router::new()
         .route("/health", get(health))
+        .route("/auth/v1/.well-known/jwks.json", get(jwks))
         .merge(behind_key)
         .merge(storage)
         .merge(control)
@@ -71,6 +73,11 @@ async fn no_route() -> Response {
     (StatusCode::NOT_FOUND, Json(json!({ "message": "no Route matched with those values" }))).into_response()
 }
 
+/// What tokens can be checked with. Public, so no key is asked for.
+async fn jwks(State(gateway): State<Shared>) -> Response {
+    Json(gateway.tokens.signing().jwks()).into_response()
+}
+
 /// 200 while PostgREST answers.
 async fn health(State(gateway): State<Shared>) -> Response {
     let (status, word) = match gateway.upstream.is_alive().await {
@@ -80,19 +87,12 @@ async fn health(State(gateway): State<Shared>) -> Response {
     (status, Json(json!({ "status": word }))).into_response()
 }
 
-/// As Supabase's gateway: `apikey` has to be one of the two keys, and stands in for a missing bearer token.
+/// As Supabase's gateway: `apikey` has to be one of the keys.
 async fn require_key(State(gateway): State<Shared>, mut request: Request, next: Next) -> Response {
     let (message, hint) = match request.headers().get("apikey") {
         None => ("No API key found in request", "No `apikey` request header or url param was found."),
-        Some(key) if gateway.is_key(key.as_bytes()) => {
-            let key = key.clone();
-            if !request.headers().contains_key(header::AUTHORIZATION) {
-                let mut bearer = b"Bearer ".to_vec();
-                bearer.extend_from_slice(key.as_bytes());
-                if let Ok(value) = header::HeaderValue::from_bytes(&bearer) {
-                    request.headers_mut().insert(header::AUTHORIZATION, value);
-                }
-            }
+        Some(key) if key.to_str().is_ok_and(|key| gateway.tokens.jwt_of_key(key).is_some()) => {
+            stand_in(&gateway, request.headers_mut());
             return next.run(request).await;
         }
         Some(_) => ("Invalid API key", "Double check your Supabase `anon` or `service_role` API key."),
@@ -100,19 +100,35 @@ async fn require_key(State(gateway): State<Shared>, mut request: Request, next: 
     (StatusCode::UNAUTHORIZED, Json(json!({ "message": message, "hint": hint }))).into_response()
 }
 
+/// The same where no key is asked for.
+async fn take_key(State(gateway): State<Shared>, mut request: Request, next: Next) -> Response {
+    stand_in(&gateway, request.headers_mut());
+    next.run(request).await
+}
+
+/// A key stands in for a missing bearer token. One of the form `sb_...` is no token: where it is sent as one, the token that it
+/// stands for goes on in its place.
+fn stand_in(gateway: &Shared, headers: &mut HeaderMap) {
+    let key = headers.get("apikey").and_then(|key| key.to_str().ok());
+    let given = match headers.contains_key(header::AUTHORIZATION) {
+        false => key,
+        true => bearer(headers).filter(|token| Some(*token) == key),
+    };
+    let token = given.and_then(|key| gateway.tokens.jwt_of_key(key));
+    if let Some(Ok(value)) = token.map(|jwt| header::HeaderValue::from_str(&format!("Bearer {jwt}"))) {
+        headers.insert(header::AUTHORIZATION, value);
+    }
+}
+
 async fn require_service(State(gateway): State<Shared>, request: Request, next: Next) -> Response {
     match bearer(request.headers()) {
-        Some(token) if token == gateway.tokens.service_key() => next.run(request).await,
+        Some(token) if gateway.tokens.jwt_of_key(token) == Some(gateway.tokens.service_key()) => {
+            next.run(request).await
+        }
         _ => {
             let message = "the fault switches want `Authorization: Bearer <service_key>`";
             (StatusCode::UNAUTHORIZED, Json(json!({ "message": message }))).into_response()
         }
-    }
-}
-
-impl Gateway {
-    fn is_key(&self, key: &[u8]) -> bool {
-        key == self.tokens.anon_key().as_bytes() || key == self.tokens.service_key().as_bytes()
     }
 }
 

@@ -18,6 +18,7 @@ struct Input {
     dir: PathBuf,
     user_id: Option<UserId>,
     url: Option<String>,
+    #[serde(alias = "publishable_key")]
     anon_key: Option<String>,
     access_token: Option<Secret>,
     /// Which of the accounts that have signed in on this folder.

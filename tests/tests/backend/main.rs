@@ -3,6 +3,7 @@
 mod auth;
 mod database;
 mod faults;
+mod keys;
 #[cfg(target_os = "linux")]
 mod process;
 mod rest;

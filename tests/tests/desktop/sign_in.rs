@@ -14,7 +14,7 @@ async fn account(world: &World, learner: usize) -> Device {
 
 /// Leaves only the folder: no server, no account, no password.
 fn folder_only(device: &mut Device) {
-    for variable in ["MAREA_URL", "MAREA_ANON_KEY", "MAREA_EMAIL", "MAREA_PASSWORD"] {
+    for variable in ["MAREA_URL", "MAREA_KEY", "MAREA_ANON_KEY", "MAREA_EMAIL", "MAREA_PASSWORD"] {
         device.set(variable, "");
     }
 }
@@ -180,7 +180,7 @@ async fn a_refused_api_key_is_neither_a_wrong_password_nor_an_ended_sign_in() {
     let refused = device.run(&["progress", "--json"]).await.exits(1).error("api_key_refused");
     assert!(refused.contains("anon key") && !refused.contains("password"), "{refused}");
     let report = device.run(&["doctor", "--json"]).await.exits(1).json();
-    assert!(report["checks"].to_string().contains("MAREA_ANON_KEY"), "{report}");
+    assert!(report["checks"].to_string().contains("MAREA_KEY"), "{report}");
 
     device.set("MAREA_ANON_KEY", &key);
     device.record(&["--minutes", "5"]).await;
@@ -195,7 +195,7 @@ async fn a_refused_api_key_is_neither_a_wrong_password_nor_an_ended_sign_in() {
         assert_eq!(remembered(&device)["accounts"][0]["refresh_token"], kept["accounts"][0]["refresh_token"]);
         assert_eq!(device.json(&["status"]).await["last_error"]["code"], "api_key_refused");
         let report = device.run(&["doctor", "--json"]).await.exits(1).json();
-        assert!(report["checks"].to_string().contains("MAREA_ANON_KEY"), "{report}");
+        assert!(report["checks"].to_string().contains("MAREA_KEY"), "{report}");
     }
     // The new key is for both, and is kept with the next token.
     rewrite(&device, |account| account["anon_key"] = json!("retired"));

@@ -8,6 +8,7 @@ import type { ReactElement, ReactNode } from 'react'
 import { Connection } from '../connection.js'
 import type { MareaSource } from '../connection.js'
 import type { OpenOptions } from '../open.js'
+import { keyOf } from '../options.js'
 import { SourceContext } from './context.js'
 
 export type MareaProviderProps = { children?: ReactNode } & (
@@ -25,7 +26,7 @@ export type MareaProviderProps = { children?: ReactNode } & (
 
 /**
  * Gives the components below it one user's mirror. The mirror is opened after the first render in a browser, and again
- * when `url`, `anonKey` or `userId` change; on a server nothing is opened. `getAccessToken` may be a new function with
+ * when `url`, the key or `userId` change; on a server nothing is opened. `getAccessToken` may be a new function with
  * each render: the latest one is asked.
  */
 export function MareaProvider(props: MareaProviderProps): ReactElement {
@@ -40,7 +41,8 @@ function OpeningProvider({ options, children }: { options: OpenOptions | null; c
     latest.current = options
   })
 
-  const { url, anonKey, userId } = options ?? {}
+  const { url, userId } = options ?? {}
+  const key = options && keyOf(options)
   useEffect(() => {
     const now = latest.current
     const latestToken = async (fresh: boolean): Promise<string | null> =>
@@ -50,7 +52,7 @@ function OpeningProvider({ options, children }: { options: OpenOptions | null; c
     return () => connection.leave()
     // Whatever else is in the options does not make another mirror.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [connection, url, anonKey, userId])
+  }, [connection, url, key, userId])
 
   return createElement(SourceContext.Provider, { value: connection.source }, children)
 }

@@ -106,7 +106,7 @@ fn sign_in_as(
 ) -> Result<Account, Failure> {
     let Some((url, anon_key)) = server else {
         return Err(Failure::usage(
-            "signing in needs the server: give --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)",
+            "signing in needs the server: give --url and --key (or MAREA_URL and MAREA_KEY)",
         ));
     };
     let password = match globals.password() {
@@ -167,7 +167,7 @@ impl Identity {
     /// Opens the user's mirror to sync once, or by itself for as long as it is open: that tells all troubles as they come.
     pub(crate) fn open_to_sync(&self, by_itself: bool) -> Result<Opened, Failure> {
         let (url, anon_key) = self.server.as_ref().ok_or_else(|| {
-            Failure::usage("say which server: --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)")
+            Failure::usage("say which server: --url and --key (or MAREA_URL and MAREA_KEY)")
         })?;
         let config = Config::new(&self.dir, self.user_id).server(url, anon_key);
         let config = config.background_sync(by_itself);

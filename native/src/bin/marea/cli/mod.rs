@@ -29,7 +29,7 @@ use crate::failure::Failure;
 const EXAMPLES: &str = "\
 Examples:
   Once, with a network:
-    marea account sign-in --url https://project.supabase.co --anon-key KEY --email ada@example.com
+    marea account sign-in --url https://project.supabase.co --key KEY --email ada@example.com
                                      asks for the password; scripts set MAREA_PASSWORD
 
   From then on nothing more is asked; nothing but `sync`, `schema` and `doctor` uses the network:
@@ -81,8 +81,12 @@ pub(crate) struct Globals {
     #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
 
-    /// The project's anon key (public). Remembered by a sign-in
-    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_ANON_KEY", value_name = "KEY", hide_env_values = true)]
+    /// The project's public key: sb_publishable_..., or the anon key of a project from before. Remembered by a sign-in
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_KEY", value_name = "KEY", hide_env_values = true)]
+    key: Option<String>,
+
+    // The older name, for scripts that have it.
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_ANON_KEY", hide = true, hide_env_values = true)]
     anon_key: Option<String>,
 
     /// An access token of the signed-in user; goes before --email, and is not remembered
@@ -117,8 +121,9 @@ impl Globals {
         self.url.as_deref().filter(|text| !text.is_empty())
     }
 
+    /// The newer name first.
     pub(crate) fn anon_key(&self) -> Option<&str> {
-        self.anon_key.as_deref().filter(|text| !text.is_empty())
+        [&self.key, &self.anon_key].into_iter().filter_map(|key| key.as_deref()).find(|text| !text.is_empty())
     }
 
     pub(crate) fn token(&self) -> Option<&Secret> {
@@ -279,8 +284,8 @@ mod tests {
     fn what_every_command_takes_is_told_apart_in_its_help() {
         let help = help_for(["marea", "session", "record"].map(OsString::from).into_iter());
         let (own, everywhere) = help.split_once(GLOBAL).expect("two lists");
-        assert!(own.contains("--minutes") && !own.contains("--anon-key"), "{help}");
-        assert!(everywhere.contains("--anon-key") && !everywhere.contains("--minutes <"), "{help}");
+        assert!(own.contains("--minutes") && !own.contains("--key"), "{help}");
+        assert!(everywhere.contains("--key") && !everywhere.contains("--minutes <"), "{help}");
     }
 
     #[test]

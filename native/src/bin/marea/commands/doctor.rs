@@ -18,7 +18,8 @@ const TIMEOUT_MS: u64 = 60_000;
 const CLOCK_SECONDS_MAX: i64 = 300;
 
 /// What mends a refused key.
-const API_KEY: &str = "Give the project's current anon or publishable key in MAREA_ANON_KEY (or --anon-key). The sign-in is kept.";
+const API_KEY: &str =
+    "Give the project's current publishable (or anon) key in MAREA_KEY (or --key). The sign-in is kept.";
 const KEYCHAIN: &str = "Unlock the keychain, or have its service run; `marea keychain leave` then moves the tokens into the file.";
 /// Mutations of a request where nothing has made them smaller.
 const FULL_BATCH: u32 = 500;
@@ -78,7 +79,7 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
                     "Look at MAREA_EMAIL and MAREA_PASSWORD, then sign in: marea account sign-in"
                 }
                 _ => {
-                    "Sign in once with a network: marea account sign-in --email EMAIL, with MAREA_URL and MAREA_ANON_KEY set."
+                    "Sign in once with a network: marea account sign-in --email EMAIL, with MAREA_URL and MAREA_KEY set."
                 }
             };
             let offline = failure.code == "offline";
@@ -195,7 +196,7 @@ fn last_sync(status: &Status) -> Check {
 fn check_server(identity: &Identity, client: Option<&Client>) -> Result<Vec<Check>, Failure> {
     let Some((url, anon_key)) = identity.server() else {
         let missing = Check::new("server", Verdict::Failed, "no server is known")
-            .mend("Give --url and --anon-key, or MAREA_URL and MAREA_ANON_KEY.");
+            .mend("Give --url and --key, or MAREA_URL and MAREA_KEY.");
         return Ok(vec![missing]);
     };
     let request = match client {

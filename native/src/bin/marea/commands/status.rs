@@ -106,7 +106,7 @@ fn advice(status: &Status) -> String {
                 "Sign in again (`marea account sign-in`, or a new --token), then run `marea sync`."
             }
             "api_key_refused" => {
-                "Give the project's current key in MAREA_ANON_KEY (or --anon-key), then run `marea sync`."
+                "Give the project's current key in MAREA_KEY (or --key), then run `marea sync`."
             }
             "other_user" => "Give the token of this mirror's user.",
             "captive_portal" => "Sign in to this network in a browser, then run `marea sync`.",
