@@ -6,7 +6,7 @@
 // It does not make pkg/: `cargo xtask wasm` does, because that needs Rust.
 
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,6 +14,7 @@ import { bundle } from './bundle.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const [pkg, dist] = ['pkg', 'dist'].map((folder) => join(here, folder))
+const migrations = join(here, '..', 'migrations')
 const generated = ['marea_wasm.js', 'marea_wasm.d.ts', 'marea_wasm_bg.wasm']
 
 for (const name of generated) {
@@ -33,6 +34,8 @@ try {
   process.exit(1)
 }
 for (const name of generated.slice(1)) cpSync(join(pkg, name), join(dist, name))
+// For `npx marea-client init`: what is there, and how it is taken back.
+for (const name of readdirSync(migrations).filter((name) => name.endsWith('.sql'))) cpSync(join(migrations, name), join(dist, 'sql', name))
 
 // The generated classes can be disposed of, which is a type error in every app whose `lib` is older than that.
 const types = join(dist, 'marea_wasm.d.ts')

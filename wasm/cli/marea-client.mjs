@@ -1,13 +1,24 @@
 #!/usr/bin/env node
-// The command that comes with the package: `npx marea-client schema`. Plain Node 20, no dependency.
+// The command that comes with the package: `npx marea-client init`, `npx marea-client schema`. Plain Node 20, no dependency.
 //
 // Exit codes are those of `marea`: 0 done, 1 failed (or, with `--check`, different), 2 the command line is wrong, 3 offline.
 
 import { parseArgs } from 'node:util'
 import { Failure } from './failure.mjs'
+import { TOOL_NAMES, runInit } from './init.mjs'
 import { runSchema } from './schema.mjs'
 
-const HELP = `Usage: marea-client schema --url URL --key KEY [--out FILE] [--check]
+const HELP = `Usage: marea-client init [--tool TOOL] [--framework NAME] [--dir DIR] [--url URL --key KEY]
+       marea-client schema --url URL --key KEY [--out FILE] [--check]
+
+init adds Marea's SQL to the project, as its migration tool wants it, a first component and the names of the environment. Run again,
+it adds what is missing and changes nothing that is there.
+
+  --tool TOOL        ${TOOL_NAMES.join(', ')}; found by the project's files unless it is given
+  --framework NAME   vite, next, none; found in package.json unless it is given
+  --dir DIR          the project's folder, this one unless it is given
+
+schema:
 
 Writes what the server says of its mirrored tables as a module for open({ schema }): the catalogue, and TypeScript types.
 
@@ -25,6 +36,9 @@ const OPTIONS = {
   'anon-key': { type: 'string' },
   out: { type: 'string' },
   check: { type: 'boolean' },
+  tool: { type: 'string' },
+  framework: { type: 'string' },
+  dir: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 }
 
@@ -39,13 +53,18 @@ async function main(args) {
   const [command, ...others] = positionals
   if (values.help || command === 'help') return console.log(HELP)
   if (!command) throw new Failure(2, HELP)
-  if (command !== 'schema' || others.length > 0) {
+  if (!['init', 'schema'].includes(command) || others.length > 0) {
     throw new Failure(2, `unknown command: ${positionals.join(' ')}\n\n${HELP}`)
   }
-  const { out = 'marea.schema.ts', check = false } = values
   const url = values.url ?? process.env.MAREA_URL
   const key = values.key ?? values['anon-key'] ?? process.env.MAREA_KEY ?? process.env.MAREA_ANON_KEY
-  await runSchema({ url, key, out, check, say: (line) => console.log(line) })
+  const say = (line) => line && console.log(line)
+  if (command === 'init') {
+    const { tool, framework, dir: root = '.' } = values
+    return runInit({ root, tool, framework, url, key, say })
+  }
+  const { out = 'marea.schema.ts', check = false } = values
+  await runSchema({ url, key, out, check, say })
 }
 
 main(process.argv.slice(2)).catch((error) => {
