@@ -60,12 +60,27 @@ BEGIN
               AND i.indpred IS NULL AND a.attname = 'id'
           )
         UNION ALL
-        SELECT 6, format('public.%s is in the way: it exists, but not as this migration makes it', standing.name)
-        FROM (VALUES ('user_api_keys', 8), ('user_progress', 25), ('export_history', 18)) AS standing (name, columns)
+        SELECT 6, format('public.%s is in the way: it exists, but not as this migration makes it (adopt.sql makes room)', standing.name)
+        FROM (VALUES
+            ('user_api_keys', 'anthropic_api_key text, created_at timestamp with time zone, id uuid, last_validated_at timestamp with time '
+                'zone, openai_api_key text, unsplash_api_key text, updated_at timestamp with time zone, user_id uuid'),
+            ('user_progress', 'achievements jsonb, average_accuracy numeric, average_completion_time_seconds integer, created_at timestamp '
+                'with time zone, current_streak_days integer, id uuid, last_active_on date, last_activity_at timestamp with time zone, '
+                'last_description_at timestamp with time zone, last_qa_session_at timestamp with time zone, last_vocabulary_practice_at '
+                'timestamp with time zone, learning_words_count integer, longest_streak_days integer, mastered_words_count integer, '
+                'new_words_count integer, total_descriptions integer, total_images integer, total_points integer, total_questions_answered '
+                'integer, total_questions_correct integer, total_sessions integer, total_time_spent_minutes integer, '
+                'total_vocabulary_learned integer, updated_at timestamp with time zone, user_id uuid'),
+            ('export_history', 'completed_at timestamp with time zone, created_at timestamp with time zone, data jsonb, error_message text, '
+                'expires_at timestamp with time zone, export_format character varying, export_type character varying, file_size_bytes '
+                'bigint, file_url text, filters jsonb, id uuid, processing_time_seconds integer, records_count integer, retry_count integer, '
+                'started_at timestamp with time zone, status character varying, updated_at timestamp with time zone, user_id uuid')
+        ) AS standing (name, columns)
         WHERE to_regclass('public.' || standing.name) IS NOT NULL
-          AND standing.columns <> (
-            SELECT count(*) FROM pg_attribute
-            WHERE attrelid = to_regclass('public.' || standing.name) AND attnum > 0 AND NOT attisdropped
+          AND standing.columns IS DISTINCT FROM (
+            SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, NULL), ', ' ORDER BY a.attname COLLATE "C")
+            FROM pg_attribute AS a
+            WHERE a.attrelid = to_regclass('public.' || standing.name) AND a.attnum > 0 AND NOT a.attisdropped
           )
     ) AS problems;
 

@@ -855,17 +855,17 @@ BEGIN
                old.mastered_words_count + new.mastered AS mastered,
                old.learning_words_count + new.learning AS learning,
                old.new_words_count + new.fresh AS fresh,
-               CASE WHEN how.reread_maxima THEN latest.activity_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.activity_at, kept.activity_at)
                    ELSE greatest(old.last_activity_at, new.activity_at) END AS activity_at,
-               CASE WHEN how.reread_maxima THEN latest.description_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.description_at, kept.description_at)
                    ELSE greatest(old.last_description_at, new.description_at) END AS description_at,
-               CASE WHEN how.reread_maxima THEN latest.qa_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.qa_at, kept.qa_at)
                    ELSE greatest(old.last_qa_session_at, new.qa_at) END AS qa_at,
-               CASE WHEN how.reread_maxima THEN latest.words_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.words_at, kept.words_at)
                    ELSE greatest(old.last_vocabulary_practice_at, new.words_at) END AS words_at,
                CASE WHEN how.recount_days THEN runs.last_day ELSE new.last_day END AS last_day,
                CASE WHEN how.recount_days THEN coalesce(runs.streak, 0) ELSE next.streak END AS streak,
-               CASE WHEN how.recount_days THEN coalesce(runs.longest, 0)
+               CASE WHEN how.recount_days THEN greatest(runs.longest, kept.longest_streak_days, 0)
                    ELSE greatest(old.longest_streak_days, next.streak) END AS longest
         FROM (
             SELECT fact.user_id, sum(fact.sessions) AS sessions, sum(fact.minutes) AS minutes,
@@ -915,6 +915,12 @@ BEGIN
                 WHERE how.reread_maxima AND progress_events.user_id = new.user_id
             ) AS done
         ) AS latest
+        CROSS JOIN LATERAL (
+            SELECT max(k.activity_at) AS activity_at, max(k.description_at) AS description_at, max(k.qa_at) AS qa_at,
+                   max(k.words_at) AS words_at, max(k.longest_streak_days) AS longest_streak_days
+            FROM marea.kept_facts AS k
+            WHERE (how.reread_maxima OR how.recount_days) AND k.user_id = new.user_id
+        ) AS kept
         -- Days that follow one another have the same distance to their rank: that distance names the run.
         CROSS JOIN LATERAL (
             SELECT max(run.last_day) AS last_day, max(run.days) AS longest,
@@ -1028,6 +1034,151 @@ COMMENT ON FUNCTION marea.fold(marea.fact[]) IS
     'Adds facts to daily_activity and user_progress: one by marea.fold_one where that can, else all by marea.fold_many.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- kept_facts
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- What goes on counting although its session is not here: sessions that retention removed, and what an app had counted before
+-- Marea came. Beside sessions and awards the third kind of fact.
+
+CREATE TABLE IF NOT EXISTS marea.kept_facts (
+    user_id             UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    day                 DATE NOT NULL,
+    facts               BIGINT NOT NULL DEFAULT 0,
+    sessions            BIGINT NOT NULL DEFAULT 0,
+    minutes             BIGINT NOT NULL DEFAULT 0,
+    questions           BIGINT NOT NULL DEFAULT 0,
+    correct             BIGINT NOT NULL DEFAULT 0,
+    words               BIGINT NOT NULL DEFAULT 0,
+    points              BIGINT NOT NULL DEFAULT 0,
+    descriptions        BIGINT NOT NULL DEFAULT 0,
+    images              BIGINT NOT NULL DEFAULT 0,
+    mastered            BIGINT NOT NULL DEFAULT 0,
+    learning            BIGINT NOT NULL DEFAULT 0,
+    fresh               BIGINT NOT NULL DEFAULT 0,
+    activity_at         TIMESTAMPTZ,
+    description_at      TIMESTAMPTZ,
+    qa_at               TIMESTAMPTZ,
+    words_at            TIMESTAMPTZ,
+    longest_streak_days INTEGER NOT NULL DEFAULT 0 CHECK (longest_streak_days >= 0),
+    PRIMARY KEY (user_id, day)
+) WITH (fillfactor = 80);
+
+COMMENT ON TABLE marea.kept_facts IS
+    'What goes on counting although its session is gone, by the learner''s local day. Written by triggers and jobs.';
+COMMENT ON COLUMN marea.kept_facts.user_id IS 'The learner.';
+COMMENT ON COLUMN marea.kept_facts.day IS
+    'Local day; -infinity: on no day, what an app had counted before Marea came (marea.carry_over), one row at most.';
+COMMENT ON COLUMN marea.kept_facts.facts IS 'Sessions on the day that are gone, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.sessions IS 'Adds to total_sessions, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.minutes IS 'Adds to total_time_spent_minutes, minutes; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.questions IS 'Adds to total_questions_answered, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.correct IS 'Adds to total_questions_correct, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.words IS 'Adds to total_vocabulary_learned, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.points IS 'Adds to total_points; by marea.carry_over.';
+COMMENT ON COLUMN marea.kept_facts.descriptions IS 'Adds to total_descriptions, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.images IS 'Adds to total_images, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.mastered IS 'Adds to mastered_words_count; by marea.carry_over.';
+COMMENT ON COLUMN marea.kept_facts.learning IS 'Adds to learning_words_count; by marea.carry_over.';
+COMMENT ON COLUMN marea.kept_facts.fresh IS 'Adds to new_words_count; by marea.carry_over.';
+COMMENT ON COLUMN marea.kept_facts.activity_at IS 'Latest end of what is kept here; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.description_at IS 'The same, of those with a description; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.qa_at IS 'The same, of those with a question answered; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.words_at IS 'The same, of those with a word learned; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.longest_streak_days IS
+    'Only at -infinity: the longest run of days that the app knew of, which the days themselves may not show any more.';
+
+CREATE TABLE IF NOT EXISTS marea.settings (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+
+COMMENT ON TABLE marea.settings IS 'What the one who runs the Postgres has switched; written by functions of their own.';
+COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting().';
+COMMENT ON COLUMN marea.settings.value IS 'on or off.';
+
+ALTER TABLE marea.kept_facts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.settings ENABLE ROW LEVEL SECURITY;
+
+CREATE OR REPLACE FUNCTION marea.keeps_counting() RETURNS BOOLEAN
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- What the transaction says comes first: set_config('marea.keep_counting', 'on' or 'off', true).
+BEGIN
+    RETURN CASE lower(current_setting('marea.keep_counting', true)) WHEN 'on' THEN true WHEN 'off' THEN false
+        ELSE auth.uid() IS NULL AND EXISTS (SELECT FROM marea.settings AS s WHERE s.name = 'keep_counting' AND s.value = 'on') END;
+END
+$$;
+
+COMMENT ON FUNCTION marea.keeps_counting() IS
+    'Whether sessions that this transaction deletes go on counting. Never where a signed-in learner deletes, unless it is said so.';
+
+CREATE OR REPLACE FUNCTION marea.keep_counting(jobs BOOLEAN) RETURNS VOID
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO marea.settings (name, value) VALUES ('keep_counting', CASE WHEN jobs THEN 'on' ELSE 'off' END)
+    ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value;
+END;
+
+COMMENT ON FUNCTION marea.keep_counting(BOOLEAN) IS
+    'True: sessions that anybody but a signed-in learner deletes (a nightly job) go on counting from now on. False: they are taken out.';
+
+CREATE OR REPLACE FUNCTION marea.keep_facts(given marea.fact[]) RETURNS VOID
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO marea.kept_facts AS k (user_id, day, facts, sessions, minutes, questions, correct, words, descriptions, images,
+        activity_at, description_at, qa_at, words_at)
+    SELECT f.user_id, f.day, sum(f.facts), sum(f.sessions), sum(f.minutes), sum(f.questions), sum(f.correct), sum(f.words),
+           sum(f.descriptions), sum(f.images), max(f.activity_at), max(f.description_at), max(f.qa_at), max(f.words_at)
+    FROM unnest(given) AS f
+    GROUP BY f.user_id, f.day
+    ORDER BY f.user_id, f.day
+    ON CONFLICT (user_id, day) DO UPDATE SET
+        facts = k.facts + EXCLUDED.facts, sessions = k.sessions + EXCLUDED.sessions, minutes = k.minutes + EXCLUDED.minutes,
+        questions = k.questions + EXCLUDED.questions, correct = k.correct + EXCLUDED.correct, words = k.words + EXCLUDED.words,
+        descriptions = k.descriptions + EXCLUDED.descriptions, images = k.images + EXCLUDED.images,
+        activity_at = greatest(k.activity_at, EXCLUDED.activity_at),
+        description_at = greatest(k.description_at, EXCLUDED.description_at),
+        qa_at = greatest(k.qa_at, EXCLUDED.qa_at), words_at = greatest(k.words_at, EXCLUDED.words_at);
+END;
+
+COMMENT ON FUNCTION marea.keep_facts(marea.fact[]) IS 'Notes what sessions that are being deleted have added, so that it stays.';
+
+CREATE OR REPLACE FUNCTION marea.retire_sessions(before TIMESTAMPTZ, most INTEGER DEFAULT 100000) RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Removes completed sessions that ended before that, the oldest first, and keeps what they added: totals, days, streaks. Their
+-- ids stay taken as long as a device may send one again. Returns how many went; fewer than most: all that there were.
+DECLARE
+    said CONSTANT TEXT := current_setting('marea.keep_counting', true);
+    old  UUID[];
+BEGIN
+    IF before IS NULL OR NOT isfinite(before) OR before > now() THEN
+        RAISE EXCEPTION 'before: must be a time that has passed' USING ERRCODE = '22023',
+            HINT = 'For example now() - interval ''90 days''.';
+    END IF;
+    IF most IS NULL OR most NOT BETWEEN 1 AND 1000000 THEN
+        RAISE EXCEPTION 'most: must be 1 to 1000000' USING ERRCODE = '22023';
+    END IF;
+    SELECT array_agg(held.id) INTO old
+    FROM (
+        SELECT s.id FROM public.sessions AS s WHERE s.ended_at < before AND isfinite(s.ended_at)
+        ORDER BY s.ended_at, s.id LIMIT most FOR UPDATE SKIP LOCKED
+    ) AS held;
+    -- Under the search_path that the app's triggers are used to.
+    PERFORM set_config('marea.keep_counting', 'on', true), set_config('search_path', marea.app_search_path(), true);
+    DELETE FROM public.sessions AS s WHERE s.id OPERATOR(pg_catalog.=) ANY (old);
+    PERFORM pg_catalog.set_config('marea.keep_counting', coalesce(said, ''), true);
+    RETURN coalesce(pg_catalog.cardinality(old), 0);
+END
+$$;
+
+COMMENT ON FUNCTION marea.retire_sessions(TIMESTAMPTZ, INTEGER) IS
+    'Removes sessions that ended before a time and keeps what they added to progress; returns how many, fewer than most when all went.';
+
+REVOKE ALL ON marea.kept_facts, marea.settings FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON FUNCTION marea.keeps_counting, marea.keep_counting, marea.keep_facts, marea.retire_sessions
+FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION marea.retire_sessions TO service_role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- fold_triggers
 -- ---------------------------------------------------------------------------------------------------------------------
 
@@ -1037,6 +1188,7 @@ CREATE OR REPLACE FUNCTION marea.fold_sessions() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 -- Folds the sessions that one statement inserted, changed or deleted.
 DECLARE
+    kept   BOOLEAN := false;
     facts  marea.fact[];
     owners UUID[];
     keys   TEXT[];
@@ -1048,7 +1200,8 @@ BEGIN
         FROM added AS s
         WHERE isfinite(s.ended_at);
     ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(marea.session_fact(-1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
+        kept := marea.keeps_counting();
+        SELECT array_agg(marea.session_fact(CASE WHEN kept THEN 1 ELSE -1 END, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
                    s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
                    FILTER (WHERE isfinite(s.ended_at)),
                array_agg(s.user_id), array_agg(s.id::text)
@@ -1077,7 +1230,10 @@ BEGIN
         ) AS s;
     END IF;
 
-    IF facts IS NOT NULL THEN
+    IF kept AND facts IS NOT NULL THEN
+        -- They stay in what is folded already.
+        PERFORM marea.keep_facts(facts);
+    ELSIF facts IS NOT NULL THEN
         PERFORM marea.fold(facts);
     END IF;
     IF keys IS NOT NULL THEN
@@ -1152,10 +1308,14 @@ BEGIN ATOMIC
         s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned)
     FROM public.sessions AS s WHERE s.user_id = ANY (people) AND isfinite(s.ended_at)
     UNION ALL
-    SELECT marea.event_fact(1, e) FROM marea.progress_events AS e WHERE e.user_id = ANY (people);
+    SELECT marea.event_fact(1, e) FROM marea.progress_events AS e WHERE e.user_id = ANY (people)
+    UNION ALL
+    SELECT ROW(k.user_id, k.day, k.facts, k.sessions, k.minutes, k.questions, k.correct, k.words, k.points, k.descriptions,
+        k.images, k.mastered, k.learning, k.fresh, k.activity_at, k.description_at, k.qa_at, k.words_at, NULL, NULL)::marea.fact
+    FROM marea.kept_facts AS k WHERE k.user_id = ANY (people);
 END;
 
-COMMENT ON FUNCTION marea.facts_of(UUID[]) IS 'All that counts of these users, one fact per completed session and event.';
+COMMENT ON FUNCTION marea.facts_of(UUID[]) IS 'All that counts of these users, one fact per completed session and event, and what is kept.';
 
 CREATE OR REPLACE FUNCTION marea.refold(people UUID[]) RETURNS BIGINT
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1196,6 +1356,7 @@ BEGIN
     INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
     SELECT f.user_id, f.day, f.facts, f.sessions, f.minutes, f.questions, f.correct, f.words, f.points
     FROM unnest(days) AS f
+    WHERE isfinite(f.day) -- what was carried over lies on no day
     ON CONFLICT (user_id, day) DO UPDATE SET
         facts = EXCLUDED.facts, sessions = EXCLUDED.sessions, minutes = EXCLUDED.minutes, questions = EXCLUDED.questions,
         correct = EXCLUDED.correct, words = EXCLUDED.words, points = EXCLUDED.points
@@ -1247,12 +1408,13 @@ BEGIN
                CASE WHEN coalesce(t.sessions, 0) = 0 THEN 0
                    ELSE round(60::numeric * t.minutes / t.sessions)::int END AS completion,
                t.activity_at, t.description_at, t.qa_at, t.words_at, s.last_day,
-               coalesce(s.streak, 0)::int AS streak, coalesce(s.longest, 0)::int AS longest,
+               coalesce(s.streak, 0)::int AS streak, greatest(s.longest, k.longest_streak_days, 0)::int AS longest,
                marea.union_achievements(p.achievements, coalesce(u.achievements, '{}')) AS achievements
         FROM public.user_progress AS p
         LEFT JOIN totals AS t ON t.user_id = p.user_id
         LEFT JOIN streaks AS s ON s.user_id = p.user_id
         LEFT JOIN unlocked AS u ON u.user_id = p.user_id
+        LEFT JOIN marea.kept_facts AS k ON k.user_id = p.user_id AND k.day = '-infinity'
         WHERE p.user_id = ANY (people)
     )
     UPDATE public.user_progress AS p SET

@@ -12,7 +12,9 @@ END
 $$;
 
 DROP PROCEDURE IF EXISTS marea.run_backfill(INTEGER, BOOLEAN);
-DROP FUNCTION IF EXISTS marea.backfill_batch(INTEGER, BOOLEAN);
+DROP FUNCTION IF EXISTS marea.backfill_batch(INTEGER, BOOLEAN), marea.is_called_alone(TEXT), marea.carry_over(UUID[]),
+    marea.old_rows(TEXT, UUID[]), marea.old_achievements(JSONB), marea.old_time(JSONB, TEXT[]), marea.old_number(JSONB, TEXT[]),
+    marea.old_text(JSONB, TEXT[]);
 DROP TABLE IF EXISTS marea.backfill;
 
 COMMIT;

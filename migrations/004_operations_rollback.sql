@@ -3,6 +3,7 @@
 BEGIN;
 
 DROP VIEW IF EXISTS marea.health;
+DROP VIEW IF EXISTS marea.foreign_writers;
 DROP VIEW IF EXISTS marea.largest_users;
 DROP VIEW IF EXISTS marea.client_lag;
 DROP FUNCTION IF EXISTS marea.prune_tombstones(INTERVAL), marea.expire_exports(), marea.refresh_streaks();

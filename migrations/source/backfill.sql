@@ -64,6 +64,7 @@ BEGIN
     -- Who deletes a user holds the user's row and will want the progress row: so the users come first here too.
     SELECT array_agg(held.id) INTO present
     FROM (SELECT u.id FROM public.users AS u WHERE u.id = ANY (users) ORDER BY u.id FOR KEY SHARE) AS held;
+    PERFORM marea.carry_over(coalesce(present, '{}'));
     changed_ := marea.refold(coalesce(present, '{}'));
 
     UPDATE marea.backfill SET
@@ -85,6 +86,16 @@ $$;
 COMMENT ON FUNCTION marea.backfill_batch(INTEGER, BOOLEAN) IS
     'Does the next users of the backfill in this transaction; returns how many, fewer than batch_users when all are done.';
 
+CREATE OR REPLACE FUNCTION marea.is_called_alone(routine TEXT) RETURNS BOOLEAN
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+-- By the text that the client has sent. Where that is not tracked, it is taken for alone.
+RETURN coalesce((
+    SELECT a.query = '' OR regexp_replace(a.query, '--[^\n]*|/\*.*?\*/', ' ', 'g') ~* ('^\s*call\s+' || routine || '\s*\([^;]*\)\s*;?\s*$')
+    FROM pg_stat_activity AS a WHERE a.pid = pg_backend_pid()), true);
+
+COMMENT ON FUNCTION marea.is_called_alone(TEXT) IS
+    'Whether the CALL of this procedure is all that was sent, so that it may commit; false in a script that is sent as one, as SQL editors do.';
+
 CREATE OR REPLACE PROCEDURE marea.run_backfill(batch_users INTEGER DEFAULT 100, again BOOLEAN DEFAULT false)
 LANGUAGE plpgsql AS $$
 -- No SET clause: Postgres would not let it commit. So every name is written out.
@@ -92,6 +103,7 @@ DECLARE
     attempts CONSTANT pg_catalog.int4 := 5;
     done     pg_catalog.int4;
     afresh   pg_catalog.bool := again;
+    alone    CONSTANT pg_catalog.bool := marea.is_called_alone('marea[.]run_backfill');
 BEGIN
     LOOP
         FOR attempt IN 1..attempts LOOP
@@ -107,6 +119,11 @@ BEGIN
         END LOOP;
         afresh := false;
         EXIT WHEN done OPERATOR(pg_catalog.<) batch_users;
+        IF NOT alone THEN
+            RAISE WARNING 'The backfill is not finished: a script that is sent as one cannot be more than one transaction.'
+                USING HINT = 'Repeat  SELECT marea.backfill_batch(1000);  until it returns less than 1000.';
+            EXIT;
+        END IF;
         COMMIT;
     END LOOP;
 END
@@ -118,5 +135,5 @@ COMMENT ON PROCEDURE marea.run_backfill(INTEGER, BOOLEAN) IS
 REVOKE ALL ON marea.backfill FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON SEQUENCE marea.backfill_run_seq FROM PUBLIC, anon, authenticated, service_role;
 
-REVOKE EXECUTE ON FUNCTION marea.backfill_batch(INTEGER, BOOLEAN) FROM PUBLIC, anon, authenticated, service_role;
+REVOKE EXECUTE ON FUNCTION marea.backfill_batch(INTEGER, BOOLEAN), marea.is_called_alone(TEXT) FROM PUBLIC, anon, authenticated, service_role;
 REVOKE EXECUTE ON PROCEDURE marea.run_backfill(INTEGER, BOOLEAN) FROM PUBLIC, anon, authenticated, service_role;

@@ -179,17 +179,17 @@ BEGIN
                old.mastered_words_count + new.mastered AS mastered,
                old.learning_words_count + new.learning AS learning,
                old.new_words_count + new.fresh AS fresh,
-               CASE WHEN how.reread_maxima THEN latest.activity_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.activity_at, kept.activity_at)
                    ELSE greatest(old.last_activity_at, new.activity_at) END AS activity_at,
-               CASE WHEN how.reread_maxima THEN latest.description_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.description_at, kept.description_at)
                    ELSE greatest(old.last_description_at, new.description_at) END AS description_at,
-               CASE WHEN how.reread_maxima THEN latest.qa_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.qa_at, kept.qa_at)
                    ELSE greatest(old.last_qa_session_at, new.qa_at) END AS qa_at,
-               CASE WHEN how.reread_maxima THEN latest.words_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.words_at, kept.words_at)
                    ELSE greatest(old.last_vocabulary_practice_at, new.words_at) END AS words_at,
                CASE WHEN how.recount_days THEN runs.last_day ELSE new.last_day END AS last_day,
                CASE WHEN how.recount_days THEN coalesce(runs.streak, 0) ELSE next.streak END AS streak,
-               CASE WHEN how.recount_days THEN coalesce(runs.longest, 0)
+               CASE WHEN how.recount_days THEN greatest(runs.longest, kept.longest_streak_days, 0)
                    ELSE greatest(old.longest_streak_days, next.streak) END AS longest
         FROM (
             SELECT fact.user_id, sum(fact.sessions) AS sessions, sum(fact.minutes) AS minutes,
@@ -239,6 +239,12 @@ BEGIN
                 WHERE how.reread_maxima AND progress_events.user_id = new.user_id
             ) AS done
         ) AS latest
+        CROSS JOIN LATERAL (
+            SELECT max(k.activity_at) AS activity_at, max(k.description_at) AS description_at, max(k.qa_at) AS qa_at,
+                   max(k.words_at) AS words_at, max(k.longest_streak_days) AS longest_streak_days
+            FROM marea.kept_facts AS k
+            WHERE (how.reread_maxima OR how.recount_days) AND k.user_id = new.user_id
+        ) AS kept
         -- Days that follow one another have the same distance to their rank: that distance names the run.
         CROSS JOIN LATERAL (
             SELECT max(run.last_day) AS last_day, max(run.days) AS longest,

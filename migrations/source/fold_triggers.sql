@@ -4,6 +4,7 @@ CREATE OR REPLACE FUNCTION marea.fold_sessions() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 -- Folds the sessions that one statement inserted, changed or deleted.
 DECLARE
+    kept   BOOLEAN := false;
     facts  marea.fact[];
     owners UUID[];
     keys   TEXT[];
@@ -15,7 +16,8 @@ BEGIN
         FROM added AS s
         WHERE isfinite(s.ended_at);
     ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(marea.session_fact(-1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
+        kept := marea.keeps_counting();
+        SELECT array_agg(marea.session_fact(CASE WHEN kept THEN 1 ELSE -1 END, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
                    s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
                    FILTER (WHERE isfinite(s.ended_at)),
                array_agg(s.user_id), array_agg(s.id::text)
@@ -44,7 +46,10 @@ BEGIN
         ) AS s;
     END IF;
 
-    IF facts IS NOT NULL THEN
+    IF kept AND facts IS NOT NULL THEN
+        -- They stay in what is folded already.
+        PERFORM marea.keep_facts(facts);
+    ELSIF facts IS NOT NULL THEN
         PERFORM marea.fold(facts);
     END IF;
     IF keys IS NOT NULL THEN

@@ -105,7 +105,7 @@ BEGIN
     ) AS held;
     UPDATE public.user_progress AS p SET
         last_active_on = runs.last_day, current_streak_days = coalesce(runs.streak, 0),
-        longest_streak_days = coalesce(runs.longest, 0)
+        longest_streak_days = greatest(runs.longest, kept.longest, 0)
     FROM unnest(people) AS person (id)
     -- Days that follow one another have the same distance to their rank: that distance names the run.
     CROSS JOIN LATERAL (
@@ -121,9 +121,12 @@ BEGIN
             GROUP BY ranked.run
         ) AS run
     ) AS runs
+    CROSS JOIN LATERAL (
+        SELECT max(k.longest_streak_days) AS longest FROM marea.kept_facts AS k WHERE k.user_id = person.id AND k.day = '-infinity'
+    ) AS kept
     WHERE p.user_id = person.id
       AND ROW(p.last_active_on, p.current_streak_days, p.longest_streak_days)
-          IS DISTINCT FROM ROW(runs.last_day, coalesce(runs.streak, 0)::int, coalesce(runs.longest, 0)::int);
+          IS DISTINCT FROM ROW(runs.last_day, coalesce(runs.streak, 0)::int, greatest(runs.longest, kept.longest, 0)::int);
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed;
 END

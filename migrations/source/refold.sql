@@ -7,10 +7,14 @@ BEGIN ATOMIC
         s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned)
     FROM public.sessions AS s WHERE s.user_id = ANY (people) AND isfinite(s.ended_at)
     UNION ALL
-    SELECT marea.event_fact(1, e) FROM marea.progress_events AS e WHERE e.user_id = ANY (people);
+    SELECT marea.event_fact(1, e) FROM marea.progress_events AS e WHERE e.user_id = ANY (people)
+    UNION ALL
+    SELECT ROW(k.user_id, k.day, k.facts, k.sessions, k.minutes, k.questions, k.correct, k.words, k.points, k.descriptions,
+        k.images, k.mastered, k.learning, k.fresh, k.activity_at, k.description_at, k.qa_at, k.words_at, NULL, NULL)::marea.fact
+    FROM marea.kept_facts AS k WHERE k.user_id = ANY (people);
 END;
 
-COMMENT ON FUNCTION marea.facts_of(UUID[]) IS 'All that counts of these users, one fact per completed session and event.';
+COMMENT ON FUNCTION marea.facts_of(UUID[]) IS 'All that counts of these users, one fact per completed session and event, and what is kept.';
 
 CREATE OR REPLACE FUNCTION marea.refold(people UUID[]) RETURNS BIGINT
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -51,6 +55,7 @@ BEGIN
     INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
     SELECT f.user_id, f.day, f.facts, f.sessions, f.minutes, f.questions, f.correct, f.words, f.points
     FROM unnest(days) AS f
+    WHERE isfinite(f.day) -- what was carried over lies on no day
     ON CONFLICT (user_id, day) DO UPDATE SET
         facts = EXCLUDED.facts, sessions = EXCLUDED.sessions, minutes = EXCLUDED.minutes, questions = EXCLUDED.questions,
         correct = EXCLUDED.correct, words = EXCLUDED.words, points = EXCLUDED.points
@@ -102,12 +107,13 @@ BEGIN
                CASE WHEN coalesce(t.sessions, 0) = 0 THEN 0
                    ELSE round(60::numeric * t.minutes / t.sessions)::int END AS completion,
                t.activity_at, t.description_at, t.qa_at, t.words_at, s.last_day,
-               coalesce(s.streak, 0)::int AS streak, coalesce(s.longest, 0)::int AS longest,
+               coalesce(s.streak, 0)::int AS streak, greatest(s.longest, k.longest_streak_days, 0)::int AS longest,
                marea.union_achievements(p.achievements, coalesce(u.achievements, '{}')) AS achievements
         FROM public.user_progress AS p
         LEFT JOIN totals AS t ON t.user_id = p.user_id
         LEFT JOIN streaks AS s ON s.user_id = p.user_id
         LEFT JOIN unlocked AS u ON u.user_id = p.user_id
+        LEFT JOIN marea.kept_facts AS k ON k.user_id = p.user_id AND k.day = '-infinity'
         WHERE p.user_id = ANY (people)
     )
     UPDATE public.user_progress AS p SET

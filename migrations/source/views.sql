@@ -23,6 +23,38 @@ LIMIT 20;
 
 COMMENT ON VIEW marea.largest_users IS 'The 20 users with the most synced rows. Reads all of marea.rows: not for a dashboard.';
 
+CREATE OR REPLACE VIEW marea.foreign_writers AS
+WITH RECURSIVE bodies AS MATERIALIZED (
+    SELECT p.oid, p.proname, n.nspname, p.prorettype = 'trigger'::regtype AS is_trigger,
+           regexp_replace(coalesce(nullif(p.prosrc, ''), pg_get_functiondef(p.oid)), '--[^\n]*|/\*.*?\*/', ' ', 'g') AS body
+    FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+    JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+    WHERE p.prokind IN ('f', 'p') AND l.lanname NOT IN ('c', 'internal')
+      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'marea', 'marea_adopted') AND n.nspname NOT LIKE 'pg\_%'
+      AND NOT (n.nspname = 'public' AND p.proname IN ('sessions_fold_into_progress', 'marea_sync'))
+), writers AS (
+    SELECT b.* FROM bodies AS b
+    WHERE b.body ~* '\m(insert\s+into|update|delete\s+from|merge\s+into|truncate(\s+table)?)\s+(only\s+)?(("?public"?\s*\.\s*)?"?user_progress|"?marea"?\s*\.\s*"?daily_activity)"?(?![a-z0-9_$])'
+    UNION
+    SELECT b.* FROM bodies AS b JOIN writers AS w ON w.oid <> b.oid AND NOT w.is_trigger
+    WHERE b.body ~* ('\m' || regexp_replace(w.proname, '([^a-zA-Z0-9_])', '\\\1', 'g') || '"?\s*\(')
+)
+SELECT 'trigger' AS kind, format('%I on %s', t.tgname, t.tgrelid::regclass) AS name, format('%I.%I', w.nspname, w.proname) AS function
+FROM pg_catalog.pg_trigger AS t JOIN writers AS w ON w.oid = t.tgfoid AND w.is_trigger
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND n.nspname <> 'marea_adopted'
+  -- Those make rows for new learners, which is no harm.
+  AND c.relname <> 'users'
+UNION ALL
+SELECT 'function', format('%I.%I', w.nspname, w.proname), format('%I.%I', w.nspname, w.proname)
+FROM writers AS w
+WHERE NOT w.is_trigger
+  AND NOT EXISTS (SELECT FROM writers AS c WHERE c.is_trigger
+      AND c.body ~* ('\m' || regexp_replace(w.proname, '([^a-zA-Z0-9_])', '\\\1', 'g') || '"?\s*\('));
+
+COMMENT ON VIEW marea.foreign_writers IS
+    'Triggers and functions of the app whose text writes what the fold alone may write: a session may count twice, or be taken back.';
+
 CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     SELECT 'users', 'all', (SELECT count(*) FROM marea.clocks)::numeric, 'count'
     UNION ALL
@@ -92,9 +124,21 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
         ('calls', f.calls::numeric, 'count'),
         ('mean time', round((f.total_time / greatest(f.calls, 1))::numeric, 3), 'milliseconds')
     ) AS of_function (measure, value, unit)
-    WHERE f.schemaname = 'marea' OR (f.schemaname = 'public' AND f.funcname IN ('marea_sync', 'sessions_fold_into_progress'));
+    WHERE f.schemaname = 'marea' OR (f.schemaname = 'public' AND f.funcname IN ('marea_sync', 'sessions_fold_into_progress'))
+    UNION ALL
+    SELECT 'foreign writers', 'all', (SELECT count(*) FROM marea.foreign_writers), 'count'
+    UNION ALL
+    SELECT 'foreign writers', w.kind || ' ' || w.name, 1, 'count' FROM marea.foreign_writers AS w
+    UNION ALL
+    -- NULL where there is no auth.users, or whoever asks may not look into it.
+    SELECT 'learners', 'without a row in users', CASE WHEN (
+        SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'auth' AND c.relname = 'users' AND has_table_privilege('public.users', 'SELECT')
+    ) THEN substring(query_to_xml('SELECT count(*) AS n FROM auth.users AS a
+        WHERE NOT EXISTS (SELECT FROM public.users AS u WHERE u.id = a.id)', false, true, '')::text FROM '<n>([0-9]+)</n>')::numeric END, 'count';
 
 COMMENT ON VIEW marea.health IS 'How Marea is, one figure a row. Cheap enough to be asked every minute.';
 
-REVOKE ALL ON marea.client_lag, marea.largest_users, marea.health FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON marea.client_lag, marea.largest_users, marea.foreign_writers, marea.health FROM PUBLIC, anon, authenticated, service_role;
 GRANT SELECT ON marea.health, marea.client_lag, marea.largest_users TO service_role;

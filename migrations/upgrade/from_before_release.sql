@@ -1331,17 +1331,17 @@ BEGIN
                old.mastered_words_count + new.mastered AS mastered,
                old.learning_words_count + new.learning AS learning,
                old.new_words_count + new.fresh AS fresh,
-               CASE WHEN how.reread_maxima THEN latest.activity_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.activity_at, kept.activity_at)
                    ELSE greatest(old.last_activity_at, new.activity_at) END AS activity_at,
-               CASE WHEN how.reread_maxima THEN latest.description_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.description_at, kept.description_at)
                    ELSE greatest(old.last_description_at, new.description_at) END AS description_at,
-               CASE WHEN how.reread_maxima THEN latest.qa_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.qa_at, kept.qa_at)
                    ELSE greatest(old.last_qa_session_at, new.qa_at) END AS qa_at,
-               CASE WHEN how.reread_maxima THEN latest.words_at
+               CASE WHEN how.reread_maxima THEN greatest(latest.words_at, kept.words_at)
                    ELSE greatest(old.last_vocabulary_practice_at, new.words_at) END AS words_at,
                CASE WHEN how.recount_days THEN runs.last_day ELSE new.last_day END AS last_day,
                CASE WHEN how.recount_days THEN coalesce(runs.streak, 0) ELSE next.streak END AS streak,
-               CASE WHEN how.recount_days THEN coalesce(runs.longest, 0)
+               CASE WHEN how.recount_days THEN greatest(runs.longest, kept.longest_streak_days, 0)
                    ELSE greatest(old.longest_streak_days, next.streak) END AS longest
         FROM (
             SELECT fact.user_id, sum(fact.sessions) AS sessions, sum(fact.minutes) AS minutes,
@@ -1391,6 +1391,12 @@ BEGIN
                 WHERE how.reread_maxima AND progress_events.user_id = new.user_id
             ) AS done
         ) AS latest
+        CROSS JOIN LATERAL (
+            SELECT max(k.activity_at) AS activity_at, max(k.description_at) AS description_at, max(k.qa_at) AS qa_at,
+                   max(k.words_at) AS words_at, max(k.longest_streak_days) AS longest_streak_days
+            FROM marea.kept_facts AS k
+            WHERE (how.reread_maxima OR how.recount_days) AND k.user_id = new.user_id
+        ) AS kept
         -- Days that follow one another have the same distance to their rank: that distance names the run.
         CROSS JOIN LATERAL (
             SELECT max(run.last_day) AS last_day, max(run.days) AS longest,
@@ -1504,6 +1510,151 @@ COMMENT ON FUNCTION marea.fold(marea.fact[]) IS
     'Adds facts to daily_activity and user_progress: one by marea.fold_one where that can, else all by marea.fold_many.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- kept_facts
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- What goes on counting although its session is not here: sessions that retention removed, and what an app had counted before
+-- Marea came. Beside sessions and awards the third kind of fact.
+
+CREATE TABLE IF NOT EXISTS marea.kept_facts (
+    user_id             UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    day                 DATE NOT NULL,
+    facts               BIGINT NOT NULL DEFAULT 0,
+    sessions            BIGINT NOT NULL DEFAULT 0,
+    minutes             BIGINT NOT NULL DEFAULT 0,
+    questions           BIGINT NOT NULL DEFAULT 0,
+    correct             BIGINT NOT NULL DEFAULT 0,
+    words               BIGINT NOT NULL DEFAULT 0,
+    points              BIGINT NOT NULL DEFAULT 0,
+    descriptions        BIGINT NOT NULL DEFAULT 0,
+    images              BIGINT NOT NULL DEFAULT 0,
+    mastered            BIGINT NOT NULL DEFAULT 0,
+    learning            BIGINT NOT NULL DEFAULT 0,
+    fresh               BIGINT NOT NULL DEFAULT 0,
+    activity_at         TIMESTAMPTZ,
+    description_at      TIMESTAMPTZ,
+    qa_at               TIMESTAMPTZ,
+    words_at            TIMESTAMPTZ,
+    longest_streak_days INTEGER NOT NULL DEFAULT 0 CHECK (longest_streak_days >= 0),
+    PRIMARY KEY (user_id, day)
+) WITH (fillfactor = 80);
+
+COMMENT ON TABLE marea.kept_facts IS
+    'What goes on counting although its session is gone, by the learner''s local day. Written by triggers and jobs.';
+COMMENT ON COLUMN marea.kept_facts.user_id IS 'The learner.';
+COMMENT ON COLUMN marea.kept_facts.day IS
+    'Local day; -infinity: on no day, what an app had counted before Marea came (marea.carry_over), one row at most.';
+COMMENT ON COLUMN marea.kept_facts.facts IS 'Sessions on the day that are gone, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.sessions IS 'Adds to total_sessions, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.minutes IS 'Adds to total_time_spent_minutes, minutes; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.questions IS 'Adds to total_questions_answered, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.correct IS 'Adds to total_questions_correct, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.words IS 'Adds to total_vocabulary_learned, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.points IS 'Adds to total_points; by marea.carry_over.';
+COMMENT ON COLUMN marea.kept_facts.descriptions IS 'Adds to total_descriptions, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.images IS 'Adds to total_images, count; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.mastered IS 'Adds to mastered_words_count; by marea.carry_over.';
+COMMENT ON COLUMN marea.kept_facts.learning IS 'Adds to learning_words_count; by marea.carry_over.';
+COMMENT ON COLUMN marea.kept_facts.fresh IS 'Adds to new_words_count; by marea.carry_over.';
+COMMENT ON COLUMN marea.kept_facts.activity_at IS 'Latest end of what is kept here; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.description_at IS 'The same, of those with a description; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.qa_at IS 'The same, of those with a question answered; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.words_at IS 'The same, of those with a word learned; by trigger.';
+COMMENT ON COLUMN marea.kept_facts.longest_streak_days IS
+    'Only at -infinity: the longest run of days that the app knew of, which the days themselves may not show any more.';
+
+CREATE TABLE IF NOT EXISTS marea.settings (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+
+COMMENT ON TABLE marea.settings IS 'What the one who runs the Postgres has switched; written by functions of their own.';
+COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting().';
+COMMENT ON COLUMN marea.settings.value IS 'on or off.';
+
+ALTER TABLE marea.kept_facts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.settings ENABLE ROW LEVEL SECURITY;
+
+CREATE OR REPLACE FUNCTION marea.keeps_counting() RETURNS BOOLEAN
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- What the transaction says comes first: set_config('marea.keep_counting', 'on' or 'off', true).
+BEGIN
+    RETURN CASE lower(current_setting('marea.keep_counting', true)) WHEN 'on' THEN true WHEN 'off' THEN false
+        ELSE auth.uid() IS NULL AND EXISTS (SELECT FROM marea.settings AS s WHERE s.name = 'keep_counting' AND s.value = 'on') END;
+END
+$$;
+
+COMMENT ON FUNCTION marea.keeps_counting() IS
+    'Whether sessions that this transaction deletes go on counting. Never where a signed-in learner deletes, unless it is said so.';
+
+CREATE OR REPLACE FUNCTION marea.keep_counting(jobs BOOLEAN) RETURNS VOID
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO marea.settings (name, value) VALUES ('keep_counting', CASE WHEN jobs THEN 'on' ELSE 'off' END)
+    ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value;
+END;
+
+COMMENT ON FUNCTION marea.keep_counting(BOOLEAN) IS
+    'True: sessions that anybody but a signed-in learner deletes (a nightly job) go on counting from now on. False: they are taken out.';
+
+CREATE OR REPLACE FUNCTION marea.keep_facts(given marea.fact[]) RETURNS VOID
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    INSERT INTO marea.kept_facts AS k (user_id, day, facts, sessions, minutes, questions, correct, words, descriptions, images,
+        activity_at, description_at, qa_at, words_at)
+    SELECT f.user_id, f.day, sum(f.facts), sum(f.sessions), sum(f.minutes), sum(f.questions), sum(f.correct), sum(f.words),
+           sum(f.descriptions), sum(f.images), max(f.activity_at), max(f.description_at), max(f.qa_at), max(f.words_at)
+    FROM unnest(given) AS f
+    GROUP BY f.user_id, f.day
+    ORDER BY f.user_id, f.day
+    ON CONFLICT (user_id, day) DO UPDATE SET
+        facts = k.facts + EXCLUDED.facts, sessions = k.sessions + EXCLUDED.sessions, minutes = k.minutes + EXCLUDED.minutes,
+        questions = k.questions + EXCLUDED.questions, correct = k.correct + EXCLUDED.correct, words = k.words + EXCLUDED.words,
+        descriptions = k.descriptions + EXCLUDED.descriptions, images = k.images + EXCLUDED.images,
+        activity_at = greatest(k.activity_at, EXCLUDED.activity_at),
+        description_at = greatest(k.description_at, EXCLUDED.description_at),
+        qa_at = greatest(k.qa_at, EXCLUDED.qa_at), words_at = greatest(k.words_at, EXCLUDED.words_at);
+END;
+
+COMMENT ON FUNCTION marea.keep_facts(marea.fact[]) IS 'Notes what sessions that are being deleted have added, so that it stays.';
+
+CREATE OR REPLACE FUNCTION marea.retire_sessions(before TIMESTAMPTZ, most INTEGER DEFAULT 100000) RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Removes completed sessions that ended before that, the oldest first, and keeps what they added: totals, days, streaks. Their
+-- ids stay taken as long as a device may send one again. Returns how many went; fewer than most: all that there were.
+DECLARE
+    said CONSTANT TEXT := current_setting('marea.keep_counting', true);
+    old  UUID[];
+BEGIN
+    IF before IS NULL OR NOT isfinite(before) OR before > now() THEN
+        RAISE EXCEPTION 'before: must be a time that has passed' USING ERRCODE = '22023',
+            HINT = 'For example now() - interval ''90 days''.';
+    END IF;
+    IF most IS NULL OR most NOT BETWEEN 1 AND 1000000 THEN
+        RAISE EXCEPTION 'most: must be 1 to 1000000' USING ERRCODE = '22023';
+    END IF;
+    SELECT array_agg(held.id) INTO old
+    FROM (
+        SELECT s.id FROM public.sessions AS s WHERE s.ended_at < before AND isfinite(s.ended_at)
+        ORDER BY s.ended_at, s.id LIMIT most FOR UPDATE SKIP LOCKED
+    ) AS held;
+    -- Under the search_path that the app's triggers are used to.
+    PERFORM set_config('marea.keep_counting', 'on', true), set_config('search_path', marea.app_search_path(), true);
+    DELETE FROM public.sessions AS s WHERE s.id OPERATOR(pg_catalog.=) ANY (old);
+    PERFORM pg_catalog.set_config('marea.keep_counting', coalesce(said, ''), true);
+    RETURN coalesce(pg_catalog.cardinality(old), 0);
+END
+$$;
+
+COMMENT ON FUNCTION marea.retire_sessions(TIMESTAMPTZ, INTEGER) IS
+    'Removes sessions that ended before a time and keeps what they added to progress; returns how many, fewer than most when all went.';
+
+REVOKE ALL ON marea.kept_facts, marea.settings FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON FUNCTION marea.keeps_counting, marea.keep_counting, marea.keep_facts, marea.retire_sessions
+FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION marea.retire_sessions TO service_role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- fold_triggers
 -- ---------------------------------------------------------------------------------------------------------------------
 
@@ -1513,6 +1664,7 @@ CREATE OR REPLACE FUNCTION marea.fold_sessions() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 -- Folds the sessions that one statement inserted, changed or deleted.
 DECLARE
+    kept   BOOLEAN := false;
     facts  marea.fact[];
     owners UUID[];
     keys   TEXT[];
@@ -1524,7 +1676,8 @@ BEGIN
         FROM added AS s
         WHERE isfinite(s.ended_at);
     ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(marea.session_fact(-1, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
+        kept := marea.keeps_counting();
+        SELECT array_agg(marea.session_fact(CASE WHEN kept THEN 1 ELSE -1 END, s.user_id, s.ended_at, s.session_data ->> 'local_date', s.duration_minutes,
                    s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned))
                    FILTER (WHERE isfinite(s.ended_at)),
                array_agg(s.user_id), array_agg(s.id::text)
@@ -1553,7 +1706,10 @@ BEGIN
         ) AS s;
     END IF;
 
-    IF facts IS NOT NULL THEN
+    IF kept AND facts IS NOT NULL THEN
+        -- They stay in what is folded already.
+        PERFORM marea.keep_facts(facts);
+    ELSIF facts IS NOT NULL THEN
         PERFORM marea.fold(facts);
     END IF;
     IF keys IS NOT NULL THEN
@@ -1628,10 +1784,14 @@ BEGIN ATOMIC
         s.images_processed, s.descriptions_generated, s.qa_attempts, s.qa_correct, s.vocabulary_learned)
     FROM public.sessions AS s WHERE s.user_id = ANY (people) AND isfinite(s.ended_at)
     UNION ALL
-    SELECT marea.event_fact(1, e) FROM marea.progress_events AS e WHERE e.user_id = ANY (people);
+    SELECT marea.event_fact(1, e) FROM marea.progress_events AS e WHERE e.user_id = ANY (people)
+    UNION ALL
+    SELECT ROW(k.user_id, k.day, k.facts, k.sessions, k.minutes, k.questions, k.correct, k.words, k.points, k.descriptions,
+        k.images, k.mastered, k.learning, k.fresh, k.activity_at, k.description_at, k.qa_at, k.words_at, NULL, NULL)::marea.fact
+    FROM marea.kept_facts AS k WHERE k.user_id = ANY (people);
 END;
 
-COMMENT ON FUNCTION marea.facts_of(UUID[]) IS 'All that counts of these users, one fact per completed session and event.';
+COMMENT ON FUNCTION marea.facts_of(UUID[]) IS 'All that counts of these users, one fact per completed session and event, and what is kept.';
 
 CREATE OR REPLACE FUNCTION marea.refold(people UUID[]) RETURNS BIGINT
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1672,6 +1832,7 @@ BEGIN
     INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
     SELECT f.user_id, f.day, f.facts, f.sessions, f.minutes, f.questions, f.correct, f.words, f.points
     FROM unnest(days) AS f
+    WHERE isfinite(f.day) -- what was carried over lies on no day
     ON CONFLICT (user_id, day) DO UPDATE SET
         facts = EXCLUDED.facts, sessions = EXCLUDED.sessions, minutes = EXCLUDED.minutes, questions = EXCLUDED.questions,
         correct = EXCLUDED.correct, words = EXCLUDED.words, points = EXCLUDED.points
@@ -1723,12 +1884,13 @@ BEGIN
                CASE WHEN coalesce(t.sessions, 0) = 0 THEN 0
                    ELSE round(60::numeric * t.minutes / t.sessions)::int END AS completion,
                t.activity_at, t.description_at, t.qa_at, t.words_at, s.last_day,
-               coalesce(s.streak, 0)::int AS streak, coalesce(s.longest, 0)::int AS longest,
+               coalesce(s.streak, 0)::int AS streak, greatest(s.longest, k.longest_streak_days, 0)::int AS longest,
                marea.union_achievements(p.achievements, coalesce(u.achievements, '{}')) AS achievements
         FROM public.user_progress AS p
         LEFT JOIN totals AS t ON t.user_id = p.user_id
         LEFT JOIN streaks AS s ON s.user_id = p.user_id
         LEFT JOIN unlocked AS u ON u.user_id = p.user_id
+        LEFT JOIN marea.kept_facts AS k ON k.user_id = p.user_id AND k.day = '-infinity'
         WHERE p.user_id = ANY (people)
     )
     UPDATE public.user_progress AS p SET
@@ -3306,6 +3468,216 @@ END
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- carry_over
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- What adopt.sql has set aside comes over, learner by learner: what the app's totals held beyond the sessions, streaks, achievements,
+-- exports, and their times. The old tables are read by column names that apps use; a value that is none is left where it is.
+
+CREATE OR REPLACE FUNCTION marea.old_text(old JSONB, VARIADIC names TEXT[]) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN (
+    SELECT btrim(old ->> named.name) FROM unnest(names) WITH ORDINALITY AS named (name, place)
+    WHERE jsonb_typeof(old -> named.name) IN ('string', 'number', 'boolean') AND btrim(old ->> named.name) <> ''
+    ORDER BY named.place LIMIT 1
+);
+
+COMMENT ON FUNCTION marea.old_text(JSONB, TEXT[]) IS 'The first of these columns of an old row that holds something, as text.';
+
+CREATE OR REPLACE FUNCTION marea.old_number(old JSONB, VARIADIC names TEXT[]) RETURNS NUMERIC LANGUAGE sql IMMUTABLE
+RETURN (
+    SELECT greatest((old ->> named.name)::numeric, 0) FROM unnest(names) WITH ORDINALITY AS named (name, place)
+    WHERE old ->> named.name ~ '^-?[0-9]{1,18}([.][0-9]{1,18})?$'
+    ORDER BY named.place LIMIT 1
+);
+
+COMMENT ON FUNCTION marea.old_number(JSONB, TEXT[]) IS 'The first of these columns of an old row that holds a number, 0 at least.';
+
+CREATE OR REPLACE FUNCTION marea.old_time(old JSONB, VARIADIC names TEXT[]) RETURNS TIMESTAMPTZ
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    given TEXT;
+    found TIMESTAMPTZ;
+BEGIN
+    FOR given IN
+        SELECT old ->> named.name FROM unnest(names) WITH ORDINALITY AS named (name, place)
+        WHERE old ->> named.name ~ '^(19[7-9][0-9]|[2-9][0-9]{3})-[01][0-9]-[0-3][0-9]([T ][0-2][0-9]:[0-5][0-9].*)?$' ORDER BY named.place
+    LOOP
+        BEGIN
+            found := given::timestamptz;
+            RETURN found;
+        EXCEPTION WHEN data_exception THEN
+            CONTINUE; -- looks like a time, and is none
+        END;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.old_time(JSONB, TEXT[]) IS 'The first of these columns of an old row that holds a time.';
+
+CREATE OR REPLACE FUNCTION marea.old_achievements(old JSONB) RETURNS JSONB
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT coalesce(jsonb_object_agg(named.name, marea.wire_time(named.at)), '{}')
+    FROM (
+        SELECT earned.name, min(coalesce(earned.at, marea.old_time(old, 'updated_at', 'last_activity_at', 'created_at'), now())) AS at
+        FROM (
+            -- {"name": a time, or anything}
+            SELECT one.key AS name, marea.old_time(jsonb_build_object('at', one.value), 'at') AS at
+            FROM jsonb_each(CASE jsonb_typeof(old -> 'achievements') WHEN 'object' THEN old -> 'achievements' ELSE '{}' END) AS one
+            WHERE one.value NOT IN ('false', 'null')
+            UNION ALL
+            -- ["name", {"id": "name", "unlocked_at": a time}]
+            SELECT CASE jsonb_typeof(one.value) WHEN 'string' THEN one.value #>> '{}'
+                       ELSE marea.old_text(one.value, 'id', 'name', 'key', 'type') END,
+                   marea.old_time(one.value, 'unlocked_at', 'earned_at', 'achieved_at', 'at', 'date', 'created_at')
+            FROM jsonb_array_elements(CASE jsonb_typeof(old -> 'achievements') WHEN 'array' THEN old -> 'achievements' ELSE '[]' END) AS one
+        ) AS earned
+        WHERE length(earned.name) BETWEEN 1 AND 100
+        GROUP BY earned.name
+    ) AS named
+);
+
+COMMENT ON FUNCTION marea.old_achievements(JSONB) IS 'The achievements of an old row, as Marea keeps them: name -> when it was unlocked.';
+
+CREATE OR REPLACE FUNCTION marea.old_rows(relation TEXT, people UUID[]) RETURNS TABLE (learner UUID, old JSONB)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+-- By the column user_id, whatever its type; a table without one has nothing that could be given to anybody.
+DECLARE
+    place CONSTANT REGCLASS := to_regclass('marea_adopted.' || relation);
+    kind  CONSTANT REGTYPE := (
+        SELECT atttypid FROM pg_attribute WHERE attrelid = place AND attname = 'user_id' AND NOT attisdropped);
+BEGIN
+    IF kind IS NOT NULL THEN
+        RETURN QUERY EXECUTE format('SELECT o.user_id::text::uuid, to_jsonb(o) FROM %s AS o WHERE o.user_id%s = ANY ($1%s)',
+            place, CASE kind WHEN 'uuid'::regtype THEN '' ELSE '::text' END, CASE kind WHEN 'uuid'::regtype THEN '' ELSE '::text[]' END)
+        USING people;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.old_rows(TEXT, UUID[]) IS 'The rows of a table that was set aside which belong to these learners.';
+
+CREATE OR REPLACE FUNCTION marea.carry_over(people UUID[]) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- Once for each learner: the row at -infinity says that it has been done. Totals: what the app had counted, less what the
+-- sessions that were here when its counting ended say, is on no day; so totals afterwards are never less than they were, and
+-- no session counts twice. The run of days that was going on is laid out, for days are what streaks are made of.
+DECLARE
+    most CONSTANT NUMERIC := 1000000000;
+    one  RECORD;
+    seen JSONB;
+    last DATE;
+BEGIN
+    IF to_regclass('marea_adopted.taken') IS NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO public.user_progress (user_id) SELECT p.id FROM unnest(people) AS p (id) ORDER BY p.id ON CONFLICT (user_id) DO NOTHING;
+
+    FOR one IN
+        SELECT o.learner, max(marea.old_time(o.old, 'created_at')) AS created_at,
+               sum(marea.old_number(o.old, 'total_sessions', 'sessions_count', 'sessions_completed')) AS sessions,
+               sum(marea.old_number(o.old, 'total_time_spent_minutes', 'total_minutes', 'minutes')) AS minutes,
+               sum(marea.old_number(o.old, 'total_questions_answered', 'questions_answered')) AS questions,
+               sum(coalesce(marea.old_number(o.old, 'total_questions_correct', 'questions_correct'), round(
+                   marea.old_number(o.old, 'total_questions_answered', 'questions_answered')
+                   * least(marea.old_number(o.old, 'average_accuracy', 'accuracy'), 100) / 100))) AS correct,
+               sum(marea.old_number(o.old, 'total_vocabulary_learned', 'vocabulary_learned', 'words_learned')) AS words,
+               sum(marea.old_number(o.old, 'total_points', 'points', 'total_xp', 'xp')) AS points,
+               sum(marea.old_number(o.old, 'total_descriptions', 'descriptions_generated')) AS descriptions,
+               sum(marea.old_number(o.old, 'total_images', 'images_processed')) AS images,
+               sum(marea.old_number(o.old, 'mastered_words_count', 'mastered_words')) AS mastered,
+               sum(marea.old_number(o.old, 'learning_words_count', 'learning_words')) AS learning,
+               sum(marea.old_number(o.old, 'new_words_count', 'new_words')) AS fresh,
+               max(marea.old_number(o.old, 'longest_streak_days', 'longest_streak', 'best_streak')) AS longest,
+               max(marea.old_number(o.old, 'current_streak_days', 'current_streak', 'streak_days', 'streak')) AS streak,
+               max(marea.old_time(o.old, 'last_active_on', 'last_active_date', 'last_activity_date', 'last_activity_at', 'last_active_at')) AS day,
+               max(marea.old_time(o.old, 'last_activity_at', 'last_active_at')) AS activity_at,
+               max(marea.old_time(o.old, 'last_description_at')) AS description_at,
+               max(marea.old_time(o.old, 'last_qa_session_at')) AS qa_at,
+               max(marea.old_time(o.old, 'last_vocabulary_practice_at')) AS words_at,
+               jsonb_agg(marea.old_achievements(o.old)) AS achievements
+        FROM marea.old_rows('user_progress', people) AS o
+        WHERE NOT EXISTS (SELECT FROM marea.kept_facts AS k WHERE k.user_id = o.learner AND k.day = '-infinity')
+        GROUP BY o.learner ORDER BY o.learner
+    LOOP
+        SELECT coalesce((SELECT o.old FROM marea.old_rows('counted', ARRAY[one.learner]) AS o), '{}') INTO seen;
+        last := least((one.day AT TIME ZONE 'UTC')::date, marea.tomorrow());
+        INSERT INTO marea.kept_facts (user_id, day, sessions, minutes, questions, correct, words, points, descriptions, images,
+            mastered, learning, fresh, activity_at, description_at, qa_at, words_at, longest_streak_days)
+        SELECT one.learner, '-infinity', f.sessions, f.minutes, f.questions, f.correct, f.words, f.points, f.descriptions, f.images,
+               f.mastered, f.learning, f.fresh, one.activity_at, one.description_at, one.qa_at, one.words_at,
+               least(coalesce(greatest(one.longest, one.streak), 0), 100000)
+        FROM (
+            SELECT beyond.* FROM (VALUES (
+                one.sessions - coalesce(marea.old_number(seen, 'total_sessions'), 0),
+                one.minutes - coalesce(marea.old_number(seen, 'total_time_spent_minutes'), 0),
+                one.questions - coalesce(marea.old_number(seen, 'total_questions_answered'), 0),
+                one.correct - coalesce(marea.old_number(seen, 'total_questions_correct'), 0),
+                one.words - coalesce(marea.old_number(seen, 'total_vocabulary_learned'), 0), one.points,
+                one.descriptions - coalesce(marea.old_number(seen, 'total_descriptions'), 0),
+                one.images - coalesce(marea.old_number(seen, 'total_images'), 0), one.mastered, one.learning, one.fresh
+            )) AS beyond (sessions, minutes, questions, correct, words, points, descriptions, images, mastered, learning, fresh)
+        ) AS b
+        CROSS JOIN LATERAL (
+            SELECT least(greatest(coalesce(b.sessions, 0), 0), most) AS sessions, least(greatest(coalesce(b.minutes, 0), 0), most) AS minutes,
+                   least(greatest(coalesce(b.questions, 0), 0), most) AS questions, least(greatest(coalesce(b.correct, 0), 0), most) AS correct,
+                   least(greatest(coalesce(b.words, 0), 0), most) AS words, least(greatest(coalesce(b.points, 0), 0), most) AS points,
+                   least(greatest(coalesce(b.descriptions, 0), 0), most) AS descriptions, least(greatest(coalesce(b.images, 0), 0), most) AS images,
+                   least(greatest(coalesce(b.mastered, 0), 0), most) AS mastered, least(greatest(coalesce(b.learning, 0), 0), most) AS learning,
+                   least(greatest(coalesce(b.fresh, 0), 0), most) AS fresh
+        ) AS f;
+        INSERT INTO marea.kept_facts AS k (user_id, day, facts)
+        SELECT one.learner, last - ago, 1 FROM generate_series(0, least(coalesce(one.streak, 0), 3650)::int - 1) AS ago
+        WHERE last IS NOT NULL
+        ON CONFLICT (user_id, day) DO UPDATE SET facts = k.facts + 1;
+        UPDATE public.user_progress AS p SET
+            created_at = coalesce(one.created_at, p.created_at),
+            achievements = (
+                SELECT marea.union_achievements(p.achievements, coalesce(jsonb_object_agg(a.name, a.at), '{}'))
+                FROM (
+                    SELECT each.key AS name, min(each.value #>> '{}' COLLATE "C") AS at
+                    FROM jsonb_array_elements(one.achievements) AS row (found), jsonb_each(row.found) AS each GROUP BY each.key
+                ) AS a)
+        WHERE p.user_id = one.learner;
+    END LOOP;
+
+    INSERT INTO public.export_history (id, user_id, export_type, export_format, status, records_count, file_size_bytes, file_url,
+        filters, data, error_message, retry_count, started_at, completed_at, processing_time_seconds, expires_at, created_at, updated_at)
+    SELECT CASE WHEN o.old ->> 'id' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' THEN (o.old ->> 'id')::uuid
+               ELSE md5('marea_adopted.export_history ' || o.old::text)::uuid END,
+           o.learner, left(coalesce(marea.old_text(o.old, 'export_type', 'type', 'kind'), 'export'), 50),
+           left(coalesce(marea.old_text(o.old, 'export_format', 'format', 'file_format'), 'unknown'), 20),
+           CASE lower(marea.old_text(o.old, 'status', 'state'))
+               WHEN 'pending' THEN 'pending' WHEN 'queued' THEN 'pending' WHEN 'requested' THEN 'pending' WHEN 'waiting' THEN 'pending'
+               WHEN 'processing' THEN 'processing' WHEN 'running' THEN 'processing' WHEN 'in_progress' THEN 'processing'
+               WHEN 'completed' THEN 'completed' WHEN 'complete' THEN 'completed' WHEN 'done' THEN 'completed'
+               WHEN 'success' THEN 'completed' WHEN 'ready' THEN 'completed' WHEN 'finished' THEN 'completed'
+               WHEN 'failed' THEN 'failed' WHEN 'error' THEN 'failed' WHEN 'cancelled' THEN 'failed' WHEN 'canceled' THEN 'failed'
+               WHEN 'expired' THEN 'expired'
+               ELSE CASE WHEN marea.old_time(o.old, 'completed_at', 'finished_at') IS NULL THEN 'failed' ELSE 'completed' END END,
+           least(marea.old_number(o.old, 'records_count', 'record_count', 'row_count', 'rows'), 2147483647)::int,
+           least(marea.old_number(o.old, 'file_size_bytes', 'file_size', 'size_bytes'), 9223372036854775807)::bigint,
+           marea.old_text(o.old, 'file_url', 'url', 'download_url'),
+           CASE jsonb_typeof(o.old -> 'filters') WHEN 'object' THEN o.old -> 'filters' ELSE '{}' END,
+           nullif(o.old -> 'data', 'null'), marea.old_text(o.old, 'error_message', 'error'),
+           least(coalesce(marea.old_number(o.old, 'retry_count', 'retries'), 0), 2147483647)::int,
+           marea.old_time(o.old, 'started_at'), marea.old_time(o.old, 'completed_at', 'finished_at'),
+           least(marea.old_number(o.old, 'processing_time_seconds'), 2147483647)::int, marea.old_time(o.old, 'expires_at'),
+           coalesce(marea.old_time(o.old, 'created_at', 'requested_at', 'started_at'), now()),
+           coalesce(marea.old_time(o.old, 'updated_at', 'completed_at', 'finished_at', 'created_at', 'requested_at'), now())
+    FROM marea.old_rows('export_history', people) AS o
+    ON CONFLICT (id) DO NOTHING;
+END
+$$;
+
+COMMENT ON FUNCTION marea.carry_over(UUID[]) IS
+    'Takes what adopt.sql has set aside over into these learners'' progress and exports, once. Called by the backfill, before it folds.';
+
+REVOKE ALL ON FUNCTION marea.old_text, marea.old_number, marea.old_time, marea.old_achievements, marea.old_rows, marea.carry_over
+FROM PUBLIC, anon, authenticated, service_role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- backfill
 -- ---------------------------------------------------------------------------------------------------------------------
 
@@ -3375,6 +3747,7 @@ BEGIN
     -- Who deletes a user holds the user's row and will want the progress row: so the users come first here too.
     SELECT array_agg(held.id) INTO present
     FROM (SELECT u.id FROM public.users AS u WHERE u.id = ANY (users) ORDER BY u.id FOR KEY SHARE) AS held;
+    PERFORM marea.carry_over(coalesce(present, '{}'));
     changed_ := marea.refold(coalesce(present, '{}'));
 
     UPDATE marea.backfill SET
@@ -3396,6 +3769,16 @@ $$;
 COMMENT ON FUNCTION marea.backfill_batch(INTEGER, BOOLEAN) IS
     'Does the next users of the backfill in this transaction; returns how many, fewer than batch_users when all are done.';
 
+CREATE OR REPLACE FUNCTION marea.is_called_alone(routine TEXT) RETURNS BOOLEAN
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+-- By the text that the client has sent. Where that is not tracked, it is taken for alone.
+RETURN coalesce((
+    SELECT a.query = '' OR regexp_replace(a.query, '--[^\n]*|/\*.*?\*/', ' ', 'g') ~* ('^\s*call\s+' || routine || '\s*\([^;]*\)\s*;?\s*$')
+    FROM pg_stat_activity AS a WHERE a.pid = pg_backend_pid()), true);
+
+COMMENT ON FUNCTION marea.is_called_alone(TEXT) IS
+    'Whether the CALL of this procedure is all that was sent, so that it may commit; false in a script that is sent as one, as SQL editors do.';
+
 CREATE OR REPLACE PROCEDURE marea.run_backfill(batch_users INTEGER DEFAULT 100, again BOOLEAN DEFAULT false)
 LANGUAGE plpgsql AS $$
 -- No SET clause: Postgres would not let it commit. So every name is written out.
@@ -3403,6 +3786,7 @@ DECLARE
     attempts CONSTANT pg_catalog.int4 := 5;
     done     pg_catalog.int4;
     afresh   pg_catalog.bool := again;
+    alone    CONSTANT pg_catalog.bool := marea.is_called_alone('marea[.]run_backfill');
 BEGIN
     LOOP
         FOR attempt IN 1..attempts LOOP
@@ -3418,6 +3802,11 @@ BEGIN
         END LOOP;
         afresh := false;
         EXIT WHEN done OPERATOR(pg_catalog.<) batch_users;
+        IF NOT alone THEN
+            RAISE WARNING 'The backfill is not finished: a script that is sent as one cannot be more than one transaction.'
+                USING HINT = 'Repeat  SELECT marea.backfill_batch(1000);  until it returns less than 1000.';
+            EXIT;
+        END IF;
         COMMIT;
     END LOOP;
 END
@@ -3429,7 +3818,7 @@ COMMENT ON PROCEDURE marea.run_backfill(INTEGER, BOOLEAN) IS
 REVOKE ALL ON marea.backfill FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON SEQUENCE marea.backfill_run_seq FROM PUBLIC, anon, authenticated, service_role;
 
-REVOKE EXECUTE ON FUNCTION marea.backfill_batch(INTEGER, BOOLEAN) FROM PUBLIC, anon, authenticated, service_role;
+REVOKE EXECUTE ON FUNCTION marea.backfill_batch(INTEGER, BOOLEAN), marea.is_called_alone(TEXT) FROM PUBLIC, anon, authenticated, service_role;
 REVOKE EXECUTE ON PROCEDURE marea.run_backfill(INTEGER, BOOLEAN) FROM PUBLIC, anon, authenticated, service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -3543,7 +3932,7 @@ BEGIN
     ) AS held;
     UPDATE public.user_progress AS p SET
         last_active_on = runs.last_day, current_streak_days = coalesce(runs.streak, 0),
-        longest_streak_days = coalesce(runs.longest, 0)
+        longest_streak_days = greatest(runs.longest, kept.longest, 0)
     FROM unnest(people) AS person (id)
     -- Days that follow one another have the same distance to their rank: that distance names the run.
     CROSS JOIN LATERAL (
@@ -3559,9 +3948,12 @@ BEGIN
             GROUP BY ranked.run
         ) AS run
     ) AS runs
+    CROSS JOIN LATERAL (
+        SELECT max(k.longest_streak_days) AS longest FROM marea.kept_facts AS k WHERE k.user_id = person.id AND k.day = '-infinity'
+    ) AS kept
     WHERE p.user_id = person.id
       AND ROW(p.last_active_on, p.current_streak_days, p.longest_streak_days)
-          IS DISTINCT FROM ROW(runs.last_day, coalesce(runs.streak, 0)::int, coalesce(runs.longest, 0)::int);
+          IS DISTINCT FROM ROW(runs.last_day, coalesce(runs.streak, 0)::int, greatest(runs.longest, kept.longest, 0)::int);
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed;
 END
@@ -3601,6 +3993,38 @@ ORDER BY count(*) DESC, r.user_id
 LIMIT 20;
 
 COMMENT ON VIEW marea.largest_users IS 'The 20 users with the most synced rows. Reads all of marea.rows: not for a dashboard.';
+
+CREATE OR REPLACE VIEW marea.foreign_writers AS
+WITH RECURSIVE bodies AS MATERIALIZED (
+    SELECT p.oid, p.proname, n.nspname, p.prorettype = 'trigger'::regtype AS is_trigger,
+           regexp_replace(coalesce(nullif(p.prosrc, ''), pg_get_functiondef(p.oid)), '--[^\n]*|/\*.*?\*/', ' ', 'g') AS body
+    FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+    JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+    WHERE p.prokind IN ('f', 'p') AND l.lanname NOT IN ('c', 'internal')
+      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'marea', 'marea_adopted') AND n.nspname NOT LIKE 'pg\_%'
+      AND NOT (n.nspname = 'public' AND p.proname IN ('sessions_fold_into_progress', 'marea_sync'))
+), writers AS (
+    SELECT b.* FROM bodies AS b
+    WHERE b.body ~* '\m(insert\s+into|update|delete\s+from|merge\s+into|truncate(\s+table)?)\s+(only\s+)?(("?public"?\s*\.\s*)?"?user_progress|"?marea"?\s*\.\s*"?daily_activity)"?(?![a-z0-9_$])'
+    UNION
+    SELECT b.* FROM bodies AS b JOIN writers AS w ON w.oid <> b.oid AND NOT w.is_trigger
+    WHERE b.body ~* ('\m' || regexp_replace(w.proname, '([^a-zA-Z0-9_])', '\\\1', 'g') || '"?\s*\(')
+)
+SELECT 'trigger' AS kind, format('%I on %s', t.tgname, t.tgrelid::regclass) AS name, format('%I.%I', w.nspname, w.proname) AS function
+FROM pg_catalog.pg_trigger AS t JOIN writers AS w ON w.oid = t.tgfoid AND w.is_trigger
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND n.nspname <> 'marea_adopted'
+  -- Those make rows for new learners, which is no harm.
+  AND c.relname <> 'users'
+UNION ALL
+SELECT 'function', format('%I.%I', w.nspname, w.proname), format('%I.%I', w.nspname, w.proname)
+FROM writers AS w
+WHERE NOT w.is_trigger
+  AND NOT EXISTS (SELECT FROM writers AS c WHERE c.is_trigger
+      AND c.body ~* ('\m' || regexp_replace(w.proname, '([^a-zA-Z0-9_])', '\\\1', 'g') || '"?\s*\('));
+
+COMMENT ON VIEW marea.foreign_writers IS
+    'Triggers and functions of the app whose text writes what the fold alone may write: a session may count twice, or be taken back.';
 
 CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     SELECT 'users', 'all', (SELECT count(*) FROM marea.clocks)::numeric, 'count'
@@ -3671,11 +4095,23 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
         ('calls', f.calls::numeric, 'count'),
         ('mean time', round((f.total_time / greatest(f.calls, 1))::numeric, 3), 'milliseconds')
     ) AS of_function (measure, value, unit)
-    WHERE f.schemaname = 'marea' OR (f.schemaname = 'public' AND f.funcname IN ('marea_sync', 'sessions_fold_into_progress'));
+    WHERE f.schemaname = 'marea' OR (f.schemaname = 'public' AND f.funcname IN ('marea_sync', 'sessions_fold_into_progress'))
+    UNION ALL
+    SELECT 'foreign writers', 'all', (SELECT count(*) FROM marea.foreign_writers), 'count'
+    UNION ALL
+    SELECT 'foreign writers', w.kind || ' ' || w.name, 1, 'count' FROM marea.foreign_writers AS w
+    UNION ALL
+    -- NULL where there is no auth.users, or whoever asks may not look into it.
+    SELECT 'learners', 'without a row in users', CASE WHEN (
+        SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'auth' AND c.relname = 'users' AND has_table_privilege('public.users', 'SELECT')
+    ) THEN substring(query_to_xml('SELECT count(*) AS n FROM auth.users AS a
+        WHERE NOT EXISTS (SELECT FROM public.users AS u WHERE u.id = a.id)', false, true, '')::text FROM '<n>([0-9]+)</n>')::numeric END, 'count';
 
 COMMENT ON VIEW marea.health IS 'How Marea is, one figure a row. Cheap enough to be asked every minute.';
 
-REVOKE ALL ON marea.client_lag, marea.largest_users, marea.health FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON marea.client_lag, marea.largest_users, marea.foreign_writers, marea.health FROM PUBLIC, anon, authenticated, service_role;
 GRANT SELECT ON marea.health, marea.client_lag, marea.largest_users TO service_role;
 
 NOTIFY pgrst, 'reload schema';

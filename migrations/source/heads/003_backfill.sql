@@ -8,8 +8,8 @@
 -- the progress rows first and reads afterwards, so every session that is committed by then is read, and every other one
 -- has its trigger waiting for the lock and adds itself to what the batch wrote.
 --
--- Needs 002. What follows the COMMIT below is a statement of its own: with more than 100 users it must not be put inside a
--- transaction. Run twice, the second run changes nothing. Taken back by 003_backfill_rollback.sql, counted by
+-- Needs 002. What follows the COMMIT below is a statement of its own, and must not be put inside a transaction. In a script that is sent
+-- as one, as SQL editors do, it makes one batch and says how to go on. Run twice, the second run changes nothing. Taken back by 003_backfill_rollback.sql, counted by
 -- validate_003.sql.
 
 BEGIN;

@@ -2,4 +2,8 @@
 
 mod adopt;
 mod app;
+mod init;
 mod preflight;
+mod retention;
+mod validate;
+mod year;

@@ -204,7 +204,11 @@ async fn every_check_of_001_is_seen_to_fail() {
         ("ALTER FUNCTION public.export_history_set_updated_at() RESET search_path", "functions"),
         ("ALTER TABLE public.user_progress DROP CONSTRAINT user_progress_user_id_fkey", "foreign keys, ON DELETE CASCADE"),
         ("ALTER TABLE public.user_progress DROP CONSTRAINT user_progress_user_id_key", "unique constraints"),
-        ("INSERT INTO public.users DEFAULT VALUES", "progress rows, at least as many as users"),
+        (
+            "INSERT INTO public.users DEFAULT VALUES; INSERT INTO public.sessions (user_id, ended_at) SELECT id, now() FROM public.users;
+          DELETE FROM public.user_progress",
+            "learners with completed sessions and no progress row",
+        ),
         ("ALTER TABLE public.export_history DROP COLUMN retry_count", "columns with their types"),
         ("ALTER TABLE public.user_progress ALTER COLUMN average_accuracy TYPE real", "columns with their types"),
         ("CREATE OR REPLACE FUNCTION public.user_api_keys_set_updated_at() RETURNS trigger LANGUAGE plpgsql
