@@ -100,9 +100,11 @@ async fn require_key(State(gateway): State<Shared>, mut request: Request, next: 
     (StatusCode::UNAUTHORIZED, Json(json!({ "message": message, "hint": hint }))).into_response()
 }
 
-/// The same where no key is asked for.
+/// Where no key is asked for, it stands in for nothing that is missing.
 async fn take_key(State(gateway): State<Shared>, mut request: Request, next: Next) -> Response {
-    stand_in(&gateway, request.headers_mut());
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        stand_in(&gateway, request.headers_mut());
+    }
     next.run(request).await
 }
 
