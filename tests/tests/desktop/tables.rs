@@ -156,7 +156,7 @@ async fn the_crate_reads_and_writes_rows_as_types_of_the_app() {
     assert!(watched.next().await.unwrap().is_empty());
     assert_eq!(counted.next().await.unwrap().rows, [[json!(0), Value::Null]]);
 
-    let key = words.insert(&json!({ "word": "mar" })).await.unwrap().key;
+    let key = words.insert(&json!({ "word": "mar", "seen": 0 })).await.unwrap().key;
     let mar = Word { id: key.clone(), word: "mar".into(), seen: 0 };
     assert_eq!(words.get::<Word>(&key).await.unwrap().unwrap(), mar);
     assert_eq!(watched.next().await.unwrap(), [mar.clone()]);
