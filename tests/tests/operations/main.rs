@@ -2,6 +2,7 @@
 
 mod documents;
 mod kill;
+mod lost_history;
 mod restore;
 mod versions;
 mod views;
