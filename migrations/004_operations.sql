@@ -72,7 +72,8 @@ BEGIN
                 FROM marea.rows AS r
                 WHERE r.user_id = person AND NOT r.deleted AND r.version <= horizon
             ), bumped AS (
-                UPDATE marea.clocks AS c SET version = c.version + (SELECT count(*) FROM moved), pruned = horizon
+                UPDATE marea.clocks AS c SET version = c.version + (SELECT count(*) FROM moved), pruned = horizon,
+                    run = marea.this_run_number()
                 WHERE c.user_id = person
                 RETURNING c.version - (SELECT count(*) FROM moved) AS base
             )
@@ -86,6 +87,10 @@ BEGIN
         GET DIAGNOSTICS went = ROW_COUNT;
         pruned_ := pruned_ + went;
     END LOOP;
+    -- A cursor of a run that is forgotten is of no use any more, so the notes up to the first run that is kept serve nobody.
+    DELETE FROM marea.runs AS r WHERE r.number < (
+        SELECT max(began.number) FROM marea.runs AS began WHERE began.began_at < now() - keep);
+    DELETE FROM marea.run_notes AS n WHERE n.number <= (SELECT min(r.number) FROM marea.runs AS r);
     RETURN pruned_;
 END
 $$;

@@ -17,15 +17,15 @@ CREATE TEMPORARY TABLE validation_002 (
 
 WITH tables (relation) AS (
     VALUES ('clocks'), ('checkpoints'), ('rows'), ('progress_events'), ('daily_activity'), ('pending'), ('clients'), ('kept_facts'),
-        ('settings')
+        ('settings'), ('runs'), ('run_notes')
 ), functions AS (
     SELECT p.* FROM pg_proc AS p
     WHERE p.pronamespace = to_regnamespace('marea') OR p.oid = to_regprocedure('public.marea_sync(jsonb)')
 ), found AS (
-    SELECT 1 AS place, 'tables' AS "check", 9 AS expected,
+    SELECT 1 AS place, 'tables' AS "check", 11 AS expected,
            (SELECT count(*) FROM tables WHERE to_regclass('marea.' || relation) IS NOT NULL) AS actual, 0 AS strange
     UNION ALL
-    SELECT 2, 'row level security', 9, (
+    SELECT 2, 'row level security', 11, (
         SELECT count(*) FROM tables JOIN pg_class ON pg_class.oid = to_regclass('marea.' || relation)
         WHERE pg_class.relrowsecurity), 0
     UNION ALL
@@ -37,11 +37,11 @@ WITH tables (relation) AS (
         -- One policy more can open everything: policies add up.
         SELECT count(*) - 5 FROM pg_policy JOIN tables ON pg_policy.polrelid = to_regclass('marea.' || relation))
     UNION ALL
-    SELECT 4, 'foreign keys, ON DELETE CASCADE', 7, (
+    SELECT 4, 'foreign keys, ON DELETE CASCADE', 8, (
         SELECT count(*) FROM tables JOIN pg_constraint AS c ON c.conrelid = to_regclass('marea.' || relation)
         WHERE c.contype = 'f' AND c.confrelid = to_regclass('public.users') AND c.confdeltype = 'c'), 0
     UNION ALL
-    SELECT 5, 'triggers', 19, (
+    SELECT 5, 'triggers', 21, (
         SELECT count(*)
         FROM (VALUES
             ('public.sessions', 'marea_sessions_inserted'), ('public.sessions', 'marea_sessions_updated'),
@@ -55,11 +55,12 @@ WITH tables (relation) AS (
             ('marea.daily_activity', 'marea_daily_activity_inserted'), ('marea.daily_activity', 'marea_daily_activity_updated'),
             ('marea.daily_activity', 'marea_daily_activity_deleted'),
             ('marea.progress_events', 'events_inserted'), ('marea.progress_events', 'events_updated'),
-            ('marea.progress_events', 'events_deleted'), ('marea.pending', 'pending_assign_versions')
+            ('marea.progress_events', 'events_deleted'), ('marea.pending', 'pending_assign_versions'),
+            ('marea.clocks', 'clocks_made'), ('marea.clocks', 'clocks_moved')
         ) AS wanted (relation, name)
         JOIN pg_trigger AS t ON t.tgrelid = to_regclass(relation) AND t.tgname = name AND t.tgenabled IN ('O', 'A')
-        -- A trigger for each statement, but for the one that waits for the end of the transaction.
-        WHERE (t.tgtype & 1 = 1) = (name = 'pending_assign_versions')), 0
+        -- A trigger for each statement, but for those of the clocks and the one that waits for the end of the transaction.
+        WHERE (t.tgtype & 1 = 1) = (relation IN ('marea.pending', 'marea.clocks'))), 0
     UNION ALL
     SELECT 6, 'functions that clients may call through the API', 1, (
         SELECT count(*) FROM functions

@@ -38,9 +38,10 @@ pub(crate) async fn prepare(client: &Client, say: fn(&str)) -> Result<(), Error>
     let locked = client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await;
     locked.map_err(Error::postgres("could not lock the migrations"))?;
     let done = apply_all(client, say).await;
+    // What failed leaves its transaction open, and says more than a lock that cannot be let go. The connection's end lets it go.
+    done?;
     let unlocked = client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await;
-    unlocked.map_err(Error::postgres("could not unlock the migrations"))?;
-    done
+    unlocked.map(|_| ()).map_err(Error::postgres("could not unlock the migrations"))
 }
 
 async fn apply_all(client: &Client, say: fn(&str)) -> Result<(), Error> {

@@ -7,6 +7,8 @@ ALTER TABLE marea.rows ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.progress_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.daily_activity ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.pending ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.runs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.run_notes ENABLE ROW LEVEL SECURITY;
 
 DO $$
 DECLARE
@@ -32,7 +34,7 @@ $$;
 
 REVOKE ALL ON SCHEMA marea FROM PUBLIC;
 REVOKE ALL ON marea.clocks, marea.checkpoints, marea.rows, marea.progress_events, marea.daily_activity, marea.pending,
-    marea.clients, marea.known_devices
+    marea.clients, marea.known_devices, marea.runs, marea.run_notes
 FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON SEQUENCE marea.pending_seq_seq FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON FUNCTION public.marea_sync(JSONB) FROM PUBLIC, anon, authenticated, service_role;
@@ -42,10 +44,10 @@ REVOKE ALL ON FUNCTION
     marea.event_fact, marea.event_is_sound, marea.event_problem, marea.facts_of, marea.fold, marea.fold_events,
     marea.fold_many, marea.fold_one, marea.fold_sessions, marea.has_wrong_type, marea.idle_answer, marea.insert_events,
     marea.insert_export, marea.insert_sessions, marea.insert_sessions_sql, marea.is_day, marea.is_lost_history,
-    marea.is_of_server, marea.json_problem, marea.local_day, marea.merge_registers, marea.mutation_problem,
-    marea.non_negative, marea.note_client, marea.page, marea.push, marea.push_together, marea.record_registers, marea.refold,
+    marea.is_of_server, marea.json_problem, marea.known_run, marea.local_day, marea.make_this_run, marea.merge_registers,
+    marea.move_clock, marea.mutation_problem, marea.non_negative, marea.note_client, marea.note_run, marea.page, marea.push, marea.push_together, marea.record_registers, marea.refold,
     marea.refuse, marea.refuse_left_out, marea.register_problem, marea.rows_within, marea.server_hlc, marea.session_fact,
-    marea.session_is_sound, marea.session_problem, marea.tomorrow, marea.track_daily_activity, marea.track_export_history,
+    marea.session_is_sound, marea.session_problem, marea.this_run_number, marea.tomorrow, marea.track_daily_activity, marea.track_export_history,
     marea.track_user_api_keys, marea.track_user_progress, marea.triggers_before, marea.union_achievements, marea.user_exists,
     marea.value_problem, marea.values_problem, marea.wire_time
 FROM PUBLIC, anon, authenticated, service_role;
@@ -61,7 +63,7 @@ GRANT EXECUTE ON FUNCTION
     marea.column_limits, marea.delete_export, marea.dry_push, marea.epoch, marea.event_is_sound, marea.event_problem,
     marea.has_wrong_type, marea.idle_answer, marea.insert_events, marea.insert_export, marea.insert_sessions,
     marea.insert_sessions_sql, marea.is_day, marea.is_lost_history, marea.is_of_server, marea.json_problem, marea.local_day,
-    marea.merge_registers, marea.mutation_problem, marea.note_client, marea.page, marea.push, marea.push_together,
+    marea.merge_registers, marea.move_clock, marea.mutation_problem, marea.note_client, marea.page, marea.push, marea.push_together,
     marea.record_registers, marea.refuse, marea.refuse_left_out, marea.register_problem, marea.rows_within,
     marea.session_is_sound, marea.session_problem, marea.tomorrow, marea.triggers_before, marea.user_exists,
     marea.value_problem, marea.values_problem, marea.wire_time

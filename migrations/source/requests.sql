@@ -112,8 +112,8 @@ BEGIN
            AND pg_column_size(request) <= 1048576) IS NOT TRUE THEN
         RETURN NULL;
     END IF;
-    history := marea.epoch();
-    IF NOT starts_with(epoch, history || '.') THEN
+    history := marea.known_run();
+    IF starts_with(epoch, history || '.') IS NOT TRUE THEN
         RETURN NULL;
     END IF;
     given := to_timestamp(0) + split_part(epoch, '.', 3)::bigint * interval '1 microsecond';

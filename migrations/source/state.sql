@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS marea.clocks (
     version BIGINT NOT NULL CHECK (version >= 0),
     pruned  BIGINT NOT NULL DEFAULT 0 CHECK (pruned >= 0),
     checked_at      TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
-    checked_version BIGINT NOT NULL DEFAULT 0
+    checked_version BIGINT NOT NULL DEFAULT 0,
+    run             BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50); -- updated with every change of the user: room for the new row on the same page
 
 COMMENT ON TABLE marea.clocks IS
@@ -22,6 +23,7 @@ COMMENT ON COLUMN marea.clocks.pruned IS
     'Highest version of a tombstone that was pruned; a client with an older cursor pulls everything again; written by marea.prune_tombstones().';
 COMMENT ON COLUMN marea.clocks.checked_at IS 'When the last checkpoint was made, server clock; written by marea.assign_versions().';
 COMMENT ON COLUMN marea.clocks.checked_version IS 'The version before that moment; written by marea.assign_versions().';
+COMMENT ON COLUMN marea.clocks.run IS 'The run (marea.runs) in which the clock moved last; written by whoever moves it.';
 
 CREATE TABLE IF NOT EXISTS marea.checkpoints (
     user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
@@ -60,9 +62,10 @@ COMMENT ON COLUMN marea.rows.deleted IS 'The row is gone: this line is its tombs
 COMMENT ON COLUMN marea.rows.changed_at IS 'When the version was given, server clock; tells the age of a tombstone.';
 COMMENT ON COLUMN marea.rows.hlc IS 'Register column -> [hybrid logical clock, client id or "server"] of its last writer.';
 
--- Unlogged: rows live from a statement to the end of its transaction and are never committed. EXTERNAL: the arrays of a
--- bulk statement are large and do not compress.
-CREATE UNLOGGED TABLE IF NOT EXISTS marea.pending (
+-- Rows live from a statement to the end of its transaction and are never committed. Logged all the same: some hosts drop unlogged
+-- tables when they fail over, and without this one nobody could write. EXTERNAL: the arrays of a bulk statement are large and do not
+-- compress.
+CREATE TABLE IF NOT EXISTS marea.pending (
     xact       XID8 NOT NULL DEFAULT pg_current_xact_id(),
     seq        BIGINT GENERATED ALWAYS AS IDENTITY,
     table_name TEXT COLLATE "C" NOT NULL,

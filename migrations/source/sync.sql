@@ -26,7 +26,7 @@ BEGIN
     -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
     -- must be told.
     history := marea.epoch();
-    IF NOT marea.is_lost_history(request -> 'cursor' ->> 'epoch', history) THEN
+    IF NOT marea.is_lost_history(request -> 'cursor' ->> 'epoch') THEN
         known := (request -> 'cursor' ->> 'version')::bigint;
     END IF;
 
@@ -39,6 +39,9 @@ BEGIN
         -- the user's clock is held.
         SET CONSTRAINTS marea.pending_assign_versions IMMEDIATE;
         SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
+        IF results @> '[{"status": "applied"}]' THEN
+            PERFORM marea.move_clock();
+        END IF;
     ELSIF NOT marea.user_exists() THEN
         -- A push would be refused for it. Whoever only looks is told.
         absent := '{"user_missing": true}';

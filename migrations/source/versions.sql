@@ -9,10 +9,12 @@ SET enable_seqscan = off AS $$
 DECLARE
     began     CONSTANT TIMESTAMPTZ := clock_timestamp();
     this_hour CONSTANT TIMESTAMPTZ := date_trunc('hour', began);
+    this_run  BIGINT;
 BEGIN
     IF NOT EXISTS (SELECT FROM marea.pending WHERE xact = NEW.xact AND seq = NEW.seq) THEN
         RETURN NULL;
     END IF;
+    this_run := marea.this_run_number();
 
     WITH taken AS (
         DELETE FROM marea.pending WHERE xact = NEW.xact AND seq >= NEW.seq
@@ -23,13 +25,14 @@ BEGIN
         FROM taken AS t, unnest(t.user_ids, t.row_keys) AS k (user_id, row_key)
         ORDER BY k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text), t.seq DESC
     ), bumped AS (
-        INSERT INTO marea.clocks AS c (user_id, version)
-        SELECT per_user.user_id, per_user.changes
+        INSERT INTO marea.clocks AS c (user_id, version, run)
+        SELECT per_user.user_id, per_user.changes, this_run
         FROM (SELECT user_id, count(*) AS changes FROM changed GROUP BY user_id) AS per_user
         WHERE EXISTS (SELECT FROM public.users WHERE users.id = per_user.user_id)
         ORDER BY per_user.user_id
         ON CONFLICT (user_id) DO UPDATE SET
             version = c.version + EXCLUDED.version,
+            run = EXCLUDED.run,
             checked_at = CASE WHEN c.checked_at < this_hour THEN began ELSE c.checked_at END,
             checked_version = CASE WHEN c.checked_at < this_hour THEN c.version ELSE c.checked_version END
         RETURNING c.user_id, c.version, c.checked_at, c.checked_version

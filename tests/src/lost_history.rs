@@ -376,7 +376,8 @@ impl World {
         let run = if self.rule.by_checkpoints { next.timeline } else { self.run(&mut next) };
         let cursor = self.devices[device].cursor;
         let lost = cursor.is_some_and(|cursor| self.is_lost(&mut next, cursor));
-        let known = cursor.filter(|cursor| !lost && cursor.version >= next.pruned).map_or(0, |cursor| cursor.version);
+        let known =
+            cursor.filter(|cursor| !lost && cursor.version >= next.pruned).map_or(0, |cursor| cursor.version);
         let reset = cursor.is_some() && known == 0 && cursor.is_some_and(|cursor| cursor.version > 0 || lost);
 
         let pushed = self.devices[device].queue.clone();
@@ -390,7 +391,8 @@ impl World {
             next.clock += 1;
         }
 
-        let mut page: Vec<_> = next.rows.iter().map(|(key, (version, value))| (*version, *key, *value)).collect();
+        let mut page: Vec<_> =
+            next.rows.iter().map(|(key, (version, value))| (*version, *key, *value)).collect();
         page.retain(|(version, ..)| *version > known);
         page.sort_unstable();
         let more = page.len() > limit;
@@ -398,7 +400,8 @@ impl World {
         let upto = if more { page.last().map_or(known, |(version, ..)| *version) } else { next.clock };
         let clock = next.clock;
         if lost {
-            let there = cursor.is_some_and(|cursor| self.server.log.iter().any(|state| state.id == cursor.state));
+            let there =
+                cursor.is_some_and(|cursor| self.server.log.iter().any(|state| state.id == cursor.state));
             self.tally.resets += 1;
             self.tally.needless += u32::from(there);
         }

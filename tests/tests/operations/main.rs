@@ -3,6 +3,7 @@
 mod documents;
 mod kill;
 mod lost_history;
+mod promotions;
 mod restore;
 mod versions;
 mod views;
