@@ -56,6 +56,11 @@ pub enum Error {
     /// The device is full. The write was refused whole.
     #[error("the device has no room left; the write was refused whole, free some space and try again")]
     StorageFull,
+    /// The files of this device may take no more room. What the file belongs to was recorded.
+    #[error(
+        "the files on this device take all the room that they may; the export was recorded without its file: upload or delete others, then attach it"
+    )]
+    FilesFull,
     /// The storage failed. The write was refused whole.
     #[error("the device's storage failed ({code}); the write was refused whole, try again")]
     StorageFailed {
@@ -170,7 +175,7 @@ impl Error {
             Error::MirrorLocked => "mirror_locked",
             Error::MirrorNewer { .. } => "mirror_newer",
             Error::MirrorCorrupt => "mirror_corrupt",
-            Error::StorageFull => "storage_full",
+            Error::StorageFull | Error::FilesFull => "storage_full",
             Error::StorageFailed { .. } => "storage_failed",
             Error::NoEntropy => "no_entropy",
             Error::StaleTicket => "stale_ticket",
@@ -187,6 +192,7 @@ impl Error {
             self,
             Error::MirrorLocked
                 | Error::StorageFull
+                | Error::FilesFull
                 | Error::StorageFailed { .. }
                 | Error::NoEntropy
                 | Error::Vault(VaultError::TooManyGuesses { .. })

@@ -17,6 +17,7 @@ mod planted;
 mod queue;
 mod store;
 mod sync;
+mod transfer;
 mod vault;
 mod wire;
 
@@ -27,8 +28,8 @@ mod transport;
 
 pub use catalogue::{Catalogue, RESERVED_NAMES};
 pub use engine::{
-    Applied, Change, Engine, Left, Outgoing, QueueCounts, Recorded, SetAside, Subscription, SyncMark,
-    TableChanges, Ticket,
+    Applied, Change, Engine, FILE_QUOTA_BYTES, FileSource, Left, Outgoing, QueueCounts, Recorded, SetAside,
+    Subscription, SyncMark, TableChanges, Ticket, Transfer, TransferFailure, TransferTicket,
 };
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, VaultError};
@@ -37,7 +38,7 @@ pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
 pub use merge::{MergedRow, merge_registers};
 pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
-    ExportPage, ExportQuery, ExportStatus, Hlc, KeyEnvelope, ListQuery, LocalDate, MutationId, MutationView,
+    ExportPage, ExportQuery, ExportStatus, FileInput, FileState, FileView, Hlc, KeyEnvelope, ListQuery, LocalDate, MutationId, MutationView,
     Now, Op, Progress, Provider, QueueView, Refusal, Rescued, RescuedMutation, RescuedRefusal, Session,
     SessionInput, Status, StatusError, StorageKind, SyncLimits, Table, TableName, Timestamp, UnixMillis,
     Unreadable, UserId, Zone,
@@ -52,9 +53,10 @@ pub use store::{
     ImageKeeper, Location, MIRROR_VERSION, QueryLimits, QueryResult, apply_image_change, image_change,
 };
 pub use sync::{Failure, Next, Signal, TlsProblem};
+pub use transfer::{TransferAnswer, TransferBody, TransferRequest};
 pub use vault::{
-    ApiKey, DataKey, KeyState, KeyView, Passphrase, RecoveryCode, VaultOutcome, VaultRequest, VaultState,
-    VaultStatus, VaultWork, WhichPassphrase, WorkStep, check_new_passphrase,
+    ApiKey, DataKey, FileHash, KeyState, KeyView, Passphrase, RecoveryCode, VaultOutcome, VaultRequest,
+    VaultState, VaultStatus, VaultWork, WhichPassphrase, WorkStep, check_new_passphrase,
 };
 pub use wire::{
     Cursor, MutationResult, PROTOCOL, ResultStatus, SyncAnswer, SyncRequest, WireMutation, WireRow,
@@ -62,7 +64,7 @@ pub use wire::{
 
 #[cfg(feature = "http")]
 pub use driver::{Host, Outcome, SyncReport, sync_since, sync_until_idle};
+#[cfg(all(feature = "http", not(target_family = "wasm")))]
+pub use transport::{Arriving, check_server, http_client_builder, why_unreached};
 #[cfg(feature = "http")]
 pub use transport::{Carried, Transport, refuses_api_key};
-#[cfg(all(feature = "http", not(target_family = "wasm")))]
-pub use transport::{check_server, http_client_builder, why_unreached};

@@ -10,6 +10,7 @@ mod apply;
 mod catalogue;
 mod changed;
 mod exchange;
+mod files;
 mod leave;
 mod overview;
 mod page;
@@ -29,6 +30,7 @@ mod same_write;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod transfers;
 mod unreadable;
 mod vault;
 mod visible;
@@ -50,11 +52,13 @@ use crate::vault::Vault;
 
 pub use changed::TableChanges;
 pub use exchange::{Applied, Outgoing, Ticket};
+pub use files::{FILE_QUOTA_BYTES, FileSource};
 pub use leave::Left;
 pub use plan::Change;
 pub use rescue::SetAside;
 pub use review::QueueCounts;
 pub use traffic::SyncMark;
+pub use transfers::{Transfer, TransferFailure, TransferTicket};
 pub use watch::Subscription;
 
 /// A write that is durable.
@@ -98,6 +102,7 @@ pub struct Engine {
     storage: StorageKind,
     /// Bytes that are not in the mirror's totals yet.
     traffic: traffic::Traffic,
+    transfers: transfers::Transfers,
     vault: Vault,
     zone: Option<Box<dyn Zone + Send>>,
     /// The catalogue comes from the server.
@@ -183,6 +188,7 @@ impl Engine {
             watchers: watch::Watchers::default(),
             storage,
             traffic: traffic::Traffic::default(),
+            transfers: transfers::Transfers::default(),
             vault: Vault::default(),
             zone: None,
             learns: false,
@@ -290,6 +296,7 @@ impl Engine {
     /// Tells the engine what the host noticed.
     pub fn signal(&mut self, signal: Signal, _now: Now) {
         self.schedule.signal(signal);
+        self.transfers.signal();
     }
 
     /// The app's own wish: with `false`, no request begins until it is `true` again, and then one is due at once. A request
@@ -297,6 +304,7 @@ impl Engine {
     pub fn set_online(&mut self, online: bool) {
         if std::mem::replace(&mut self.paused, !online) && online {
             self.schedule.signal(Signal::Online);
+            self.transfers.signal();
         }
     }
 

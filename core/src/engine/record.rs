@@ -131,7 +131,12 @@ impl Engine {
         Ok(outcomes.into_iter().map(|done| done.map(recorded)).collect())
     }
 
-    fn plan(&mut self, id: Option<MutationId>, change: Change, now: Now) -> Result<(Known, Plan), Error> {
+    pub(super) fn plan(
+        &mut self,
+        id: Option<MutationId>,
+        change: Change,
+        now: Now,
+    ) -> Result<(Known, Plan), Error> {
         let id = match id.or_else(|| change.given_id()) {
             Some(id) => Known::Maybe(id),
             None => Known::New(MutationId::make(now.unix_ms, self.entropy.as_mut())?),
@@ -158,7 +163,7 @@ fn all_or_none(
 
 /// Records one change inside a transaction; says whether it was not known yet. The inner error is the change's own, and nothing was written for it; the outer
 /// one ends the transaction.
-fn record(
+pub(super) fn record(
     rows: Rows<'_>,
     (user_id, client): (UserId, &str),
     (id, batch): (Known, Option<MutationId>),

@@ -19,6 +19,7 @@ mod calendar;
 mod event;
 mod export;
 mod few;
+mod file;
 mod hlc;
 mod ids;
 pub(crate) mod limits;
@@ -41,6 +42,8 @@ pub(crate) use event::Event;
 pub use event::EventInput;
 pub use export::{Export, ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus};
 pub(crate) use few::sort_few;
+pub(crate) use file::{BUCKET, FileRecord, read_url as read_file_url};
+pub use file::{FileInput, FileState, FileView};
 pub use hlc::Hlc;
 pub use ids::{ClientId, MutationId, UserId};
 #[cfg(feature = "planted-faults")]

@@ -5,6 +5,7 @@
 mod catalogue;
 mod confirmed;
 mod erase;
+mod files;
 mod gate;
 mod image;
 mod image_change;

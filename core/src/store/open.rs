@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("schema/002_journal_traffic.sql"),
     include_str!("schema/003_fewer_pages.sql"),
     include_str!("schema/004_any_table.sql"),
+    include_str!("schema/005_files.sql"),
 ];
 
 /// The newest mirror schema that this program knows.

@@ -5,6 +5,7 @@ mod failure;
 mod limits;
 mod schedule;
 
+pub(crate) use backoff::full_jitter_ms;
 #[cfg(feature = "http")]
 pub(crate) use failure::OFFLINE_CODES;
 pub use failure::{Failure, TlsProblem};

@@ -8,6 +8,8 @@ mod gateway;
 mod native;
 mod refusal;
 #[cfg(not(target_family = "wasm"))]
+mod transfer;
+#[cfg(not(target_family = "wasm"))]
 mod unreached;
 
 use base64::Engine as _;
@@ -24,6 +26,8 @@ use refusal::{Refusal, is_page, starts_like_a_page};
 pub use gateway::refuses_api_key;
 #[cfg(not(target_family = "wasm"))]
 pub use native::{check_server, http_client_builder};
+#[cfg(not(target_family = "wasm"))]
+pub use transfer::Arriving;
 #[cfg(not(target_family = "wasm"))]
 pub use unreached::why_unreached;
 

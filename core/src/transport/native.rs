@@ -59,9 +59,9 @@ fn parsed(checked: &str) -> Result<Url, Error> {
 
 /// One endpoint, and a client for it.
 pub(super) struct Http {
-    client: Client,
-    endpoint: Url,
-    anon_key: HeaderValue,
+    pub(super) client: Client,
+    pub(super) endpoint: Url,
+    pub(super) anon_key: HeaderValue,
 }
 
 impl Http {
@@ -100,7 +100,7 @@ impl Http {
 }
 
 /// A header that nothing prints.
-fn secret(value: &str) -> Option<HeaderValue> {
+pub(super) fn secret(value: &str) -> Option<HeaderValue> {
     let mut header = HeaderValue::from_str(value).ok()?;
     header.set_sensitive(true);
     Some(header)

@@ -10,6 +10,7 @@
 
 mod code;
 mod crypt;
+mod digest;
 mod envelope;
 mod guesses;
 mod header;
@@ -30,6 +31,7 @@ mod trust;
 mod views;
 mod work;
 
+pub use digest::FileHash;
 pub use secret::{ApiKey, DataKey, Passphrase, RecoveryCode};
 pub use views::{KeyState, KeyView, VaultOutcome, VaultState, VaultStatus};
 pub use work::{VaultRequest, VaultWork, WhichPassphrase, WorkStep};

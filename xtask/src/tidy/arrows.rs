@@ -4,12 +4,13 @@
 use super::{Finding, source::Source, tree::Tree};
 
 /// Each module of the core and the modules that it may use, besides itself and `EVERYWHERE`.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("lib", ANYTHING),
     ("driver", &["engine", "sync", "wire", "model", "transport"]),
-    ("transport", &["sync", "wire", "model"]),
-    ("engine", &["sync", "queue", "merge", "wire", "store", "vault", "catalogue", "model"]),
+    ("transport", &["sync", "transfer", "wire", "model"]),
+    ("engine", &["sync", "transfer", "queue", "merge", "wire", "store", "vault", "catalogue", "model"]),
     ("sync", &["queue", "model"]),
+    ("transfer", &["model"]),
     ("queue", &["model"]),
     ("merge", &["catalogue", "model"]),
     ("wire", &["model"]),
@@ -29,6 +30,7 @@ const ANYTHING: &[&str] = &[
     "transport",
     "engine",
     "sync",
+    "transfer",
     "queue",
     "merge",
     "wire",

@@ -21,6 +21,7 @@ mod table_server;
 mod table_values;
 mod tables;
 mod together;
+mod transfers;
 mod unreadable;
 mod upgrade;
 mod vault;

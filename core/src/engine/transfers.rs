@@ -1,0 +1,380 @@
+//! Which request about which file comes next, when, and what an answer does: one at a time, apart from the sync and never in
+//! its way. An export's row is acknowledged first, then its file goes, then the row says where it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::changed::Changed;
+use crate::engine::files::lost_bytes;
+use crate::engine::record::record;
+use crate::engine::{Change, Engine};
+use crate::error::Error;
+use crate::model::{
+    Export, ExportChange, ExportStatus, FileRecord, FileState, MutationId, Now, StatusError, UnixMillis,
+    UserId,
+};
+use crate::sync::{Failure, full_jitter_ms};
+use crate::transfer::{PIECE_BYTES, Step, TransferAnswer, TransferRequest, Verdict, judge, steps_request};
+
+/// How often a policy may say no before that is believed: the row that it asks for may be on its way.
+const MOST_DENIALS: u32 = 10;
+/// The longest wait between two attempts.
+const LONGEST_MS: u64 = 15 * 60 * 1000;
+/// A request may take so long, and the time that its bytes take at 16 KiB a second.
+const TIMEOUT_MS: u64 = 30_000;
+const SLOWEST_BYTES_PER_MS: u64 = 16;
+
+/// Names one transfer's request; its answer must bring it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferTicket(u64);
+
+/// A request about a file.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    /// To be handed to [`Engine::apply_transfer`] with what came back.
+    pub ticket: TransferTicket,
+    /// Whose token must accompany it.
+    pub user_id: UserId,
+    /// The export whose file it is.
+    pub export_id: MutationId,
+    /// What to send.
+    pub request: TransferRequest,
+    /// How long to wait for the answer, in milliseconds.
+    pub timeout_ms: u64,
+    /// The last token was refused: get a fresh one first.
+    pub fresh_token: bool,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransferFailure {
+    /// The network, or a token that could not be had.
+    Network(Failure),
+    /// The bytes are not on this device, or are not those that were added.
+    Bytes,
+}
+
+#[derive(Debug)]
+struct Moving {
+    ticket: TransferTicket,
+    export_id: MutationId,
+    step: Step,
+    fresh_token: bool,
+    sent: u64,
+}
+
+#[derive(Debug)]
+struct Retry {
+    attempts: u32,
+    at: UnixMillis,
+    error: StatusError,
+}
+
+/// What is known of transfers besides the mirror's rows: nothing that a restart could not find out again.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    moving: Option<Moving>,
+    next_ticket: u64,
+    /// How much the server has of a resumable upload. Unknown after any break.
+    offsets: BTreeMap<MutationId, u64>,
+    /// Uploads that the server called complete without saying so to the last piece: is the object there?
+    looks: BTreeSet<MutationId>,
+    retries: BTreeMap<MutationId, Retry>,
+    fresh_token: bool,
+}
+
+impl Transfers {
+    pub(super) fn sent(&self, id: MutationId) -> u64 {
+        let moving = self.moving.as_ref().filter(|it| it.export_id == id).map_or(0, |it| it.sent);
+        self.offsets.get(&id).copied().unwrap_or_default().saturating_add(moving)
+    }
+
+    pub(super) fn last_error(&self, id: MutationId) -> Option<StatusError> {
+        self.retries.get(&id).map(|retry| retry.error.clone())
+    }
+
+    /// The next attempt may come at once.
+    pub(super) fn forget_failure(&mut self, id: MutationId) {
+        self.retries.remove(&id);
+    }
+
+    pub(super) fn forget(&mut self, id: MutationId) {
+        self.retries.remove(&id);
+        self.offsets.remove(&id);
+        self.looks.remove(&id);
+        self.moving.take_if(|moving| moving.export_id == id);
+    }
+
+    /// Something happened that may have removed what stood in the way.
+    pub(super) fn signal(&mut self) {
+        for retry in self.retries.values_mut() {
+            retry.at = UnixMillis(0);
+        }
+    }
+
+    fn step(&self, file: &FileRecord) -> Step {
+        let (id, size) = (file.export_id, file.input.size);
+        match (file.state, &file.upload_id, self.offsets.get(&id)) {
+            (FileState::Gone, ..) => Step::Delete,
+            _ if self.looks.contains(&id) => Step::Look,
+            _ if size <= PIECE_BYTES => Step::Post,
+            (_, None, _) => Step::Create,
+            (_, Some(_), None) => Step::Ask,
+            (_, Some(_), Some(&offset)) => Step::Patch { offset, length: PIECE_BYTES.min(size - offset) },
+        }
+    }
+}
+
+impl Engine {
+    /// The next request about a file, if one is due and none is under way.
+    ///
+    /// # Errors
+    /// The storage errors.
+    pub fn next_transfer(&mut self, now: Now) -> Result<Option<Transfer>, Error> {
+        if self.transfers.moving.is_some() || self.paused {
+            return Ok(None);
+        }
+        self.retire_files(now)?;
+        let due = |file: &FileRecord| {
+            self.transfers.retries.get(&file.export_id).is_none_or(|retry| retry.at <= now.unix_ms)
+        };
+        let Some(file) = self.store.read().files_to_move()?.into_iter().find(due) else { return Ok(None) };
+        let id = file.export_id;
+        if !file.has_bytes && file.state != FileState::Gone {
+            self.store.write_beside_queue(|rows| lost_bytes(rows, &file))?;
+            return Ok(None);
+        }
+        let step = self.transfers.step(&file);
+        if !file.tried {
+            // Before it leaves: whatever the server gets of it will be deleted there once the export is.
+            self.store.write_beside_queue(|rows| rows.file_was_tried(id))?;
+        }
+        let upload_id = file.upload_id.as_deref().unwrap_or_default();
+        let request = steps_request(&step, self.user_id, id, &file.input, upload_id);
+        let bytes = match step {
+            Step::Post => file.input.size,
+            Step::Patch { length, .. } => length,
+            _ => 0,
+        };
+        let ticket = TransferTicket(self.transfers.next_ticket);
+        self.transfers.next_ticket += 1;
+        let fresh_token = std::mem::take(&mut self.transfers.fresh_token);
+        self.transfers.moving = Some(Moving { ticket, export_id: id, step, fresh_token, sent: 0 });
+        let timeout_ms = TIMEOUT_MS + bytes / SLOWEST_BYTES_PER_MS;
+        Ok(Some(Transfer { ticket, user_id: self.user_id, export_id: id, request, timeout_ms, fresh_token }))
+    }
+
+    /// Files whose exports are gone: once noticed, their bytes may leave the device.
+    fn retire_files(&mut self, now: Now) -> Result<(), Error> {
+        if self.store.read().must_retire_files(now.timestamp())? {
+            self.store.write_beside_queue(|rows| rows.retire_files(now.timestamp()))?;
+        }
+        Ok(())
+    }
+
+    /// When [`Engine::next_transfer`] may have something: at once, at the next attempt, or when nothing waits in a quarter of an
+    /// hour, for what expires. `None` while one is under way, while the app forbids the network, and without files.
+    ///
+    /// # Errors
+    /// The storage errors.
+    pub fn next_transfer_wake(&self, now: Now) -> Result<Option<UnixMillis>, Error> {
+        let rows = self.store.read();
+        if self.transfers.moving.is_some() || self.paused || !rows.has_files()? {
+            return Ok(None);
+        }
+        if rows.must_retire_files(now.timestamp())? {
+            return Ok(Some(now.unix_ms));
+        }
+        let waits = rows.files_to_move()?.into_iter();
+        let at =
+            waits.map(|file| self.transfers.retries.get(&file.export_id).map_or(now.unix_ms, |it| it.at));
+        let idle = now.unix_ms.plus_ms(LONGEST_MS);
+        Ok(Some(at.min().unwrap_or(idle).min(idle)))
+    }
+
+    /// Notes how many bytes of a request have left, for who watches.
+    pub fn note_transfer(&mut self, ticket: TransferTicket, sent: u64) {
+        if let Some(moving) = self.transfers.moving.as_mut().filter(|it| it.ticket == ticket) {
+            moving.sent = sent;
+        }
+    }
+
+    /// Gives up a request whose answer will never be handed over.
+    pub fn abandon_transfer(&mut self, ticket: TransferTicket) {
+        if let Some(moving) = self.transfers.moving.take_if(|moving| moving.ticket == ticket) {
+            self.transfers.offsets.remove(&moving.export_id);
+        }
+    }
+
+    /// Takes what came back for a request.
+    ///
+    /// # Errors
+    /// [`Error::StaleTicket`] for an answer that nobody waits for, and the storage errors: then the request counts as unanswered.
+    pub fn apply_transfer(
+        &mut self,
+        ticket: TransferTicket,
+        outcome: Result<TransferAnswer, TransferFailure>,
+        now: Now,
+    ) -> Result<(), Error> {
+        let Some(moving) = self.transfers.moving.take_if(|moving| moving.ticket == ticket) else {
+            return Err(Error::StaleTicket);
+        };
+        let id = moving.export_id;
+        let Some(file) = self.store.read().file(id)? else { return Ok(()) };
+        let applied = match outcome {
+            Ok(answer) => {
+                let verdict = judge(&moving.step, &answer, file.input.size);
+                self.take_verdict(&moving, &file, verdict, now)
+            }
+            Err(TransferFailure::Bytes) => {
+                self.transfers.forget(id);
+                self.store.write_beside_queue(|rows| lost_bytes(rows, &file))
+            }
+            Err(TransferFailure::Network(failure)) => {
+                // How much of a piece has arrived is not known.
+                self.transfers.offsets.remove(&id);
+                self.try_later(id, failure.code(), failure.to_string(), None, now);
+                Ok(())
+            }
+        };
+        if applied.is_err() {
+            self.transfers.offsets.remove(&id);
+            self.try_later(id, "storage_failed", "the mirror could not be written".to_owned(), None, now);
+        }
+        applied
+    }
+
+    fn take_verdict(
+        &mut self,
+        moving: &Moving,
+        file: &FileRecord,
+        verdict: Verdict,
+        now: Now,
+    ) -> Result<(), Error> {
+        let id = file.export_id;
+        match verdict {
+            Verdict::Stored => return self.stored(file, now),
+            Verdict::Begun(upload_id) => {
+                // The address first: pieces of an upload that nobody finds again would be sent twice.
+                self.store.write_beside_queue(|rows| rows.set_upload(id, Some(&upload_id)))?;
+                self.transfers.offsets.insert(id, 0);
+                self.transfers.retries.remove(&id);
+            }
+            Verdict::Received(offset) => return self.received(moving, file, offset, now),
+            Verdict::AskAgain => {
+                self.transfers.offsets.remove(&id);
+                self.try_later(id, "upload_interrupted", "it goes on where it was cut".to_owned(), None, now);
+            }
+            Verdict::BeginAgain => {
+                self.transfers.offsets.remove(&id);
+                self.transfers.looks.remove(&id);
+                self.store.write_beside_queue(|rows| rows.set_upload(id, None))?;
+                self.try_later(id, "upload_expired", "it begins again".to_owned(), None, now);
+            }
+            Verdict::Deleted => {
+                self.transfers.forget(id);
+                self.store.write_beside_queue(|rows| rows.forget_file(id))?;
+            }
+            // The server's own sweep has its row and will find it.
+            Verdict::NotAllowed if moving.step == Step::Delete => {
+                self.transfers.forget(id);
+                self.store.write_beside_queue(|rows| rows.forget_file(id))?;
+            }
+            Verdict::NotAllowed if self.attempts(id) >= MOST_DENIALS => {
+                self.refuse(id, "file_not_allowed", "the server's policies do not allow this file")?;
+            }
+            Verdict::NotAllowed => {
+                let message = "the server does not know this export yet, or does not allow its file";
+                self.try_later(id, "file_not_allowed", message.to_owned(), None, now);
+            }
+            Verdict::Token if !moving.fresh_token => self.transfers.fresh_token = true,
+            Verdict::Token => {
+                let failure = Failure::Unauthorized { code: "storage".to_owned() };
+                self.try_later(id, failure.code(), failure.to_string(), None, now);
+            }
+            Verdict::Refused(code, message) => self.refuse(id, code, message)?,
+            Verdict::Wait(code, after) => {
+                let message = "the server does not take the file now; it will be tried again".to_owned();
+                self.try_later(id, code, message, after, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// The server has so much of an upload.
+    fn received(&mut self, moving: &Moving, file: &FileRecord, offset: u64, now: Now) -> Result<(), Error> {
+        let (id, size) = (file.export_id, file.input.size);
+        match moving.step {
+            Step::Patch { .. } if offset == size => return self.stored(file, now),
+            Step::Patch { offset: before, .. } if offset <= before => {
+                // Nothing of the piece was taken: not again at once.
+                self.transfers.offsets.remove(&id);
+                self.try_later(id, "no_progress", "it will be tried again".to_owned(), None, now);
+                return Ok(());
+            }
+            // Complete, and the answer that said so was lost: or the object could not be made of it.
+            _ if offset == size => drop(self.transfers.looks.insert(id)),
+            _ => {}
+        }
+        self.transfers.offsets.insert(id, offset);
+        self.transfers.retries.remove(&id);
+        Ok(())
+    }
+
+    /// The server has the file: that, and what the export's row says of it, in one transaction.
+    fn stored(&mut self, file: &FileRecord, now: Now) -> Result<(), Error> {
+        let id = file.export_id;
+        let export = self.export(id)?;
+        // Deleted while it went up: what has arrived is deleted next.
+        let Some(export) = export.filter(|_| file.state != FileState::Gone) else {
+            self.transfers.forget(id);
+            return self.store.write_beside_queue(|rows| rows.set_file_state(id, FileState::Gone));
+        };
+        let change = Change::UpdateExport { id, change: self.became(file, &export, now) };
+        let (known, plan) = self.plan(None, change, now)?;
+        let (user_id, client) = (self.user_id, self.client_id.to_string());
+        let mut changed = Changed::default();
+        self.store.write_queueing(|rows, newest| {
+            rows.set_upload(id, None)?;
+            rows.set_file_state(id, FileState::Uploaded)?;
+            let is_new = record(rows, (user_id, &client), (known, None), plan, now, newest, &mut changed)??;
+            Ok(((), u32::from(is_new)))
+        })?;
+        self.transfers.forget(id);
+        self.announce_rows(&changed);
+        self.schedule.wrote();
+        Ok(())
+    }
+
+    fn became(&self, file: &FileRecord, export: &Export, now: Now) -> ExportChange {
+        let is_open =
+            [ExportStatus::Pending.name(), ExportStatus::Processing.name()].contains(&export.status.as_str());
+        ExportChange {
+            file_url: Some(file.input.url(self.user_id, file.export_id)),
+            file_size_bytes: i64::try_from(file.input.size).ok(),
+            status: is_open.then_some(ExportStatus::Completed),
+            completed_at: (is_open && export.completed_at.is_none()).then(|| now.timestamp()),
+            ..ExportChange::default()
+        }
+    }
+
+    fn refuse(&mut self, id: MutationId, code: &str, message: &str) -> Result<(), Error> {
+        let why = StatusError { code: code.to_owned(), message: message.to_owned() };
+        self.store.write_beside_queue(|rows| rows.refuse_file(id, &why))?;
+        self.transfers.forget(id);
+        Ok(())
+    }
+
+    fn attempts(&self, id: MutationId) -> u32 {
+        self.transfers.retries.get(&id).map_or(0, |retry| retry.attempts)
+    }
+
+    fn try_later(&mut self, id: MutationId, code: &str, message: String, after_ms: Option<u64>, now: Now) {
+        let attempts = self.attempts(id);
+        let jitter = full_jitter_ms(attempts, self.random());
+        let wait_ms = jitter.max(after_ms.unwrap_or(0)).min(LONGEST_MS);
+        let error = StatusError { code: code.to_owned(), message };
+        let retry = Retry { attempts: attempts.saturating_add(1), at: now.unix_ms.plus_ms(wait_ms), error };
+        self.transfers.retries.insert(id, retry);
+    }
+}
