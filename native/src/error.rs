@@ -31,6 +31,13 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// An export's file could not be had from the server.
+    #[error("the file could not be fetched: {reason}")]
+    FileFetch {
+        /// What came instead.
+        reason: Failure,
+    },
+
     /// The file of remembered sign-ins is not one that this program can read. It is left as it is.
     #[error("{} cannot be understood ({problem}); move it away and sign in again", path.display())]
     AccountsUnreadable {
@@ -137,6 +144,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn of_files(action: &'static str, path: PathBuf, source: io::Error) -> Error {
+        Error::Files { action, path, source }
+    }
+
     /// A stable name for programs, from one table with the engine's codes.
     pub fn code(&self) -> &'static str {
         match self {
@@ -147,6 +158,11 @@ impl Error {
                 "invalid_input"
             }
             Error::KeychainUnavailable { .. } => "keychain_unavailable",
+            Error::FileFetch { reason } => match reason {
+                Failure::Unauthorized { .. } | Failure::OtherUser => "unauthorized",
+                reason if reason.is_offline() => "offline",
+                _ => "server_failed",
+            },
             Error::SyncBusy => "sync_busy",
             Error::Closed => "closed",
             Error::NoResources { .. } => "no_resources",
@@ -163,6 +179,7 @@ impl Error {
         match self {
             Error::Engine(error) => error.may_retry(),
             Error::SyncBusy
+            | Error::FileFetch { .. }
             | Error::KeychainUnavailable { .. }
             | Error::NoResources { .. }
             | Error::Offline { .. }

@@ -76,11 +76,13 @@
 //! (`marea-core`); this crate gives it a file, a clock, a network and a face.
 
 pub mod auth;
+mod bytes;
 mod catalogue;
 mod client;
 mod clock;
 mod config;
 mod error;
+mod export;
 mod files;
 mod keychain;
 mod tokens;
@@ -89,12 +91,13 @@ mod watch;
 mod worker;
 
 pub use catalogue::fetch_catalogue;
-pub use client::{Client, MirroredTable, QueueExport};
+pub use client::{Client, MirroredTable, NewFile, QueueExport};
 pub use config::Config;
 pub use error::Error;
+pub use export::{ExportFormat, ExportKind, MadeFile};
 pub use marea_core::{
     ActivityDay, ApiKey, ApiKeys, Catalogue, Change, ClientId, Connection, DataKey, EventInput, Export,
-    ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, Failure, KeyEnvelope,
+    ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, FILE_QUOTA_BYTES, Failure, FileState, FileView, KeyEnvelope,
     KeyState, KeyView, ListQuery, LocalDate, MutationId, MutationView, Op, Outcome, Passphrase, Progress,
     Provider, QueryResult, QueueCounts, Recorded, RecoveryCode, Refusal, SessionInput, Signal, Status,
     StatusError, SyncReport, Table, Timestamp, UserId, VaultOutcome, VaultState, VaultStatus,

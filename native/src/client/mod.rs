@@ -4,6 +4,7 @@
 //! decision. Writing is in `record`, mirrored tables and the app's own SQL in `tables`, the queue in `review`, watching in
 //! `follow`.
 
+mod files;
 mod follow;
 mod record;
 mod review;
@@ -22,9 +23,11 @@ use marea_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+pub use files::NewFile;
 pub use review::QueueExport;
 pub use tables::MirroredTable;
 
+use crate::bytes::Bytes;
 use crate::config::Config;
 use crate::files::{FileLock, remove, remove_set_aside, set_aside_beside};
 use crate::worker::{self, Done, Message};
@@ -205,6 +208,7 @@ impl Client {
             remove(Path::new(&name))?;
         }
         remove_set_aside(mirror)?;
+        Bytes::beside(mirror).erase()?;
         tracing::info!(unsent, "a mirror was erased");
         Ok(unsent)
     }

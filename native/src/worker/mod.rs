@@ -8,9 +8,11 @@ mod opening;
 mod state;
 mod surroundings;
 mod syncing;
+mod transfers;
 mod vault_timer;
 mod watchers;
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,7 +24,8 @@ use crate::Error;
 use crate::config::Config;
 use crate::files::make_dir;
 
-use state::State;
+pub(crate) use state::State;
+pub(crate) use transfers::{FetchedFile, fetch_file, fetch_link, move_files_now};
 pub(crate) use watchers::{Follow, Of, Watcher};
 
 /// Calls that may wait for the thread. Whoever comes later waits for room first: the memory stays bounded.
@@ -52,6 +55,10 @@ pub(crate) enum Message {
     Watch(Box<dyn Watcher>),
     /// A sync, now.
     Sync(oneshot::Sender<Result<SyncReport, Error>>),
+    /// Work that waits for a network and for nothing else: on this thread, beside everything.
+    Task(Task),
+    /// There may be a file to move.
+    FilesNudge,
     /// Something happened outside.
     Signal(Signal),
     /// The app allows the network, or forbids it.
@@ -59,6 +66,9 @@ pub(crate) enum Message {
     /// The end: at most `flush` for what still waits. Answers how much that was in the end.
     Close { flush: Duration, done: oneshot::Sender<Result<u32, Error>> },
 }
+
+/// See [`Message::Task`].
+pub(crate) type Task = Box<dyn FnOnce(Rc<State>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// Starts the thread and waits until the mirror is open.
 pub(crate) async fn start(config: Config) -> Result<mpsc::Sender<Message>, Error> {
@@ -96,6 +106,7 @@ async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
     tasks.spawn_local(vault_timer::watch(Rc::clone(&state)));
     if state.syncs_by_itself() {
         tasks.spawn_local(syncing::in_the_background(Rc::clone(&state)));
+        tasks.spawn_local(transfers::in_the_background(Rc::clone(&state)));
     }
     let mut next = None;
     let (flush, done) = loop {
@@ -117,6 +128,8 @@ async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
             Some(Message::Call(call)) => state.answer(call),
             Some(Message::Write(first)) => next = state.write(gather(first, &mut inbox)),
             Some(Message::Watch(watcher)) => state.add_watcher(watcher),
+            Some(Message::Task(task)) => drop(tasks.spawn_local(task(Rc::clone(&state)))),
+            Some(Message::FilesNudge) => state.files_nudge.notify_one(),
             Some(Message::Signal(signal)) => state.signal(signal),
             Some(Message::SetOnline { online, done }) => {
                 state.set_online(online);

@@ -11,12 +11,13 @@ use tokio::sync::Notify;
 
 use super::watchers::{Watcher, Watchers};
 use super::{Done, Message, Write, opening};
+use crate::bytes::Bytes;
 use crate::config::{Config, Server};
 use crate::files::FileLock;
 use crate::tokens::TokenSource;
 use crate::{Error, clock};
 
-pub(super) struct State {
+pub(crate) struct State {
     /// `None` once it is closed, which happens after every task has ended.
     engine: RefCell<Option<Engine>>,
     /// Nobody may erase a mirror that is open.
@@ -25,6 +26,11 @@ pub(super) struct State {
     watchers: RefCell<Watchers>,
     /// Something may have become due.
     pub(super) nudge: Notify,
+    /// There may be a file to move.
+    pub(super) files_nudge: Notify,
+    /// One program of this client moves files at a time.
+    pub(super) files_turn: tokio::sync::Mutex<()>,
+    bytes: Bytes,
     /// When the vault locks by itself has changed.
     pub(super) vault_nudge: Notify,
     vault_locks_at: Cell<Option<UnixMillis>>,
@@ -53,6 +59,9 @@ impl State {
             in_use: RefCell::new(Some(in_use)),
             watchers: RefCell::default(),
             nudge: Notify::new(),
+            files_nudge: Notify::new(),
+            files_turn: tokio::sync::Mutex::default(),
+            bytes: Bytes::beside(&config.mirror_path()),
             vault_nudge: Notify::new(),
             vault_locks_at: Cell::default(),
             turn: tokio::sync::Mutex::default(),
@@ -76,6 +85,7 @@ impl State {
         let changed = engine.take_changes(self.subscription.get());
         if !changed.is_empty() {
             self.nudge.notify_one();
+            self.files_nudge.notify_one();
         }
         self.watchers.borrow_mut().tell(engine, &changed);
         let vault_locks_at = engine.vault_locks_at();
@@ -170,12 +180,14 @@ impl State {
     pub(super) fn signal(&self, signal: Signal) {
         self.with_engine(|engine| engine.signal(signal, clock::now()));
         self.nudge.notify_one();
+        self.files_nudge.notify_one();
     }
 
     pub(super) fn set_online(&self, online: bool) {
         self.online.set(online);
         self.with_engine(|engine| engine.set_online(online));
         self.nudge.notify_one();
+        self.files_nudge.notify_one();
     }
 
     /// Whether the last attempt found no network.
@@ -206,6 +218,18 @@ impl State {
 
     pub(super) fn syncs_by_itself(&self) -> bool {
         self.background_sync && self.can_sync()
+    }
+
+    pub(super) fn user_id(&self) -> UserId {
+        self.user_id
+    }
+
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub(super) fn server_url(&self) -> &str {
+        self.server.as_ref().map_or("", |server| server.url.as_str())
     }
 
     pub(super) fn mirror_path(&self) -> &Path {

@@ -69,6 +69,8 @@ pub(super) async fn converse(state: &Rc<State>, why: Why) -> Result<SyncReport, 
         if let Err(Error::Engine(marea_core::Error::MirrorCorrupt)) = &result {
             state.recover();
         }
+        // What was acknowledged may have a file to follow it.
+        state.files_nudge.notify_one();
         result
     };
     told.instrument(tracing::info_span!("marea_sync", ?why)).await

@@ -1,5 +1,7 @@
 //! The words of `marea export`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use marea_native::{ExportStatus, MutationId, Timestamp};
 
@@ -11,6 +13,44 @@ pub(crate) enum ExportCommand {
     Update(UpdateArgs),
     /// List the exports, newest first
     List(ListArgs),
+    /// Show the files of exports on this device: how far each is, what was refused and why
+    Files,
+    /// Write an export's file to this folder, from this device or from the server
+    Download {
+        /// The export's id
+        #[arg(value_name = "ID")]
+        id: MutationId,
+        /// Where to write it; it must not be there yet
+        #[arg(long, value_name = "PATH")]
+        out: Option<PathBuf>,
+    },
+    /// Print a link that opens an export's file for whoever has it
+    Link {
+        /// The export's id
+        #[arg(value_name = "ID")]
+        id: MutationId,
+        /// For how long, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+        expires: u32,
+    },
+    /// Hold a file back
+    Pause {
+        /// The export's id
+        #[arg(value_name = "ID")]
+        id: MutationId,
+    },
+    /// Try a file again that is held back or was refused
+    Retry {
+        /// The export's id
+        #[arg(value_name = "ID")]
+        id: MutationId,
+    },
+    /// Give a file up, here and at the server; the export stays
+    Cancel {
+        /// The export's id
+        #[arg(value_name = "ID")]
+        id: MutationId,
+    },
     /// Show one export with all that is known of it
     Show {
         /// The export's id
@@ -21,7 +61,13 @@ pub(crate) enum ExportCommand {
 
 #[derive(Args)]
 #[command(after_help = "\
+With --file, or with a type that this command makes itself (progress, activity, exports) as csv, jsonl or html, the file is
+kept on this device and uploaded with the next sync.
+
 Examples:
+  marea export create --type activity --format csv
+  marea export create --type progress --format html
+  marea export create --type photos --format zip --file photos.zip
   marea export create --type vocabulary --format csv
   marea export create --type sessions --format json --filters '{\"since\": \"2026-01-01\"}'")]
 pub(crate) struct CreateArgs {
@@ -34,6 +80,12 @@ pub(crate) struct CreateArgs {
     /// Which rows, as the app understands it: a JSON object
     #[arg(long, value_name = "JSON")]
     pub(crate) filters: Option<String>,
+    /// The export's file: a copy of it is uploaded
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+    /// Begin a CSV file with a byte order mark, which some spreadsheets need
+    #[arg(long)]
+    pub(crate) bom: bool,
     /// An id of your own, so that the same line run twice asks for one export
     #[arg(long, value_name = "UUID")]
     pub(crate) id: Option<MutationId>,

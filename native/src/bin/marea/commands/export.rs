@@ -4,6 +4,7 @@ use marea_native::{
     Export, ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, MutationId, Recorded, block_on,
 };
 
+use super::files;
 use super::record::{in_words_of_the_command_line, json, object};
 use crate::cli::{CreateArgs, ExportCommand, Globals, ListArgs, UpdateArgs};
 use crate::failure::Failure;
@@ -15,6 +16,12 @@ pub(crate) fn run(globals: &Globals, command: &ExportCommand, output: &Output) -
         ExportCommand::Create(args) => create(globals, args, output),
         ExportCommand::Update(args) => update(globals, args, output),
         ExportCommand::List(args) => list(globals, args, output),
+        ExportCommand::Files => files::list(globals, output),
+        ExportCommand::Download { id, out } => files::download(globals, *id, out.as_deref(), output),
+        ExportCommand::Link { id, expires } => files::link(globals, *id, *expires, output),
+        ExportCommand::Pause { id } => files::change(globals, *id, files::Word::Pause, output),
+        ExportCommand::Retry { id } => files::change(globals, *id, files::Word::Retry, output),
+        ExportCommand::Cancel { id } => files::change(globals, *id, files::Word::Cancel, output),
         ExportCommand::Show { id } => {
             let found = block_on(identify(globals)?.open()?.export(*id))?;
             output.result(&found.ok_or_else(|| unknown(*id))?, one)
@@ -30,8 +37,22 @@ fn create(globals: &Globals, args: &CreateArgs, output: &Output) -> Result<(), F
         filters: args.filters.as_deref().map(|text| object("--filters", text)).transpose()?,
     };
     let client = identify(globals)?.open()?;
-    let recorded = block_on(client.create_export(input)).map_err(in_words_of_the_command_line)?;
-    said(&recorded, "Asked for export", output)
+    let (recorded, what) = match files::file_for(&client, args)? {
+        Some((file, records)) => {
+            let recorded = block_on(client.create_export_with_file(input, file));
+            let recorded = recorded.map_err(in_words_of_the_command_line)?;
+            if let Some(records_count) = records {
+                let change = ExportChange { records_count: Some(records_count), ..ExportChange::default() };
+                block_on(client.update_export(recorded.id, change)).map_err(in_words_of_the_command_line)?;
+            }
+            (recorded, "Kept the file of export")
+        }
+        None => {
+            let recorded = block_on(client.create_export(input)).map_err(in_words_of_the_command_line)?;
+            (recorded, "Asked for export")
+        }
+    };
+    said(&recorded, what, output)
 }
 
 fn update(globals: &Globals, args: &UpdateArgs, output: &Output) -> Result<(), Failure> {

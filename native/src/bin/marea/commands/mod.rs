@@ -5,6 +5,7 @@ pub(crate) mod activity;
 mod calendar;
 pub(crate) mod doctor;
 pub(crate) mod export;
+mod files;
 pub(crate) mod follow;
 pub(crate) mod key;
 pub(crate) mod keychain;

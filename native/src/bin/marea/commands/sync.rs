@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use marea_native::{Client, Error, Outcome, SyncReport, block_on};
 use serde::Serialize;
 
+use super::files;
 use crate::cli::Globals;
 use crate::failure::Failure;
 use crate::identity::{self, Identity};
@@ -25,12 +26,16 @@ struct Report {
     rejected: u32,
     /// Mutations still waiting.
     pending: u32,
+    /// Files of exports, where this device has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<files::Files>,
 }
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     let identity = identity::identify(globals)?;
     let client = identity.open_to_sync(false)?;
-    let found = block_on(with_progress(&client, output))?;
+    let mut found = block_on(with_progress(&client, output))?;
+    let files = block_on(files::send(&client, &mut found, output))?;
     block_on(client.shutdown(Duration::ZERO))?;
     let report = Report {
         outcome: found.outcome,
@@ -38,6 +43,7 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
         pulled: found.pulled,
         rejected: found.rejected,
         pending: found.pending,
+        files,
     };
     output.result(&report, for_people)?;
     failure(&found, &identity).map_or(Ok(()), Err)
@@ -88,7 +94,8 @@ fn for_people(report: &Report) -> String {
     } else {
         ""
     };
-    format!("{sent}{refused}{waiting}{why}\n")
+    let files = report.files.as_ref().map(files::in_words).unwrap_or_default();
+    format!("{sent}{refused}{waiting}{why}{files}\n")
 }
 
 /// Why the run ended before everything was said. The queue is kept in all these cases.

@@ -1,0 +1,126 @@
+//! The bytes of files, beside the mirror: written whole and flushed before their row, under a name that says whose they are
+//! and what they hash to. Which of them are wanted is the engine's decision.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use marea_core::{FileHash, FileInput, MutationId};
+
+use crate::Error;
+use crate::files::{FileLock, make_dir, remove};
+
+const BLOCK: usize = 128 * 1024;
+
+/// The folder of one mirror's files.
+#[derive(Clone)]
+pub(crate) struct Bytes {
+    folder: PathBuf,
+}
+
+/// Bytes that have been flushed, and are swept by nobody until their row is written.
+pub(crate) struct KeptBytes {
+    pub(crate) input: FileInput,
+    path: PathBuf,
+    _lock: FileLock,
+}
+
+impl Bytes {
+    pub(crate) fn beside(mirror: &Path) -> Bytes {
+        Bytes { folder: mirror.with_extension("files") }
+    }
+
+    /// Where the bytes of this name are.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes and flushes the bytes of an export's file.
+    pub(crate) fn keep(
+        &self,
+        export_id: MutationId,
+        extension: &str,
+        content_type: &str,
+        source: &mut dyn Read,
+    ) -> Result<KeptBytes, Error> {
+        make_dir(&self.folder)?;
+        let lock = FileLock::shared(&self.lock_path())?;
+        let failed = |action| {
+            let path = self.folder.clone();
+            move |source: io::Error| Error::of_files(action, path, source)
+        };
+        let made = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&self.folder);
+        let mut made = made.map_err(failed("write to"))?;
+        let (mut hash, mut size, mut block) = (FileHash::new(), 0_u64, vec![0; BLOCK]);
+        loop {
+            let read = source.read(&mut block).map_err(failed("read the file for"))?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&block[..read]);
+            size += read as u64;
+            made.as_file_mut().write_all(&block[..read]).map_err(failed("write to"))?;
+        }
+        let input = FileInput {
+            sha256: hash.finish(),
+            extension: extension.to_owned(),
+            content_type: content_type.to_owned(),
+            size,
+        };
+        made.as_file().sync_all().map_err(failed("write to"))?;
+        let path = self.path(&input.local_name(export_id));
+        made.persist(&path).map_err(|error| failed("write to")(error.error))?;
+        // The name too has to be on the disk.
+        #[cfg(unix)]
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed("write to"))?;
+        Ok(KeptBytes { input, path, _lock: lock })
+    }
+
+    /// A part of a file; `None` when it is not there or is shorter.
+    pub(crate) fn read(&self, name: &str, offset: u64, length: u64) -> Option<Vec<u8>> {
+        let mut file = File::open(self.path(name)).ok()?;
+        file.seek(SeekFrom::Start(offset)).ok()?;
+        let mut bytes = vec![0; usize::try_from(length).ok()?];
+        file.read_exact(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// The names of all bytes, if nobody is adding any now.
+    pub(crate) fn names(&self) -> Result<Option<(Vec<String>, FileLock)>, Error> {
+        if !self.folder.is_dir() {
+            return Ok(None);
+        }
+        let Some(lock) = FileLock::try_for(&self.lock_path())? else { return Ok(None) };
+        let entries = fs::read_dir(&self.folder);
+        let entries = entries.map_err(|source| Error::of_files("read", self.folder.clone(), source))?;
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(Some((names.filter(|name| name != LOCK).collect(), lock)))
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
+        remove(&self.path(name))
+    }
+
+    /// Removes everything.
+    pub(crate) fn erase(&self) -> Result<(), Error> {
+        match fs::remove_dir_all(&self.folder) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::of_files("remove", self.folder.clone(), source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.folder.join(LOCK)
+    }
+}
+
+const LOCK: &str = ".lock";
+
+impl KeptBytes {
+    /// They are of no use: their row could not be written.
+    pub(crate) fn discard(self) -> Result<(), Error> {
+        remove(&self.path)
+    }
+}

@@ -1,0 +1,289 @@
+//! Files of exports: made with them, moved beside the sync, read from here or from the server.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use marea_core::{ExportInput, FILE_QUOTA_BYTES, FileHash, FileSource, FileView, MutationId, Recorded};
+use tokio::sync::oneshot;
+
+use super::Client;
+use crate::bytes::Bytes;
+use crate::files::write_new;
+use crate::worker::{FetchedFile, Message, Of, State, fetch_file, fetch_link, move_files_now};
+use crate::{Error, Watch};
+
+/// A file for an export.
+pub struct NewFile {
+    content: Content,
+    extension: String,
+    content_type: Option<String>,
+}
+
+enum Content {
+    Bytes(Vec<u8>),
+    Path(PathBuf),
+}
+
+impl NewFile {
+    /// These bytes; `extension` is the ending of the file's name, without the dot.
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>, extension: &str) -> NewFile {
+        NewFile { content: Content::Bytes(bytes.into()), extension: extension.to_owned(), content_type: None }
+    }
+
+    /// A copy of the file that is at this place now.
+    pub fn from_path(path: impl Into<PathBuf>) -> NewFile {
+        let path = path.into();
+        let extension = path.extension().map_or("bin".into(), |it| it.to_string_lossy().to_lowercase());
+        NewFile { content: Content::Path(path), extension, content_type: None }
+    }
+
+    /// The media type, where it is not the usual one of files that end so.
+    pub fn content_type(mut self, content_type: impl Into<String>) -> NewFile {
+        self.content_type = Some(content_type.into());
+        self
+    }
+
+    fn media_type(&self) -> String {
+        let usual = match self.extension.as_str() {
+            "csv" => "text/csv",
+            "jsonl" | "ndjson" => "application/x-ndjson",
+            "json" => "application/json",
+            "html" => "text/html",
+            "txt" => "text/plain",
+            "pdf" => "application/pdf",
+            "zip" => "application/zip",
+            _ => "application/octet-stream",
+        };
+        self.content_type.clone().unwrap_or_else(|| usual.to_owned())
+    }
+
+    fn open(self) -> Result<Box<dyn Read + Send>, Error> {
+        Ok(match self.content {
+            Content::Bytes(bytes) => Box::new(Cursor::new(bytes)),
+            Content::Path(path) => match File::open(&path) {
+                Ok(file) => Box::new(file),
+                Err(source) => return Err(Error::of_files("read", path, source)),
+            },
+        })
+    }
+}
+
+impl Client {
+    /// Asks for an export and keeps its file: both are durable when this returns, without a network. The file is uploaded once
+    /// the export has reached the server, then the export's `file_url` says where it is.
+    ///
+    /// # Errors
+    ///
+    /// `storage_full` when files take more than [`FILE_QUOTA_BYTES`] then: the export is recorded without its file. Else as
+    /// [`Client::create_export`].
+    pub async fn create_export_with_file(
+        &self,
+        mut export: ExportInput,
+        file: NewFile,
+    ) -> Result<Recorded, Error> {
+        let id = match export.id {
+            Some(id) => id,
+            None => self.call(|engine| engine.make_export_id(crate::clock::now())).await?,
+        };
+        export.id = Some(id);
+        let bytes = Bytes::beside(&self.shared.mirror_path);
+        let (extension, content_type) = (file.extension.clone(), file.media_type());
+        // On the engine's thread nothing else would be answered while a large file is copied.
+        let kept =
+            off_this_thread(move || bytes.keep(id, &extension, &content_type, &mut *file.open()?)).await?;
+        let input = kept.input.clone();
+        let recorded = self
+            .call(move |engine| {
+                engine.create_export_with_file(export, input, FILE_QUOTA_BYTES, crate::clock::now())
+            })
+            .await;
+        if recorded.is_err() {
+            kept.discard()?;
+        }
+        self.send(Message::FilesNudge).await?;
+        recorded
+    }
+
+    /// All files that this device knows of, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the mirror cannot be read.
+    pub async fn files(&self) -> Result<Vec<FileView>, Error> {
+        self.call(|engine| engine.files()).await
+    }
+
+    /// The same, whenever one of them gets on.
+    ///
+    /// # Errors
+    ///
+    /// `closed`.
+    pub async fn watch_files(&self) -> Result<Watch<Vec<FileView>>, Error> {
+        self.follow(Of::Status, |engine| engine.files()).await
+    }
+
+    /// Moves all files that can be moved now, whatever their backoff, and gives what is known of each then.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` without a server or tokens; the mirror's errors. What the server says of a file is in its
+    /// [`FileView::last_error`].
+    pub async fn send_files(&self) -> Result<Vec<FileView>, Error> {
+        self.task(|state| async move { move_files_now(&state).await }).await?;
+        self.files().await
+    }
+
+    /// Holds a file back, or lets it go on.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` where this device has no such file.
+    pub async fn pause_file(&self, export_id: MutationId, paused: bool) -> Result<(), Error> {
+        self.call(move |engine| engine.pause_file(export_id, paused)).await?;
+        self.send(Message::FilesNudge).await
+    }
+
+    /// Tries a file again that was refused, or that waits for its next attempt.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` where this device has no such file or not its bytes.
+    pub async fn retry_file(&self, export_id: MutationId) -> Result<(), Error> {
+        self.call(move |engine| engine.retry_file(export_id)).await?;
+        self.send(Message::FilesNudge).await
+    }
+
+    /// Gives a file up, here and at the server. The export stays.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` where this device has no such file.
+    pub async fn cancel_file(&self, export_id: MutationId) -> Result<(), Error> {
+        self.call(move |engine| engine.cancel_file(export_id)).await?;
+        self.send(Message::FilesNudge).await
+    }
+
+    /// Writes an export's file to `to`, which must not be there yet: from this device, else from the server. It appears whole,
+    /// with the hash that its name promises, or not at all. Gives its size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for an export that is not there or has no file; `file_not_had` when the server does not give it, or gives
+    /// another one; `storage_failed` when `to` cannot be written.
+    pub async fn export_file(&self, id: MutationId, to: &Path) -> Result<u64, Error> {
+        let source = self.call(move |engine| engine.file_source(id)).await?;
+        let to = to.to_owned();
+        let failed = |to: PathBuf| move |source: io::Error| Error::of_files("write", to, source);
+        match source {
+            FileSource::Local { name, sha256 } => {
+                let from = Bytes::beside(&self.shared.mirror_path).path(&name);
+                off_this_thread(move || {
+                    let mut source = File::open(&from).map_err(|it| Error::of_files("read", from, it))?;
+                    let copy = |file: &mut File| copy_checked(&mut source, file, &sha256);
+                    write_new(&to, copy).map_err(failed(to))
+                })
+                .await
+            }
+            FileSource::Remote { path, sha256, .. } => {
+                let FetchedFile { chunks } = self.task(move |state| fetch_file(state, path)).await?;
+                off_this_thread(move || {
+                    let mut arriving = Chunks { chunks, rest: Cursor::default() };
+                    let copy = |file: &mut File| copy_checked(&mut arriving, file, &sha256);
+                    write_new(&to, copy).map_err(failed(to))
+                })
+                .await
+            }
+            FileSource::Nowhere => Err(marea_core::Error::InvalidInput {
+                field: "id",
+                problem: "this export has no file".into(),
+            }
+            .into()),
+        }
+    }
+
+    /// A link that opens an export's file for whoever has it, for `expires_in_seconds`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::export_file`].
+    pub async fn export_url(&self, id: MutationId, expires_in_seconds: u32) -> Result<String, Error> {
+        let file = self.call(move |engine| engine.remote_file(id)).await?;
+        match file {
+            FileSource::Remote { link_path, .. } => {
+                self.task(move |state| fetch_link(state, link_path, expires_in_seconds)).await
+            }
+            _ => {
+                let problem = "this export has no file at the server yet".to_owned();
+                Err(marea_core::Error::InvalidInput { field: "id", problem }.into())
+            }
+        }
+    }
+
+    /// Work on the engine's thread that waits for a network.
+    async fn task<T, F>(&self, work: impl FnOnce(Rc<State>) -> F + Send + 'static) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let work = move |state| -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
+            let work = work(state);
+            Box::pin(async move { drop(reply.send(work.await)) })
+        };
+        self.send(Message::Task(Box::new(work))).await?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+}
+
+/// Copies, and fails when the bytes are not those that their name promises.
+fn copy_checked(source: &mut dyn Read, to: &mut File, sha256: &str) -> io::Result<u64> {
+    let (mut hash, mut size, mut block) = (FileHash::new(), 0, vec![0; 128 * 1024]);
+    loop {
+        let read = source.read(&mut block)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&block[..read]);
+        to.write_all(&block[..read])?;
+        size += read as u64;
+    }
+    match hash.finish() == sha256 {
+        true => Ok(size),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "the file is not the one that was uploaded")),
+    }
+}
+
+/// A file that arrives, as something to read from.
+struct Chunks {
+    chunks: tokio::sync::mpsc::Receiver<Result<Vec<u8>, Error>>,
+    rest: Cursor<Vec<u8>>,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.rest.read(into)?;
+            if read > 0 || into.is_empty() {
+                return Ok(read);
+            }
+            match self.chunks.blocking_recv() {
+                Some(Ok(chunk)) => self.rest = Cursor::new(chunk),
+                Some(Err(error)) => return Err(io::Error::other(error)),
+                None => return Ok(0),
+            }
+        }
+    }
+}
+
+/// Work that waits for the disk, on a thread of its own: any executor will do.
+async fn off_this_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (done, answer) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("marea-files".into());
+    let started = thread.spawn(move || drop(done.send(work())));
+    started.map_err(|source| Error::NoResources { source })?;
+    answer.await.map_err(|_| Error::Closed)?
+}

@@ -1,0 +1,196 @@
+//! Moving files: the loop beside the sync, and what it carries. What to move and when is the engine's decision.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use marea_core::{
+    Arriving, Failure, Transfer, TransferAnswer, TransferBody, TransferFailure, TransferTicket,
+};
+use tokio::sync::mpsc;
+
+use super::state::State;
+use crate::files::FileLock;
+use crate::{Error, clock};
+
+/// How long the loop rests when the mirror itself fails, or another program moves this mirror's files.
+const TROUBLE: Duration = Duration::from_secs(30);
+
+/// Parts of a file that wait for the disk: what bounds the memory of a download.
+const CHUNKS: usize = 4;
+
+/// Moves files whenever the engine wants, for as long as the client lives.
+pub(super) async fn in_the_background(state: Rc<State>) {
+    if let Err(error) = sweep(&state) {
+        tracing::warn!(code = error.code(), "the files beside the mirror could not be looked at");
+    }
+    loop {
+        let now = clock::now();
+        match state.with_engine(|engine| engine.next_transfer_wake(now)) {
+            Ok(Some(at)) if at <= now.unix_ms => match move_files(&state).await {
+                Ok(true) => {}
+                Ok(false) => tokio::time::sleep(TROUBLE).await,
+                Err(error) => {
+                    tracing::warn!(code = error.code(), "files could not be moved");
+                    tokio::time::sleep(TROUBLE).await;
+                }
+            },
+            Ok(Some(at)) => {
+                let wait = Duration::from_millis(at.0.saturating_sub(now.unix_ms.0).unsigned_abs());
+                let _ = tokio::time::timeout(wait, state.files_nudge.notified()).await;
+            }
+            Ok(None) => state.files_nudge.notified().await,
+            Err(error) => {
+                tracing::warn!(code = error.code(), "the mirror cannot say which files to move");
+                tokio::time::sleep(TROUBLE).await;
+            }
+        }
+    }
+}
+
+/// Moves what is due, one file at a time. False: another program is at it.
+pub(super) async fn move_files(state: &Rc<State>) -> Result<bool, Error> {
+    let _turn = state.files_turn.lock().await;
+    let Some(_turn_of_this_process) = FileLock::try_for(&state.mirror_path().with_extension("files-lock"))?
+    else {
+        return Ok(false);
+    };
+    let mut moved = false;
+    while let Some(transfer) = state.with_engine(|engine| engine.next_transfer(clock::now()))? {
+        moved = true;
+        let under_way = UnderWay { state, ticket: transfer.ticket };
+        let outcome = carry(state, &transfer).await;
+        if let Err(TransferFailure::Network(failure)) = &outcome {
+            tracing::debug!(code = failure.code(), "a file did not get on");
+        }
+        state.with_engine(|engine| engine.apply_transfer(transfer.ticket, outcome, clock::now()))?;
+        drop(under_way);
+    }
+    if moved {
+        sweep(state)?;
+    }
+    Ok(true)
+}
+
+/// A request on its way: should this future be dropped in the middle, the engine is told.
+struct UnderWay<'s> {
+    state: &'s State,
+    ticket: TransferTicket,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.state.with_engine(|engine| engine.abandon_transfer(self.ticket));
+    }
+}
+
+async fn carry(state: &Rc<State>, transfer: &Transfer) -> Result<TransferAnswer, TransferFailure> {
+    let network = TransferFailure::Network;
+    let unusable = |_| network(Failure::TokenUnavailable);
+    let (transport, tokens) = (state.transport().map_err(unusable)?, state.tokens().map_err(unusable)?);
+    let token = tokens.try_access_token(transfer.fresh_token).await.map_err(network)?;
+    let token = token.ok_or_else(|| network(Failure::no_token()))?;
+    let bytes = match &transfer.request.body {
+        TransferBody::Empty => Vec::new(),
+        TransferBody::File { name, offset, length } => {
+            let (bytes, name, offset, length) = (state.bytes().clone(), name.clone(), *offset, *length);
+            let read = tokio::task::spawn_blocking(move || bytes.read(&name, offset, length)).await;
+            read.ok().flatten().ok_or(TransferFailure::Bytes)?
+        }
+    };
+    let sent =
+        transport.transfer(&transfer.request, bytes, transfer.user_id, &token, transfer.timeout_ms).await;
+    sent.map_err(network)
+}
+
+/// Removes bytes that no row wants, and lets rows know whose bytes are not there. Not while somebody adds a file: their bytes
+/// come before their row.
+pub(super) fn sweep(state: &State) -> Result<(), Error> {
+    let Some((names, _lock)) = state.bytes().names()? else {
+        return match state.with_engine(|engine| engine.files())?.iter().any(|file| file.on_device) {
+            true if !state.bytes().path("").is_dir() => {
+                Ok(drop(state.with_engine(|engine| engine.sweep_files(&[]))?))
+            }
+            _ => Ok(()),
+        };
+    };
+    for name in state.with_engine(|engine| engine.sweep_files(&names))? {
+        state.bytes().remove(&name)?;
+    }
+    Ok(())
+}
+
+/// Moves files now, whatever their backoff.
+pub(crate) async fn move_files_now(state: &Rc<State>) -> Result<(), Error> {
+    (state.transport()?, state.tokens()?);
+    state.with_engine(|engine| engine.signal_files());
+    match move_files(state).await? {
+        true => Ok(()),
+        false => Err(Error::SyncBusy),
+    }
+}
+
+/// A file that arrives.
+pub(crate) struct FetchedFile {
+    pub(crate) chunks: mpsc::Receiver<Result<Vec<u8>, Error>>,
+}
+
+/// Begins to fetch a file.
+pub(crate) async fn fetch_file(state: Rc<State>, path: String) -> Result<FetchedFile, Error> {
+    let mut arriving = open(&state, &path, None).await?;
+    let (sender, chunks) = mpsc::channel(CHUNKS);
+    tokio::task::spawn_local(async move {
+        while let Some(chunk) = arriving.chunk().await.map_err(unfetched).transpose() {
+            let is_over = chunk.is_err();
+            if sender.send(chunk).await.is_err() || is_over {
+                break;
+            }
+        }
+    });
+    Ok(FetchedFile { chunks })
+}
+
+/// A link that opens a file for a while.
+pub(crate) async fn fetch_link(
+    state: Rc<State>,
+    path: String,
+    expires_in_seconds: u32,
+) -> Result<String, Error> {
+    #[derive(serde::Deserialize)]
+    struct Link {
+        #[serde(rename = "signedURL")]
+        signed_url: String,
+    }
+    let body = serde_json::json!({ "expiresIn": expires_in_seconds }).to_string();
+    let mut arriving = open(&state, &path, Some(body)).await?;
+    let mut body = Vec::new();
+    while let Some(chunk) = arriving.chunk().await.map_err(unfetched)? {
+        body.extend_from_slice(&chunk);
+    }
+    let link: Link = serde_json::from_slice(&body).map_err(|_| unfetched(Failure::Unintelligible))?;
+    Ok(format!("{}/storage/v1{}", state.server_url().trim_end_matches('/'), link.signed_url))
+}
+
+/// Asks for something of the object storage; once more with a fresh token where the first was refused.
+async fn open(state: &Rc<State>, path: &str, json: Option<String>) -> Result<Arriving, Error> {
+    let (transport, tokens) = (state.transport()?, state.tokens()?);
+    let user_id = state.user_id();
+    for fresh in [false, true] {
+        let token = tokens.try_access_token(fresh).await.map_err(unfetched)?;
+        let token = token.ok_or_else(|| unfetched(Failure::no_token()))?;
+        let answer = transport.fetch(path, json.clone(), user_id, &token).await.map_err(unfetched)?;
+        match answer.status() {
+            200..=299 => return Ok(answer),
+            // Supabase answers 400 to a token that has expired, too.
+            400 | 401 | 403 if !fresh => {}
+            status => {
+                let code = "storage".to_owned();
+                return Err(unfetched(Failure::Refused { status, code }));
+            }
+        }
+    }
+    Err(unfetched(Failure::no_token()))
+}
+
+fn unfetched(reason: Failure) -> Error {
+    Error::FileFetch { reason }
+}
