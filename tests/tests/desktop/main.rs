@@ -7,6 +7,7 @@ mod commands;
 mod days;
 mod disk;
 mod doctor;
+mod files;
 mod keychain;
 mod keys;
 mod kill;
