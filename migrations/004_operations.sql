@@ -1,7 +1,8 @@
 -- Assembled from migrations/source by `cargo xtask migrations`: change it there.
 -- 004: what the one who runs the Postgres uses: the jobs marea.expire_exports, marea.prune_tombstones and
--- marea.refresh_streaks, and the views marea.health, marea.largest_users and marea.client_lag.
--- docs/migrations/OPERATIONS.md says what to do with them. No sync depends on any of it.
+-- marea.refresh_streaks, the views marea.health, marea.largest_users and marea.client_lag, and files of exports: bucket and
+-- policies where schema storage is, and the sweep of what is due. docs/migrations/OPERATIONS.md says what to do with them. No sync
+-- depends on any of it; uploads of files do.
 --
 -- Needs 003. One transaction; run twice, the second run changes nothing. Taken back by 004_operations_rollback.sql, counted by
 -- validate_004.sql.
@@ -171,6 +172,284 @@ REVOKE ALL ON FUNCTION marea.prune_tombstones, marea.expire_exports, marea.refre
 GRANT EXECUTE ON FUNCTION marea.prune_tombstones, marea.expire_exports, marea.refresh_streaks TO service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- files
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Files of exports: the private bucket and who may do what in it, on Supabase or wherever schema storage is; and which objects are
+-- to be deleted. Devices upload and read with their users' tokens; file_sweep deletes.
+
+CREATE OR REPLACE FUNCTION marea.file_path(file_url TEXT, owner UUID, export UUID) RETURNS TEXT LANGUAGE sql IMMUTABLE
+-- A file_url is written by devices. Only one that is exactly the row's own user and id names an object; of all others nothing is
+-- ever deleted.
+RETURN CASE
+    WHEN file_url ~ ('^storage://marea-exports/' || owner || '/' || export || '/[0-9a-f]{64}\.[a-z0-9]{1,10}$')
+        THEN substr(file_url, length('storage://marea-exports/') + 1)
+END;
+
+COMMENT ON FUNCTION marea.file_path(TEXT, UUID, UUID) IS
+    'The object that a file_url names, below the bucket; NULL unless it is exactly this user''s and this export''s.';
+
+CREATE OR REPLACE FUNCTION marea.is_file_name(name TEXT) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN coalesce(name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{64}\.[a-z0-9]{1,10}$', false);
+
+COMMENT ON FUNCTION marea.is_file_name(TEXT) IS 'Whether an object is called as Marea calls them: <user>/<export id>/<sha256>.<ending>.';
+
+CREATE OR REPLACE FUNCTION marea.is_own_file(name TEXT) RETURNS BOOLEAN LANGUAGE sql STABLE
+RETURN marea.is_file_name(name) AND split_part(name, '/', 1) = (SELECT auth.uid())::text;
+
+COMMENT ON FUNCTION marea.is_own_file(TEXT) IS 'Whether an object lies in the folder of the user who asks. For policies.';
+
+CREATE OR REPLACE FUNCTION marea.may_add_file(name TEXT) RETURNS BOOLEAN LANGUAGE sql STABLE
+-- CASE: a name of another form is never cast.
+RETURN CASE WHEN marea.is_own_file(name) THEN EXISTS (
+    SELECT FROM public.export_history AS e
+    WHERE e.id = split_part(name, '/', 2)::uuid AND e.user_id = (SELECT auth.uid()) AND e.status <> 'expired'
+) ELSE false END;
+
+COMMENT ON FUNCTION marea.may_add_file(TEXT) IS 'Whether an object is the file of an own export that has not expired. For policies.';
+
+CREATE OR REPLACE FUNCTION marea.prepare_files() RETURNS BOOLEAN
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- Nothing is updated: objects never change. Anybody's other policies on storage.objects stay as they are.
+DECLARE
+    wanted RECORD;
+BEGIN
+    IF to_regclass('storage.objects') IS NULL OR to_regclass('storage.buckets') IS NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE 'INSERT INTO storage.buckets (id, name, public) VALUES ($1, $1, false)
+             ON CONFLICT (id) DO UPDATE SET public = false WHERE buckets.public' USING 'marea-exports';
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('marea_exports_select', 'SELECT', 'USING', 'marea.is_own_file(name)'),
+            ('marea_exports_insert', 'INSERT', 'WITH CHECK', 'marea.may_add_file(name)'),
+            ('marea_exports_delete', 'DELETE', 'USING', 'marea.is_own_file(name)')
+        ) AS policies (name, command, clause, condition)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_policy WHERE polrelid = to_regclass('storage.objects') AND polname = policies.name
+        )
+    LOOP
+        EXECUTE format('CREATE POLICY %I ON storage.objects FOR %s TO authenticated %s (bucket_id = %L AND %s)',
+            wanted.name, wanted.command, wanted.clause, 'marea-exports', wanted.condition);
+    END LOOP;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION marea.prepare_files() IS
+    'Makes the private bucket marea-exports and its policies where schema storage exists; says whether it does. May be run again.';
+
+CREATE TABLE IF NOT EXISTS marea.file_garbage (
+    path       TEXT PRIMARY KEY CONSTRAINT file_garbage_path_known CHECK (marea.is_file_name(path)),
+    noted_at   TIMESTAMPTZ NOT NULL DEFAULT now(),
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    asked_at   TIMESTAMPTZ,
+    request_id BIGINT,
+    last_error TEXT
+);
+
+CREATE INDEX IF NOT EXISTS file_garbage_noted_at_idx ON marea.file_garbage (noted_at);
+
+COMMENT ON TABLE marea.file_garbage IS 'Objects of the bucket marea-exports that are to be deleted; filled as exports expire and go.';
+COMMENT ON COLUMN marea.file_garbage.path IS 'The object, below the bucket: <user>/<export id>/<sha256>.<ending>.';
+COMMENT ON COLUMN marea.file_garbage.noted_at IS 'When its export expired or went; server clock.';
+COMMENT ON COLUMN marea.file_garbage.attempts IS 'How often its deletion was asked for, count.';
+COMMENT ON COLUMN marea.file_garbage.asked_at IS 'When it was last asked for; server clock.';
+COMMENT ON COLUMN marea.file_garbage.request_id IS 'The request of pg_net that is under way.';
+COMMENT ON COLUMN marea.file_garbage.last_error IS 'What the last answer was, where it was none of success.';
+
+CREATE OR REPLACE FUNCTION marea.note_file_garbage() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO marea.file_garbage (path)
+        SELECT found.path FROM old_rows AS o CROSS JOIN LATERAL (SELECT marea.file_path(o.file_url, o.user_id, o.id)) AS found (path)
+        WHERE found.path IS NOT NULL
+        ON CONFLICT DO NOTHING;
+    ELSE
+        INSERT INTO marea.file_garbage (path)
+        SELECT found.path FROM old_rows AS o CROSS JOIN LATERAL (SELECT marea.file_path(o.file_url, o.user_id, o.id)) AS found (path)
+        WHERE found.path IS NOT NULL AND EXISTS (
+            SELECT FROM new_rows AS n
+            WHERE n.id = o.id AND (n.file_url IS DISTINCT FROM o.file_url OR n.status = 'expired'))
+        ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.note_file_garbage() IS 'Trigger: notes the files of exports that expire or go.';
+
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_trigger WHERE tgrelid = 'public.export_history'::regclass AND tgname = 'export_history_files_update'
+    ) THEN
+        CREATE TRIGGER export_history_files_update AFTER UPDATE ON public.export_history
+            REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+            FOR EACH STATEMENT EXECUTE FUNCTION marea.note_file_garbage();
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM pg_trigger WHERE tgrelid = 'public.export_history'::regclass AND tgname = 'export_history_files_delete'
+    ) THEN
+        CREATE TRIGGER export_history_files_delete AFTER DELETE ON public.export_history
+            REFERENCING OLD TABLE AS old_rows
+            FOR EACH STATEMENT EXECUTE FUNCTION marea.note_file_garbage();
+    END IF;
+END
+$$;
+
+ALTER TABLE marea.file_garbage ENABLE ROW LEVEL SECURITY;
+REVOKE ALL ON marea.file_garbage FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON FUNCTION marea.file_path, marea.is_file_name, marea.is_own_file, marea.may_add_file, marea.prepare_files,
+    marea.note_file_garbage
+FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION marea.is_file_name, marea.is_own_file, marea.may_add_file TO authenticated;
+
+DO $$ BEGIN PERFORM marea.prepare_files(); END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- file_sweep
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Deleting objects that are due. Supabase refuses a DELETE in SQL on storage.objects: it goes by the API, through pg_net with a key
+-- from Vault, or, where those are not, by a script that asks marea.files_to_delete and tells marea.files_deleted.
+
+CREATE OR REPLACE FUNCTION marea.restore_live_files() RETURNS VOID
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    -- A device that was away may have said again where a file is.
+    DELETE FROM marea.file_garbage AS g
+    USING public.export_history AS e
+    WHERE e.id = split_part(g.path, '/', 2)::uuid AND e.status <> 'expired'
+      AND marea.file_path(e.file_url, e.user_id, e.id) = g.path
+$$;
+
+COMMENT ON FUNCTION marea.restore_live_files() IS 'Forgets garbage that an export names again. Before each sweep.';
+
+CREATE OR REPLACE FUNCTION marea.sweep_files(batch INTEGER DEFAULT 100) RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Takes in the answers to earlier requests, then asks for the next deletions; returns how many. Needs pg_net, and in Vault the
+-- secrets marea_project_url and marea_service_key; without them it returns 0 and marea.health says what is missing.
+DECLARE
+    url     TEXT;
+    key     TEXT;
+    found   RECORD;
+    request BIGINT;
+    asked   BIGINT := 0;
+    missing TEXT;
+BEGIN
+    IF batch NOT BETWEEN 1 AND 10000 THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'batch: must be from 1 to 10000';
+    END IF;
+    PERFORM marea.restore_live_files();
+    IF to_regclass('net._http_response') IS NULL THEN
+        missing := 'the extension pg_net is missing';
+    ELSIF to_regclass('vault.decrypted_secrets') IS NULL THEN
+        missing := 'the extension supabase_vault is missing';
+    ELSE
+        EXECUTE 'SELECT rtrim((SELECT decrypted_secret FROM vault.decrypted_secrets WHERE name = ''marea_project_url''), ''/''),
+                        (SELECT decrypted_secret FROM vault.decrypted_secrets WHERE name = ''marea_service_key'')' INTO url, key;
+        IF url IS NULL OR key IS NULL THEN
+            missing := 'the secrets marea_project_url and marea_service_key are missing in Vault';
+        END IF;
+    END IF;
+    IF missing IS NOT NULL THEN
+        UPDATE marea.file_garbage SET last_error = missing WHERE last_error IS DISTINCT FROM missing;
+        RETURN 0;
+    END IF;
+
+    -- What is not there is as good as deleted.
+    EXECUTE $answers$
+        WITH answers AS (
+            SELECT g.path, r.status_code, r.error_msg,
+                   coalesce(r.status_code BETWEEN 200 AND 299
+                       OR r.content ~ '"(code|error)"\s*:\s*"(NoSuchKey|not_found)"', false) AS done
+            FROM marea.file_garbage AS g JOIN net._http_response AS r ON r.id = g.request_id
+        ), gone AS (
+            DELETE FROM marea.file_garbage AS g USING answers AS a WHERE g.path = a.path AND a.done
+        )
+        UPDATE marea.file_garbage AS g
+        SET request_id = NULL, last_error = coalesce(a.error_msg, 'HTTP ' || a.status_code)
+        FROM answers AS a WHERE g.path = a.path AND NOT a.done
+    $answers$;
+
+    FOR found IN
+        SELECT g.path FROM marea.file_garbage AS g
+        WHERE g.asked_at IS NULL OR g.asked_at < now() - least(g.attempts, 6) * interval '10 minutes'
+        ORDER BY g.noted_at LIMIT batch FOR UPDATE SKIP LOCKED
+    LOOP
+        EXECUTE 'SELECT net.http_delete(url := $1, headers := $2)' INTO request
+        USING url || '/storage/v1/object/marea-exports/' || found.path,
+              jsonb_build_object('Authorization', 'Bearer ' || key, 'apikey', key);
+        UPDATE marea.file_garbage SET attempts = attempts + 1, asked_at = now(), request_id = request WHERE path = found.path;
+        asked := asked + 1;
+    END LOOP;
+    RETURN asked;
+END
+$$;
+
+COMMENT ON FUNCTION marea.sweep_files(INTEGER) IS
+    'Asks Storage, through pg_net, to delete objects that are due; returns for how many. To be run every few minutes.';
+
+CREATE OR REPLACE FUNCTION marea.note_orphan_files(older INTERVAL DEFAULT '1 day') RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- An object is made before its export says so: hence the day.
+DECLARE
+    noted BIGINT := 0;
+BEGIN
+    IF older < interval '1 hour' THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'older: must be at least 1 hour';
+    END IF;
+    IF to_regclass('storage.objects') IS NOT NULL THEN
+        EXECUTE $orphans$
+            INSERT INTO marea.file_garbage (path)
+            SELECT o.name FROM storage.objects AS o
+            WHERE o.bucket_id = 'marea-exports' AND o.created_at < now() - $1 AND marea.is_file_name(o.name)
+              AND NOT EXISTS (
+                SELECT FROM public.export_history AS e
+                WHERE e.id::text = split_part(o.name, '/', 2) AND e.user_id::text = split_part(o.name, '/', 1)
+                  AND e.status <> 'expired')
+            ON CONFLICT DO NOTHING
+        $orphans$ USING older;
+        GET DIAGNOSTICS noted = ROW_COUNT;
+    END IF;
+    RETURN noted;
+END
+$$;
+
+COMMENT ON FUNCTION marea.note_orphan_files(INTERVAL) IS
+    'Compares the bucket with the exports and notes objects that belong to none; returns how many. To be run once a week.';
+
+CREATE OR REPLACE VIEW marea.files_to_delete AS
+SELECT g.path, g.noted_at, g.attempts, g.last_error
+FROM marea.file_garbage AS g
+WHERE NOT EXISTS (
+    SELECT FROM public.export_history AS e
+    WHERE e.id::text = split_part(g.path, '/', 2) AND e.status <> 'expired' AND marea.file_path(e.file_url, e.user_id, e.id) = g.path)
+ORDER BY g.noted_at;
+
+COMMENT ON VIEW marea.files_to_delete IS 'Objects of the bucket marea-exports that are due, oldest first: for a script, where there is no pg_net.';
+
+CREATE OR REPLACE FUNCTION marea.files_deleted(paths TEXT[]) RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    went BIGINT;
+BEGIN
+    DELETE FROM marea.file_garbage WHERE path = ANY (paths);
+    GET DIAGNOSTICS went = ROW_COUNT;
+    RETURN went;
+END
+$$;
+
+COMMENT ON FUNCTION marea.files_deleted(TEXT[]) IS 'Told by a script which objects it has deleted; returns how many were due.';
+
+REVOKE ALL ON marea.files_to_delete FROM PUBLIC, anon, authenticated, service_role;
+GRANT SELECT ON marea.files_to_delete TO service_role;
+REVOKE ALL ON FUNCTION marea.restore_live_files, marea.sweep_files, marea.note_orphan_files, marea.files_deleted
+FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION marea.sweep_files, marea.note_orphan_files, marea.files_deleted TO service_role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- views
 -- ---------------------------------------------------------------------------------------------------------------------
 
@@ -263,6 +542,17 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     UNION ALL
     SELECT 'exports', 'past their expiry', (
         SELECT count(*) FROM public.export_history WHERE status = 'completed' AND expires_at < now()), 'count'
+    UNION ALL
+    SELECT 'files', 'to delete', (SELECT count(*) FROM marea.file_garbage), 'count'
+    UNION ALL
+    SELECT 'age', 'oldest file to delete', (
+        SELECT extract(epoch FROM now() - min(noted_at))::bigint FROM marea.file_garbage), 'seconds'
+    UNION ALL
+    SELECT 'files', 'not deleted: ' || failed.last_error, failed.files, 'count'
+    FROM (
+        SELECT last_error, count(*) AS files FROM marea.file_garbage WHERE last_error IS NOT NULL
+        GROUP BY last_error ORDER BY count(*) DESC, last_error LIMIT 5
+    ) AS failed
     UNION ALL
     SELECT 'clients', seen.subject, seen.clients, 'count'
     FROM (

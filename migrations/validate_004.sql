@@ -35,6 +35,23 @@ WITH jobs AS (
     UNION ALL
     SELECT 7, 'index of the tombstones', 1, (
         SELECT count(*) FROM pg_catalog.pg_index WHERE indexrelid = to_regclass('marea.rows_tombstones_idx') AND indisvalid)
+    UNION ALL
+    SELECT 8, 'triggers that note files to delete', 2, (
+        SELECT count(*) FROM pg_catalog.pg_trigger
+        WHERE tgrelid = to_regclass('public.export_history') AND tgname IN ('export_history_files_update', 'export_history_files_delete')
+          AND tgenabled <> 'D')
+    UNION ALL
+    SELECT 9, 'jobs for files that the backend''s role may execute', 3, (
+        SELECT count(*) FROM pg_catalog.pg_proc AS p
+        WHERE p.pronamespace = to_regnamespace('marea') AND p.proname IN ('sweep_files', 'note_orphan_files', 'files_deleted')
+          AND p.prosecdef AND has_function_privilege('service_role', p.oid, 'EXECUTE')
+          AND NOT has_function_privilege('authenticated', p.oid, 'EXECUTE'))
+    UNION ALL
+    SELECT 10, 'policies of the bucket, where there is storage',
+        CASE WHEN to_regclass('storage.objects') IS NULL THEN 0 ELSE 3 END, (
+        SELECT count(*) FROM pg_catalog.pg_policy
+        WHERE polrelid = to_regclass('storage.objects')
+          AND polname IN ('marea_exports_select', 'marea_exports_insert', 'marea_exports_delete'))
 )
 SELECT place, "check", expected, actual, CASE WHEN expected = actual THEN 'PASS' ELSE 'FAIL' END AS result
 FROM checks;

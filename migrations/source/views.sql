@@ -88,6 +88,17 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     SELECT 'exports', 'past their expiry', (
         SELECT count(*) FROM public.export_history WHERE status = 'completed' AND expires_at < now()), 'count'
     UNION ALL
+    SELECT 'files', 'to delete', (SELECT count(*) FROM marea.file_garbage), 'count'
+    UNION ALL
+    SELECT 'age', 'oldest file to delete', (
+        SELECT extract(epoch FROM now() - min(noted_at))::bigint FROM marea.file_garbage), 'seconds'
+    UNION ALL
+    SELECT 'files', 'not deleted: ' || failed.last_error, failed.files, 'count'
+    FROM (
+        SELECT last_error, count(*) AS files FROM marea.file_garbage WHERE last_error IS NOT NULL
+        GROUP BY last_error ORDER BY count(*) DESC, last_error LIMIT 5
+    ) AS failed
+    UNION ALL
     SELECT 'clients', seen.subject, seen.clients, 'count'
     FROM (
         SELECT count(*) AS every, count(*) FILTER (WHERE silent_seconds < 86400) AS today,

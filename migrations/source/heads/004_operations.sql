@@ -1,6 +1,7 @@
 -- 004: what the one who runs the Postgres uses: the jobs marea.expire_exports, marea.prune_tombstones and
--- marea.refresh_streaks, and the views marea.health, marea.largest_users and marea.client_lag.
--- docs/migrations/OPERATIONS.md says what to do with them. No sync depends on any of it.
+-- marea.refresh_streaks, the views marea.health, marea.largest_users and marea.client_lag, and files of exports: bucket and
+-- policies where schema storage is, and the sweep of what is due. docs/migrations/OPERATIONS.md says what to do with them. No sync
+-- depends on any of it; uploads of files do.
 --
 -- Needs 003. One transaction; run twice, the second run changes nothing. Taken back by 004_operations_rollback.sql, counted by
 -- validate_004.sql.

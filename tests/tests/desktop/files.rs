@@ -55,14 +55,18 @@ async fn made_on_a_train_it_reaches_storage_and_another_device() {
     let made = train.json(&["export", "create", "--type", "activity", "--format", "csv"]).await;
     let id = made["id"].as_str().expect("an id").to_owned();
     let waiting = train.json(&["export", "files"]).await;
-    assert_eq!((waiting[0]["state"].as_str(), waiting[0]["on_device"].as_bool()), (Some("waiting"), Some(true)));
+    assert_eq!(
+        (waiting[0]["state"].as_str(), waiting[0]["on_device"].as_bool()),
+        (Some("waiting"), Some(true))
+    );
     assert!(objects(&world, 1).await.is_empty());
 
     let synced = train.json(&["sync"]).await;
     assert_eq!((&synced["files"]["uploaded"], &synced["pending"]), (&1.into(), &0.into()), "{synced}");
     let found = objects(&world, 1).await;
     let (path, size) = found.first_key_value().expect("one object");
-    let url: String = world.one(&format!("SELECT file_url FROM public.export_history WHERE id = '{id}'")).await;
+    let url: String =
+        world.one(&format!("SELECT file_url FROM public.export_history WHERE id = '{id}'")).await;
     assert_eq!(url, format!("storage://marea-exports/{path}"));
     assert!(path.starts_with(&format!("{}/{id}/", world.learner(1))), "{path}");
 
@@ -93,8 +97,13 @@ async fn a_large_file_gets_through_cuts_and_lost_answers_whole() {
     let bytes = write(&source, 20 * 1024 * 1024 + 7, 1);
     let id = create(&device, &source).await;
     std::fs::remove_file(&source).expect("the copy is what counts");
-    let kinds =
-        [FaultKind::CutRequest, FaultKind::DropAnswer, FaultKind::ResetMidBody, FaultKind::Offline, FaultKind::Status];
+    let kinds = [
+        FaultKind::CutRequest,
+        FaultKind::DropAnswer,
+        FaultKind::ResetMidBody,
+        FaultKind::Offline,
+        FaultKind::Status,
+    ];
     for kind in kinds {
         world.fault(Fault::new(kind, UPLOADS, 1));
         device.run(&["sync", "--json"]).await.exits(0);
@@ -144,13 +153,17 @@ async fn an_address_that_somebody_wrote_leads_nowhere_else() {
     for path in [hers.clone(), format!("{}/{mine}/../../{hers}", world.learner(2)), hers.to_uppercase()] {
         let url = format!("storage://marea-exports/{path}");
         eve.json(&["export", "update", &mine, "--file-url", &url]).await;
-        eve.run(&["export", "download", &mine, "--out", &out, "--json"]).await.exits(2).error("invalid_input");
+        eve.run(&["export", "download", &mine, "--out", &out, "--json"])
+            .await
+            .exits(2)
+            .error("invalid_input");
         eve.json(&["sync"]).await;
         // Expired with it, nothing of hers is due.
         eve.json(&["export", "update", &mine, "--status", "expired"]).await;
         eve.json(&["sync"]).await;
     }
-    let due: i64 = world.one(&format!("SELECT count(*) FROM marea.file_garbage WHERE path LIKE '%{id}%'")).await;
+    let due: i64 =
+        world.one(&format!("SELECT count(*) FROM marea.file_garbage WHERE path LIKE '%{id}%'")).await;
     assert_eq!(due, 0);
     assert_eq!(objects(&world, 1).await.len(), 1);
 }
@@ -203,11 +216,13 @@ async fn killed_in_any_state_each_acknowledged_file_arrives_once_and_whole() {
         let copy = folder.path().join(format!("{id}.copy"));
         // Its hash is checked on the way.
         device.json(&["export", "download", id, "--out", &copy.display().to_string()]).await;
-        let url: String = world.one(&format!("SELECT file_url FROM public.export_history WHERE id = '{id}'")).await;
+        let url: String =
+            world.one(&format!("SELECT file_url FROM public.export_history WHERE id = '{id}'")).await;
         assert!(found.contains_key(url.trim_start_matches("storage://marea-exports/")), "{url}");
     }
     let files = device.json(&["export", "files"]).await;
-    let known: Vec<&str> = files.as_array().expect("a list").iter().filter_map(|it| it["export_id"].as_str()).collect();
+    let known: Vec<&str> =
+        files.as_array().expect("a list").iter().filter_map(|it| it["export_id"].as_str()).collect();
     for name in kept(&device) {
         assert!(known.iter().any(|id| name.starts_with(id)), "bytes without a row: {name}");
     }

@@ -6,6 +6,7 @@ mod backfill;
 mod concurrency;
 mod cursors;
 mod days;
+mod files;
 mod fold;
 mod fold_differential;
 mod idle;
