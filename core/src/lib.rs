@@ -38,10 +38,10 @@ pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
 pub use merge::{MergedRow, merge_registers};
 pub use model::{
     ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
-    ExportPage, ExportQuery, ExportStatus, FileInput, FileState, FileView, Hlc, KeyEnvelope, ListQuery, LocalDate, MutationId, MutationView,
-    Now, Op, Progress, Provider, QueueView, Refusal, Rescued, RescuedMutation, RescuedRefusal, Session,
-    SessionInput, Status, StatusError, StorageKind, SyncLimits, Table, TableName, Timestamp, UnixMillis,
-    Unreadable, UserId, Zone,
+    ExportPage, ExportQuery, ExportStatus, FileInput, FileState, FileView, Hlc, KeyEnvelope, ListQuery,
+    LocalDate, MutationId, MutationView, Now, Op, Progress, Provider, QueueView, Refusal, Rescued,
+    RescuedMutation, RescuedRefusal, Session, SessionInput, Status, StatusError, StorageKind, SyncLimits,
+    Table, TableName, Timestamp, UnixMillis, Unreadable, UserId, Zone,
 };
 #[cfg(feature = "planted-faults")]
 pub use model::{LIMITS, Limit, LimitKind};

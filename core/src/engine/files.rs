@@ -65,7 +65,11 @@ impl Engine {
         })?;
         self.announce_rows(&changed);
         self.schedule.wrote();
-        if fits { Ok(Recorded { id, pending, counts_from: None }) } else { Err(Error::FilesFull) }
+        if fits {
+            Ok(Recorded { id, pending, counts_from: None, key: id.to_string() })
+        } else {
+            Err(Error::FilesFull)
+        }
     }
 
     /// Gives an export that is there its file: one that had none, or whose file was refused.
