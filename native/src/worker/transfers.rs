@@ -15,6 +15,10 @@ use crate::{Error, clock};
 /// How long the loop rests when the mirror itself fails, or another program moves this mirror's files.
 const TROUBLE: Duration = Duration::from_secs(30);
 
+/// How often, and after how long at most, a file that failed is tried again while somebody waits.
+const ATTEMPTS: u32 = 4;
+const MOMENT: Duration = Duration::from_secs(2);
+
 /// Parts of a file that wait for the disk: what bounds the memory of a download.
 const CHUNKS: usize = 4;
 
@@ -123,10 +127,21 @@ pub(super) fn sweep(state: &State) -> Result<(), Error> {
 pub(crate) async fn move_files_now(state: &Rc<State>) -> Result<(), Error> {
     (state.transport()?, state.tokens()?);
     state.with_engine(|engine| engine.signal_files());
-    match move_files(state).await? {
-        true => Ok(()),
-        false => Err(Error::SyncBusy),
+    for _ in 0..ATTEMPTS {
+        if !move_files(state).await? {
+            return Err(Error::SyncBusy);
+        }
+        // Somebody waits: what failed for a moment is tried again while that costs a moment only.
+        let now = clock::now();
+        let wake = state.with_engine(|engine| engine.next_transfer_wake(now))?;
+        let wait =
+            wake.map(|at| Duration::from_millis(at.0.saturating_sub(now.unix_ms.0).max(0).unsigned_abs()));
+        match wait.filter(|wait| *wait <= MOMENT) {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => break,
+        }
     }
+    Ok(())
 }
 
 /// A file that arrives.

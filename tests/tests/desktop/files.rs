@@ -10,7 +10,8 @@ use marea_tests::kills::rounds;
 use marea_tests::random::Random;
 use marea_tests::world::{Fault, FaultKind, World};
 
-const UPLOADS: &str = "/storage/v1/upload/resumable";
+/// Below it are the pieces.
+const UPLOADS: &str = "/storage/v1/upload/resumable/";
 
 /// The objects of a learner: path below the bucket, and size.
 async fn objects(world: &World, learner: usize) -> BTreeMap<String, i64> {

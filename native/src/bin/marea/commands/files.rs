@@ -59,7 +59,7 @@ pub(super) async fn send(
         return Ok(None);
     }
     let mut files = before.clone();
-    if report.outcome == Outcome::Done && before.iter().any(is_open) {
+    if report.outcome == Outcome::Done {
         files = with_progress(client, &before, output).await?;
         let uploaded = |files: &[FileView]| files.iter().filter(|it| it.state == FileState::Uploaded).count();
         if uploaded(&files) != uploaded(&before) {
@@ -88,7 +88,7 @@ async fn with_progress(
     output: &Output,
 ) -> Result<Vec<FileView>, Failure> {
     if output.is_json() || !std::io::stderr().is_terminal() {
-        return Ok(client.send_files().await?);
+        return sent(client, client.send_files().await).await;
     }
     let open =
         |files: &[FileView]| files.iter().filter(|it| is_open(it)).map(|it| it.size - it.sent).sum::<u64>();
@@ -107,10 +107,18 @@ async fn with_progress(
             Poll::Pending => change.as_mut().poll(context).map(Ok),
         });
         match step.await {
-            Err(sent) => return Ok(sent?),
+            Err(done) => return sent(client, done).await,
             Ok(Some(files)) => bar.set_position(all.saturating_sub(open(&files))),
-            Ok(None) => return Ok(sending.as_mut().await?),
+            Ok(None) => return sent(client, sending.as_mut().await).await,
         }
+    }
+}
+
+/// Another program that has this mirror open may be moving them: then it goes on doing so.
+async fn sent(client: &Client, done: Result<Vec<FileView>, Error>) -> Result<Vec<FileView>, Failure> {
+    match done {
+        Err(Error::SyncBusy) => Ok(client.files().await?),
+        done => Ok(done?),
     }
 }
 
