@@ -202,6 +202,8 @@ async fn the_file_says_what_it_needs_and_can_be_taken_back() {
         "REVOKE EXECUTE ON FUNCTION marea.expire_exports FROM service_role",
         "GRANT EXECUTE ON FUNCTION marea.refresh_streaks TO authenticated",
         "DROP INDEX marea.rows_tombstones_idx",
+        "DROP TRIGGER export_history_files_delete ON public.export_history",
+        "GRANT EXECUTE ON FUNCTION marea.sweep_files TO authenticated",
     ] {
         let broken = script.replacen("BEGIN;", &format!("BEGIN; {breakage};"), 1);
         database.sql(&[&broken]).await.fails_with("Marea 004: ");
