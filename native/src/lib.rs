@@ -97,10 +97,11 @@ pub use error::Error;
 pub use export::{ExportFormat, ExportKind, MadeFile};
 pub use marea_core::{
     ActivityDay, ApiKey, ApiKeys, Catalogue, Change, ClientId, Connection, DataKey, EventInput, Export,
-    ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, FILE_QUOTA_BYTES, Failure, FileState, FileView, KeyEnvelope,
-    KeyState, KeyView, ListQuery, LocalDate, MutationId, MutationView, Op, Outcome, Passphrase, Progress,
-    Provider, QueryResult, QueueCounts, Recorded, RecoveryCode, Refusal, SessionInput, Signal, Status,
-    StatusError, SyncReport, Table, Timestamp, UserId, VaultOutcome, VaultState, VaultStatus,
+    ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, FILE_QUOTA_BYTES, Failure,
+    FileState, FileView, KeyEnvelope, KeyState, KeyView, ListQuery, LocalDate, MutationId, MutationView, Op,
+    Outcome, Passphrase, Progress, Provider, QueryResult, QueueCounts, Recorded, RecoveryCode, Refusal,
+    SessionInput, Signal, Status, StatusError, SyncReport, Table, Timestamp, UserId, VaultOutcome,
+    VaultState, VaultStatus,
 };
 pub use tokens::{StaticToken, TokenFuture, TokenSource, TryTokenFuture};
 pub use vault::Vault;
