@@ -65,16 +65,16 @@ for (const storage of ['opfs', 'local-storage']) {
   }
 }
 
-for (const call of ['_listRows', '_getRow', '_countRows', '_useCatalogue']) {
+for (const call of ['_listRows', '_getRow', '_countRows', '_query', '_useCatalogue']) {
   test(`a reading at which the engine stops is answered by the next one (${call})`, async (t) => {
     const [leader, follower] = await openTabs(t)
     const row = await table(leader, 'stock_items', 'insert', { label: 'kept', sizes: [] })
     await arm(leader, call, 'before')
     const asked = await follower.evaluate((row) => {
       const stock = window.marea.table('stock_items')
-      return Promise.all([stock.get(row), stock.list(), stock.count()])
+      return Promise.all([stock.get(row), stock.list(), stock.count(), window.marea.query('SELECT label FROM stock_items')])
     }, row)
-    assert.deepEqual([asked[0].label, asked[1].length, asked[2]], ['kept', 1, 1])
+    assert.deepEqual([asked[0].label, asked[1].length, asked[2], asked[3][0].label], ['kept', 1, 1, 'kept'])
     await openMarea(follower, stage, { id: (await status(follower)).user_id, token: null }, { schema })
     assert.equal(await table(follower, 'stock_items', 'count'), 1)
   })

@@ -68,7 +68,7 @@ const handlers: Handlers = {
   row: ({ engine }, table, key) => engine.getRow(table, key) ?? 'null',
   list: ({ engine }, table, query) => engine.listRows(table, JSON.stringify(query)),
   count: ({ engine }, table, where) => engine.countRows(table, JSON.stringify(where)),
-  query: ({ engine }, sql, parameters) => (engine as MareaEngine & { query(sql: string, parameters: string): string }).query(sql, parameters),
+  query: ({ engine }, sql, parameters) => engine.query(sql, parameters),
   keysStatus: vault.status,
   keysWork: vault.work,
   keysLock: vault.lock,
