@@ -53,7 +53,7 @@ pub(super) fn apply(
     let mut moved = Moved::default();
     if answer.reset && !planted::is(Fault::EpochUnheeded) {
         // The results do not count: what was sent may build on what is only now to be sent once more, before it.
-        refill::begin(rows)?;
+        moved.registers.extend(refill::begin(rows)?);
     } else {
         apply_results(rows, sent, answer, context.now, &mut moved)?;
     }
@@ -231,9 +231,10 @@ pub(super) fn cursor(rows: Rows<'_>) -> Result<Option<Cursor>, Error> {
     Ok(version.zip(rows.meta(Meta::CursorEpoch)?).map(|(version, epoch)| Cursor { version, epoch }))
 }
 
-pub(super) fn forget_cursor(rows: Rows<'_>) -> Result<(), Error> {
-    rows.clear_meta(Meta::CursorVersion)?;
-    rows.clear_meta(Meta::CursorEpoch)
+/// Goes back to the beginning. The epoch stays: without it a server that has lost its past could not say so.
+pub(super) fn rewind_cursor(rows: Rows<'_>) -> Result<(), Error> {
+    rows.set_meta(Meta::CursorVersion, "0")?;
+    if planted::is(Fault::EpochForgotten) { rows.clear_meta(Meta::CursorEpoch) } else { Ok(()) }
 }
 
 pub(super) fn set_cursor(rows: Rows<'_>, cursor: &Cursor) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use crate::engine::changed::Changed;
 use crate::engine::{Engine, apply, refill, registers};
 use crate::error::Error;
 use crate::model::{Now, Table};
+use crate::planted::{self, Fault};
 use crate::wire::SyncAnswer;
 
 impl Engine {
@@ -46,9 +47,11 @@ impl Engine {
         let client = self.client_id.to_string();
         let before: Vec<Table> = self.store.shapes().mirrored().collect();
         self.store.adopt(catalogue, |rows| {
-            registers::lay_all(rows, &client)?;
-            if apply::cursor(rows)?.is_some() {
-                apply::forget_cursor(rows)?;
+            if !planted::is(Fault::NewTablesIgnoreQueue) {
+                registers::lay_all(rows, &client)?;
+            }
+            if apply::cursor(rows)?.is_some() && !planted::is(Fault::CatalogueNotRefilled) {
+                apply::rewind_cursor(rows)?;
                 refill::begin_again(rows)?;
             }
             Ok(())

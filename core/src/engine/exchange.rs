@@ -182,7 +182,9 @@ impl Engine {
             return Ok(Applied { next: Next::Continue, ..Applied::default() });
         }
         // Before the rows are read, and on its own: should the program die here, everything is pulled with the new tables.
-        let begins_again = self.learn(&answer, changed)? && in_flight.since.is_some();
+        let begins_again = self.learn(&answer, changed)?
+            && in_flight.since.is_some()
+            && !planted::is(Fault::CursorOutlivesCatalogue);
         match Page::read(&answer, &in_flight.sent, self.user_id, self.store.shapes()) {
             Some(page) => self.succeeded(in_flight, (&answer, begins_again), &page, now, changed),
             None => self.failed(in_flight, Failure::Unintelligible, now, changed),

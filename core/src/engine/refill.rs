@@ -13,12 +13,15 @@ use crate::queue;
 use crate::store::{Meta, Rows};
 
 /// Begins to pull everything again because the server's past was replaced. The confirmed rows stay until all new ones have come.
-pub(super) fn begin(rows: Rows<'_>) -> Result<(), Error> {
-    for (table, key) in rows.register_rows_in(MutationState::Reflected)? {
-        match rows.register(table, &key)? {
+/// Returns the rows on which writes lie again.
+pub(super) fn begin(rows: Rows<'_>) -> Result<Vec<(Table, String)>, Error> {
+    let laid = rows.register_rows_in(MutationState::Reflected)?;
+    for (table, key) in &laid {
+        let table = *table;
+        match rows.register(table, key)? {
             Some(_) if planted::is(Fault::ReflectedNotShadowed) => {}
-            Some(_) => registers::keep_shadow(rows, table, &key)?,
-            None => forget_gone(rows, table, &key)?,
+            Some(_) => registers::keep_shadow(rows, table, key)?,
+            None => forget_gone(rows, table, key)?,
         }
     }
     let states = [MutationState::Acknowledged, MutationState::Reflected];
@@ -31,7 +34,8 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<(), Error> {
         }
     }
     begin_again(rows)?;
-    rows.set_meta(Meta::Refilling, LOST)
+    rows.set_meta(Meta::Refilling, LOST)?;
+    Ok(laid)
 }
 
 /// What was deleted stays deleted, and whatever was to become of it with it; a deletion made here is sent once more, to a server
@@ -110,6 +114,7 @@ fn inserted(
             // An export has its id among its columns.
             Rule::Key if table.table != Table::ExportHistory => continue,
             // The additions that are sent once more are contained in what is confirmed.
+            Rule::Counter if planted::is(Fault::HealedCountersCountTwice) => value,
             Rule::Counter => {
                 let standing = confirmed.values.get(&name).cloned().unwrap_or(value);
                 let mine = additions.iter().filter_map(|values| values.get(&name));

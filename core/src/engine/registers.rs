@@ -35,7 +35,17 @@ pub(super) fn refresh(rows: Rows<'_>, table: Table, key: &str, client: &str) -> 
         rows.put_register(table, key, released(shadow).as_ref())?;
         return rows.remove_shadow(table, key);
     }
-    let mut visible = overlay(&shape.table, shadow.row, writes);
+    let mut confirmed = shadow.row;
+    if let (Some(row), Some(held)) = (&mut confirmed, shadow.held)
+        && !writes.iter().any(|write| write.op == Op::Insert)
+    {
+        // What began them here was refused meanwhile: nothing else stands that could be shown.
+        for (name, value) in held {
+            let standing = row.values.entry(name).or_insert(serde_json::Value::Null);
+            *standing = if standing.is_null() { value } else { standing.take() };
+        }
+    }
+    let mut visible = overlay(&shape.table, confirmed, writes);
     if let Some(row) = &mut visible {
         row.values.entry(shape.table.key().name.as_str()).or_insert_with(|| key.into());
     }
@@ -62,19 +72,19 @@ pub(super) fn arrive(
     if let Some(row) = shadow.row.as_mut().filter(|_| counts)
         && rows.has_uncertain_additions(table, key)?
     {
-        let begins_here = || {
-            let writes = rows.writes_on(table, key, client)?;
-            Ok::<_, Error>(writes.iter().any(|write| write.op == Op::Insert))
-        };
-        if before.row.is_some() || begins_here()? {
-            let mut standing = before.row.unwrap_or_default().values;
-            let mut held = Map::new();
-            for counter in shape.table.counters() {
+        let writes = rows.writes_on(table, key, client)?;
+        let begins_here = writes.iter().any(|write| write.op == Op::Insert);
+        let mut standing = before.row.unwrap_or_default().values;
+        let mut held = Map::new();
+        for counter in shape.table.counters() {
+            // Of a column that is new here nothing stands that could be shown meanwhile.
+            let stands = standing.remove_entry(&counter.name).filter(|(_, value)| !value.is_null());
+            if stands.is_some() || begins_here {
                 held.extend(row.values.remove_entry(&counter.name));
-                row.values.extend(standing.remove_entry(&counter.name));
+                row.values.extend(stands);
             }
-            shadow.held = Some(held);
         }
+        shadow.held = Some(held);
     }
     rows.put_shadow(table, key, &shadow)
 }
@@ -87,7 +97,9 @@ pub(super) fn release(rows: Rows<'_>, table: Table, key: &str) -> Result<(), Err
 
 fn released(shadow: Shadow) -> Option<RegisterRow> {
     let mut row = shadow.row?;
-    row.values.extend(shadow.held.unwrap_or_default());
+    if !planted::is(Fault::HeldCountersForgotten) {
+        row.values.extend(shadow.held.unwrap_or_default());
+    }
     Some(row)
 }
 

@@ -1,6 +1,8 @@
 //! Rows that are written column by column: of all writes to a register the one with the greatest clock counts, additions to a
 //! counter all count, whatever the order of arrival.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::catalogue::{Column, MirroredTable, Rule};
@@ -15,20 +17,33 @@ pub(crate) fn overlay(
     writes: impl IntoIterator<Item = RegisterWrite>,
 ) -> Option<RegisterRow> {
     let mut row = confirmed;
+    // Counters whose value is none of the server's, but what an insert of this device says.
+    let mut begun = BTreeSet::new();
     for write in writes {
         let begins = write.op == Op::Insert || table.begun_by_update || planted::is(Fault::LateUpdateRevives);
         row = match (write.op, row) {
+            (Op::Delete, row) if planted::is(Fault::LocalDeletionNotShown) => row,
             (Op::Delete, _) => None,
-            (Op::Add, row) => row.map(|row| added(table, row, &write)),
-            (_, None) if begins => Some(applied(table, RegisterRow::default(), write, true)),
+            (Op::Add, row) => row.map(|row| added(table, row, &write, &begun)),
+            (_, None) if begins => Some(applied(table, RegisterRow::default(), write, true, &mut begun)),
             (_, None) => None,
-            (_, Some(row)) => Some(applied(table, row, write, false)),
+            (_, Some(row)) => Some(applied(table, row, write, false, &mut begun)),
         };
     }
     row
 }
 
-fn applied(table: &MirroredTable, mut row: RegisterRow, write: RegisterWrite, is_new: bool) -> RegisterRow {
+fn applied(
+    table: &MirroredTable,
+    mut row: RegisterRow,
+    write: RegisterWrite,
+    is_new: bool,
+    begun: &mut BTreeSet<String>,
+) -> RegisterRow {
+    if write.op == Op::Insert {
+        let missing = |counter: &&Column| row.values.get(&counter.name).is_none_or(Value::is_null);
+        begun.extend(table.counters().filter(missing).map(|counter| counter.name.clone()));
+    }
     for (name, value) in write.values {
         let Some(column) = table.column(&name) else { continue };
         let value = kept_form(column, value);
@@ -58,14 +73,20 @@ fn applied(table: &MirroredTable, mut row: RegisterRow, write: RegisterWrite, is
     row
 }
 
-fn added(table: &MirroredTable, mut row: RegisterRow, write: &RegisterWrite) -> RegisterRow {
-    if !write.counts {
-        return row;
-    }
+/// Adds what is not in the row yet: what is sent once more is in every value that came from the server.
+fn added(
+    table: &MirroredTable,
+    mut row: RegisterRow,
+    write: &RegisterWrite,
+    begun: &BTreeSet<String>,
+) -> RegisterRow {
     for (name, delta) in &write.values {
-        let Some(column) = table.column(name).filter(|column| column.rule == Rule::Counter) else { continue };
+        let counter = table.column(name).filter(|column| column.rule == Rule::Counter);
+        let Some(column) = counter.filter(|_| write.counts || begun.contains(name)) else { continue };
         let standing = row.values.remove(name).unwrap_or_default();
-        row.values.insert(name.clone(), column.added(&standing, delta));
+        let sum = column.added(&standing, delta);
+        row.values
+            .insert(name.clone(), if planted::is(Fault::AdditionSetsValue) { delta.clone() } else { sum });
     }
     row
 }

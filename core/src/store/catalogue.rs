@@ -93,6 +93,9 @@ impl Rows<'_> {
              INSERT INTO {name} ({columns}) SELECT {columns} FROM marea_before ORDER BY rowid;
              DROP TABLE marea_before;"
         ))?;
+        if planted::is(Fault::RebuiltTableForgetsRows) {
+            self.connection.execute_batch(&format!("DELETE FROM {name}"))?;
+        }
         if planted::is(Fault::RebuiltTableForgetsQueue) {
             let sql = "DELETE FROM mutations WHERE table_name = ?1 AND state = 'pending'";
             self.connection.execute(sql, [shape.table.table.name()])?;

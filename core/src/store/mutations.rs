@@ -171,7 +171,8 @@ impl Rows<'_> {
         let mut writes = Vec::new();
         while let Some(row) = rows.next()? {
             let mutation = read(row)?;
-            let counts = row.get_ref(7)?.as_str().is_ok_and(|state| state != "resend");
+            let counts = row.get_ref(7)?.as_str().is_ok_and(|state| state != "resend")
+                || planted::is(Fault::ResentAdditionsShown);
             writes.push(RegisterWrite {
                 counts,
                 op: mutation.op,

@@ -6,6 +6,7 @@ use rusqlite::{Params, Row};
 
 use crate::error::Error;
 use crate::model::{MutationId, MutationView, Op, Refusal, Table, Timestamp, UnixMillis};
+use crate::planted::{self, Fault};
 use crate::store::{Rows, stored};
 
 /// One state at a time: for all of them at once SQLite would sort the whole queue.
@@ -89,7 +90,9 @@ impl Rows<'_> {
         let sql = "SELECT id, table_name, row_key FROM mutations
                    WHERE state = 'rejected'
                      AND (?1 IS NULL OR id = ?1 OR batch = (SELECT batch FROM mutations WHERE id = ?1)) ORDER BY seq";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let with_batch = " OR batch = (SELECT batch FROM mutations WHERE id = ?1)";
+        let sql = planted::without(Fault::BatchDecidedInPart, with_batch, sql);
+        let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([only.map(|id| id.to_string())])?;
         let mut keys = Vec::new();
         while let Some(row) = rows.next()? {

@@ -313,3 +313,22 @@ fn a_catalogue_is_learned_from_the_server_and_kept() {
     assert_eq!(row(&one, "words", &key)["word"], "b");
     update(&mut one, &key, json!({ "source": "now it may" }), 6).unwrap();
 }
+
+/// Without its epoch the cursor would not tell the server that it has lost anything.
+#[test]
+fn a_server_that_was_set_back_while_the_catalogue_changed_is_healed() {
+    let (mut one, mut server) = (device(), TableServer::new(WORDS));
+    let backup = server.clone();
+    let key = insert(&mut one, "words", None, json!({ "word": "a", "seen": 3 }));
+    add(&mut one, &key, 2);
+    sync(&mut one, &mut server);
+    let other = WORDS.replace("0000000000000001", "0000000000000002");
+    one.use_catalogue(Some(&Catalogue::parse(&other).unwrap()), at(0)).unwrap();
+    server = backup.set_back();
+    sync(&mut one, &mut server);
+    let mut two = device();
+    sync(&mut two, &mut server);
+    for device in [&one, &two] {
+        assert_eq!(row(device, "words", &key)["seen"], 5);
+    }
+}
