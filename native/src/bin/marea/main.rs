@@ -55,6 +55,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Status => commands::status::run(globals, output),
         Command::Queue { command } => commands::queue::run(globals, command, output),
         Command::Doctor => commands::doctor::run(globals, output),
+        Command::Init(args) => commands::init::run(args, output),
         Command::Completions { shell } => commands::teach::completions(*shell, output),
         Command::Man { output: folder } => commands::teach::man(folder.as_deref(), output),
         Command::Account { command } => commands::account::run(globals, command, output),

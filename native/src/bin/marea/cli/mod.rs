@@ -23,6 +23,7 @@ pub(crate) use session::{EventArgs, EventCommand, RecordArgs, SessionCommand};
 pub(crate) use table::{QueryArgs, RowArgs, SchemaArgs, TableCommand, TableListArgs};
 
 use crate::commands::account::AccountCommand;
+use crate::commands::init::InitArgs;
 use crate::commands::keychain::KeychainCommand;
 use crate::failure::Failure;
 
@@ -185,6 +186,8 @@ pub(crate) enum Command {
     },
     /// Check mirror, server, token, clock and versions, and say how to mend each
     Doctor,
+    /// Write the SQL for the project's Postgres, as its migration tool wants it
+    Init(InitArgs),
     /// Print the completions for a shell
     #[command(after_help = "\
 Examples:

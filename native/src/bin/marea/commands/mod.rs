@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod export;
 mod files;
 pub(crate) mod follow;
+pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod keychain;
 pub(crate) mod progress;
