@@ -206,3 +206,78 @@ async fn a_failed_output_leaves_no_half_file() {
     let full = device.run(&["man", "--json", "--output", "/proc/marea"]).await;
     full.exits(1).error("storage_failed");
 }
+
+/// What a server, or another device, may have written to take over the terminal of whoever reads it.
+const HOSTILE: &str =
+    "\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31m\u{9b}5mred\r\nerror (forged): line\u{202e}gpj\u{2028}\u{7f}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_others_wrote_steers_the_terminal() {
+    let device = device();
+    let mirror = fill(&device, 2).await;
+    let words = ["export", "create", "--type", "words", "--format", "csv"];
+    let export = device.json(&words).await["id"].as_str().expect("an id").to_owned();
+    refuse(&mirror, 1);
+    let connection = rusqlite::Connection::open(&mirror).expect("the mirror");
+    for (sql, rows) in [
+        ("UPDATE mutations SET reject_code = ?1, reject_message = ?1 WHERE state = 'rejected'", 1),
+        (
+            "UPDATE mutations SET value_json = json_set(value_json, '$.session_type', ?1)
+             WHERE table_name = 'sessions'",
+            2,
+        ),
+        ("UPDATE export_history SET export_type = ?1, file_url = ?1, error_message = ?1", 1),
+    ] {
+        assert_eq!(connection.execute(sql, [HOSTILE]).expect(sql), rows, "{sql}");
+    }
+    drop(connection);
+
+    let steers = |text: &str| {
+        text.chars().any(|letter| {
+            letter != '\n' && letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2028}')
+        })
+    };
+    for words in [
+        &["queue", "rejected"][..],
+        &["queue", "list"],
+        &["export", "list"],
+        &["export", "show", &export],
+        &["status"],
+    ] {
+        let said = device.run(words).await.exits(0).stdout;
+        assert!(said.contains("\\u{1b}]0;owned"), "{words:?}: {said}");
+        assert!(!steers(&said) && !said.contains("\nerror (forged)"), "{words:?}: {said:?}");
+        let exact = device.run(&[words, &["--json"]].concat()).await.exits(0);
+        assert!(!steers(&exact.stdout), "{words:?}: {:?}", exact.stdout);
+        if words[0] != "status" {
+            let holds = |value: &Value| value.to_string().contains(&json!(HOSTILE).to_string());
+            assert!(holds(&exact.json()), "{words:?}: {:?}", exact.stdout);
+        }
+    }
+    let saved = device.run(&["queue", "export"]).await.exits(0);
+    assert!(
+        !steers(&saved.stdout) && saved.json()["rejected"][0]["refusal"]["message"] == HOSTILE,
+        "{saved:?}"
+    );
+
+    // What the environment or a folder's name brings.
+    for (variable, words) in [
+        ("MAREA_URL", &["sync"][..]),
+        ("MAREA_DIR", &["status"]),
+        ("MAREA_EMAIL", &["account", "sign-out"]),
+        ("MAREA_EXPORT_SHOW_ID", &["export", "show"]),
+    ] {
+        let hostile = format!("/proc/{}", HOSTILE.replace('\n', " "));
+        let other =
+            Device::new().with("MAREA_TOKEN", TOKEN).with("MAREA_ANON_KEY", "key").with(variable, &hostile);
+        for form in [&[][..], &["--json"]] {
+            let mut command = other.command(&[words, form].concat());
+            command.env(variable, &hostile);
+            let ran = command.output().await.expect("marea runs");
+            for text in [ran.stdout, ran.stderr] {
+                let text = String::from_utf8(text).expect("text");
+                assert!(!steers(&text), "{variable}: {text:?}");
+            }
+        }
+    }
+}

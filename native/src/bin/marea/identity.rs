@@ -12,6 +12,7 @@ use marea_native::{Client, Config, Error, StaticToken, TokenSource as _, UserId,
 
 use crate::cli::Globals;
 use crate::failure::Failure;
+use crate::escape::inline;
 use crate::output::Output;
 
 /// The user of this command, and how to speak to the server for them.
@@ -135,7 +136,9 @@ fn ask_password(email: &str) -> Result<Secret, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(missing());
     }
-    rpassword::prompt_password(format!("Password of {email}: ")).map(Secret::new).map_err(|_| missing())
+    rpassword::prompt_password(format!("Password of {}: ", inline(email)))
+        .map(Secret::new)
+        .map_err(|_| missing())
 }
 
 impl Identity {

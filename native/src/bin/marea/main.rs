@@ -4,6 +4,7 @@
 
 mod cli;
 mod commands;
+mod escape;
 mod failure;
 mod identity;
 mod output;

@@ -1,4 +1,5 @@
-//! What the command writes: one JSON document or plain text on stdout, failures on stderr. Decides nothing about content.
+//! What the command writes: one JSON document or plain text on stdout, failures on stderr. Decides nothing about content,
+//! but that nothing in it steers the terminal: all text leaves through here.
 
 use std::cell::Cell;
 use std::io::{self, Write as _};
@@ -8,6 +9,7 @@ use marea_native::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::escape::{self, inline};
 use crate::failure::Failure;
 use crate::style::Style;
 
@@ -44,11 +46,16 @@ impl Output {
         let text = serde_json::to_string(value).map_err(|_| {
             Failure::new("internal", "the result could not be written as JSON; please report this")
         })?;
-        self.text(&format!("{text}\n"))
+        self.exact(&format!("{}\n", escape::json(&text)))
     }
 
-    /// Plain text on stdout.
+    /// Plain text on stdout, with what would steer a terminal written out.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
+        self.exact(&escape::page(text, self.style.colours))
+    }
+
+    /// What was made here and is read by a program (a shell's completions, a manual page), or must come out as it went in (a key).
+    pub(crate) fn exact(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         self.written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
     }
@@ -76,6 +83,7 @@ impl Output {
 
     /// The failure, on stderr.
     pub(crate) fn failure(&self, failure: &Failure) {
+        // What clap says of a line has several lines; all else has one.
         let text = if self.json {
             format!("{}\n", json!({"error": {"code": failure.code, "message": failure.message}}))
         } else if failure.message.ends_with('\n') {
@@ -83,17 +91,23 @@ impl Output {
         } else if failure.code == "usage" {
             format!("error: {}\n", failure.message)
         } else {
-            format!("error ({}): {}\n", failure.code, failure.message)
+            format!("error ({}): {}\n", failure.code, inline(&failure.message))
         };
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        self.aside(&text);
     }
 
     /// What should be known although the command does what it was asked, on stderr.
     pub(crate) fn warning(&self, code: &str, message: &str) {
         let text = match self.json {
             true => format!("{}\n", json!({"warning": {"code": code, "message": message}})),
-            false => format!("warning ({code}): {message}\n"),
+            false => format!("warning ({code}): {}\n", inline(message)),
         };
+        self.aside(&text);
+    }
+
+    /// Text on stderr, that no program waits for.
+    fn aside(&self, text: &str) {
+        let text = if self.json { escape::json(text) } else { escape::page(text, false) };
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
 }
@@ -103,14 +117,16 @@ pub(crate) fn count(number: i64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Lines of a label and a text, the texts under each other.
+/// Lines of a label and a text, the texts under each other. A text stays on its line.
 pub(crate) fn aligned(lines: &[(&str, String)]) -> String {
     let width = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
-    lines.iter().map(|(label, text)| format!("{label:width$}  {text}\n")).collect()
+    lines.iter().map(|(label, text)| format!("{label:width$}  {}\n", text.replace('\n', "\\n"))).collect()
 }
 
 /// A table: texts to the left, numbers to the right, each under its heading.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let shown = |row: &Vec<String>| row.iter().map(|cell| inline(cell).into_owned()).collect();
+    let rows: &[Vec<String>] = &rows.iter().map(shown).collect::<Vec<_>>();
     let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
     let column = |(column, heading): (usize, &&str)| {
         let width = cells(column).map(|cell| cell.chars().count()).chain([heading.chars().count()]).max();

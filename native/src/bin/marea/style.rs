@@ -32,6 +32,14 @@ pub(crate) struct Style {
 /// Greens that can be told apart on black and on white (xterm's 256 colours), from little to much.
 const SHADES: [&str; 5] = ["38;5;245", "38;5;114", "38;5;71", "38;5;34", "38;5;28"];
 
+/// Codes of colours (ECMA-48, SGR).
+const GOOD: &str = "32";
+const WARNING: &str = "33";
+const BAD: &str = "31";
+const DIM: &str = "2";
+const STRONG: &str = "1";
+const END: &str = "0";
+
 impl Style {
     /// What suits standard output. NO_COLOR (no-color.org) and CLICOLOR_FORCE (bixense.com/clicolors) are heeded.
     pub(crate) fn of_stdout(json: bool) -> Style {
@@ -66,13 +74,20 @@ impl Style {
             return text.to_owned();
         }
         let code = match ink {
-            Ink::Good => "32",
-            Ink::Warning => "33",
-            Ink::Bad => "31",
-            Ink::Dim => "2",
-            Ink::Strong => "1",
+            Ink::Good => GOOD,
+            Ink::Warning => WARNING,
+            Ink::Bad => BAD,
+            Ink::Dim => DIM,
+            Ink::Strong => STRONG,
             Ink::Shade(step) => SHADES[step.min(SHADES.len() - 1)],
         };
-        format!("\x1b[{code}m{text}\x1b[0m")
+        format!("\x1b[{code}m{text}\x1b[{END}m")
     }
+}
+
+/// The sequence of [`Style::paint`] that a text begins with: the only ones that may reach a terminal.
+pub(crate) fn colour_at_start(text: &str) -> Option<&str> {
+    let code = text.strip_prefix("\x1b[")?.split_once('m')?.0;
+    let is_ours = [GOOD, WARNING, BAD, DIM, STRONG, END].contains(&code) || SHADES.contains(&code);
+    is_ours.then(|| &text[.."\x1b[".len() + code.len() + "m".len()])
 }

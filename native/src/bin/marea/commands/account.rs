@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::Globals;
+use crate::escape::inline;
 use crate::failure::Failure;
 use crate::identity::{self, identify};
 use crate::output::{Output, count};
@@ -46,7 +47,8 @@ pub(crate) fn run(globals: &Globals, command: &AccountCommand, output: &Output) 
             output.result(&said, |_| {
                 format!(
                     "Signed in to {} as {}. Nothing more has to be given from now on.\n",
-                    account.url, account.email
+                    inline(&account.url),
+                    inline(&account.email)
                 )
             })
         }
@@ -125,7 +127,7 @@ fn for_people(accounts: &[Known]) -> String {
     let line = |known: &Known| {
         let mark = if known.in_use { "*" } else { " " };
         let who = match (&known.email, &known.url) {
-            (Some(email), Some(url)) => format!("{email} at {url}"),
+            (Some(email), Some(url)) => inline(&format!("{email} at {url}")).into_owned(),
             _ => format!("{}, signed out", known.user_id),
         };
         let waits = match known.pending {
@@ -152,7 +154,7 @@ fn sign_out(dir: &Path, account: &Account, output: &Output) -> Result<(), Failur
             None | Some(0) => String::new(),
             Some(number) => format!(" {number} kept, to be sent after the next sign-in."),
         };
-        format!("Signed {} out.{told}{kept}\n", account.email)
+        format!("Signed {} out.{told}{kept}\n", inline(&account.email))
     })
 }
 
@@ -187,6 +189,6 @@ fn erase(globals: &Globals, yes: bool, output: &Output) -> Result<(), Failure> {
             0 => String::new(),
             number => format!(", {} with it", count(number.into(), "unsent mutation", "unsent mutations")),
         };
-        format!("Removed {}{lost}. What the server has is there still.\n", mirror.display())
+        format!("Removed {}{lost}. What the server has is there still.\n", inline(&mirror.to_string_lossy()))
     })
 }

@@ -7,6 +7,7 @@ use marea_native::{
 use super::files;
 use super::record::{in_words_of_the_command_line, json, object};
 use crate::cli::{CreateArgs, ExportCommand, Globals, ListArgs, UpdateArgs};
+use crate::escape::inline;
 use crate::failure::Failure;
 use crate::identity::identify;
 use crate::output::{Output, aligned, local, table};
@@ -153,5 +154,6 @@ fn one(export: &Export) -> String {
         ("Data", export.data.as_ref().filter(|it| !it.is_null()).map(ToString::to_string)),
     ];
     lines.extend(optional.into_iter().filter_map(|(label, text)| Some((label, text?))));
+    lines.iter_mut().for_each(|(_, text)| *text = inline(text).into_owned());
     aligned(&lines)
 }

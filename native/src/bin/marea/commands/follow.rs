@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::sync::waiting_words;
 use crate::cli::Globals;
+use crate::escape::inline;
 use crate::failure::Failure;
 use crate::identity::{self, identify};
 use crate::output::{Output, wall};
@@ -144,7 +145,7 @@ fn line(
     let clock = now.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
     let style = output.style();
     output.result(&json!({ "at": now.to_string(), "change": change, change: value }), |_| {
-        format!("{}  {}\n", style.paint(Ink::Dim, &clock), style.paint(ink, said))
+        format!("{}  {}\n", style.paint(Ink::Dim, &clock), style.paint(ink, &inline(said)))
     })
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::words::about;
 use crate::cli::{Globals, QueueCommand};
+use crate::escape::{self, inline};
 use crate::failure::Failure;
 use crate::identity::identify;
 use crate::output::{Output, count};
@@ -97,7 +98,7 @@ fn refused(views: &[MutationView]) -> String {
         return NOTHING_REFUSED.into();
     }
     let reason = |view: &MutationView| match &view.refusal {
-        Some(refusal) => format!("    {}: {}\n", refusal.code, refusal.message),
+        Some(refusal) => format!("    {}: {}\n", inline(&refusal.code), inline(&refusal.message)),
         None => String::new(),
     };
     let mut text: String =
@@ -109,7 +110,7 @@ fn refused(views: &[MutationView]) -> String {
 fn export(client: &Client, file: Option<&Path>, output: &Output) -> Result<(), Failure> {
     let Some(path) = file else {
         let between = if output.is_json() { "" } else { "\n" };
-        let out = BufWriter::with_capacity(1 << 16, std::io::stdout());
+        let out = escape::JsonWriter(BufWriter::with_capacity(1 << 16, std::io::stdout()));
         return match block_on(client.write_queue(out, between)) {
             Err(Error::Output { source }) if source.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
                 "storage_failed",
@@ -124,7 +125,7 @@ fn export(client: &Client, file: Option<&Path>, output: &Output) -> Result<(), F
     output.result(&json!({ "file": path, "pending": pending, "rejected": rejected }), |_| {
         format!(
             "Wrote {pending} waiting and {rejected} refused to {}, readable by you alone\n",
-            path.display()
+            inline(&path.to_string_lossy())
         )
     })
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::words::{about, summary};
 use crate::cli::Globals;
+use crate::escape::inline;
 use crate::failure::Failure;
 use crate::identity::{SET_ASIDE, identify};
 use crate::output::{Output, aligned, count, local};
@@ -55,7 +56,10 @@ fn for_people(report: &Report, style: Style) -> String {
     };
     let mut lines = vec![
         ("User", status.user_id.to_string()),
-        ("Mirror", format!("{} (schema {})", report.mirror.display(), status.mirror_version)),
+        (
+            "Mirror",
+            format!("{} (schema {})", inline(&report.mirror.to_string_lossy()), status.mirror_version),
+        ),
         ("Waiting", waiting),
         ("Refused", refused),
         ("Last sync", status.last_synced_at.map_or("never".into(), local)),
@@ -65,10 +69,13 @@ fn for_people(report: &Report, style: Style) -> String {
         let what = last_error.filter(|error| error.code == SET_ASIDE);
         let what = what.map_or("a damaged mirror", |error| &error.message);
         let damaged = format!("{what}: {}", damaged.display());
-        lines.push(("Set aside", style.paint(Ink::Warning, &damaged)));
+        lines.push(("Set aside", style.paint(Ink::Warning, &inline(&damaged))));
     }
     if let Some(error) = last_error.filter(|error| error.code != SET_ASIDE || report.set_aside.is_empty()) {
-        lines.push(("Last error", style.paint(Ink::Warning, &format!("{} ({})", error.message, error.code))));
+        lines.push((
+            "Last error",
+            style.paint(Ink::Warning, &inline(&format!("{} ({})", error.message, error.code))),
+        ));
     }
     if !status.unreadable.is_empty() {
         let columns = status.unreadable.iter().map(|unreadable| {
@@ -78,7 +85,7 @@ fn for_people(report: &Report, style: Style) -> String {
         });
         let columns: Vec<String> = columns.collect();
         let what = format!("{}; mend the values on the server, all else is here", columns.join(", "));
-        lines.push(("Unreadable", style.paint(Ink::Warning, &what)));
+        lines.push(("Unreadable", style.paint(Ink::Warning, &inline(&what))));
     }
     let refusals: String = report.refused.iter().take(REFUSED_SHOWN).map(refusal).collect();
     let heading = if refusals.is_empty() { "" } else { "\nRefused by the server, and kept:\n" };
@@ -94,7 +101,10 @@ fn of_what(waiting: &[MutationView]) -> String {
 }
 
 fn refusal(view: &MutationView) -> String {
-    let why = view.refusal.as_ref().map(|refusal| format!("\n    {}: {}", refusal.code, refusal.message));
+    let why = view
+        .refusal
+        .as_ref()
+        .map(|refusal| format!("\n    {}: {}", inline(&refusal.code), inline(&refusal.message)));
     format!("  {}{}\n", about(view), why.unwrap_or_default())
 }
 

@@ -8,6 +8,7 @@ use clap_mangen::Man;
 use serde_json::json;
 
 use crate::cli;
+use crate::escape::inline;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -15,7 +16,10 @@ pub(crate) fn completions(shell: Shell, output: &Output) -> Result<(), Failure> 
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut cli::definition(), "marea", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();
-    output.result(&json!({ "shell": shell.to_string(), "script": script }), |_| script.clone())
+    match output.is_json() {
+        true => output.result(&json!({ "shell": shell.to_string(), "script": script }), |_| String::new()),
+        false => output.exact(&script),
+    }
 }
 
 pub(crate) fn man(folder: Option<&Path>, output: &Output) -> Result<(), Failure> {
@@ -25,10 +29,13 @@ pub(crate) fn man(folder: Option<&Path>, output: &Output) -> Result<(), Failure>
             .render(&mut page)
             .map_err(|error| unwritten(Path::new("the page"), &error))?;
         let page = String::from_utf8_lossy(&page).into_owned();
-        return output.result(&json!({ "page": page }), |_| page.clone());
+        return match output.is_json() {
+            true => output.result(&json!({ "page": page }), |_| String::new()),
+            false => output.exact(&page),
+        };
     };
     pages(folder).map_err(|error| unwritten(folder, &error))?;
-    let shown = folder.display();
+    let shown = inline(&folder.to_string_lossy()).into_owned();
     output.result(&json!({ "folder": folder }), |_| {
         format!("Wrote a page for each command to {shown}; read them with: man -l {shown}/marea.1\n")
     })

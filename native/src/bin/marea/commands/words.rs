@@ -3,6 +3,7 @@
 use marea_native::{MutationView, Op, Table, Timestamp};
 use serde_json::Value;
 
+use crate::escape::inline;
 use crate::output::local;
 
 /// What kind of work it is: "session", "award", "export".
@@ -23,7 +24,8 @@ pub(super) fn about(view: &MutationView) -> String {
         let value = view.values.get(column).and_then(Value::as_i64).filter(|value| *value != 0)?;
         Some(format!("{value} {unit}"))
     };
-    let text = |column: &str| view.values.get(column).and_then(Value::as_str).map(str::to_owned);
+    let text =
+        |column: &str| view.values.get(column).and_then(Value::as_str).map(|text| inline(text).into_owned());
     let details: Vec<String> = match view.table {
         Table::Sessions => {
             [text("session_type"), number("duration_minutes", "min"), number("qa_attempts", "questions")]
