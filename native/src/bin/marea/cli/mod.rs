@@ -334,6 +334,20 @@ mod tests {
     fn json_is_seen_even_in_a_wrong_line() {
         let words = |line: &'static str| line.split(' ').map(OsString::from);
         assert!(asks_for_json(words("marea nonsense --json")));
+    #[test]
+    fn switches_understand_the_words_that_people_write() {
+        for (word, on) in
+            [("1", true), ("yes", true), ("true", true), ("0", false), ("false", false), ("", false)]
+        {
+            let command = definition().mut_args(|argument| match argument.get_id().as_str() {
+                "json" => argument.default_value(word),
+                _ => argument,
+            });
+            let found = command.try_get_matches_from(["marea", "status"]).expect(word);
+            assert_eq!((found.get_flag("json"), wants_json(Some(word.into()))), (on, on), "{word}");
+        }
+    }
+
         assert!(!asks_for_json(words("marea nonsense -- --json")));
     }
 }

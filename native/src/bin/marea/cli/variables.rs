@@ -1,10 +1,19 @@
 //! An environment variable for every value, by one rule: MAREA, the command, the option. Globals have shorter ones.
 
-use clap::Command;
+use clap::builder::FalseyValueParser;
+use clap::{Arg, ArgAction, Command};
 
 /// Gives each option and each value of each command its variable.
 pub(crate) fn with_variables(command: Command) -> Command {
-    command.mut_subcommands(|command| named(command, "MAREA"))
+    command.mut_args(switched).mut_subcommands(|command| named(command, "MAREA"))
+}
+
+/// A switch is on by any word in its variable but those for no, and nothing: people write 1, yes, true.
+fn switched(argument: Arg) -> Arg {
+    match argument.get_action() {
+        ArgAction::SetTrue => argument.value_parser(FalseyValueParser::new()),
+        _ => argument,
+    }
 }
 
 fn named(command: Command, above: &str) -> Command {
@@ -12,6 +21,7 @@ fn named(command: Command, above: &str) -> Command {
     let below = prefix.clone();
     command
         .mut_args(|argument| {
+            let argument = switched(argument);
             let id = argument.get_id().as_str().to_owned();
             // Help is no value, and a global option has its variable already.
             if ["help", "version"].contains(&id.as_str()) || argument.get_env().is_some() {
