@@ -65,6 +65,6 @@ pub use wire::{
 #[cfg(feature = "http")]
 pub use driver::{Host, Outcome, SyncReport, sync_since, sync_until_idle};
 #[cfg(all(feature = "http", not(target_family = "wasm")))]
-pub use transport::{Arriving, check_server, http_client_builder, why_unreached};
+pub use transport::{Arriving, check_server, check_server_allowing_http, http_client_builder, why_unreached};
 #[cfg(feature = "http")]
 pub use transport::{Carried, Transport, refuses_api_key};

@@ -273,6 +273,7 @@ const char *marea_code_name(int32_t code);
  * - `"schema"`: the catalogue of the mirrored tables, as `marea schema` writes it. Without it: learned from the server, and kept.
  * - `"background_sync"`: false to sync only when `marea_sync` is called.
  * - `"online"`: false to use no network until `marea_set_online`.
+ * - `"allow_http"`: true to let the server be another machine by `http://`, where everybody on the way can read the token.
  *
  * `client` gets the handle, which is to be freed with `marea_free`.
  */
@@ -662,6 +663,18 @@ MareaCode marea_sign_in(const char *dir,
                         const char *password,
                         char **account,
                         char **error);
+
+/**
+ * As `marea_sign_in`, where the server may be another machine by `http://`: everybody on the way can then read the password and the
+ * tokens. The sign-in remembers it. This machine itself (`localhost`, `127.0.0.0/8`, `[::1]`) needs no leave.
+ */
+MareaCode marea_sign_in_allowing_http(const char *dir,
+                                      const char *url,
+                                      const char *anon_key,
+                                      const char *email,
+                                      const char *password,
+                                      char **account,
+                                      char **error);
 
 /**
  * Forgets a sign-in, and ends it at the server when that can be reached: `told` says whether it has heard. Mirror and queue stay,

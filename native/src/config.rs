@@ -21,6 +21,7 @@ pub struct Config {
     pub(crate) tokens: Option<Arc<dyn TokenSource>>,
     pub(crate) background_sync: bool,
     pub(crate) online: bool,
+    pub(crate) allow_http: bool,
 }
 
 /// The address of PostgREST's gateway and the key that it asks of every caller. The key is public.
@@ -33,8 +34,16 @@ pub(crate) struct Server {
 impl Config {
     /// A mirror for `user_id` at `dir/<user_id>.sqlite3`. The folder is made when it is missing, for this account only.
     pub fn new(dir: impl Into<PathBuf>, user_id: UserId) -> Config {
-        let dir = dir.into();
-        Config { dir, user_id, schema: None, server: None, tokens: None, background_sync: true, online: true }
+        Config {
+            dir: dir.into(),
+            user_id,
+            schema: None,
+            server: None,
+            tokens: None,
+            background_sync: true,
+            online: true,
+            allow_http: false,
+        }
     }
 
     /// Which tables are mirrored, as the app was built for: `Catalogue::parse` reads the `marea.schema.json` that `marea schema`
@@ -49,6 +58,14 @@ impl Config {
     #[must_use]
     pub fn server(mut self, url: impl Into<String>, anon_key: impl Into<String>) -> Config {
         self.server = Some(Server { url: url.into(), anon_key: anon_key.into() });
+        self
+    }
+
+    /// Whether the server may be another machine without TLS. Off unless it is switched on: everybody on the way can then read
+    /// the access token and change what is sent. This machine itself (`localhost`, `127.0.0.0/8`, `[::1]`) needs no leave.
+    #[must_use]
+    pub fn allow_http(mut self, allow: bool) -> Config {
+        self.allow_http = allow;
         self
     }
 
@@ -79,10 +96,7 @@ impl Config {
     /// Looks whether what was given can be used, before anything is opened with it.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match (&self.server, &self.tokens) {
-            (Some(server), Some(_)) => {
-                marea_core::check_server(&server.url, &server.anon_key)?;
-                Ok(())
-            }
+            (Some(server), Some(_)) => check_server(&server.url, &server.anon_key, self.allow_http),
             (Some(_), None) => Err(Error::NotConfigured { missing: "tokens" }),
             (None, Some(_)) => Err(Error::NotConfigured { missing: "server" }),
             (None, None) => Ok(()),
@@ -93,6 +107,15 @@ impl Config {
     pub(crate) fn mirror_path(&self) -> PathBuf {
         mirror_path(&self.dir, self.user_id)
     }
+}
+
+/// Whether there can be a server behind this address and this key, and tokens may go there.
+pub(crate) fn check_server(url: &str, anon_key: &str, allow_http: bool) -> Result<(), Error> {
+    match allow_http {
+        true => marea_core::check_server_allowing_http(url, anon_key)?,
+        false => marea_core::check_server(url, anon_key)?,
+    };
+    Ok(())
 }
 
 fn mirror_path(dir: &Path, user_id: UserId) -> PathBuf {

@@ -167,12 +167,15 @@ test('what cannot be opened with is told at once, by name', async (t) => {
       'options: ': [undefined, null, 'url', 7],
       'url: ': [
         ...[undefined, null, 7, '', 'x.supabase.co', 'ftp://x', 'https://a:b@x.co', 'https://x.co?apikey=1', 'https://x.co/#'],
+        // Everybody on the way could read the token.
+        ...['10.0.0.1:54321', 'x.supabase.co', 'localhost.example.com', '127.0.0.1.example.com'].map((host) => `http://${host}`),
         ...['rest/v1', 'rest/v1/', 'rest/v1/rpc/marea_sync', 'auth/v1'].map((path) => `https://x.supabase.co/${path}`),
       ].map((url) => ({ ...given, url })),
       'anonKey: ': [undefined, null, 7, '', ' ', 'key\n', 'Bearer key'].map((anonKey) => ({ ...given, anonKey })),
       'userId: ': [undefined, null, 7, '', 'ada', 'user_2abc'].map((userId) => ({ ...given, userId })),
       'getAccessToken: ': [undefined, null, 'token', {}].map((getAccessToken) => ({ ...given, getAccessToken })),
       'online: ': [0, 'false'].map((online) => ({ ...given, online })),
+      'allowHttp: ': [0, 'true'].map((allowHttp) => ({ ...given, allowHttp })),
       'persist: ': [1].map((persist) => ({ ...given, persist })),
       'storage: ': ['localStorage', 1].map((storage) => ({ ...given, storage })),
     }
@@ -189,6 +192,15 @@ test('what cannot be opened with is told at once, by name', async (t) => {
     assert.doesNotMatch(failure.message, /Bearer/)
   }
   assert.equal(page.workers().length, 0, 'nothing was begun')
+  const allowed = await page.evaluate(async (good) => {
+    const { open } = await import('/marea/index.js')
+    const options = { ...good, url: 'http://10.0.0.1', allowHttp: true, online: false, storage: 'memory', getAccessToken: () => null }
+    const marea = await open(options)
+    const { storage } = await marea.status()
+    await marea.close()
+    return storage
+  }, good)
+  assert.equal(allowed, 'memory')
 })
 
 test('a tab that makes room while a request is under way keeps its lock until its worker has ended', async (t) => {

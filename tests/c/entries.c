@@ -105,6 +105,10 @@ static void misuse(MareaClient *client)
                        "\"url\":\"https://x.supabase.co/rest/v1\",\"anon_key\":\"k\"}", &none, &error));
     REFUSED(MAREA_CODE_INVALID_INPUT, "anon_key: is empty",
             marea_sign_in("/nowhere", "https://x.supabase.co", "", "ada@example.com", "p", &out, &error));
+    REFUSED(MAREA_CODE_INVALID_INPUT, "allow_http",
+            marea_sign_in("/nowhere", "http://10.0.0.1", "k", "ada@example.com", "p", &out, &error));
+    REFUSED(MAREA_CODE_INVALID_INPUT, "url: expected",
+            marea_sign_in_allowing_http("/nowhere", "ftp://10.0.0.1", "k", "ada@example.com", "p", &out, &error));
     REFUSED(MAREA_CODE_NULL_ARGUMENT, "client is NULL", marea_set_online(NULL, true, &error));
     REFUSED(MAREA_CODE_STORAGE_FAILED, "cannot read /dev/null/x",
             marea_open("{\"dir\":\"/dev/null/x\",\"user_id\":\"7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d\"}", &none, &error));

@@ -24,6 +24,11 @@ export interface OpenOptions {
   schema?: Catalogue
   /** Where Supabase or PostgREST is served, without `/rest/v1`. */
   url: string
+  /**
+   * True to let `url` be another machine by `http://`: everybody on the way can then read the access token and change what is sent.
+   * This machine itself (`localhost`, `127.0.0.0/8`, `[::1]`) needs no leave.
+   */
+  allowHttp?: boolean
   /** The project's public key: `sb_publishable_...`, or the anon key of projects from before. */
   publishableKey?: string
   /** The older name of `publishableKey`, which goes on working. One of the two must be given. */

@@ -5,6 +5,8 @@ import { MareaError } from './errors.js'
 
 // What Supabase serves below a project's address.
 const SERVICE = /\/(?:rest|auth|storage|realtime|functions|graphql)\/v1(?:\/|$)/
+// What never leaves this machine. A parsed address writes all spellings of 127.0.0.1 alike.
+const LOOPBACK = /^(?:(?:.+\.)?localhost\.?|127\.\d+\.\d+\.\d+|\[::1\])$/
 const UUID = /^[\da-f]{8}-(?:[\da-f]{4}-){3}[\da-f]{12}$/i
 const KEY = "the project's publishable (or anon) key"
 const EXAMPLE = 'an address like https://project.supabase.co'
@@ -30,7 +32,8 @@ export function checkServer(options: unknown): Given {
     refuse('options', `expected an object with url, publishableKey, userId and getAccessToken, got ${nameOf(options)}`)
   }
   const given = options as Given
-  checkUrl(text(given, 'url', EXAMPLE))
+  if (given.allowHttp !== undefined) kind(given, 'allowHttp', 'boolean', 'true or false')
+  checkUrl(text(given, 'url', EXAMPLE), given.allowHttp === true)
   // The new name, unless the old one alone was given.
   const option = given.publishableKey === undefined && given.anonKey !== undefined ? 'anonKey' : 'publishableKey'
   const key = text(given, option, KEY)
@@ -48,11 +51,14 @@ export function checkServer(options: unknown): Given {
   return given
 }
 
-function checkUrl(url: string): void {
+function checkUrl(url: string, allowHttp: boolean): void {
   const address = URL.canParse(url) ? new URL(url) : null
   if (!address || !/^https?:$/.test(address.protocol)) refuse('url', `expected ${EXAMPLE}`)
   if (address.username || address.password) refuse('url', 'must not hold a user name or a password')
   if (address.search || address.hash || /[?#]$/.test(url.trim())) refuse('url', `expected ${EXAMPLE}, without \`?\` and \`#\``)
+  if (address.protocol === 'http:' && !allowHttp && !LOOPBACK.test(address.hostname)) {
+    refuse('url', 'http:// to another machine lets everybody on the way read the access token; use https://, or set `allowHttp`')
+  }
   const service = SERVICE.exec(address.pathname)?.[0].replace(/\/$/, '')
   if (service) refuse('url', `expected the address before ${service}: Marea adds the rest itself`)
 }

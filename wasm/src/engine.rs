@@ -47,7 +47,8 @@ impl MareaEngine {
         let user: UserId = user_id
             .parse()
             .map_err(|_| invalid_input("userId must be the user's UUID, as in the token's `sub`"))?;
-        let transport = Transport::new(&url, &anon_key).map_err(|error| from_core(&error))?;
+        // Whether it may be `http://` is asked in the page, where the app says so (`options.ts`).
+        let transport = Transport::allowing_http(&url, &anon_key).map_err(|error| from_core(&error))?;
         let Opened { engine, place, recovery } = storage::open(&storage, user, known).await?;
         let host = Rc::new(BrowserHost::new(engine, get_access_token, on_changed));
         let surroundings = RefCell::new(Surroundings { recovery, ..Surroundings::default() });

@@ -21,11 +21,12 @@ use crate::model::UserId;
 use crate::sync::Failure;
 use crate::wire::{SyncAnswer, SyncRequest};
 
+use address::PlainHttp;
 use refusal::{Refusal, is_page, starts_like_a_page};
 
 pub use gateway::refuses_api_key;
 #[cfg(not(target_family = "wasm"))]
-pub use native::{check_server, http_client_builder};
+pub use native::{check_server, check_server_allowing_http, http_client_builder};
 #[cfg(not(target_family = "wasm"))]
 pub use transfer::Arriving;
 #[cfg(not(target_family = "wasm"))]
@@ -70,7 +71,19 @@ impl Transport {
     /// # Errors
     /// [`Error::InvalidInput`] for the field `url` or `anon_key`: one that cannot be a server's.
     pub fn new(url: &str, anon_key: &str) -> Result<Transport, Error> {
-        let base = address::check(url, anon_key)?;
+        Transport::to(url, anon_key, PlainHttp::Refused)
+    }
+
+    /// As [`Transport::new`], where somebody has asked for `http://` to another machine by name.
+    ///
+    /// # Errors
+    /// As [`Transport::new`].
+    pub fn allowing_http(url: &str, anon_key: &str) -> Result<Transport, Error> {
+        Transport::to(url, anon_key, PlainHttp::Allowed)
+    }
+
+    fn to(url: &str, anon_key: &str, plain_http: PlainHttp) -> Result<Transport, Error> {
+        let base = address::check(url, anon_key, plain_http)?;
         let endpoint = format!("{}/{PATH}", base.trim_end_matches('/'));
         Ok(Transport { http: Http::new(&endpoint, anon_key)? })
     }

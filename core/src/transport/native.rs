@@ -1,5 +1,6 @@
 //! HTTP on the desktop, through reqwest: ring for TLS, the system's certificates, the system's resolver, no redirects.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
 use rustls::crypto::CryptoProvider;
 
+use super::MAX_ANSWER_BYTES;
+use super::address::{self, PlainHttp, is_loopback_name};
 use super::unreached::{NameNotFound, why_unreached};
 use super::{MAX_ANSWER_BYTES, address};
 use crate::error::Error;
@@ -30,11 +33,17 @@ pub fn http_client_builder() -> ClientBuilder {
     Client::builder().redirect(Policy::none()).pool_idle_timeout(KEPT).dns_resolver(Arc::new(SystemResolver))
 }
 
-/// The system's resolver, with an error of a type of its own.
+/// The system's resolver, with an error of a type of its own. Names that are this machine's are not asked for: somebody else might
+/// answer.
 struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
+        if is_loopback_name(name.as_str()) {
+            let here = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+            let addresses: Addrs = Box::new(here.into_iter().map(|address| SocketAddr::new(address, 0)));
+            return Box::pin(std::future::ready(Ok(addresses)));
+        }
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|_| NameNotFound)?;
             let addresses: Addrs = Box::new(found.collect::<Vec<_>>().into_iter());
@@ -50,7 +59,15 @@ impl Resolve for SystemResolver {
 /// fragment, or that names one of the services behind the server instead of the server; for the field `anon_key`: one that is
 /// empty or that no HTTP header can hold.
 pub fn check_server(url: &str, anon_key: &str) -> Result<Url, Error> {
-    parsed(&address::check(url, anon_key)?)
+    parsed(&address::check(url, anon_key, PlainHttp::Refused)?)
+}
+
+/// As [`check_server`], where somebody has asked for `http://` to another machine by name.
+///
+/// # Errors
+/// As [`check_server`].
+pub fn check_server_allowing_http(url: &str, anon_key: &str) -> Result<Url, Error> {
+    parsed(&address::check(url, anon_key, PlainHttp::Allowed)?)
 }
 
 fn parsed(checked: &str) -> Result<Url, Error> {

@@ -29,6 +29,9 @@ struct Input {
     background_sync: bool,
     #[serde(default = "yes")]
     online: bool,
+    /// Whether the server may be another machine without TLS.
+    #[serde(default)]
+    allow_http: bool,
 }
 
 fn yes() -> bool {
@@ -62,6 +65,7 @@ pub(crate) fn open(json: &str) -> Result<Opened, Problem> {
     if let Some(schema) = &input.schema {
         config = config.schema(Catalogue::parse(&schema.to_string()).map_err(Error::from)?);
     }
+    config = config.allow_http(input.allow_http || account.as_ref().is_some_and(|known| known.allow_http));
     let known = account.as_ref().map(|account| (account.url.clone(), account.anon_key.clone()));
     let server = match (input.url, input.anon_key, known) {
         (Some(url), Some(anon_key), _) => Some((url, anon_key)),
@@ -79,7 +83,8 @@ pub(crate) fn open(json: &str) -> Result<Opened, Problem> {
         config = match (account, &handed) {
             // The sign-in service is behind the same gateway: a key that is given anew is for both.
             (Some(account), _) => {
-                let account = auth::Account { anon_key: anon_key.clone(), ..account };
+                let allow_http = input.allow_http || account.allow_http;
+                let account = auth::Account { anon_key: anon_key.clone(), allow_http, ..account };
                 config.tokens(RememberedAccount::new(&input.dir, account, None))
             }
             (None, Some(handed)) => config.tokens(Source(Arc::clone(handed))),
@@ -124,6 +129,10 @@ mod tests {
             format!(r#","url":"http://localhost:1/rest/v1","anon_key":"k","user_id":"{USER}""#);
         let said = open(&config(&wrong_address)).err().unwrap().to_json();
         assert!(said.contains("invalid_input") && said.contains("url: "), "{said}");
+        let plain = r#","url":"http://10.0.0.1","anon_key":"k","access_token":"e30.eyJzdWIiOiI3ZDBjN2Q1ZS0wZDBlLTRjMGYtOWIzYS0yZjhmNWExYjZjM2QifQ.x""#;
+        let said = open(&config(plain)).err().unwrap().to_json();
+        assert!(said.contains("invalid_input") && said.contains("allow_http"), "{said}");
+        assert!(open(&config(&format!(r#"{plain},"allow_http":true,"online":false"#))).is_ok());
         let no_key = format!(r#","url":"http://localhost:1","user_id":"{USER}""#);
         assert!(open(&config(&no_key)).err().unwrap().to_json().contains("no anon_key"));
     }

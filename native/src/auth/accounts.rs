@@ -41,6 +41,9 @@ pub struct Account {
     pub refresh_token: Secret,
     /// When the access token ends, in seconds since 1970 by *this device's* clock.
     pub expires_at: i64,
+    /// Whether the server may be another machine without TLS: the sign-in asked for that by name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_http: bool,
 }
 
 /// The remembered accounts of one data folder, the latest to sign in first.
@@ -238,6 +241,7 @@ mod tests {
             access_token: Secret::new("access-secret"),
             refresh_token: Secret::new("refresh-secret"),
             expires_at: 1,
+            allow_http: false,
         }
     }
 

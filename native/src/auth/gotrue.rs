@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::accounts::normal_url;
 use super::{Account, Accounts, Secret};
+use crate::config::check_server;
 use crate::{Error, clock};
 
 /// A sign-in is one small round trip. Ten seconds stand a bad mobile network and are short enough to wait for at a prompt.
@@ -54,19 +55,51 @@ struct SessionUser {
 /// [`Error::SignInNotAllowed`] when it lets this account not in, [`Error::ApiKeyRefused`] when its gateway does not know the
 /// anon key, [`Error::SignInFailed`] when its answer is not a session; `invalid_input` for an address or key that cannot be one.
 pub async fn sign_in(url: &str, anon_key: &str, email: &str, password: &Secret) -> Result<Account, Error> {
+    sign_in_to(Server { url, anon_key, allow_http: false }, email, password).await
+}
+
+/// As [`sign_in`], where somebody has asked for `http://` to another machine by name. The account remembers that.
+///
+/// # Errors
+///
+/// As [`sign_in`].
+pub async fn sign_in_allowing_http(
+    url: &str,
+    anon_key: &str,
+    email: &str,
+    password: &Secret,
+) -> Result<Account, Error> {
+    sign_in_to(Server { url, anon_key, allow_http: true }, email, password).await
+}
+
+/// Where the service is, and how it may be spoken to.
+#[derive(Clone, Copy)]
+pub(super) struct Server<'a> {
+    url: &'a str,
+    anon_key: &'a str,
+    allow_http: bool,
+}
+
+impl Server<'_> {
+    pub(super) fn of(account: &Account) -> Server<'_> {
+        Server { url: &account.url, anon_key: &account.anon_key, allow_http: account.allow_http }
+    }
+}
+
+pub(super) async fn sign_in_to(server: Server<'_>, email: &str, password: &Secret) -> Result<Account, Error> {
     let grant = PasswordGrant { email, password: password.expose() };
-    let session = request(url, anon_key, "password", &grant, password_refused).await?;
-    Ok(account_of(session, url, anon_key, email))
+    let session = request(server, "password", &grant, password_refused).await?;
+    Ok(account_of(session, server, email))
 }
 
 /// Spends the account's refresh token on a new session. GoTrue accepts each refresh token once.
 pub(super) async fn refresh(account: &Account) -> Result<Account, Error> {
     let grant = RefreshGrant { refresh_token: account.refresh_token.expose() };
-    let (url, anon_key) = (&account.url, &account.anon_key);
+    let server = Server::of(account);
     if account.refresh_token.expose().is_empty() {
         return Err(Error::SignInEnded);
     }
-    let session = match request(url, anon_key, "refresh_token", &grant, refresh_refused).await {
+    let session = match request(server, "refresh_token", &grant, refresh_refused).await {
         // An account's sessions go with it: the service says the same of a session that somebody has ended.
         Err(Error::SignInEnded) if is_deleted(account).await => return Err(Error::AccountDeleted),
         session => session?,
@@ -75,7 +108,7 @@ pub(super) async fn refresh(account: &Account) -> Result<Account, Error> {
         // Another user's tokens must never send this user's queue.
         return Err(Error::SignInEnded);
     }
-    Ok(account_of(session, url, anon_key, &account.email))
+    Ok(account_of(session, server, &account.email))
 }
 
 /// Ends the account's session: at the server, when it can be reached, and in the file of `dir` in any case. The mirror and the
@@ -98,6 +131,7 @@ pub async fn sign_out(dir: &std::path::Path, account: &Account) -> Result<bool, 
 }
 
 async fn end_session(account: &Account) -> Option<StatusCode> {
+    check_server(&account.url, &account.anon_key, account.allow_http).ok()?;
     let client = http_client_builder().timeout(Duration::from_millis(TIMEOUT_MS)).build().ok()?;
     // Only this device's session: the others stay signed in.
     let address = format!("{}/auth/v1/logout?scope=local", normal_url(&account.url));
@@ -123,7 +157,7 @@ async fn is_deleted(account: &Account) -> bool {
     }
 }
 
-fn account_of(session: Session, url: &str, anon_key: &str, email: &str) -> Account {
+fn account_of(session: Session, Server { url, anon_key, allow_http }: Server<'_>, email: &str) -> Account {
     Account {
         url: normal_url(url).to_owned(),
         anon_key: anon_key.to_owned(),
@@ -132,17 +166,17 @@ fn account_of(session: Session, url: &str, anon_key: &str, email: &str) -> Accou
         access_token: session.access_token,
         refresh_token: session.refresh_token,
         expires_at: clock::unix_seconds().saturating_add(session.expires_in.max(0)),
+        allow_http,
     }
 }
 
 async fn request(
-    url: &str,
-    anon_key: &str,
+    Server { url, anon_key, allow_http }: Server<'_>,
     grant_type: &str,
     grant: &impl Serialize,
     refused: fn(String) -> Error,
 ) -> Result<Session, Error> {
-    marea_core::check_server(url, anon_key)?;
+    check_server(url, anon_key, allow_http)?;
     let mut key = HeaderValue::from_str(anon_key).map_err(|_| Error::InvalidServer { what: "anon key" })?;
     key.set_sensitive(true);
     // It follows no redirect: a password must not.

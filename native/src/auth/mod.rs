@@ -41,6 +41,6 @@ mod tokens;
 pub(crate) use accounts::FILE_NAME as ACCOUNTS_FILE;
 pub use accounts::{Account, Accounts};
 pub use claims::user_of_token;
-pub use gotrue::{sign_in, sign_out};
+pub use gotrue::{sign_in, sign_in_allowing_http, sign_out};
 pub use remembered::RememberedAccount;
 pub use secret::Secret;

@@ -123,7 +123,8 @@ impl RememberedAccount {
         let accounts = Accounts::load(&self.shared.dir)?;
         let found = accounts.find_user(&mine.url, mine.user_id).cloned().ok_or(Error::SignInEnded)?;
         // The key may have been given anew, because the server has retired the one of the sign-in.
-        Ok(Account { anon_key: mine.anon_key.clone(), ..found })
+        let allow_http = mine.allow_http || found.allow_http;
+        Ok(Account { anon_key: mine.anon_key.clone(), allow_http, ..found })
     }
 
     fn is_usable(&self, account: &Account, refused: bool) -> bool {
@@ -135,7 +136,7 @@ impl RememberedAccount {
     async fn renew(&self, stored: &Account, lock: &WriteLock) -> Result<Account, Error> {
         let renewed = match (gotrue::refresh(stored).await, &self.shared.password) {
             (Err(Error::SignInEnded), Some(password)) => {
-                let account = gotrue::sign_in(&stored.url, &stored.anon_key, &stored.email, password).await?;
+                let account = gotrue::sign_in_to(gotrue::Server::of(stored), &stored.email, password).await?;
                 if account.user_id != stored.user_id {
                     return Err(Error::SignInEnded);
                 }

@@ -268,7 +268,7 @@ fn a_disk_that_fills_up_and_becomes_read_only_loses_nothing() {
         &words[..],
         &["progress", "--json"],
         &["status", "--json"],
-        &["sync", "--url", "http://h.invalid", "--anon-key", "a", "--json"],
+        &["sync", "--url", "https://h.invalid", "--anon-key", "a", "--json"],
     ] {
         let ran = disk.run(&marea, words);
         ran.failed("storage_failed");

@@ -45,6 +45,36 @@ fn verdict_of(report: &Value, name: &str) -> Value {
 }
 
 #[tokio::test]
+async fn without_tls_another_machine_is_spoken_to_only_where_that_was_asked_for() {
+    let device = || {
+        let device = Device::new().with("MAREA_TOKEN", TOKEN).with("MAREA_ANON_KEY", "anon");
+        device.with("MAREA_URL", NO_NAME)
+    };
+    let strict = device();
+    strict.record(&["--minutes", "5"]).await;
+    let said = strict.run(&["sync", "--json"]).await.exits(2).error("invalid_input");
+    assert!(said.contains("--allow-http") && said.contains("https://"), "{said}");
+    let doctor = strict.run(&["doctor", "--json"]).await.exits(1);
+    let server = verdict_of(&doctor.json(), "server");
+    assert!(server["found"].as_str().is_some_and(|found| found.contains("--allow-http")), "{server}");
+    let words = ["account", "sign-in", "--email", "ada@example.com", "--password", "p", "--json"];
+    let said = strict.run(&words).await.exits(2).error("invalid_input");
+    assert!(said.contains("--allow-http"), "{said}");
+
+    let allowed = device().with("MAREA_ALLOW_HTTP", "1");
+    allowed.record(&["--minutes", "5"]).await;
+    allowed.run(&["sync", "--json"]).await.exits(3).error("offline");
+    assert_eq!(last_error(&allowed).await, "dns_failed");
+    allowed.run(&words).await.exits(3).error("offline");
+    // Nobody has to ask for it on this machine, whatever name it goes by.
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let here = device().with("MAREA_URL", format!("http://marea.localhost:{nobody}"));
+    here.record(&["--minutes", "5"]).await;
+    here.run(&["sync", "--json"]).await.exits(3).error("offline");
+    assert_eq!(last_error(&here).await, "connection_refused");
+}
+
+#[tokio::test]
 async fn each_trouble_has_a_code_of_its_own_and_a_way_to_mend_it() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<h1>Hotel</h1>\r\n";
@@ -65,6 +95,7 @@ async fn each_trouble_has_a_code_of_its_own_and_a_way_to_mend_it() {
     ] {
         let device =
             Device::new().with("MAREA_TOKEN", TOKEN).with("MAREA_ANON_KEY", "anon").with("MAREA_URL", &url);
+        let device = device.with("MAREA_ALLOW_HTTP", "yes");
         device.record(&["--minutes", "5"]).await;
         let ran = device.run(&["sync", "--json"]).await.exits(3);
         assert!(ran.error("offline").contains("1 kept"), "{url}: {ran:?}");

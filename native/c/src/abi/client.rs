@@ -49,6 +49,7 @@ pub enum MareaSignal {
 /// - `"schema"`: the catalogue of the mirrored tables, as `marea schema` writes it. Without it: learned from the server, and kept.
 /// - `"background_sync"`: false to sync only when `marea_sync` is called.
 /// - `"online"`: false to use no network until `marea_set_online`.
+/// - `"allow_http"`: true to let the server be another machine by `http://`, where everybody on the way can read the token.
 ///
 /// `client` gets the handle, which is to be freed with `marea_free`.
 #[unsafe(no_mangle)]

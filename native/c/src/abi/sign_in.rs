@@ -63,6 +63,31 @@ pub unsafe extern "C" fn marea_sign_in(
     }
 }
 
+/// As `marea_sign_in`, where the server may be another machine by `http://`: everybody on the way can then read the password and the
+/// tokens. The sign-in remembers it. This machine itself (`localhost`, `127.0.0.0/8`, `[::1]`) needs no leave.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn marea_sign_in_allowing_http(
+    dir: *const c_char,
+    url: *const c_char,
+    anon_key: *const c_char,
+    email: *const c_char,
+    password: *const c_char,
+    account: *mut *mut c_char,
+    error: *mut *mut c_char,
+) -> MareaCode {
+    unsafe {
+        clear(account);
+        guard(error, || {
+            let dir = Path::new(text(dir, "dir")?);
+            let (url, anon_key) = (text(url, "url")?, text(anon_key, "anon_key")?);
+            let (email, password) = (text(email, "email")?, Secret::new(text(password, "password")?));
+            let signed_in = wait_for(auth::sign_in_allowing_http(url, anon_key, email, &password))?;
+            Accounts::remember(dir, signed_in.clone())?;
+            give_json(account, &Shown::of(&signed_in))
+        })
+    }
+}
+
 /// Forgets a sign-in, and ends it at the server when that can be reached: `told` says whether it has heard. Mirror and queue stay,
 /// for the next sign-in of the same user; `marea_erase` removes them. MAREA_CODE_UNAUTHORIZED when there is no such sign-in.
 #[unsafe(no_mangle)]

@@ -7,12 +7,13 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use marea_core::Transport;
 use marea_native::auth::{self, Account, Accounts, RememberedAccount, Secret};
 use marea_native::{Client, Config, Error, StaticToken, TokenSource as _, UserId, block_on};
 
 use crate::cli::Globals;
-use crate::failure::Failure;
 use crate::escape::inline;
+use crate::failure::Failure;
 use crate::output::Output;
 
 /// The user of this command, and how to speak to the server for them.
@@ -20,6 +21,7 @@ pub(crate) struct Identity {
     dir: PathBuf,
     user_id: UserId,
     server: Option<(String, String)>,
+    allow_http: bool,
     tokens: Tokens,
     json: bool,
 }
@@ -42,6 +44,7 @@ pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
             dir,
             user_id,
             server,
+            allow_http: globals.allow_http,
             tokens: Tokens::Given(token.expose().to_owned()),
             json: globals.json,
         });
@@ -53,11 +56,12 @@ pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
     };
     // The sign-in service is behind the same gateway: a key that is given anew is for both.
     let anon_key = globals.anon_key().unwrap_or(&account.anon_key).to_owned();
-    let account = Account { anon_key, ..account };
+    let allow_http = globals.allow_http || account.allow_http;
+    let account = Account { anon_key, allow_http, ..account };
     let server = Some((account.url.clone(), account.anon_key.clone()));
     let user_id = account.user_id;
     let tokens = Tokens::Remembered(RememberedAccount::new(&dir, account, globals.password().cloned()));
-    Ok(Identity { dir, user_id, server, tokens, json: globals.json })
+    Ok(Identity { dir, user_id, server, allow_http, tokens, json: globals.json })
 }
 
 fn sign_in(globals: &Globals, dir: &Path, known: &Accounts) -> Result<Account, Failure> {
@@ -114,7 +118,12 @@ fn sign_in_as(
         Some(password) => password.clone(),
         None => ask_password(email)?,
     };
-    let account = runtime()?.block_on(auth::sign_in(url, anon_key, email, &password))?;
+    let account = runtime()?.block_on(async {
+        match globals.allow_http {
+            true => auth::sign_in_allowing_http(url, anon_key, email, &password).await,
+            false => auth::sign_in(url, anon_key, email, &password).await,
+        }
+    })?;
     Accounts::remember(dir, account.clone())?;
     Ok(account)
 }
@@ -173,7 +182,7 @@ impl Identity {
             Failure::usage("say which server: --url and --key (or MAREA_URL and MAREA_KEY)")
         })?;
         let config = Config::new(&self.dir, self.user_id).server(url, anon_key);
-        let config = config.background_sync(by_itself);
+        let config = config.background_sync(by_itself).allow_http(self.allow_http);
         let config = match &self.tokens {
             Tokens::Given(token) => config.tokens(StaticToken::new(token.as_str())),
             Tokens::Remembered(account) => config.tokens(account.clone()),
@@ -188,6 +197,15 @@ impl Identity {
     /// The server's address and key, once somebody has said them.
     pub(crate) fn server(&self) -> Option<(&str, &str)> {
         self.server.as_ref().map(|(url, key)| (url.as_str(), key.as_str()))
+    }
+
+    /// The way to that server, once it may be spoken to.
+    pub(crate) fn transport(&self, url: &str, anon_key: &str) -> Result<Transport, Failure> {
+        let transport = match self.allow_http {
+            true => Transport::allowing_http(url, anon_key),
+            false => Transport::new(url, anon_key),
+        };
+        Ok(transport.map_err(Error::from)?)
     }
 
     /// Whose mirror it is.

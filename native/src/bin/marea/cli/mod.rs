@@ -82,6 +82,10 @@ pub(crate) struct Globals {
     #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_URL", value_name = "URL", hide_env_values = true)]
     url: Option<String>,
 
+    /// Let the server be another machine by http://, where everybody on the way can read the access token. Remembered by a sign-in
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_ALLOW_HTTP", hide_env_values = true)]
+    pub(crate) allow_http: bool,
+
     /// The project's public key: sb_publishable_..., or the anon key of a project from before. Remembered by a sign-in
     #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_KEY", value_name = "KEY", hide_env_values = true)]
     key: Option<String>,
@@ -331,10 +335,6 @@ mod tests {
     }
 
     #[test]
-    fn json_is_seen_even_in_a_wrong_line() {
-        let words = |line: &'static str| line.split(' ').map(OsString::from);
-        assert!(asks_for_json(words("marea nonsense --json")));
-    #[test]
     fn switches_understand_the_words_that_people_write() {
         for (word, on) in
             [("1", true), ("yes", true), ("true", true), ("0", false), ("false", false), ("", false)]
@@ -348,6 +348,10 @@ mod tests {
         }
     }
 
+    #[test]
+    fn json_is_seen_even_in_a_wrong_line() {
+        let words = |line: &'static str| line.split(' ').map(OsString::from);
+        assert!(asks_for_json(words("marea nonsense --json")));
         assert!(!asks_for_json(words("marea nonsense -- --json")));
     }
 }

@@ -2,7 +2,7 @@
 //! it. Asks the server what the next sync would ask. Changes nothing.
 
 use jiff::Timestamp;
-use marea_core::{Failure as Trouble, PROTOCOL, SyncAnswer, SyncRequest, Transport};
+use marea_core::{Failure as Trouble, PROTOCOL, SyncAnswer, SyncRequest};
 use marea_native::{Client, Status, block_on};
 use serde::Serialize;
 
@@ -274,7 +274,7 @@ async fn ask(
     anon_key: &str,
     request: &SyncRequest,
 ) -> Result<Asked, Failure> {
-    let transport = Transport::new(url, anon_key).map_err(marea_native::Error::from)?;
+    let transport = identity.transport(url, anon_key)?;
     let Some(token) = identity.access_token().await else {
         let problem = identity.token_problem().map(Failure::from);
         let problem = problem.unwrap_or_else(|| Failure::new("unauthorized", "there is no access token"));
@@ -324,7 +324,7 @@ fn troubles(trouble: &Trouble) -> Vec<Check> {
         }
         Trouble::ConnectionRefused => "Start the server, or mend the port in MAREA_URL.",
         Trouble::Tls { .. } => {
-            "Look at this machine's clock, and whether MAREA_URL should begin with http:// instead."
+            "Look at this machine's clock, and whether MAREA_URL names the right server and port."
         }
         Trouble::CaptivePortal => "Open any page in a browser and sign in to this network.",
         Trouble::Unauthorized { .. } => "Sign in again: marea account sign-in, or give a new --token.",
