@@ -250,7 +250,7 @@ async fn carry(host: &impl Host, transport: &Transport, outgoing: Outgoing, know
         }
     };
     let Outgoing { request, user_id, timeout_ms, .. } = outgoing;
-    let mut carried = transport.post(&request, user_id, &token.text, timeout_ms).await;
+    let mut carried = transport.post_at(&request, user_id, &token.text, timeout_ms, asked).await;
     if let Err(failure) = &mut carried.outcome {
         host.with_engine(|engine| engine.name_deleted_account(failure));
     }

@@ -10,6 +10,7 @@ use web_sys::{AbortController, Headers, RequestInit, RequestRedirect};
 
 use super::MAX_ANSWER_BYTES;
 use crate::error::Error;
+use crate::model::UnixMillis;
 use crate::sync::Failure;
 
 #[wasm_bindgen]
@@ -65,6 +66,13 @@ impl Http {
         request.set_signal(Some(&controller.signal()));
         Ok(request)
     }
+}
+
+/// A date of HTTP, as the browser's own parser reads it. That takes `1.5` for a date too, and one without GMT for one by this device's
+/// time zone.
+pub(super) fn http_date(text: &str) -> Option<UnixMillis> {
+    let millis = js_sys::Date::parse(text);
+    (text.ends_with(" GMT") && millis.is_finite()).then_some(UnixMillis(millis as i64))
 }
 
 /// A call under way. It is given up when its time is over, and when this is dropped.

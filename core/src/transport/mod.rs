@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::UserId;
+use crate::model::{UnixMillis, UserId};
 use crate::sync::Failure;
 use crate::wire::{SyncAnswer, SyncRequest};
 
@@ -33,9 +33,9 @@ pub use transfer::Arriving;
 pub use unreached::why_unreached;
 
 #[cfg(target_family = "wasm")]
-use fetch::{Http, Response};
+use fetch::{Http, Response, http_date};
 #[cfg(not(target_family = "wasm"))]
-use native::{Http, Response};
+use native::{Http, Response, http_date};
 
 /// The only function that the client calls.
 const PATH: &str = "rest/v1/rpc/marea_sync";
@@ -69,7 +69,7 @@ impl Transport {
     /// Prepares the way to `url` (as Supabase gives it: scheme and host) with the project's public `anon_key`.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for the field `url` or `anon_key`: one that cannot be a server's.
+    /// [`Error::InvalidInput`] for the field `url` or `anon_key`: one that cannot be a server's, and `http://` to another machine.
     pub fn new(url: &str, anon_key: &str) -> Result<Transport, Error> {
         Transport::to(url, anon_key, PlainHttp::Refused)
     }
@@ -96,27 +96,52 @@ impl Transport {
         token: &str,
         timeout_ms: u64,
     ) -> Carried {
-        let (mut bytes_sent, mut bytes_received) = (0, 0);
-        let carry = self.carry(request, user_id, token, timeout_ms, &mut bytes_sent, &mut bytes_received);
-        let outcome = carry.await;
-        Carried { outcome, bytes_sent, bytes_received }
+        self.send(request, user_id, token, timeout_ms, None).await
     }
 
-    async fn carry(
+    /// The same. `now`, by this device's clock, is what a date in `Retry-After` is compared with where the server does not say its own
+    /// time beside it.
+    pub async fn post_at(
         &self,
         request: &SyncRequest,
         user_id: UserId,
         token: &str,
         timeout_ms: u64,
-        bytes_sent: &mut u64,
+        now: UnixMillis,
+    ) -> Carried {
+        self.send(request, user_id, token, timeout_ms, Some(now)).await
+    }
+
+    async fn send(
+        &self,
+        request: &SyncRequest,
+        user_id: UserId,
+        token: &str,
+        timeout_ms: u64,
+        now: Option<UnixMillis>,
+    ) -> Carried {
+        let (mut bytes_sent, mut bytes_received) = (0, 0);
+        let sent = async {
+            let bearer = bearer(token, user_id)?;
+            let body = serde_json::to_vec(&Body { request }).map_err(|_| Failure::Unintelligible)?;
+            bytes_sent = body.len() as u64;
+            self.carry(&bearer, body, timeout_ms, now, &mut bytes_received).await
+        };
+        let outcome = sent.await;
+        Carried { outcome, bytes_sent, bytes_received }
+    }
+
+    async fn carry(
+        &self,
+        bearer: &str,
+        body: Vec<u8>,
+        timeout_ms: u64,
+        now: Option<UnixMillis>,
         bytes_received: &mut u64,
     ) -> Result<SyncAnswer, Failure> {
-        let bearer = bearer(token, user_id)?;
-        let body = serde_json::to_vec(&Body { request }).map_err(|_| Failure::Unintelligible)?;
-        *bytes_sent = body.len() as u64;
-        let response = self.http.post(&bearer, body, timeout_ms).await?;
+        let response = self.http.post(bearer, body, timeout_ms).await?;
         if !(200..300).contains(&response.status()) {
-            let refusal = Refusal::of(&response);
+            let refusal = Refusal::of(&response, now);
             let body = response.read().await.unwrap_or_default();
             return Err(Refusal { body, ..refusal }.failure());
         }

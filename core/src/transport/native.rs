@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -13,8 +13,8 @@ use rustls::crypto::CryptoProvider;
 use super::MAX_ANSWER_BYTES;
 use super::address::{self, PlainHttp, is_loopback_name};
 use super::unreached::{NameNotFound, why_unreached};
-use super::{MAX_ANSWER_BYTES, address};
 use crate::error::Error;
+use crate::model::UnixMillis;
 use crate::sync::Failure;
 
 /// How long a connection is kept for the next conversation. Several follow each other quickly while somebody writes; later, one that
@@ -57,7 +57,7 @@ impl Resolve for SystemResolver {
 /// # Errors
 /// [`Error::InvalidInput`] for the field `url`: one that is no http or https address, that holds a password, a query or a
 /// fragment, or that names one of the services behind the server instead of the server; for the field `anon_key`: one that is
-/// empty or that no HTTP header can hold.
+/// empty or that no HTTP header can hold. Also an `http://` address of another machine: [`check_server_allowing_http`] takes it.
 pub fn check_server(url: &str, anon_key: &str) -> Result<Url, Error> {
     parsed(&address::check(url, anon_key, PlainHttp::Refused)?)
 }
@@ -114,6 +114,12 @@ impl Http {
         let sent = request.headers(headers).body(body).send().await;
         sent.map(Response).map_err(|error| why_unreached(&error))
     }
+}
+
+/// A date of HTTP (RFC 9110, 5.6.7), in any of its three forms.
+pub(super) fn http_date(text: &str) -> Option<UnixMillis> {
+    let since_1970 = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(UnixMillis(i64::try_from(since_1970.as_millis()).ok()?))
 }
 
 /// A header that nothing prints.

@@ -1,8 +1,9 @@
 //! What an HTTP answer that is none of Marea's says. By the code in its body first, because only the server itself writes
 //! that; a status alone may be anybody's on the way, and is no verdict on what was sent.
 
-use super::Response;
 use super::gateway::refuses_api_key;
+use super::{Response, http_date};
+use crate::model::UnixMillis;
 use crate::sync::Failure;
 
 const MAX_CODE_CHARS: usize = 24;
@@ -19,10 +20,12 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// The head of a response; the body is to be added.
-    pub(super) fn of(response: &Response) -> Refusal {
+    pub(super) fn of(response: &Response, now: Option<UnixMillis>) -> Refusal {
+        let retry_after = response.header("retry-after");
+        let date = response.header("date");
         Refusal {
             status: response.status(),
-            retry_after_ms: retry_after_ms(response),
+            retry_after_ms: retry_after.and_then(|text| retry_after_ms(&text, date.as_deref(), now)),
             is_page: is_page(response),
             body: Vec::new(),
         }
@@ -59,9 +62,17 @@ impl Refusal {
     }
 }
 
-fn retry_after_ms(response: &Response) -> Option<u64> {
-    let seconds: u64 = response.header("retry-after")?.trim().parse().ok()?;
-    Some(seconds.saturating_mul(1_000))
+/// How long a server asks to wait (RFC 9110, 10.2.3): seconds, or a date, which is by the server's clock. Where it says what that
+/// shows (6.6.1), this device's clock may be wrong by years; where not, there is only this one.
+fn retry_after_ms(text: &str, date: Option<&str>, now: Option<UnixMillis>) -> Option<u64> {
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        // More digits than fit are as good as for ever; the schedule has a bound of its own.
+        return Some(text.parse().map_or(u64::MAX, |seconds: u64| seconds.saturating_mul(1_000)));
+    }
+    let until = http_date(text)?;
+    let from = date.and_then(http_date).or(now)?;
+    Some(u64::try_from(until.0.saturating_sub(from.0)).unwrap_or(0))
 }
 
 /// A page for people where PostgREST would have written JSON: somebody between here and the server has answered.
@@ -145,6 +156,35 @@ mod tests {
             (503, r#"{"code":"PGRST002"}"#, server(503)),
         ] {
             assert_eq!(failure(status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_server_may_ask_to_wait_in_seconds_or_until_a_date() {
+        const NOW: Option<UnixMillis> = Some(UnixMillis(1_750_000_000_000)); // Sun, 15 Jun 2025 15:06:40 GMT
+        let later = "Sun, 15 Jun 2025 15:08:40 GMT";
+        let date = Some("Sun, 15 Jun 2025 15:07:40 GMT");
+        for (text, date, now, expected) in [
+            ("7", None, None, Some(7_000)),
+            (" 0 ", None, None, Some(0)),
+            ("99999999999999999999999", None, None, Some(u64::MAX)),
+            (later, None, NOW, Some(120_000)),
+            // The server's own clock goes before this device's.
+            (later, date, NOW, Some(60_000)),
+            (later, date, None, Some(60_000)),
+            (later, Some("yesterday"), NOW, Some(120_000)),
+            (later, None, None, None),
+            // The older forms of a date are to be read too (RFC 9110, 5.6.7).
+            ("Sunday, 15-Jun-25 15:08:40 GMT", date, None, Some(60_000)),
+            ("Sun Jun 15 15:08:40 2025", date, None, Some(60_000)),
+            // What is over is now.
+            ("Sun, 15 Jun 2025 15:00:00 GMT", date, NOW, Some(0)),
+            ("-7", None, NOW, None),
+            ("1.5", None, NOW, None),
+            ("soon", date, NOW, None),
+            ("", date, NOW, None),
+        ] {
+            assert_eq!(retry_after_ms(text, date, now), expected, "{text:?} {date:?}");
         }
     }
 
