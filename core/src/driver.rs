@@ -147,7 +147,8 @@ pub async fn sync_since(
         _ if status.paused => Outcome::Offline,
         Some((next, failure)) => outcome(next, failure.as_ref()),
         // Nothing was due: what held it back is what the last attempt met.
-        None => status.last_error.as_ref().map_or(Outcome::Done, |error| held_back_by(&error.code)),
+        // Not what the status tells beside it, of exports that found no room: the rest is in step.
+        None => host.with_engine(|engine| engine.last_failure().map_or(Outcome::Done, held_back_by)),
     };
     let [pushed, rejected, pulled] = mark.until(now);
     Ok(SyncReport {
@@ -279,5 +280,47 @@ fn held_back_by(code: &str) -> Outcome {
             Outcome::Refused
         }
         _ => Outcome::RetryLater,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::engine::tests::image::in_step_without_some_exports;
+
+    struct Lent(RefCell<Engine>, Now);
+
+    impl Host for Lent {
+        fn with_engine<R>(&self, work: impl FnOnce(&mut Engine) -> R) -> R {
+            work(&mut self.0.borrow_mut())
+        }
+
+        fn now(&self) -> Now {
+            self.1
+        }
+
+        async fn access_token(&self, _fresh: bool) -> Option<String> {
+            None
+        }
+
+        fn changed(&self, _tables: &[Table]) {}
+    }
+
+    #[test]
+    fn exports_that_found_no_room_hold_nothing_back() {
+        let (engine, now) = in_step_without_some_exports();
+        assert_eq!(engine.status(now).unwrap().last_error.unwrap().code, "storage_full");
+        let (host, transport) =
+            (Lent(engine.into(), now), Transport::new("http://127.0.0.1:9", "key").unwrap());
+        // Nothing is due, so nobody is asked.
+        let mut run = pin!(sync_until_idle(&host, &transport));
+        match run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(report) => assert_eq!(report.unwrap().outcome, Outcome::Done),
+            Poll::Pending => panic!("it asks somebody"),
+        }
     }
 }

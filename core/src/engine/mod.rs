@@ -28,7 +28,7 @@ mod review;
 mod rows;
 mod same_write;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod traffic;
 mod transfers;
 mod unreadable;
@@ -291,6 +291,12 @@ impl Engine {
             cursor: apply::cursor(rows)?.map(|cursor| cursor.version),
             limits: self.sync_limits(),
         })
+    }
+
+    /// The code of what the last attempt to sync met, until one succeeds.
+    #[cfg(feature = "http")]
+    pub(crate) fn last_failure(&self) -> Option<&str> {
+        self.schedule.last_error.as_ref().map(|error| error.code.as_str())
     }
 
     /// Tells the engine what the host noticed.

@@ -117,14 +117,26 @@ fn newest(engine: &Engine) -> Vec<i64> {
     exports.iter().map(|export| index(&export.id)).collect()
 }
 
+fn with_more_exports_than_room(shelf: &Arc<Mutex<Shelf>>) -> Engine {
+    shelf.lock().unwrap().room = 400_000;
+    let mut engine = open_on(shelf).unwrap();
+    pull(&mut engine, &[(0, 200), (200, 400), (400, 600)], 600);
+    engine
+}
+
+/// A mirror that is in step but for exports that found no room, and the time by which nothing is due.
+#[cfg(feature = "http")]
+pub(crate) fn in_step_without_some_exports() -> (Engine, Now) {
+    (with_more_exports_than_room(&Arc::default()), at(0))
+}
+
 /// The browser's tests have the real thing: more exports than localStorage has room for.
 #[test]
 fn of_what_finds_no_room_the_newest_stays_and_the_status_says_so() {
     let shelf: Arc<Mutex<Shelf>> = Arc::default();
-    shelf.lock().unwrap().room = 400_000;
-    let mut engine = open_on(&shelf).unwrap();
+    let mut engine = with_more_exports_than_room(&shelf);
     let watcher = engine.subscribe();
-    pull(&mut engine, &[(0, 200), (200, 400), (400, 600), (600, 800)], 800);
+    pull(&mut engine, &[(600, 800)], 800);
 
     let kept = newest(&engine);
     assert!(kept.len() > 100, "{}", kept.len());

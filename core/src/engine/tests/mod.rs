@@ -7,7 +7,7 @@ mod conversation;
 mod days;
 mod durability;
 mod healing;
-mod image;
+pub(crate) mod image;
 mod leaving;
 mod online;
 mod packed;
