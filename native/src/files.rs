@@ -62,6 +62,50 @@ pub(crate) fn keep_private(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a link in the place of a mirror, or of what SQLite keeps beside it: what lies behind it may be anybody's.
+pub(crate) fn refuse_links(mirror: &Path) -> Result<(), Error> {
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        let path = with_ending(mirror, ending);
+        let problem = match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.is_file() => continue,
+            Ok(found) if found.is_symlink() => {
+                "it is a link, which Marea does not follow: put the file itself there, or choose its folder (MAREA_DIR)"
+            }
+            Ok(_) => "it is no file",
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(Error::Files { action: "read", path, source }),
+        };
+        return Err(Error::Files { action: "open", path, source: io::Error::other(problem) });
+    }
+    Ok(())
+}
+
+/// A name with something after it.
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Who, beside its owner, may write in a folder and so put other files in the place of the mirror's: in words for a person. Nothing
+/// where nobody may, and on systems whose permissions are others.
+pub fn who_else_may_write(dir: &Path) -> io::Result<Option<&'static str>> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(dir)?.permissions().mode();
+        if mode & 0o002 != 0 {
+            return Ok(Some("everybody on this machine"));
+        }
+        if mode & 0o020 != 0 {
+            return Ok(Some("its group"));
+        }
+    }
+    #[cfg(not(unix))]
+    std::fs::metadata(dir)?;
+    Ok(None)
+}
+
 /// The damaged mirrors that were set aside beside a mirror, oldest first.
 pub(crate) fn set_aside_beside(mirror: &Path) -> Vec<PathBuf> {
     let mut found = beside(mirror, |ending| ending.chars().all(|it| it.is_ascii_digit() || it == '-'));

@@ -95,6 +95,7 @@ pub use client::{Client, MirroredTable, NewFile, QueueExport};
 pub use config::Config;
 pub use error::Error;
 pub use export::{ExportFormat, ExportKind, MadeFile};
+pub use files::who_else_may_write;
 pub use marea_core::{
     ActivityDay, ApiKey, ApiKeys, Catalogue, Change, ClientId, Connection, DataKey, EventInput, Export,
     ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, FILE_QUOTA_BYTES, Failure,

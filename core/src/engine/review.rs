@@ -156,6 +156,15 @@ impl Engine {
         self.store.read().check()
     }
 
+    /// What the mirror's file holds that Marea has not made and does not run, by name: triggers, virtual tables. Somebody else has
+    /// written into it.
+    ///
+    /// # Errors
+    /// The storage errors.
+    pub fn foreign_objects(&self) -> Result<Vec<String>, Error> {
+        self.store.read().foreign_objects()
+    }
+
     /// State and last syncs as one JSON document for support: no learner's data, no secret.
     ///
     /// # Errors

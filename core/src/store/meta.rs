@@ -117,4 +117,13 @@ impl Rows<'_> {
         let verdict: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if verdict == "ok" { Ok(()) } else { Err(Error::MirrorCorrupt) }
     }
+
+    /// What the file holds that no version of a mirror makes: triggers and virtual tables, by name. None of it is run.
+    pub(crate) fn foreign_objects(self) -> Result<Vec<String>, Error> {
+        let sql = "SELECT type || ' ' || name FROM sqlite_schema
+                   WHERE type = 'trigger' OR type = 'table' AND sql LIKE 'CREATE VIRTUAL%' ORDER BY 1";
+        let mut statement = self.connection.prepare(sql)?;
+        let names = statement.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
 }

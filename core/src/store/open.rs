@@ -54,7 +54,19 @@ pub(super) fn open_image(kept: Option<&[u8]>) -> Result<Connection, Error> {
     prepare(connection, &Location::Memory)
 }
 
+/// What a file brings along beside rows is not run: a mirror has no trigger and no view, and whoever could write the file may have put
+/// some there (SQLite, "Defense Against The Dark Arts").
+pub(super) fn defend(connection: &Connection) -> Result<(), Error> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(())
+}
+
 fn prepare(mut connection: Connection, location: &Location) -> Result<Connection, Error> {
+    defend(&connection)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection.create_collation("marea_numeric", compare_decimals)?;
     // Else SQLite parses a statement anew each time that other values are bound to it, to look for a better plan.
@@ -78,13 +90,18 @@ fn prepare(mut connection: Connection, location: &Location) -> Result<Connection
 fn check_owner(connection: &Connection) -> Result<u32, Error> {
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let sql = "SELECT count(*), count(*) FILTER (WHERE type = 'view') FROM sqlite_schema";
+    let (tables, views): (i64, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let strange = if tables == 0 { application != 0 } else { application != APPLICATION_ID };
     if strange {
         return Err(Error::MirrorCorrupt);
     }
     if found > MIRROR_VERSION {
         return Err(Error::MirrorNewer { found, known: MIRROR_VERSION });
+    }
+    // It may stand where a table was, and no version makes one.
+    if views > 0 {
+        return Err(Error::MirrorCorrupt);
     }
     Ok(found)
 }
@@ -98,7 +115,6 @@ fn configure(connection: &Connection, location: &Location) -> Result<(), Error> 
     let synchronous = if planted::is(Fault::NotSynced) { "OFF" } else { "FULL" };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
     Ok(())
 }
 
@@ -150,6 +166,27 @@ mod tests {
             format!("PRAGMA application_id={APPLICATION_ID}; CREATE TABLE t(a); PRAGMA user_version=99;");
         assert_eq!(refusal(&newer).code(), "mirror_newer");
         assert_eq!(refusal("CREATE TABLE somebody_elses(a);").code(), "mirror_corrupt");
+        let view =
+            format!("PRAGMA application_id={APPLICATION_ID}; CREATE VIEW mutations AS SELECT 1 AS seq;");
+        assert_eq!(refusal(&view).code(), "mirror_corrupt");
+    }
+
+    #[test]
+    fn what_somebody_has_put_into_the_file_is_not_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mirror.sqlite3");
+        drop(open(&Location::File(path.clone())).unwrap());
+        let sql = "CREATE TRIGGER foreign_one AFTER INSERT ON meta BEGIN DELETE FROM meta; END;";
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let connection = open(&Location::File(path)).unwrap();
+        connection.execute("INSERT INTO meta (key, value) VALUES ('user_id', 'u')", []).unwrap();
+        let kept: i64 = connection.query_row("SELECT count(*) FROM meta", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 1);
+        for sql in
+            ["PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = ''", "CREATE TABLE sqlite_x(a)"]
+        {
+            connection.execute_batch(sql).unwrap_err();
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, Row};
 use crate::error::Error;
 use crate::model::{Hlc, MutationId, Op, Rescued, RescuedMutation, RescuedRefusal, Table, sort_few};
 use crate::store::erase::beside;
+use crate::store::open::defend;
 
 /// The bytes with which every SQLite file begins (SQLite's "Database File Format", 1.3).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -56,6 +57,7 @@ pub(crate) fn from_image(image: &[u8], log: &[u8]) -> Rescued {
 
 fn read_image(image: &[u8]) -> Option<Rescued> {
     let mut connection = Connection::open_in_memory().ok()?;
+    defend(&connection).ok()?;
     connection.deserialize_read_exact(MAIN_DB, image, image.len(), true).ok()?;
     Some(from_connection(&connection))
 }

@@ -166,6 +166,16 @@ impl Client {
         self.call(|engine| engine.check()).await
     }
 
+    /// What the mirror's file holds that Marea has not made and does not run, by name: triggers, virtual tables. Somebody else has
+    /// written into it.
+    ///
+    /// # Errors
+    ///
+    /// When the mirror cannot be read.
+    pub async fn foreign_objects(&self) -> Result<Vec<String>, Error> {
+        self.call(|engine| engine.foreign_objects()).await
+    }
+
     /// The request that this mirror would send next, without what waits in it. For `marea doctor`.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use marea_core::{Catalogue, Engine, Location, SetAside, SystemEntropy, UserId};
 
-use crate::files::{FileLock, ensure_private, keep_private, remove};
+use crate::files::{FileLock, ensure_private, keep_private, refuse_links, remove, with_ending};
 use crate::{Error, clock};
 
 /// Opens the user's mirror, or makes it; with it comes the share of its lock that says it is in use.
@@ -16,6 +16,7 @@ pub(super) fn open(
 ) -> Result<(Engine, FileLock), Error> {
     // SQLite does not wait its turn for the switch to WAL of a new file: one program makes it, the others find it made.
     let _opening = FileLock::wait_for(&mirror.with_extension("open-lock"))?;
+    refuse_links(mirror)?;
     // SQLite would make it readable for whom the umask allows, and its journal like it.
     ensure_private(mirror)?;
     let opened = match suspicion(mirror).exists() {
@@ -77,12 +78,6 @@ fn recover(mirror: &Path, user_id: UserId) -> Result<Engine, Error> {
 
 fn location(mirror: &Path) -> Location {
     Location::File(mirror.to_owned())
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }
 
 fn suspicion(mirror: &Path) -> PathBuf {

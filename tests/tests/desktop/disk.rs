@@ -203,7 +203,7 @@ impl Small {
             command.args(make).args([
                 "sh",
                 "-c",
-                "mount -t tmpfs -o size=700k tmpfs \"$0\" && echo mounted && exec cat",
+                "mount -t tmpfs -o size=700k,mode=700 tmpfs \"$0\" && echo mounted && exec cat",
             ]);
             let keeper = command.arg(&dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
             let mut keeper = keeper.spawn().expect("unshare (of util-linux) runs");

@@ -97,3 +97,60 @@ async fn the_doctor_tells_of_a_user_whose_row_the_app_has_not_made() {
     assert_eq!(check(&device, "user").await["verdict"], "ok");
     assert_eq!(device.json(&["sync"]).await["pushed"], 1);
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_others_can_put_in_place_is_refused_or_told() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    const TOKEN: &str = "e30.eyJzdWIiOiIxMTExMTExMS0xMTExLTQxMTEtODExMS0xMTExMTExMTExMTEifQ.unsigned";
+    let device = Device::new().with("MAREA_TOKEN", TOKEN);
+    device.record(&["--minutes", "1"]).await;
+    let mirror = device.dir().join("11111111-1111-4111-8111-111111111111.sqlite3");
+    let permit = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(device.dir(), permissions).expect("permissions");
+    };
+    for (mode, told) in [(0o777, "everybody"), (0o1777, "everybody"), (0o770, "group"), (0o755, "")] {
+        permit(mode);
+        let said = check(&device, "mirror").await;
+        assert_eq!(said["verdict"], if told.is_empty() { "ok" } else { "warning" }, "{said}");
+        assert!(said["found"].to_string().contains(told), "{said}");
+    }
+
+    let execute =
+        |sql| rusqlite::Connection::open(&mirror).expect("the mirror").execute_batch(sql).expect(sql);
+    execute("CREATE TRIGGER foreign_one AFTER INSERT ON mutations BEGIN DELETE FROM mutations; END");
+    device.record(&["--minutes", "1"]).await;
+    assert_eq!(device.json(&["status"]).await["pending"], 2, "it does not run");
+    let said = check(&device, "mirror").await;
+    assert!(
+        said["verdict"] == "warning" && said["found"].to_string().contains("trigger foreign_one"),
+        "{said}"
+    );
+    execute("DROP TRIGGER foreign_one");
+    assert_eq!(check(&device, "mirror").await["verdict"], "ok");
+
+    // A link in the place of a file of SQLite's, wherever it leads, is not followed, and nothing is written behind it.
+    let elsewhere = device.dir().join("elsewhere");
+    for ending in ["-wal", "-shm", "-journal", ""] {
+        let place = device.dir().join(format!("11111111-1111-4111-8111-111111111111.sqlite3{ending}"));
+        let kept = device.dir().join("kept");
+        if ending.is_empty() {
+            std::fs::rename(&place, &kept).expect("moved");
+        }
+        symlink(&elsewhere, &place).expect("a link");
+        for words in [&["session", "record", "--minutes", "1", "--json"][..], &["progress", "--json"]] {
+            let said = device.run(words).await.exits(1).error("storage_failed");
+            assert!(said.contains("link") && said.contains("MAREA_DIR"), "{ending}: {said}");
+        }
+        let said = check(&device, "mirror").await;
+        assert!(said["verdict"] == "failed" && said["found"].to_string().contains("link"), "{said}");
+        assert!(!elsewhere.exists(), "{ending}");
+        std::fs::remove_file(&place).expect("removed");
+        if ending.is_empty() {
+            std::fs::rename(&kept, &place).expect("moved back");
+        }
+    }
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 2);
+}

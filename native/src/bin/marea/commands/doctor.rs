@@ -6,7 +6,9 @@ use marea_core::{Failure as Trouble, PROTOCOL, SyncAnswer, SyncRequest};
 use marea_native::{Client, Status, block_on};
 use serde::Serialize;
 
+use super::doctor_mirror::mirror_in_order;
 use crate::cli::Globals;
+use crate::escape::inline;
 use crate::failure::Failure;
 use crate::identity::{self, Identity, Opened, identify};
 use crate::output::{Output, count, local};
@@ -29,7 +31,7 @@ const NO_USER: &str = "Sign in to the app once so that it makes the row, or have
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+pub(super) enum Verdict {
     Ok,
     Warning,
     Failed,
@@ -38,7 +40,7 @@ enum Verdict {
 }
 
 #[derive(Serialize)]
-struct Check {
+pub(super) struct Check {
     name: &'static str,
     verdict: Verdict,
     found: String,
@@ -55,11 +57,11 @@ struct Report {
 }
 
 impl Check {
-    fn new(name: &'static str, verdict: Verdict, found: impl Into<String>) -> Check {
+    pub(super) fn new(name: &'static str, verdict: Verdict, found: impl Into<String>) -> Check {
         Check { name, verdict, found: found.into(), mend: None, offline: false }
     }
 
-    fn mend(self, mend: impl Into<String>) -> Check {
+    pub(super) fn mend(self, mend: impl Into<String>) -> Check {
         Check { mend: Some(mend.into()), ..self }
     }
 }
@@ -111,12 +113,11 @@ fn check_mirror(identity: &Identity) -> ([Check; 3], Option<Opened>) {
     let looked = identity.open_to_report().and_then(|client| {
         block_on(client.check())?;
         let status = block_on(client.status())?;
-        Ok((client, status))
+        let mirror = mirror_in_order(&client, &status)?;
+        Ok((client, status, mirror))
     });
     match looked {
-        Ok((client, status)) => {
-            ([mirror_in_order(&client, &status), queue(&status), last_sync(&status)], Some(client))
-        }
+        Ok((client, status, mirror)) => ([mirror, queue(&status), last_sync(&status)], Some(client)),
         Err(failure) => {
             let mend = match failure.code.as_str() {
                 "mirror_corrupt" => {
@@ -131,22 +132,6 @@ fn check_mirror(identity: &Identity) -> ([Check; 3], Option<Opened>) {
             let failed = Check::new("mirror", Verdict::Failed, failure.message).mend(mend);
             ([failed, skipped("queue"), skipped("sync")], None)
         }
-    }
-}
-
-fn mirror_in_order(client: &Client, status: &Status) -> Check {
-    let path = client.mirror_path();
-    let bytes = std::fs::metadata(path).map_or(0, |found| found.len());
-    let found =
-        format!("sound, schema {}, {} KiB at {}", status.mirror_version, bytes / 1024, path.display());
-    match client.set_aside().last() {
-        None => Check::new("mirror", Verdict::Ok, found),
-        Some(damaged) => Check::new(
-            "mirror",
-            Verdict::Warning,
-            format!("{found}; a damaged one was set aside as {}", damaged.display()),
-        )
-        .mend("What could be read of its queue was restored. Delete it and what lies beside it once nothing is missed."),
     }
 }
 
@@ -372,8 +357,8 @@ fn for_people(report: &Report, style: Style) -> String {
             Verdict::Failed => ("failed ", Ink::Bad),
             Verdict::Skipped => ("skipped", Ink::Dim),
         };
-        let mend = check.mend.as_ref().map(|mend| format!("{:19}{mend}\n", "")).unwrap_or_default();
-        format!("{}  {:<8}  {}\n{mend}", style.paint(ink, mark), check.name, check.found)
+        let mend = check.mend.as_ref().map(|mend| format!("{:19}{}\n", "", inline(mend))).unwrap_or_default();
+        format!("{}  {:<8}  {}\n{mend}", style.paint(ink, mark), check.name, inline(&check.found))
     };
     report.checks.iter().map(line).collect()
 }

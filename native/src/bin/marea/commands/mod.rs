@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod activity;
 mod calendar;
 pub(crate) mod doctor;
+mod doctor_mirror;
 pub(crate) mod export;
 mod files;
 pub(crate) mod follow;
