@@ -32,3 +32,8 @@ CREATE TABLE IF NOT EXISTS marea_backend.refresh_tokens (
 );
 
 CREATE INDEX IF NOT EXISTS refresh_tokens_session_id ON marea_backend.refresh_tokens (session_id);
+
+CREATE TABLE IF NOT EXISTS marea_backend.demo_accounts (
+    id           UUID PRIMARY KEY REFERENCES auth.users (id) ON DELETE CASCADE, -- made by a backend, which takes it back at its end
+    with_app_row BOOLEAN NOT NULL                                               -- the row in public.users too
+);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{Error, database, secrets};
 
-/// One of the two accounts that are always there.
+/// One of the two accounts of a private database, and of somebody else's where that was asked for.
 #[non_exhaustive]
 pub struct Learner {
     /// The same in every backend, so that a test can name it.
@@ -182,8 +182,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Makes the two demo accounts if they are not there.
-    pub(crate) async fn ensure_learners(&self) -> Result<(), Error> {
+    /// Makes the two demo accounts if they are not there. In somebody else's database it notes which, so that [`take_back`] finds them.
+    pub(crate) async fn ensure_learners(&self, is_own: bool) -> Result<(), Error> {
         for learner in [LEARNER1, LEARNER2] {
             let doing = || Error::postgres(format!("could not make the account {}", learner.email));
             let statement = "SELECT FROM auth.users WHERE lower(email) = $1";
@@ -195,7 +195,13 @@ impl Accounts {
             let mut client = self.client().await?;
             let transaction = client.transaction().await.map_err(doing())?;
             let data = Value::Object(serde_json::Map::new());
-            insert_user(&transaction, learner.id, learner.email, &hash, &data).await.map_err(doing())?;
+            let made =
+                insert_user(&transaction, learner.id, learner.email, &hash, &data).await.map_err(doing())?;
+            if !is_own {
+                let statement =
+                    "INSERT INTO marea_backend.demo_accounts VALUES ($1, $2) ON CONFLICT DO NOTHING";
+                transaction.execute(statement, &[&learner.id, &made]).await.map_err(doing())?;
+            }
             transaction.commit().await.map_err(doing())?;
         }
         Ok(())
@@ -209,14 +215,38 @@ pub(crate) enum Sessions {
     AllBut(Uuid),
 }
 
-/// The account, and the app's own row for it.
+/// Removes the demo accounts that a backend has made in this database, with all that was recorded with them. Where something of the
+/// app's holds on to one, its password goes.
+pub(crate) async fn take_back(client: &Client) -> Result<(), Error> {
+    let doing = || Error::postgres("could not take back the demo accounts");
+    let made = client.query("SELECT id, with_app_row FROM marea_backend.demo_accounts", &[]).await;
+    for row in made.map_err(doing())? {
+        let (id, with_app_row): (Uuid, bool) = (row.get(0), row.get(1));
+        let app_row =
+            if with_app_row { format!("DELETE FROM public.users WHERE id = '{id}';") } else { String::new() };
+        let all = format!("{app_row} DELETE FROM auth.users WHERE id = '{id}';");
+        if client.batch_execute(&all).await.is_err() {
+            let closed = "UPDATE auth.users SET encrypted_password = NULL WHERE id = $1";
+            client.execute(closed, &[&id]).await.map_err(doing())?;
+            client
+                .execute("DELETE FROM marea_backend.sessions WHERE user_id = $1", &[&id])
+                .await
+                .map_err(doing())?;
+        }
+        let noted = "DELETE FROM marea_backend.demo_accounts WHERE id = $1";
+        client.execute(noted, &[&id]).await.map_err(doing())?;
+    }
+    Ok(())
+}
+
+/// The account, and the app's own row for it; says whether that row was not there before.
 async fn insert_user(
     transaction: &Transaction<'_>,
     id: Uuid,
     email: &str,
     hash: &str,
     data: &Value,
-) -> Result<(), tokio_postgres::Error> {
+) -> Result<bool, tokio_postgres::Error> {
     let statement = r#"INSERT INTO auth.users (id, aud, role, email, encrypted_password, email_confirmed_at,
             last_sign_in_at, raw_app_meta_data, raw_user_meta_data, created_at, updated_at)
         VALUES ($1, 'authenticated', 'authenticated', $2, $3, now(), now(),
@@ -224,8 +254,7 @@ async fn insert_user(
     transaction.execute(statement, &[&id, &email, &hash, &data]).await?;
     // On Supabase an app often has a trigger on auth.users that does this.
     let statement = "INSERT INTO public.users (id, email) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
-    transaction.execute(statement, &[&id, &email]).await?;
-    Ok(())
+    Ok(transaction.execute(statement, &[&id, &email]).await? > 0)
 }
 
 async fn open_session(transaction: &Transaction<'_>, user_id: Uuid) -> Result<SignedIn, Refusal> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, take_back};
 use crate::binaries::{find_postgres, find_postgrest};
 use crate::gateway::faults::Faults;
 use crate::gateway::{Gateway, Server, Upstream};
@@ -29,6 +29,9 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// An existing server to use in place of a private Postgres: a superuser's URL, without TLS.
     pub database_url: Option<String>,
+    /// Whether an existing server gets the two demo accounts too, whose password everybody knows, until the backend stops. A private
+    /// one always has them.
+    pub demo_accounts: bool,
     /// The folder of the Postgres programs; `None` to look for it.
     pub postgres_bin: Option<PathBuf>,
     /// Where the bytes of objects are kept: `s3://bucket`, with the usual `AWS_*` variables; `None` for a folder beside the cluster.
@@ -73,10 +76,11 @@ pub struct Backend {
     ready: Ready,
     tokens: Tokens,
     faults: Faults,
+    say: fn(&str),
 }
 
 impl Backend {
-    /// Starts Postgres, brings its schema up to date, makes the two demo accounts, starts PostgREST and the gateway.
+    /// Starts Postgres, brings its schema up to date, makes the two demo accounts (see [`Options`]), starts PostgREST and the gateway.
     ///
     /// # Errors
     /// When a program is missing, does not start, or Postgres refuses a migration. Nothing is left running then.
@@ -110,12 +114,23 @@ impl Backend {
         database::prepare(&client, say).await?;
         let tokens = Tokens::new(database::setting(&client, "jwt_secret").await?)?;
         let login = database::authenticator_url(&client, &database_url, postgres.is_some()).await?;
+        let with_learners = postgres.is_some() || options.demo_accounts;
+        if !with_learners {
+            // Those of one that was killed.
+            take_back(&client).await?;
+        }
         let accounts = Accounts::new(database_url.clone(), client);
+        let learners = async {
+            match with_learners {
+                true => accounts.ensure_learners(postgres.is_some()).await,
+                false => Ok(()),
+            }
+        };
 
         say("starting PostgREST");
         let jwks = tokens.signing().jwks_with(tokens.secret()).to_string();
         let started = PostgRest::start(&postgrest_program, &home, run_as, &login, &jwks);
-        let (postgrest, ensured) = tokio::join!(started, accounts.ensure_learners());
+        let (postgrest, ensured) = tokio::join!(started, learners);
         let postgrest = postgrest?;
         ensured?;
 
@@ -138,7 +153,7 @@ impl Backend {
             jwt_secret: tokens.secret().to_owned(),
             database_url,
         };
-        Ok(Backend { server, postgrest, postgres, _home: home, ready, tokens, faults })
+        Ok(Backend { server, postgrest, postgres, _home: home, ready, tokens, faults, say })
     }
 
     /// How to reach it.
@@ -167,14 +182,25 @@ impl Backend {
         }
     }
 
-    /// Stops everything; returns when the processes have ended and a temporary folder is gone.
+    /// Stops everything, and takes back the demo accounts that it made in somebody else's database; returns when the processes have
+    /// ended and a temporary folder is gone.
     pub async fn stop(self) {
         drop(self.server);
         self.postgrest.stop().await;
-        if let Some(postgres) = self.postgres {
-            postgres.stop().await;
+        match self.postgres {
+            Some(postgres) => postgres.stop().await,
+            None => {
+                if let Err(error) = leave(&self.ready.database_url).await {
+                    (self.say)(&error.to_string());
+                }
+            }
         }
     }
+}
+
+/// Leaves somebody else's database without accounts that everybody could sign in to.
+async fn leave(database_url: &str) -> Result<(), Error> {
+    take_back(&database::connect(database_url).await?).await
 }
 
 /// A private Postgres, unless an existing server was named.

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Real Postgres, real PostgREST and a gateway that serves them the way Supabase does, for development.
 ///
 /// When it is ready it prints one line of JSON to stdout: url, anon_key, publishable_key, service_key,
-/// secret_key, jwt_secret, jwks_url, database_url. Accounts:
+/// secret_key, jwt_secret, jwks_url, database_url. Accounts of a private database:
 /// learner1@example.com and learner2@example.com, password marea-demo.
 #[derive(Parser)]
 #[command(version)]
@@ -26,6 +26,9 @@ struct Arguments {
     /// Use this Postgres (as a superuser, without TLS) in place of a private one
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// Make the two demo accounts in the database of --database-url too, and take them back at the end. Everybody knows their password
+    #[arg(long, requires = "database_url")]
+    demo_accounts: bool,
     /// Folder with `postgres` and `initdb` (also MAREA_POSTGRES_BIN)
     #[arg(long, value_name = "DIR")]
     postgres_bin: Option<PathBuf>,
@@ -53,6 +56,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         port: arguments.port,
         data: arguments.data,
         database_url: arguments.database_url,
+        demo_accounts: arguments.demo_accounts,
         postgres_bin: arguments.postgres_bin,
         objects: arguments.objects,
     };

@@ -86,6 +86,55 @@ async fn a_bare_server_gets_the_fixture_and_the_migrations() {
 }
 
 #[tokio::test]
+async fn in_somebody_elses_database_nobody_has_a_password_that_everybody_knows() {
+    let server = TestBackend::start().await;
+    server.sql().await.batch_execute("CREATE DATABASE theirs").await.expect("a database");
+    let (address, _) = server.ready().database_url.rsplit_once('/').expect("a URL");
+    let url = format!("{address}/theirs");
+    let options =
+        |demo_accounts| Options { database_url: Some(url.clone()), demo_accounts, ..Options::default() };
+    let accounts = async || {
+        let sql = marea_tests::backend::connect(&url).await;
+        let users = count(&sql, "SELECT count(*) FROM auth.users").await;
+        (users, count(&sql, "SELECT count(*) FROM public.users").await)
+    };
+    let sign_in =
+        async |backend: &TestBackend| backend.sign_in(LEARNER1.email, LEARNER1.password).await.status;
+
+    let plain = TestBackend::start_with(options(false)).await;
+    assert_eq!(sign_in(&plain).await, StatusCode::BAD_REQUEST);
+    let theirs = plain.new_user().await;
+    plain.stop().await;
+    let before = accounts().await;
+
+    // Asked for, they are there until it ends, and what was recorded with them goes too.
+    let asked = TestBackend::start_with(options(true)).await;
+    assert_eq!(sign_in(&asked).await, StatusCode::OK);
+    assert_eq!(accounts().await, (before.0 + 2, before.1 + 2));
+    asked.stop().await;
+    assert_eq!(accounts().await, before, "{}", theirs.id);
+
+    // One that was killed has left them; the next one takes them back.
+    drop(Backend::start(options(true)).await.expect("it starts"));
+    assert_eq!(accounts().await, (before.0 + 2, before.1 + 2));
+    let next = TestBackend::start_with(options(false)).await;
+    assert_eq!((sign_in(&next).await, accounts().await), (StatusCode::BAD_REQUEST, before));
+    next.stop().await;
+
+    // Where something of the app's holds on to one, it stays without a password.
+    let held = TestBackend::start_with(options(true)).await;
+    let sql = marea_tests::backend::connect(&url).await;
+    let statement = "CREATE TABLE public.held (user_id UUID REFERENCES public.users (id));
+                     INSERT INTO public.held SELECT id FROM public.users WHERE email = 'learner1@example.com'";
+    sql.batch_execute(statement).await.expect("a table");
+    held.stop().await;
+    let open =
+        "SELECT count(*) FROM auth.users WHERE encrypted_password IS NOT NULL AND email LIKE 'learner_@%'";
+    assert_eq!(count(&sql, open).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_url_that_is_none_is_refused_without_repeating_it() {
     for url in ["not a url", "postgres://postgres:hidden@127.0.0.1:1/postgres"] {
         let options = Options { database_url: Some(url.to_owned()), ..Options::default() };
