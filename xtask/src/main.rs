@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command line tool talks on standard output")]
 
+mod audit;
 mod bench;
 mod build;
 mod c_library;
@@ -18,6 +19,7 @@ mod paths;
 mod record;
 mod run;
 mod say;
+mod sbom;
 mod service;
 mod setup;
 mod simulate;
@@ -70,8 +72,10 @@ enum Task {
         #[arg(long)]
         dev: bool,
     },
-    /// Pack the npm package into target/npm/, check it, and say how large everything is
+    /// Pack the npm package into target/npm/ with a list of its parts (SBOM), check it, and say how large everything is
     Package,
+    /// Check what Marea is built from: licences, sources, signatures, known vulnerabilities
+    Audit,
     /// Print what a browser downloads, as one line of JSON
     Sizes,
     /// Hold the conversations of docs/protocol/ with a real server, and write them down anew
@@ -165,6 +169,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Sizes => sizes::run()?,
         Task::Header { check } => c_library::header(check)?,
         Task::InstallC { prefix, destdir, built } => {
+        Task::Audit => audit::run()?,
             c_library::install(&c_library::Destination { prefix, staging: destdir }, built)?;
         }
         Task::Record => record::run()?,

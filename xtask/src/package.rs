@@ -3,9 +3,9 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{build, paths, run::Run, setup, sizes, test::Tally, wasm};
+use crate::{build, paths, run::Run, sbom, setup, sizes, test::Tally, wasm};
 
 /// Packs, checks, and prints the sizes.
 pub(crate) fn run() -> Result<()> {
@@ -24,6 +24,9 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn check() -> Result<Tally> {
     let tarball = pack()?;
     eprintln!("  {}", tarball.display());
+    let parts = tarball.with_extension("cdx.json");
+    fs::write(&parts, serde_json::to_vec_pretty(&sbom::of(&release())?)?)?;
+    eprintln!("  {}", parts.display());
     // Not for CommonJS; and the module is no code.
     let esm = ["--profile", "esm-only", "--exclude-entrypoints", "./marea_wasm_bg.wasm"];
     let publint = Run::new(paths::npm_bin("publint")).args(["run", "--strict"]).arg(&tarball);
@@ -37,6 +40,17 @@ pub(crate) fn check() -> Result<Tally> {
         checked("its face is the one in wasm/api/", report.arg("--check").read().map(drop)),
     ];
     Ok(checks.into_iter().fold(Tally::default(), |sum, tally| sum + tally))
+}
+
+/// The package, as its list of parts begins: what is downloaded is the module, compiled for the browser.
+pub(crate) fn release() -> sbom::Release<'static> {
+    let version = env!("CARGO_PKG_VERSION");
+    let purl = format!("pkg:npm/%40marea/client@{version}");
+    let component = json!({
+        "type": "library", "bom-ref": purl, "group": "@marea", "name": "client", "version": version, "purl": purl,
+        "licenses": [{"expression": "MIT OR Apache-2.0"}],
+    });
+    sbom::Release { package: "marea-wasm", platform: Some("wasm32-unknown-unknown"), component }
 }
 
 /// Says how a check went.
