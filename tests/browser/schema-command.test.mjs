@@ -208,3 +208,30 @@ test('a file that cannot be written is told', async () => {
   const { code, err } = await schema('--out', 'nowhere/marea.schema.ts')
   assert.deepEqual([code, err], [1, 'nowhere/marea.schema.ts cannot be written (ENOENT)\n'])
 })
+
+test('without TLS only this machine is asked, unless that is asked for', async () => {
+  for (const host of ['10.255.255.1:1', 'x.supabase.co', 'localhost.example.com']) {
+    const { code, err } = await run(['schema', '--url', `http://${host}`, '--key', KEY])
+    assert.equal(code, 2, err)
+    assert.match(err, /--allow-http/)
+  }
+  const words = ['schema', '--url', 'http://a.invalid', '--key', KEY]
+  assert.equal((await run([...words, '--allow-http'])).code, 3)
+  assert.equal((await run(words, { MAREA_ALLOW_HTTP: '1' })).code, 3)
+})
+
+test('nothing that the server says steers the terminal', async () => {
+  await schema()
+  const hostile = '\u001b]0;owned\u0007\u202egpj\u009b2J'
+  const said = []
+  answer = { json: changed(({ tables }) => (tables[0].columns[0].surprise = hostile)) }
+  said.push(await schema('--check'))
+  answer = { status: 302, headers: { location: 'http://x/' }, text: hostile }
+  said.push(await schema())
+  said.push(await schema('--out', `${hostile}.txt`))
+  for (const { code, out, err } of said) {
+    assert.notEqual(code, 0)
+    assert.doesNotMatch(out + err, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/)
+  }
+  assert.match(said[0].err + said[2].err, /u\{?0*1b/)
+})

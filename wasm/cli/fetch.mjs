@@ -4,12 +4,14 @@ import { Failure } from './failure.mjs'
 import { checkCatalogue } from './document.mjs'
 
 const LIMIT_MS = 30_000
+// What never leaves this machine. A parsed address writes all spellings of 127.0.0.1 alike.
+const LOOPBACK = /^(?:(?:.+\.)?localhost\.?|127\.\d+\.\d+\.\d+|\[::1\])$/
 const EXAMPLE = 'an address like https://project.supabase.co'
 
-export async function fetchCatalogue(url, key) {
+export async function fetchCatalogue(url, key, allowHttp) {
   if (!url) throw new Failure(2, `say which server: --url (or MAREA_URL), ${EXAMPLE}`)
   if (!key) throw new Failure(2, "say which project: --key (or MAREA_KEY), the project's anon or publishable key")
-  const address = addressOf(url)
+  const address = addressOf(url, allowHttp)
   // What no HTTP header can hold: of a pasted key, most often the line break at its end.
   if (!/^[\x21-\x7e]+$/.test(key)) throw new Failure(2, '--key: expected a key without spaces and line breaks')
   const response = await ask(address, key)
@@ -24,10 +26,14 @@ export async function fetchCatalogue(url, key) {
   return checkCatalogue(document)
 }
 
-function addressOf(url) {
+function addressOf(url, allowHttp) {
   const base = URL.canParse(url) ? new URL(url) : null
   if (!base || !/^https?:$/.test(base.protocol) || base.search || base.hash || base.username || base.password) {
     throw new Failure(2, `--url: expected ${EXAMPLE}`)
+  }
+  if (base.protocol === 'http:' && !allowHttp && !LOOPBACK.test(base.hostname)) {
+    const why = 'lets everybody on the way change what is written into your app'
+    throw new Failure(2, `--url: http:// to another machine ${why}; use https://, or --allow-http`)
   }
   if (/\/rest\/v1(\/|$)/.test(base.pathname)) {
     throw new Failure(2, '--url: expected the address before /rest/v1, which is added here')

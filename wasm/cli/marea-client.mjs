@@ -6,6 +6,7 @@
 import { parseArgs } from 'node:util'
 import { Failure } from './failure.mjs'
 import { TOOL_NAMES, runInit } from './init.mjs'
+import { shown } from './shown.mjs'
 import { runSchema } from './schema.mjs'
 
 const HELP = `Usage: marea-client init [--tool TOOL] [--framework NAME] [--dir DIR] [--url URL --key KEY]
@@ -25,6 +26,7 @@ Writes what the server says of its mirrored tables as a module for open({ schema
   --url URL    where Supabase or PostgREST is served, without /rest/v1 (or MAREA_URL)
   --key KEY    the project's anon or publishable key (or MAREA_KEY)
   --out FILE   marea.schema.ts unless it is given; a name that ends in .json gets the catalogue alone
+  --allow-http lets the server be another machine by http:// (or MAREA_ALLOW_HTTP=1)
   --check      writes nothing; exits with 1 when the file is not what would be written, and shows what differs
 
 Exit codes: 0 done, 1 failed or different, 2 the command line is wrong, 3 offline.
@@ -39,6 +41,7 @@ const OPTIONS = {
   tool: { type: 'string' },
   framework: { type: 'string' },
   dir: { type: 'string' },
+  'allow-http': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 }
 
@@ -58,17 +61,19 @@ async function main(args) {
   }
   const url = values.url ?? process.env.MAREA_URL
   const key = values.key ?? values['anon-key'] ?? process.env.MAREA_KEY ?? process.env.MAREA_ANON_KEY
-  const say = (line) => line && console.log(line)
+  const { MAREA_ALLOW_HTTP: allowed = '' } = process.env
+  const allowHttp = values['allow-http'] ?? !['', '0', 'no', 'false', 'off', 'n', 'f'].includes(allowed.toLowerCase())
+  const say = (line) => line && console.log(shown(line))
   if (command === 'init') {
     const { tool, framework, dir: root = '.' } = values
     return runInit({ root, tool, framework, url, key, say })
   }
   const { out = 'marea.schema.ts', check = false } = values
-  await runSchema({ url, key, out, check, say })
+  await runSchema({ url, key, allowHttp, out, check, say })
 }
 
 main(process.argv.slice(2)).catch((error) => {
   if (!(error instanceof Failure)) throw error
-  console.error(error.message)
+  console.error(shown(error.message))
   process.exitCode = error.exitCode
 })

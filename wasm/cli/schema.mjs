@@ -6,9 +6,9 @@ import { Failure } from './failure.mjs'
 import { fetchCatalogue } from './fetch.mjs'
 import { documentIn, renderJson, renderTypeScript } from './render.mjs'
 
-export async function runSchema({ url, key, out, check, say }) {
+export async function runSchema({ url, key, allowHttp, out, check, say }) {
   if (!/\.(json|ts|mts)$/.test(out)) throw new Failure(2, `--out ${out}: expected a name that ends in .ts or .json`)
-  const catalogue = await fetchCatalogue(url, key)
+  const catalogue = await fetchCatalogue(url, key, allowHttp)
   const text = out.endsWith('.json') ? renderJson(catalogue) : renderTypeScript(catalogue)
   const before = read(out)
   if (check) return compare(out, before, text, catalogue, say)
