@@ -3,22 +3,11 @@
 use std::sync::Mutex;
 
 use marea_core::{
-    ActivityDay, Engine, Entropy, Error, Host, LocalDate, Location, Now, Progress, Recorded, SessionInput,
-    Signal, SyncReport, SystemEntropy, Table, Transport, UnixMillis, UserId, sync_until_idle,
+    ActivityDay, Engine, Host, LocalDate, Location, Now, Progress, Recorded, SessionInput, Signal,
+    SyncReport, SystemEntropy, Table, Transport, UnixMillis, UserId, sync_until_idle,
 };
 
-/// Ids without randomness: the same device says the same, and no other.
-pub struct Counter(pub u64);
-
-impl Entropy for Counter {
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
-        for chunk in buffer.chunks_mut(8) {
-            self.0 += 1;
-            chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
+pub use marea_worlds::fuzz::Counter;
 
 /// One mirror, and all that its host would know.
 pub struct EngineDevice {

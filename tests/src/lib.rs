@@ -8,7 +8,6 @@ pub mod catalogue;
 pub mod cluster;
 pub mod command;
 pub mod engine_device;
-pub mod fuzz;
 pub mod header;
 pub mod history;
 pub mod keyring;
@@ -26,4 +25,4 @@ pub mod vault;
 pub mod wait;
 pub mod world;
 
-pub use marea_worlds::{disk, mirror, random, simulation};
+pub use marea_worlds::{disk, fuzz, mirror, random, simulation};

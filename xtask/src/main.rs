@@ -119,13 +119,13 @@ enum Task {
         #[arg(long, conflicts_with = "seeds")]
         seed: Option<u64>,
     },
-    /// Feed the engine hostile input: answers, mirror files, texts
+    /// Feed the engine hostile input: answers, mirror files, texts, envelopes
     Fuzz {
         /// How long for each kind
         #[arg(long, default_value_t = 10)]
         minutes: u64,
         /// Only this kind
-        #[arg(value_parser = ["answer", "mirror", "text"])]
+        #[arg(value_parser = ["answer", "mirror", "text", "envelope"])]
         kind: Option<String>,
     },
     /// Build the Tauri example and click through it in WebKit, which this installs where it is missing
@@ -166,10 +166,10 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Tidy => tidy::run()?,
         Task::Wasm { dev } => wasm::build(&setup::ensure()?, wasm::Effort::of_dev_flag(dev))?,
         Task::Package => package::run()?,
+        Task::Audit => audit::run()?,
         Task::Sizes => sizes::run()?,
         Task::Header { check } => c_library::header(check)?,
         Task::InstallC { prefix, destdir, built } => {
-        Task::Audit => audit::run()?,
             c_library::install(&c_library::Destination { prefix, staging: destdir }, built)?;
         }
         Task::Record => record::run()?,

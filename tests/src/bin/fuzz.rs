@@ -20,7 +20,7 @@ const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 static FED: AtomicU64 = AtomicU64::new(0);
 
-const USAGE: &str = "usage: fuzz --minutes N [answer | mirror | text]";
+const USAGE: &str = "usage: fuzz --minutes N [answer | mirror | text | envelope]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

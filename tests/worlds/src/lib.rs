@@ -5,6 +5,7 @@
 
 pub mod disk;
 pub mod envelope;
+pub mod fuzz;
 pub mod mirror;
 pub mod random;
 pub mod simulation;

@@ -4,10 +4,13 @@
 //! which stable Rust does not offer. Each is lived through under a bound on memory; a watchdog ends what hangs.
 
 mod answer;
+mod envelope;
 pub mod memory;
 mod mirror;
 mod mutate;
 mod text;
+
+pub use answer::Counter;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -29,10 +32,12 @@ pub enum Target {
     Mirror,
     /// The text of a clock, a time, a day, an id, a key envelope or a cursor.
     Text,
+    /// A sealed key, as the server hands it over: its text.
+    Envelope,
 }
 
 /// All of them.
-pub const TARGETS: [Target; 3] = [Target::Answer, Target::Mirror, Target::Text];
+pub const TARGETS: [Target; 4] = [Target::Answer, Target::Mirror, Target::Text, Target::Envelope];
 
 impl Target {
     /// The name of its folder in the corpus.
@@ -41,6 +46,7 @@ impl Target {
             Target::Answer => "answer",
             Target::Mirror => "mirror",
             Target::Text => "text",
+            Target::Envelope => "envelope",
         }
     }
 
@@ -54,12 +60,13 @@ impl Target {
             Target::Answer => answer::feed(input),
             Target::Mirror => mirror::feed(input),
             Target::Text => text::feed(input),
+            Target::Envelope => envelope::feed(input),
         }
     }
 
     /// Where its corpus lies.
     pub fn folder(self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(self.name())
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(self.name())
     }
 
     /// Its corpus, in the order of the files' names.
@@ -93,6 +100,11 @@ impl Target {
             _ => mutate::bytes(seed, other, random),
         }
     }
+}
+
+/// The same JSON with a few of its values exchanged, left out, doubled or made hostile.
+pub fn mutated_json(seed: &[u8], random: &mut Random) -> Vec<u8> {
+    mutate::json(seed, random)
 }
 
 /// Feeds one input.

@@ -1,11 +1,22 @@
 //! Answers of a server that is broken, hostile or of another age: the engine takes them or not, whole, and goes on.
 
 use marea_core::{
-    Change, Engine, Error, ExportInput, ExportQuery, Failure, Location, Now, SessionInput, Signal,
+    Change, Engine, Entropy, Error, ExportInput, ExportQuery, Failure, Location, Now, SessionInput, Signal,
     SyncAnswer, UnixMillis, UserId,
 };
 
-use crate::engine_device::Counter;
+/// Ids without randomness: the same device says the same, and no other.
+pub struct Counter(pub u64);
+
+impl Entropy for Counter {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        for chunk in buffer.chunks_mut(8) {
+            self.0 += 1;
+            chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
 
 pub(super) fn user() -> UserId {
     "00000000-0000-4000-8000-000000000001".parse().expect("an id")
@@ -43,7 +54,7 @@ pub(super) fn feed(input: &[u8]) {
     engine.rebuild_visible().expect("the visible rows can be made anew");
 }
 
-fn take(engine: &mut Engine, answer: SyncAnswer) {
+pub(super) fn take(engine: &mut Engine, answer: SyncAnswer) {
     engine.signal(Signal::SyncNow, now());
     let Some(outgoing) = engine.next_request(now()).expect("a request") else { return };
     let taken = engine.apply_response(outgoing.ticket, Ok(answer), now());
