@@ -9,6 +9,7 @@ use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
 use crate::Error;
+use crate::config::check_server;
 
 const TIMEOUT_MS: u64 = 30_000;
 
@@ -22,7 +23,20 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// `invalid_input` for an address or a key that cannot be one, `offline`, `api_key_refused`, and `server_failed` with what the
 /// server lacks.
 pub async fn fetch_catalogue(url: &str, anon_key: &str) -> Result<Catalogue, Error> {
-    marea_core::check_server(url, anon_key)?;
+    fetch(url, anon_key, false).await
+}
+
+/// As [`fetch_catalogue`], where somebody has asked for `http://` to another machine by name.
+///
+/// # Errors
+///
+/// As [`fetch_catalogue`].
+pub async fn fetch_catalogue_allowing_http(url: &str, anon_key: &str) -> Result<Catalogue, Error> {
+    fetch(url, anon_key, true).await
+}
+
+async fn fetch(url: &str, anon_key: &str, allow_http: bool) -> Result<Catalogue, Error> {
+    check_server(url, anon_key, allow_http)?;
     let key = HeaderValue::from_str(anon_key).map_err(|_| Error::InvalidServer { what: "anon key" })?;
     let client = http_client_builder()
         .timeout(Duration::from_millis(TIMEOUT_MS))

@@ -90,7 +90,7 @@ mod vault;
 mod watch;
 mod worker;
 
-pub use catalogue::fetch_catalogue;
+pub use catalogue::{fetch_catalogue, fetch_catalogue_allowing_http};
 pub use client::{Client, MirroredTable, NewFile, QueueExport};
 pub use config::Config;
 pub use error::Error;
