@@ -185,7 +185,7 @@ test('without a network it is exit code 3', async () => {
 
 test('a wrong command line is exit code 2, and says how it goes', async () => {
   for (const [args, expected] of [
-    [[], /Usage: marea-client schema/],
+    [[], /marea-client schema --url URL --key KEY/],
     [['shema'], /unknown command: shema/],
     [['schema', '--key', 'x'], /--url \(or MAREA_URL\)/],
     [['schema', '--url', url], /--key \(or MAREA_KEY\)/],
