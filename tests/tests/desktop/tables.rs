@@ -106,6 +106,12 @@ async fn sql_reads_what_is_mirrored_as_a_table_as_csv_and_as_json() {
     let csv =
         device.run(&["query", "SELECT word, level FROM words ORDER BY word", "--csv"]).await.exits(0).stdout;
     assert_eq!(csv, "word,level\n\"mar, \"\"la\"\"\",a1\nsol,a1\n");
+    // A value that would steer a terminal stays in its cell; a program that reads CSV gets it as it is.
+    let steering = ["query", "SELECT 'a' || char(27, 10) || 'b' AS x"];
+    let shown = device.run(&steering).await.exits(0).stdout;
+    assert!(shown.lines().count() == 2 && !shown.contains('\x1b'), "{shown:?}");
+    let csv = device.run(&[&steering[..], &["--csv"]].concat()).await.exits(0).stdout;
+    assert_eq!(csv, "x\n\"a\x1b\nb\"\n");
     let all = device.json(&["query", "SELECT * FROM words WHERE word = 'sol'"]).await;
     assert_eq!(all["columns"], json!(["id", "word", "level", "seen", "size", "data"]));
 }

@@ -1,5 +1,7 @@
 //! `marea query`: the learner's own SQL over what is mirrored, as a table, as comma-separated values, or as JSON.
 
+use std::io::IsTerminal as _;
+
 use marea_native::{QueryResult, block_on};
 use serde_json::Value;
 
@@ -18,7 +20,9 @@ pub(crate) fn run(globals: &Globals, args: &QueryArgs, output: &Output) -> Resul
     let client = identify(globals)?.open()?;
     let result = block_on(client.query(args.sql.as_str(), params))?;
     if args.csv {
-        return output.text(&csv(&result));
+        let text = csv(&result);
+        // A program gets it byte for byte; nothing in it steers a terminal.
+        return if std::io::stdout().is_terminal() { output.text(&text) } else { output.exact(&text) };
     }
     output.result(&result, |result| {
         let head: Vec<&str> = result.columns.iter().map(String::as_str).collect();
