@@ -9,3 +9,4 @@ pub mod fuzz;
 pub mod mirror;
 pub mod random;
 pub mod simulation;
+pub mod tables;

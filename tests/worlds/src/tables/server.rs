@@ -1,0 +1,306 @@
+//! A server of mirrored tables, as `docs/PROTOCOL.md` describes it. It keeps what every mutation said, and works rows out of that:
+//! nothing here is merged step by step, as the engine and the SQL do it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use marea_core::{
+    Cursor, Failure, MutationId, MutationResult, ResultStatus, SyncAnswer, SyncRequest, Timestamp,
+    UnixMillis, WireMutation, WireRow,
+};
+use serde_json::{Map, Value, json};
+
+use super::catalogue::{Described, hundredths};
+
+/// A table and a key.
+pub(super) type Place = (String, String);
+
+/// A clock and a client.
+pub(super) type Stamp = (String, String);
+
+/// What one mutation said.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) stamp: Stamp,
+    pub(super) op: String,
+    pub(super) values: Map<String, Value>,
+}
+
+/// What the server took to one row, in the order in which it took it.
+pub(super) type Taken = Vec<(MutationId, Rc<Said>)>;
+
+/// One row worked out: its columns, and their clocks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Row {
+    pub(super) values: Map<String, Value>,
+    pub(super) clocks: BTreeMap<String, Stamp>,
+}
+
+#[derive(Clone, Default)]
+struct Books {
+    taken: BTreeMap<Place, Taken>,
+    versions: BTreeMap<Place, i64>,
+    version: i64,
+}
+
+pub(super) struct Server {
+    pub(super) described: Described,
+    books: Books,
+    epoch: u32,
+    saved: Vec<Books>,
+    pub(super) page_rows: usize,
+    pub(super) packs: bool,
+    /// Mutations that are refused.
+    pub(super) poison: BTreeSet<MutationId>,
+    /// What was ever taken, in any history.
+    pub(super) ever: BTreeMap<Place, Taken>,
+}
+
+impl Server {
+    pub(super) fn new(described: Described) -> Server {
+        Server {
+            described,
+            books: Books::default(),
+            epoch: 1,
+            saved: vec![Books::default()],
+            page_rows: 1_000,
+            packs: true,
+            poison: BTreeSet::new(),
+            ever: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn save(&mut self) {
+        self.saved.push(self.books.clone());
+    }
+
+    pub(super) fn set_back(&mut self, choice: usize) {
+        self.books = self.saved[choice % self.saved.len()].clone();
+        self.epoch += 1;
+    }
+
+    /// The tables have changed: rows of them get new versions.
+    pub(super) fn touch_all(&mut self) {
+        let places: Vec<Place> = self.books.taken.keys().cloned().collect();
+        for place in places {
+            self.books.touch(place);
+        }
+    }
+
+    pub(super) fn was_set_back(&self) -> bool {
+        self.epoch > 1
+    }
+
+    pub(super) fn version(&self) -> i64 {
+        self.books.version
+    }
+
+    /// What of each row is known.
+    pub(super) fn known(&self) -> BTreeMap<Place, Taken> {
+        self.books.taken.clone()
+    }
+
+    pub(super) fn rows(&self) -> BTreeMap<Place, Row> {
+        let rows = self.books.taken.iter().map(|(place, taken)| (place.clone(), self.row(place, taken)));
+        rows.filter_map(|(place, row)| Some((place, row?))).collect()
+    }
+
+    fn row(&self, place: &Place, taken: &Taken) -> Option<Row> {
+        row_of(&self.described, place, taken)
+    }
+
+    pub(super) fn answer(&mut self, request: &SyncRequest, now_ms: i64) -> Result<SyncAnswer, Failure> {
+        let client = request.client_id.to_string();
+        let mut results = Vec::new();
+        let mut rest = request.mutations.as_slice();
+        while let Some(first) = rest.first() {
+            let together =
+                rest.iter().take_while(|other| first.batch.is_some() && other.batch == first.batch);
+            let (unit, others) = rest.split_at(together.count().max(1));
+            rest = others;
+            let before = (self.books.clone(), self.ever.clone());
+            let outcomes: Vec<_> =
+                unit.iter().map(|mutation| (mutation, self.take(&client, mutation))).collect();
+            let fails = outcomes.iter().any(|(_, outcome)| outcome.is_err());
+            if fails && first.batch.is_some() {
+                (self.books, self.ever) = before;
+            }
+            for (mutation, outcome) in outcomes {
+                let outcome = outcome.and_then(|status| {
+                    if fails {
+                        Err(("MB001", "batch: another mutation of it was refused"))
+                    } else {
+                        Ok(status)
+                    }
+                });
+                results.push(match outcome {
+                    Ok(status) => MutationResult { id: mutation.id, status, code: None, message: None },
+                    Err((code, message)) => MutationResult {
+                        id: mutation.id,
+                        status: ResultStatus::Rejected,
+                        code: Some(code.to_owned()),
+                        message: Some(message.to_owned()),
+                    },
+                });
+            }
+        }
+        Ok(self.page(request, results, now_ms))
+    }
+
+    fn take(
+        &mut self,
+        client: &str,
+        mutation: &WireMutation,
+    ) -> Result<ResultStatus, (&'static str, &'static str)> {
+        if self.poison.contains(&mutation.id) {
+            return Err(("23514", "refused"));
+        }
+        let values: Map<String, Value> = serde_json::from_str(mutation.values.get()).expect("JSON");
+        let table = self.described.table(&mutation.table).ok_or(("22023", "table: not mirrored"))?;
+        if values.keys().any(|name| table.column(name).is_none()) {
+            return Err(("22023", "values: unknown column"));
+        }
+        let place = (mutation.table.clone(), mutation.key.clone());
+        let taken = self.books.taken.entry(place.clone()).or_default();
+        if taken.is_empty() && matches!(&*mutation.op, "merge" | "add") {
+            self.books.taken.remove(&place);
+            return Err(("22023", "key: no such row"));
+        }
+        if taken.iter().any(|(id, _)| *id == mutation.id) {
+            return Ok(ResultStatus::Duplicate);
+        }
+        let stamp = (mutation.hlc.to_string(), client.to_owned());
+        let said = Rc::new(Said { stamp, op: mutation.op.clone(), values });
+        taken.push((mutation.id, Rc::clone(&said)));
+        let ever = self.ever.entry(place.clone()).or_default();
+        if !ever.iter().any(|(id, _)| *id == mutation.id) {
+            ever.push((mutation.id, said));
+        }
+        self.books.touch(place);
+        Ok(ResultStatus::Applied)
+    }
+
+    fn page(&self, request: &SyncRequest, results: Vec<MutationResult>, now_ms: i64) -> SyncAnswer {
+        let epoch = self.epoch.to_string();
+        let asked = request.cursor.as_ref();
+        let current = asked.filter(|cursor| cursor.epoch == epoch && cursor.version <= self.books.version);
+        let since = current.map_or(0, |cursor| cursor.version);
+        let mut lines: Vec<_> = self.books.versions.iter().filter(|(_, version)| **version > since).collect();
+        lines.sort_by_key(|(_, version)| **version);
+        let has_more = lines.len() > self.page_rows;
+        lines.truncate(self.page_rows);
+        let end = lines.last().filter(|_| has_more).map_or(self.books.version, |(_, version)| **version);
+        let differs =
+            request.catalogue.as_ref().is_some_and(|hash| *hash != self.described.catalogue().hash());
+        let mut answer = SyncAnswer {
+            protocol: 1,
+            server_time: Timestamp::from_millis(UnixMillis(now_ms)),
+            reset: asked.is_some() && current.is_none(),
+            results,
+            rows: BTreeMap::new(),
+            packed: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            cursor: Cursor { version: end, epoch },
+            has_more,
+            user_missing: false,
+            catalogue: differs.then(|| serde_json::from_str(&self.described.json()).expect("JSON")),
+        };
+        let mut packed: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
+        for (place, version) in lines {
+            match self.row(place, &self.books.taken[place]) {
+                // Who has nothing yet learns of no deletion.
+                None if since == 0 => {}
+                None => answer.deleted.entry(place.0.clone()).or_default().push(place.1.clone()),
+                Some(row) if self.packs => packed.entry(&place.0).or_default().push(row),
+                Some(row) => answer.rows.entry(place.0.clone()).or_default().push(WireRow {
+                    values: serde_json::from_str(&Value::from(row.values).to_string()).expect("JSON"),
+                    hlc: json!(row.clocks),
+                    version: *version,
+                }),
+            }
+        }
+        for (table, rows) in packed {
+            let names: BTreeSet<&String> = rows.iter().flat_map(|row| row.values.keys()).collect();
+            let mut columns = Map::new();
+            for name in names {
+                columns.insert(name.clone(), rows.iter().map(|row| row.values.get(name).cloned()).collect());
+            }
+            columns.insert("clocks".to_owned(), rows.iter().map(|row| json!(row.clocks)).collect());
+            answer.packed.insert(table.to_owned(), Value::from(columns).to_string());
+        }
+        answer
+    }
+}
+
+impl Books {
+    fn touch(&mut self, place: Place) {
+        self.version += 1;
+        self.versions.insert(place, self.version);
+    }
+}
+
+/// What the mutations of a row come to; `None` while it is deleted.
+pub(super) fn row_of(described: &Described, place: &Place, taken: &Taken) -> Option<Row> {
+    let table = described.table(&place.0)?;
+    // Where the row that there is was begun; a deletion takes it away whatever its clock, an insert behind it by the clock brings
+    // another one.
+    let (mut begin, mut deleted) = (None, None);
+    for (index, (_, said)) in taken.iter().enumerate() {
+        match said.op.as_str() {
+            "delete" => (begin, deleted) = (None, deleted.max(Some(&said.stamp))),
+            "insert" if begin.is_none() && deleted.is_none_or(|deleted| said.stamp > *deleted) => {
+                begin = Some(index);
+            }
+            _ => {}
+        }
+    }
+    let begin = begin?;
+    let mut row = Row::default();
+    row.values.insert("k".to_owned(), place.1.clone().into());
+    for column in &table.columns {
+        let of_column =
+            taken[begin..].iter().filter_map(|(_, said)| Some((said, said.values.get(&column.name)?)));
+        let initial = taken[begin].1.values.get(&column.name);
+        let value = match column.rule {
+            "register" => {
+                let last =
+                    of_column.filter(|(said, _)| said.op != "add").max_by_key(|(said, _)| said.stamp.clone());
+                last.map(|(said, value)| {
+                    row.clocks.insert(column.name.clone(), said.stamp.clone());
+                    value.clone()
+                })
+            }
+            "union" => {
+                let mut union: Option<Map<String, Value>> = None;
+                for (key, value) in of_column.flat_map(|(_, value)| value.as_object().into_iter().flatten()) {
+                    let union = union.get_or_insert_default();
+                    if union.get(key).is_none_or(|known| value.as_str() < known.as_str()) {
+                        union.insert(key.clone(), value.clone());
+                    }
+                }
+                union.map(Value::from)
+            }
+            "counter" => {
+                let added: i64 =
+                    of_column.filter(|(said, _)| said.op == "add").map(|(_, value)| hundredths(value)).sum();
+                Some(counter(column.kind, added + initial.map_or(0, hundredths)))
+            }
+            "once" => initial.cloned(),
+            _ => Some(format!("{} of {}", column.name, place.1).into()),
+        };
+        row.values.insert(column.name.clone(), value.unwrap_or_default());
+    }
+    Some(row)
+}
+
+fn counter(kind: &str, hundredths: i64) -> Value {
+    match kind {
+        "integer" => (hundredths / 100).into(),
+        "bigint" => (hundredths / 100).to_string().into(),
+        _ => {
+            let sign = if hundredths < 0 { "-" } else { "" };
+            let (whole, rest) = (hundredths.abs() / 100, hundredths.abs() % 100);
+            if hundredths == 0 { "0".into() } else { format!("{sign}{whole}.{rest:02}").into() }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Seeded worlds of mirrored tables: all devices and the server agree in the end, and planted faults are seen.
+
+use marea_worlds::tables;
+
+/// Worlds of every test run: about half a minute.
+const SEEDS: u64 = 300;
+
+fn seeds() -> u64 {
+    let given = std::env::var("MAREA_SEEDS").ok();
+    given.map_or(SEEDS, |text| text.parse().expect("MAREA_SEEDS is a whole number"))
+}
+
+#[test]
+fn in_every_world_of_tables_all_agree_in_the_end() {
+    if let Some(violation) = tables::first_violation(0..seeds()) {
+        panic!("{violation}");
+    }
+}
+
+#[test]
+fn every_fault_that_is_planted_into_the_tables_is_seen() {
+    let find = |fault| tables::find(fault, 0..2_000).map(|violation| eprintln!("{fault:?}: {violation}"));
+    let missed: Vec<_> = tables::TABLE_FAULTS.iter().filter(|fault| find(**fault).is_none()).collect();
+    assert!(missed.is_empty(), "not seen: {missed:?}");
+}
