@@ -27,7 +27,7 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION IF EXISTS public.marea_sync(JSONB);
+DROP FUNCTION IF EXISTS public.marea_sync(JSONB), public.marea_catalogue();
 SET LOCAL client_min_messages = warning; -- or it lists fifty things that go with the schema
 DROP SCHEMA IF EXISTS marea CASCADE;
 

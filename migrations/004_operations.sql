@@ -55,7 +55,7 @@ BEGIN
         -- Of sessions and events clients never hear, so losing those tombstones sends nobody back to the start.
         SELECT max(r.version) INTO horizon FROM marea.rows AS r
         WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep
-          AND r.table_name NOT IN ('sessions', 'progress_events');
+          AND r.table_name <> ALL (marea.unseen_tables());
         IF horizon IS NOT NULL THEN
             -- The living rows move above the horizon: a client that pulls everything again pages through them by version, and must
             -- never hold a cursor that itself looks too old.
@@ -582,6 +582,11 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     ) AS of_table (measure, value, unit)
     WHERE t.schemaname = 'marea'
        OR (t.schemaname = 'public' AND t.relname IN ('sessions', 'user_progress', 'export_history', 'user_api_keys'))
+    UNION ALL
+    SELECT 'mirrored tables', 'all', (SELECT count(*) FROM marea.tables), 'count'
+    UNION ALL
+    -- What to type for it: SELECT * FROM marea.mirror_drift().
+    SELECT 'drift', d.name || ': ' || d.problem, 1, 'count' FROM marea.mirror_drift() AS d
     UNION ALL
     -- Empty unless track_functions is at least pl.
     SELECT of_function.measure, f.schemaname || '.' || f.funcname, of_function.value, of_function.unit

@@ -17,15 +17,15 @@ CREATE TEMPORARY TABLE validation_002 (
 
 WITH tables (relation) AS (
     VALUES ('clocks'), ('checkpoints'), ('rows'), ('progress_events'), ('daily_activity'), ('pending'), ('clients'), ('kept_facts'),
-        ('settings'), ('runs'), ('run_notes')
+        ('settings'), ('runs'), ('run_notes'), ('tables'), ('columns'), ('catalogue'), ('additions')
 ), functions AS (
     SELECT p.* FROM pg_proc AS p
-    WHERE p.pronamespace = to_regnamespace('marea') OR p.oid = to_regprocedure('public.marea_sync(jsonb)')
+    WHERE p.pronamespace = to_regnamespace('marea') OR p.oid IN (to_regprocedure('public.marea_sync(jsonb)'), to_regprocedure('public.marea_catalogue()'))
 ), found AS (
-    SELECT 1 AS place, 'tables' AS "check", 11 AS expected,
+    SELECT 1 AS place, 'tables' AS "check", 15 AS expected,
            (SELECT count(*) FROM tables WHERE to_regclass('marea.' || relation) IS NOT NULL) AS actual, 0 AS strange
     UNION ALL
-    SELECT 2, 'row level security', 11, (
+    SELECT 2, 'row level security', 15, (
         SELECT count(*) FROM tables JOIN pg_class ON pg_class.oid = to_regclass('marea.' || relation)
         WHERE pg_class.relrowsecurity), 0
     UNION ALL
@@ -35,7 +35,8 @@ WITH tables (relation) AS (
         WHERE concat(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) ~ 'user_id = .*auth\.uid\(\)'
           AND p.polroles = ARRAY[(SELECT oid FROM pg_roles WHERE rolname = 'authenticated')]), (
         -- One policy more can open everything: policies add up.
-        SELECT count(*) - 5 FROM pg_policy JOIN tables ON pg_policy.polrelid = to_regclass('marea.' || relation))
+        -- Three are for the catalogue, which is everybody's.
+        SELECT count(*) - 8 FROM pg_policy JOIN tables ON pg_policy.polrelid = to_regclass('marea.' || relation))
     UNION ALL
     SELECT 4, 'foreign keys, ON DELETE CASCADE', 8, (
         SELECT count(*) FROM tables JOIN pg_constraint AS c ON c.conrelid = to_regclass('marea.' || relation)
@@ -62,12 +63,13 @@ WITH tables (relation) AS (
         -- A trigger for each statement, but for those of the clocks and the one that waits for the end of the transaction.
         WHERE (t.tgtype & 1 = 1) = (relation IN ('marea.pending', 'marea.clocks'))), 0
     UNION ALL
-    SELECT 6, 'functions that clients may call through the API', 1, (
+    SELECT 6, 'functions that clients may call through the API', 2, (
         SELECT count(*) FROM functions
         WHERE pronamespace = to_regnamespace('public') AND has_function_privilege('authenticated', oid, 'EXECUTE')), 0
     UNION ALL
     SELECT 7, 'functions that anybody at all may execute', 0, (
-        SELECT count(*) FROM functions WHERE has_function_privilege('anon', oid, 'EXECUTE')), 0
+        SELECT count(*) FROM functions
+        WHERE has_function_privilege('anon', oid, 'EXECUTE') AND oid IS DISTINCT FROM to_regprocedure('public.marea_catalogue()')), 0
     UNION ALL
     SELECT 8, 'functions that run as their owner without a pinned search_path', 0, (
         SELECT count(*) FROM functions
@@ -86,7 +88,7 @@ WITH tables (relation) AS (
         SELECT count(*) FROM unnest(ARRAY['anon', 'authenticated', 'service_role']) AS role
         WHERE has_table_privilege(role, to_regclass('marea.known_devices'), 'SELECT'))
     UNION ALL
-    SELECT 16, 'functions that a signed-in user needs', 41, (
+    SELECT 16, 'functions that a signed-in user needs', 68, (
         SELECT count(*) FROM functions
         WHERE pronamespace = to_regnamespace('marea') AND has_function_privilege('authenticated', oid, 'EXECUTE')
           AND proname = ANY (ARRAY[
@@ -96,7 +98,11 @@ WITH tables (relation) AS (
             'is_of_server', 'json_problem', 'local_day', 'merge_registers', 'mutation_problem', 'note_client', 'page',
             'push', 'push_together', 'record_registers', 'refuse', 'refuse_left_out', 'register_problem',
             'rows_within', 'session_is_sound', 'session_problem', 'tomorrow', 'triggers_before', 'user_exists',
-            'value_problem', 'values_problem', 'wire_time'])), (
+            'value_problem', 'values_problem', 'wire_time', 'add_mirrored', 'apply_mirrored', 'column_problem', 'count_once',
+            'delete_mirrored', 'form_of', 'has_drifted', 'insert_mirrored', 'is_mine', 'left_out_keys', 'lock_mirrored',
+            'merge_mirrored', 'mirrored_page', 'mirrored_problem', 'mirrored_rows', 'mirrored_weights', 'note_writes',
+            'one_by_one', 'page_sql', 'record_of', 'refuse_absent', 'rejected', 'relation_of', 'union_achievements',
+            'update_mirrored', 'with_lines', 'unseen_tables'])), (
         SELECT count(*) FROM functions AS f
         WHERE f.pronamespace = to_regnamespace('marea') AND has_function_privilege('service_role', f.oid, 'EXECUTE')
           AND f.proname IN ('push', 'page', 'idle_answer', 'note_client'))
@@ -143,6 +149,24 @@ END
 $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- Mirrored tables: SELECT * FROM marea.mirror_drift() says what is wrong and what to type.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    drifted BIGINT;
+BEGIN
+    BEGIN
+        SELECT count(*) INTO drifted FROM marea.mirror_drift();
+    EXCEPTION WHEN undefined_function OR undefined_table OR undefined_column THEN
+        NULL;
+    END;
+    INSERT INTO validation_002 VALUES
+        (21, 'mirrored tables that are not as they were declared', '0', coalesce(drifted::text, 'no function'), coalesce(drifted = 0, false));
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- The data. A table that is missing must not stop the other checks.
 -- ---------------------------------------------------------------------------------------------------------------------
 
@@ -163,6 +187,10 @@ BEGIN
         ) AS here
         LEFT JOIN marea.rows AS r ON r.user_id = here.user_id AND r.table_name = here.table_name AND r.row_key = here.row_key
         WHERE r.version IS NULL OR r.deleted;
+        IF to_regprocedure('marea.mirror_drift()') IS NOT NULL THEN
+            SELECT untracked + coalesce(sum(marea.rows_due(t, marea.relation_of(t), NULL, 1000000)), 0) INTO untracked
+            FROM marea.tables AS t WHERE t.finished_at IS NOT NULL AND NOT marea.has_drifted(t.name);
+        END IF;
         SELECT count(*) INTO beyond
         FROM marea.rows AS r LEFT JOIN marea.clocks AS c ON c.user_id = r.user_id
         WHERE c.version IS NULL OR r.version > c.version;

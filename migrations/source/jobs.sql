@@ -27,7 +27,7 @@ BEGIN
         -- Of sessions and events clients never hear, so losing those tombstones sends nobody back to the start.
         SELECT max(r.version) INTO horizon FROM marea.rows AS r
         WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep
-          AND r.table_name NOT IN ('sessions', 'progress_events');
+          AND r.table_name <> ALL (marea.unseen_tables());
         IF horizon IS NOT NULL THEN
             -- The living rows move above the horizon: a client that pulls everything again pages through them by version, and must
             -- never hold a cursor that itself looks too old.

@@ -16,15 +16,27 @@ DECLARE
     empty    BOOLEAN;
     place    INTEGER := 0;
     total    BIGINT := 0;
+    at       BIGINT;
     bytes    BIGINT;
+    mirrored RECORD;
+    next     INTEGER := 1;
+    unseen   CONSTANT TEXT[] := marea.unseen_tables();
 BEGIN
     SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
     FROM marea.clocks AS c WHERE c.user_id = me;
     empty := (known BETWEEN pruned AND clock_at) IS NOT TRUE;
     since := CASE WHEN empty THEN 0 ELSE known END;
-    FOR bytes IN
+    SELECT * INTO mirrored FROM marea.mirrored_weights(me, since, (
+        SELECT max(line.version)
+        FROM (
+            SELECT r.version FROM marea.rows AS r
+            WHERE r.user_id = me AND r.version > since AND (r.table_name || '') <> ALL (unseen)
+              AND NOT (r.deleted AND empty)
+            ORDER BY r.version LIMIT most
+        ) AS line WHERE EXISTS (SELECT FROM marea.tables)));
+    FOR at, bytes IN
         -- 300: what a small row weighs.
-        SELECT 300 + coalesce((
+        SELECT line.version, 300 + coalesce((
             SELECT coalesce(octet_length(t.data::text), 0) + coalesce(octet_length(t.filters::text), 0)
                  + coalesce(octet_length(t.file_url), 0) + coalesce(octet_length(t.error_message), 0)
             FROM public.export_history AS t WHERE t.id = line.id AND t.user_id = me), 0)
@@ -32,13 +44,18 @@ BEGIN
             SELECT r.version, CASE WHEN r.table_name = 'export_history' AND NOT r.deleted THEN r.row_key::uuid END AS id
             FROM marea.rows AS r
             WHERE r.user_id = me AND r.version > since
-              AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+              AND (r.table_name || '') <> ALL (unseen)
               AND NOT (r.deleted AND empty)
             ORDER BY r.version
             LIMIT most
         ) AS line
         ORDER BY line.version
     LOOP
+        -- Both are in the order of their versions.
+        IF mirrored.versions[next] = at THEN
+            bytes := mirrored.weights[next];
+            next := next + 1;
+        END IF;
         total := total + bytes;
         EXIT WHEN total > most_bytes;
         place := place + 1;
@@ -52,7 +69,7 @@ COMMENT ON FUNCTION marea.rows_within(UUID, BIGINT, INTEGER, INTEGER) IS
 
 CREATE OR REPLACE FUNCTION marea.page(
     me UUID, known BIGINT, most INTEGER, packs BOOLEAN, OUT reset BOOLEAN, OUT upto BIGINT, OUT clock_at BIGINT,
-    OUT more BOOLEAN, OUT found_rows JSON, OUT found_packed JSON, OUT found_deleted JSON
+    OUT more BOOLEAN, OUT found_rows JSON, OUT found_packed JSONB, OUT found_deleted JSON
 )
 LANGUAGE plpgsql STABLE SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_sort = off
@@ -73,6 +90,8 @@ DECLARE
     pruned BIGINT;
     since  BIGINT;
     empty  BOOLEAN;
+    mirrored RECORD;
+    unseen CONSTANT TEXT[] := marea.unseen_tables();
 BEGIN
     SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
     FROM marea.clocks AS c WHERE c.user_id = me;
@@ -87,7 +106,7 @@ BEGIN
         SELECT r.version
         FROM marea.rows AS r
         WHERE r.user_id = me AND r.version > since
-          AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+          AND (r.table_name || '') <> ALL (unseen)
           AND NOT (r.deleted AND empty)
         ORDER BY r.version
         LIMIT 2 OFFSET most - 1
@@ -202,6 +221,16 @@ BEGIN
                ) AS of_table
            ), '{}')
     INTO found_rows, found_deleted;
+
+    SELECT * INTO mirrored FROM marea.mirrored_page(me, since, upto, packs, empty);
+    IF mirrored.shown <> '{}' AND packs THEN
+        found_packed := found_packed || mirrored.shown;
+    ELSIF mirrored.shown <> '{}' THEN
+        found_rows := found_rows::jsonb || mirrored.shown;
+    END IF;
+    IF mirrored.gone <> '{}' THEN
+        found_deleted := found_deleted::jsonb || mirrored.gone;
+    END IF;
 END
 $$;
 

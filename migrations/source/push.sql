@@ -1,8 +1,9 @@
--- Push: the whole queue prefix of a request.
+-- Push: the whole queue prefix of a request. Mutations that came as a batch are applied all or none.
 
 CREATE OR REPLACE FUNCTION marea.push_together(mutations JSONB, client TEXT) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- All mutations at once: each kind of event in one statement, the registers in their order. Any failure fails all.
+-- All mutations at once: each kind of event in one statement, the others in their order, runs of one mirrored table and one operation
+-- together. Any failure fails all.
 DECLARE
     statuses TEXT[] := array_fill('applied'::text, ARRAY[jsonb_array_length(mutations)]);
     events   BIGINT := 0;
@@ -10,6 +11,7 @@ DECLARE
     batch    JSONB;
     inserted UUID[];
     late     RECORD;
+    said     TEXT[];
     tomorrow CONSTANT DATE := marea.tomorrow();
 BEGIN
     FOR kind IN
@@ -45,14 +47,50 @@ BEGIN
         END IF;
     END LOOP;
 
+    -- Nearly always a request is of one table and one operation, and need not be taken apart.
+    SELECT min(m ->> 'table') AS name, min(m ->> 'op') AS op INTO kind
+    FROM jsonb_array_elements(mutations) AS m
+    HAVING events = 0 AND min(m ->> 'table') = max(m ->> 'table') AND min(m ->> 'op') = max(m ->> 'op')
+       AND count(DISTINCT m ->> CASE m ->> 'op' WHEN 'add' THEN 'id' ELSE 'key' END) = cardinality(statuses)
+       AND min(m ->> 'table') NOT IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history', 'user_api_keys');
+    IF FOUND THEN
+        statuses := marea.apply_mirrored(kind.name, kind.op, mutations, client);
+        events := cardinality(statuses);
+    END IF;
     FOR kind IN
-        SELECT m.value, m.n
-        FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
-        WHERE events < cardinality(statuses)
-          AND (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
-        ORDER BY m.n
+        WITH given AS (
+            SELECT m.value, m.n, m.value ->> 'table' AS name, m.value ->> 'op' AS op,
+                   (m.value ->> 'table' IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history',
+                       'user_api_keys')) IS NOT TRUE
+                       OR (m.value ->> 'table' = 'sessions' AND EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions')) AS mirrored
+            FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
+            WHERE events < cardinality(statuses)
+              AND (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
+        ), begun AS (
+            SELECT g.*, (g.mirrored AND ROW(g.name, g.op) = ROW(lag(g.name) OVER (ORDER BY g.n), lag(g.op) OVER (ORDER BY g.n)))
+                   IS NOT TRUE AS begins
+            FROM given AS g
+        ), runs AS (
+            SELECT b.*, count(*) FILTER (WHERE b.begins) OVER (ORDER BY b.n) AS run FROM begun AS b
+        ), rounds AS (
+            -- One statement writes a row once.
+            SELECT r.*, row_number() OVER (PARTITION BY r.run, r.value ->> CASE r.op WHEN 'add' THEN 'id' ELSE 'key' END ORDER BY r.n) AS round
+            FROM runs AS r
+        )
+        SELECT min(o.name) AS name, min(o.op) AS op, bool_or(o.mirrored) AS mirrored, jsonb_agg(o.value ORDER BY o.n) AS batch,
+               array_agg(o.n ORDER BY o.n) AS places
+        FROM rounds AS o
+        GROUP BY o.run, o.round
+        ORDER BY o.run, o.round
     LOOP
-        statuses[kind.n] := marea.apply_register(kind.value, client);
+        IF kind.mirrored THEN
+            said := marea.apply_mirrored(kind.name, kind.op, kind.batch, client);
+            FOR place IN 1..cardinality(kind.places) LOOP
+                statuses[kind.places[place]] := said[place];
+            END LOOP;
+        ELSE
+            statuses[kind.places[1]] := marea.apply_register(kind.batch -> 0, client);
+        END IF;
     END LOOP;
 
     -- Nearly never: a day that lies ahead counts for the streaks once it has come, and the device is told so.
@@ -79,9 +117,40 @@ $$;
 
 COMMENT ON FUNCTION marea.push_together(JSONB, TEXT) IS 'Applies mutations all together; the results, in their order.';
 
+CREATE OR REPLACE FUNCTION marea.rejected(mutation JSONB, code TEXT, message TEXT, context TEXT) RETURNS JSONB
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- The result of a mutation that failed so. NULL: what is wrong is wrong with the server, and fails the request.
+DECLARE
+    -- The innermost function: an app's trigger that misses something has its own remedy, Marea's fold is the server's.
+    place CONSTANT TEXT := substring(context FROM 'PL/pgSQL function ([^(]+[(][^)]*[)])');
+    said  TEXT := message;
+BEGIN
+    -- Deleted while this ran. To reject the mutation would set a learner's work aside for no fault of its own.
+    IF code = '23503' AND NOT marea.user_exists() THEN
+        PERFORM marea.refuse('PT409', 'the signed-in user is not in users',
+            'Make the user''s row first; nothing was kept of this request, send it again then.');
+    END IF;
+    IF code !~ '^(22|23|39|P0)' THEN
+        PERFORM marea.dry_push(mutation);
+    END IF;
+    IF code ~ '^42' AND code <> '42501' THEN
+        IF place LIKE 'marea.%' THEN
+            RETURN NULL;
+        ELSIF place IS NOT NULL AND code IN ('42P01', '42883', '42704') THEN -- no such table, function, type
+            said := format('%s (in %s; if a plain INSERT works, give that function its own search_path: '
+                'ALTER FUNCTION %s SET search_path = ...)', message, place, place);
+        END IF;
+    END IF;
+    RETURN jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', code, 'message', said);
+END
+$$;
+
+COMMENT ON FUNCTION marea.rejected(JSONB, TEXT, TEXT, TEXT) IS 'The result of a mutation that failed; NULL: the request fails.';
+
 CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- All together; where that fails, one by one, so that only those are rejected that cannot be accepted, for whatever reason.
+-- All together; where that fails, one by one, so that only those are rejected that cannot be accepted, for whatever reason; a batch
+-- stands and falls as one.
 -- What is wrong with the server (a deadlock, a full disk, a timeout) and what a batch of nothing would meet too is not for
 -- one mutation to suffer for: it fails the request, and nothing of it is kept.
 DECLARE
@@ -95,12 +164,13 @@ DECLARE
             SELECT FROM pg_constraint AS other
             WHERE other.connamespace = c.connamespace AND other.conname = c.conname AND NOT other.condeferrable));
     results  JSONB := '[]';
-    mutation JSONB;
+    unit     RECORD;
+    part     JSONB;
     result   JSONB;
     code     TEXT;
     message  TEXT;
     context  TEXT;
-    place    TEXT;
+    place    INTEGER;
 BEGIN
     IF NOT marea.user_exists() THEN
         PERFORM marea.refuse('PT409', gone, remedy);
@@ -117,37 +187,46 @@ BEGIN
         results := '[]';
     END;
 
-    FOR mutation IN
-        SELECT m.value FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n) ORDER BY m.n
+    FOR unit IN
+        SELECT jsonb_agg(m.value ORDER BY m.n) AS mutations, count(*)::int AS size
+        FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
+        GROUP BY coalesce(m.value ->> 'batch', m.n::text)
+        ORDER BY min(m.n)
     LOOP
         BEGIN
-            result := marea.push_together(jsonb_build_array(mutation), client) -> 0;
-            PERFORM marea.check_deferred(deferred);
+            -- A batch together first: only one that fails has to tell which of its mutations it was.
+            part := NULL;
+            IF unit.size > 1 THEN
+                BEGIN
+                    part := marea.push_together(unit.mutations, client);
+                    PERFORM marea.check_deferred(deferred);
+                EXCEPTION WHEN assert_failure OR OTHERS THEN
+                    part := NULL;
+                END;
+            END IF;
+            IF part IS NULL THEN
+                part := '[]';
+                FOR n IN 1..unit.size LOOP
+                    place := n;
+                    part := part || marea.push_together(jsonb_build_array(unit.mutations -> n - 1), client);
+                END LOOP;
+                PERFORM marea.check_deferred(deferred);
+            END IF;
         EXCEPTION WHEN assert_failure OR OTHERS THEN
             GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
             IF marea.is_of_server(code) THEN
                 RAISE;
             END IF;
-            -- Deleted while this ran. To reject the mutation would set a learner's work aside for no fault of its own.
-            IF code = '23503' AND NOT marea.user_exists() THEN
-                PERFORM marea.refuse('PT409', gone, remedy);
+            result := marea.rejected(unit.mutations -> place - 1, code, message, context);
+            IF result IS NULL THEN
+                RAISE;
             END IF;
-            IF code !~ '^(22|23|39|P0)' THEN
-                PERFORM marea.dry_push(mutation);
-            END IF;
-            -- The innermost function: an app's trigger that misses something has its own remedy, Marea's fold is the server's.
-            place := substring(context FROM 'PL/pgSQL function ([^(]+[(][^)]*[)])');
-            IF code ~ '^42' AND code <> '42501' THEN
-                IF place LIKE 'marea.%' THEN
-                    RAISE;
-                ELSIF place IS NOT NULL AND code IN ('42P01', '42883', '42704') THEN -- no such table, function, type
-                    message := format('%s (in %s; if a plain INSERT works, give that function its own search_path: '
-                        'ALTER FUNCTION %s SET search_path = ...)', message, place, place);
-                END IF;
-            END IF;
-            result := jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', code, 'message', message);
+            SELECT jsonb_agg(CASE WHEN m.n = place THEN result ELSE jsonb_build_object('id', m.value -> 'id', 'status', 'rejected',
+                       'code', 'MB001', 'message', 'batch: refused because another mutation of it was refused') END ORDER BY m.n)
+            INTO part
+            FROM jsonb_array_elements(unit.mutations) WITH ORDINALITY AS m (value, n);
         END;
-        results := results || result;
+        results := results || part;
     END LOOP;
     RETURN results;
 END

@@ -59,6 +59,11 @@ BEGIN
         END IF;
     END IF;
 
+    field := request -> 'catalogue';
+    IF field IS NOT NULL AND (jsonb_typeof(field) <> 'string' OR length(field #>> '{}') > 64) THEN
+        PERFORM marea.refuse('PT400', 'catalogue: must be a text of at most 64 characters', 'It is the hash of the client''s catalogue.');
+    END IF;
+
     field := request -> 'mutations';
     IF field IS NULL OR field = '[]' THEN
         RETURN;
@@ -66,6 +71,21 @@ BEGIN
         PERFORM marea.refuse('PT400', 'mutations: must be an array', 'Leave it out, or send [], to pull only.');
     ELSIF jsonb_array_length(field) > 500 THEN
         PERFORM marea.refuse('PT413', 'mutations: more than 500', 'Send the oldest 500 first.');
+    END IF;
+    IF jsonb_path_exists(field, '$[*].batch') THEN
+        SELECT min(m.n) INTO place
+        FROM (
+            SELECT m.value -> 'batch' AS batch, m.n, lag(m.value -> 'batch') OVER (ORDER BY m.n) AS before,
+                   row_number() OVER (PARTITION BY m.value -> 'batch' ORDER BY m.n) AS time
+            FROM jsonb_array_elements(field) WITH ORDINALITY AS m (value, n)
+        ) AS m
+        WHERE m.batch IS NOT NULL AND (jsonb_typeof(m.batch) <> 'string'
+            OR m.batch #>> '{}' !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+            OR (m.time > 1 AND m.batch IS DISTINCT FROM m.before));
+        IF place IS NOT NULL THEN
+            PERFORM marea.refuse('PT400', format('mutations[%s].batch: must be a lower-case uuid, of mutations that follow one another',
+                place - 1), 'A batch is one stretch of the queue.');
+        END IF;
     END IF;
     -- A quick look first: that every id is its own uuid again says the same as the pattern, at a fifth of the price.
     BEGIN
@@ -106,7 +126,8 @@ DECLARE
     clock   BIGINT;
     given   TIMESTAMPTZ;
 BEGIN
-    IF me IS NULL OR (request -> 'protocol' = '1' AND coalesce(request -> 'mutations', '[]') = '[]'
+    IF me IS NULL OR (request -> 'protocol' = '1'
+           AND (NOT request ? 'catalogue' OR request ->> 'catalogue' = (SELECT c.hash FROM marea.catalogue AS c)) AND coalesce(request -> 'mutations', '[]') = '[]'
            AND coalesce(page ~ '^(1?[0-9]{1,3}|2000)$' AND page !~ '^0', true)
            AND epoch ~ '^[0-9a-f]{16}[.][0-9]{1,18}[.][0-9]{1,16}$'
            AND pg_column_size(request) <= 1048576) IS NOT TRUE THEN

@@ -13,7 +13,7 @@ DECLARE
     known      BIGINT;
     results    JSONB := '[]';
     page       RECORD;
-    absent     JSONB := '{}';
+    more       JSONB := '{}';
 BEGIN
     IF idle IS NOT NULL THEN
         RETURN idle;
@@ -44,7 +44,13 @@ BEGIN
         END IF;
     ELSIF NOT marea.user_exists() THEN
         -- A push would be refused for it. Whoever only looks is told.
-        absent := '{"user_missing": true}';
+        more := '{"user_missing": true}';
+    END IF;
+    IF request ? 'catalogue' THEN
+        SELECT more || jsonb_build_object('catalogue', c.document) INTO more
+        FROM (SELECT 1) AS one LEFT JOIN marea.catalogue AS c ON true
+        WHERE c.hash IS DISTINCT FROM request ->> 'catalogue';
+        more := coalesce(more, '{}');
     END IF;
 
     most := marea.rows_within(me, known, coalesce((request ->> 'limit')::int, 500),
@@ -54,7 +60,7 @@ BEGIN
     -- For people who watch, not for correctness: a device is noted at most once an hour.
     PERFORM marea.note_client((request ->> 'client_id')::uuid, (request ->> 'schema')::integer, page.upto);
 
-    RETURN absent || jsonb_build_object(
+    RETURN more || jsonb_build_object(
         'protocol', 1,
         'server_time', marea.wire_time(clock_timestamp()),
         'reset', page.reset OR (known IS NULL AND nullif(request -> 'cursor', 'null') IS NOT NULL),

@@ -52,9 +52,10 @@ BEGIN
         version = EXCLUDED.version,
         deleted = EXCLUDED.deleted,
         changed_at = EXCLUDED.changed_at,
-        -- A deleted export never comes back, so its clocks are of no more use. Deleted keys may be written again, and
-        -- then an older write must still lose.
-        hlc = CASE WHEN EXCLUDED.deleted AND r.table_name <> 'user_api_keys' THEN '{}' ELSE r.hlc END;
+        -- A deleted row's clocks are of no more use, but for that of its deletion: an older write must not bring it back. Deleted
+        -- keys may be written again, and then an older write must still lose.
+        hlc = CASE WHEN NOT EXCLUDED.deleted OR r.table_name = 'user_api_keys' THEN r.hlc
+            WHEN r.hlc ? '*' THEN jsonb_build_object('*', r.hlc -> '*') ELSE '{}' END;
     RETURN NULL;
 END
 $$;

@@ -128,6 +128,11 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     WHERE t.schemaname = 'marea'
        OR (t.schemaname = 'public' AND t.relname IN ('sessions', 'user_progress', 'export_history', 'user_api_keys'))
     UNION ALL
+    SELECT 'mirrored tables', 'all', (SELECT count(*) FROM marea.tables), 'count'
+    UNION ALL
+    -- What to type for it: SELECT * FROM marea.mirror_drift().
+    SELECT 'drift', d.name || ': ' || d.problem, 1, 'count' FROM marea.mirror_drift() AS d
+    UNION ALL
     -- Empty unless track_functions is at least pl.
     SELECT of_function.measure, f.schemaname || '.' || f.funcname, of_function.value, of_function.unit
     FROM pg_catalog.pg_stat_user_functions AS f

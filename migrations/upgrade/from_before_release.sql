@@ -776,6 +776,179 @@ WHERE c.noted_at > now() - interval '1 hour';
 COMMENT ON VIEW marea.known_devices IS 'Devices that need not be noted again yet, in the words of a request.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- catalogue
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Catalogue: which tables of the app are mirrored, how their columns travel and merge. Rows, written by marea.mirror and
+-- marea.unmirror alone; everything else is derived from them. docs/TABLES.md is the text for those who declare tables.
+
+CREATE TABLE IF NOT EXISTS marea.tables (
+    name           TEXT COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z_][a-z0-9_]{0,62}$'),
+    id             INTEGER GENERATED ALWAYS AS IDENTITY UNIQUE,
+    schema_name    TEXT NOT NULL,
+    relation_name  TEXT NOT NULL,
+    key_column     TEXT NOT NULL,
+    key_type       TEXT NOT NULL CHECK (key_type IN ('uuid', 'text')),
+    owner_column   TEXT NOT NULL,
+    writable       BOOLEAN NOT NULL,
+    rules          JSONB NOT NULL,
+    mirrored_at    TIMESTAMPTZ NOT NULL DEFAULT now(),
+    refresh_before TIMESTAMPTZ,
+    existing_after TEXT,
+    existing_done  BIGINT NOT NULL DEFAULT 0 CHECK (existing_done >= 0),
+    existing_total BIGINT CHECK (existing_total >= 0),
+    finished_at    TIMESTAMPTZ,
+    UNIQUE (schema_name, relation_name)
+);
+
+COMMENT ON TABLE marea.tables IS 'The mirrored tables, one row each; written by marea.mirror() and marea.unmirror().';
+COMMENT ON COLUMN marea.tables.name IS 'Its name on the wire and on the devices.';
+COMMENT ON COLUMN marea.tables.id IS 'Stands in the names of what is generated for it: marea.mirror_<id>_page and its like.';
+COMMENT ON COLUMN marea.tables.schema_name IS 'Schema of the app''s table. Names, not numbers: those survive a dump.';
+COMMENT ON COLUMN marea.tables.relation_name IS 'Name of the app''s table.';
+COMMENT ON COLUMN marea.tables.key_column IS 'The one column that names a row.';
+COMMENT ON COLUMN marea.tables.key_type IS 'uuid or text.';
+COMMENT ON COLUMN marea.tables.owner_column IS 'The column that says whose a row is; may be the key.';
+COMMENT ON COLUMN marea.tables.writable IS 'Whether devices may write it.';
+COMMENT ON COLUMN marea.tables.rules IS 'Column -> merge rule, as given to marea.mirror().';
+COMMENT ON COLUMN marea.tables.mirrored_at IS 'When marea.mirror() last ran for it, server clock.';
+COMMENT ON COLUMN marea.tables.refresh_before IS
+    'Rows whose version is from before this must get another one, because they gained columns; NULL: none. By marea.mirror().';
+COMMENT ON COLUMN marea.tables.existing_after IS 'The last key that marea.mirror_existing() has done; it goes on behind it.';
+COMMENT ON COLUMN marea.tables.existing_done IS 'Rows that marea.mirror_existing() has looked at, count.';
+COMMENT ON COLUMN marea.tables.existing_total IS 'Rows when it began, about, count; by marea.mirror_existing().';
+COMMENT ON COLUMN marea.tables.finished_at IS 'When all rows that were there had a version; NULL: CALL marea.mirror_existing(...) is due.';
+
+CREATE TABLE IF NOT EXISTS marea.columns (
+    table_name  TEXT COLLATE "C" NOT NULL REFERENCES marea.tables (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    place       SMALLINT NOT NULL,
+    name        TEXT NOT NULL,
+    type        TEXT NOT NULL,
+    rule        TEXT NOT NULL CHECK (rule IN ('key', 'register', 'once', 'counter', 'union', 'server')),
+    nullable    BOOLEAN NOT NULL,
+    has_default BOOLEAN NOT NULL,
+    max_length  INTEGER,
+    labels      TEXT[],
+    precision_  INTEGER,
+    scale       INTEGER,
+    sql_type    TEXT NOT NULL,
+    PRIMARY KEY (table_name, name)
+);
+
+COMMENT ON TABLE marea.columns IS 'The columns of the mirrored tables; written by marea.mirror(). Types and rules: docs/TABLES.md.';
+COMMENT ON COLUMN marea.columns.table_name IS 'marea.tables.name.';
+COMMENT ON COLUMN marea.columns.place IS 'Its number in the app''s table (attnum); the order on the devices.';
+COMMENT ON COLUMN marea.columns.name IS 'Its name, here and there.';
+COMMENT ON COLUMN marea.columns.type IS 'Its type on the wire: text, enum, uuid, smallint, ...';
+COMMENT ON COLUMN marea.columns.rule IS 'How writes of several devices become one value.';
+COMMENT ON COLUMN marea.columns.nullable IS 'Whether it may be NULL.';
+COMMENT ON COLUMN marea.columns.has_default IS 'Whether an insert may leave it out although it is not nullable.';
+COMMENT ON COLUMN marea.columns.max_length IS 'Characters at most, of varchar(n) and char(n); NULL: no bound of its own.';
+COMMENT ON COLUMN marea.columns.labels IS 'What an enum may hold, in its order.';
+COMMENT ON COLUMN marea.columns.precision_ IS 'Digits of a numeric; NULL: as many as Postgres holds.';
+COMMENT ON COLUMN marea.columns.scale IS 'Digits of a numeric behind the point; NULL: as many as Postgres holds.';
+COMMENT ON COLUMN marea.columns.sql_type IS 'Its type in SQL, with schema and bounds.';
+
+CREATE TABLE IF NOT EXISTS marea.catalogue (
+    only_one BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_one),
+    hash     TEXT NOT NULL,
+    document JSONB NOT NULL
+);
+
+COMMENT ON TABLE marea.catalogue IS 'The catalogue as clients get it, one row, so that an idle sync can compare one text.';
+COMMENT ON COLUMN marea.catalogue.only_one IS 'There is one row.';
+COMMENT ON COLUMN marea.catalogue.hash IS 'Of the tables in the document; clients only compare it. By marea.publish_catalogue().';
+COMMENT ON COLUMN marea.catalogue.document IS 'What public.marea_catalogue() answers. By marea.publish_catalogue().';
+
+CREATE TABLE IF NOT EXISTS marea.additions (
+    user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
+    id      UUID NOT NULL,
+    PRIMARY KEY (user_id, id)
+);
+
+COMMENT ON TABLE marea.additions IS 'Mutations that have added to counters: each counts once, however often it is sent. Append-only.';
+COMMENT ON COLUMN marea.additions.user_id IS 'Whose.';
+COMMENT ON COLUMN marea.additions.id IS 'Id of the mutation; made by the device.';
+
+CREATE OR REPLACE FUNCTION marea.publish_catalogue() RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- Makes the document anew from marea.tables and marea.columns.
+DECLARE
+    tables JSONB;
+    hash_  TEXT;
+BEGIN
+    SELECT coalesce(jsonb_agg(jsonb_build_object('name', t.name, 'schema', t.schema_name, 'key', t.key_column,
+               'owner', t.owner_column, 'write', t.writable, 'columns', c.columns, 'indexes', marea.indexes_of(t)) ORDER BY t.name), '[]')
+    INTO tables
+    FROM marea.tables AS t
+    CROSS JOIN LATERAL (
+        SELECT jsonb_agg(jsonb_build_object('name', c.name, 'type', c.type, 'rule', c.rule)
+            || CASE WHEN c.rule = 'key' THEN '{}' ELSE jsonb_build_object('nullable', c.nullable) END
+            || CASE WHEN c.has_default THEN '{"default": true}' ELSE '{}'::jsonb END
+            || jsonb_strip_nulls(jsonb_build_object('max', c.max_length, 'labels', c.labels, 'precision', c.precision_,
+                   'scale', c.scale)) ORDER BY c.place) AS columns
+        FROM marea.columns AS c WHERE c.table_name = t.name
+    ) AS c;
+    hash_ := left(encode(sha256(convert_to(tables::text, 'UTF8')), 'hex'), 16);
+    INSERT INTO marea.catalogue AS c (hash, document)
+    VALUES (hash_, jsonb_build_object('version', 1, 'hash', hash_, 'tables', tables))
+    ON CONFLICT (only_one) DO UPDATE SET hash = EXCLUDED.hash, document = EXCLUDED.document
+    WHERE c.hash <> EXCLUDED.hash;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.indexes_of(of_table marea.tables) RETURNS JSONB LANGUAGE sql STABLE
+BEGIN ATOMIC
+    -- The app's plain indexes, which the devices may want as well; the owner's column is the same in all their rows.
+    SELECT coalesce(jsonb_agg(DISTINCT named.names), '[]')
+    FROM (
+        SELECT (
+            SELECT jsonb_agg(c.name ORDER BY k.place)
+            FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+            JOIN marea.columns AS c ON c.table_name = of_table.name AND c.name = a.attname::text
+            WHERE k.place <= i.indnkeyatts AND c.name <> of_table.owner_column
+        ) AS names
+        FROM pg_catalog.pg_index AS i
+        WHERE i.indrelid = to_regclass(format('%I.%I', of_table.schema_name, of_table.relation_name))
+          AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indisvalid
+    ) AS named
+    WHERE named.names IS NOT NULL AND named.names <> jsonb_build_array(of_table.key_column);
+END;
+
+CREATE OR REPLACE FUNCTION public.marea_catalogue() RETURNS JSONB
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT document FROM marea.catalogue;
+END;
+
+COMMENT ON FUNCTION marea.publish_catalogue() IS 'Writes marea.catalogue from the tables and columns.';
+COMMENT ON FUNCTION marea.indexes_of(marea.tables) IS 'Lists of columns of a table''s plain indexes.';
+COMMENT ON FUNCTION public.marea_catalogue() IS
+    'The mirrored tables, their columns, types and rules; no rows. For everybody who may call the API: names are no secret.';
+
+DO $$ BEGIN PERFORM marea.publish_catalogue(); END $$;
+
+ALTER TABLE marea.tables ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.columns ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.catalogue ENABLE ROW LEVEL SECURITY;
+ALTER TABLE marea.additions ENABLE ROW LEVEL SECURITY;
+
+DO $$
+DECLARE
+    relation TEXT;
+BEGIN
+    FOREACH relation IN ARRAY ARRAY['tables', 'columns', 'catalogue'] LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_policy WHERE polrelid = to_regclass('marea.' || relation) AND polname = relation || '_select'
+        ) THEN
+            EXECUTE format('CREATE POLICY %I ON marea.%I FOR SELECT TO authenticated USING (true)', relation || '_select', relation);
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- times
 -- ---------------------------------------------------------------------------------------------------------------------
 
@@ -2114,9 +2287,10 @@ BEGIN
         version = EXCLUDED.version,
         deleted = EXCLUDED.deleted,
         changed_at = EXCLUDED.changed_at,
-        -- A deleted export never comes back, so its clocks are of no more use. Deleted keys may be written again, and
-        -- then an older write must still lose.
-        hlc = CASE WHEN EXCLUDED.deleted AND r.table_name <> 'user_api_keys' THEN '{}' ELSE r.hlc END;
+        -- A deleted row's clocks are of no more use, but for that of its deletion: an older write must not bring it back. Deleted
+        -- keys may be written again, and then an older write must still lose.
+        hlc = CASE WHEN NOT EXCLUDED.deleted OR r.table_name = 'user_api_keys' THEN r.hlc
+            WHEN r.hlc ? '*' THEN jsonb_build_object('*', r.hlc -> '*') ELSE '{}' END;
     RETURN NULL;
 END
 $$;
@@ -2422,6 +2596,11 @@ BEGIN
         END IF;
     END IF;
 
+    field := request -> 'catalogue';
+    IF field IS NOT NULL AND (jsonb_typeof(field) <> 'string' OR length(field #>> '{}') > 64) THEN
+        PERFORM marea.refuse('PT400', 'catalogue: must be a text of at most 64 characters', 'It is the hash of the client''s catalogue.');
+    END IF;
+
     field := request -> 'mutations';
     IF field IS NULL OR field = '[]' THEN
         RETURN;
@@ -2429,6 +2608,21 @@ BEGIN
         PERFORM marea.refuse('PT400', 'mutations: must be an array', 'Leave it out, or send [], to pull only.');
     ELSIF jsonb_array_length(field) > 500 THEN
         PERFORM marea.refuse('PT413', 'mutations: more than 500', 'Send the oldest 500 first.');
+    END IF;
+    IF jsonb_path_exists(field, '$[*].batch') THEN
+        SELECT min(m.n) INTO place
+        FROM (
+            SELECT m.value -> 'batch' AS batch, m.n, lag(m.value -> 'batch') OVER (ORDER BY m.n) AS before,
+                   row_number() OVER (PARTITION BY m.value -> 'batch' ORDER BY m.n) AS time
+            FROM jsonb_array_elements(field) WITH ORDINALITY AS m (value, n)
+        ) AS m
+        WHERE m.batch IS NOT NULL AND (jsonb_typeof(m.batch) <> 'string'
+            OR m.batch #>> '{}' !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+            OR (m.time > 1 AND m.batch IS DISTINCT FROM m.before));
+        IF place IS NOT NULL THEN
+            PERFORM marea.refuse('PT400', format('mutations[%s].batch: must be a lower-case uuid, of mutations that follow one another',
+                place - 1), 'A batch is one stretch of the queue.');
+        END IF;
     END IF;
     -- A quick look first: that every id is its own uuid again says the same as the pattern, at a fifth of the price.
     BEGIN
@@ -2469,7 +2663,8 @@ DECLARE
     clock   BIGINT;
     given   TIMESTAMPTZ;
 BEGIN
-    IF me IS NULL OR (request -> 'protocol' = '1' AND coalesce(request -> 'mutations', '[]') = '[]'
+    IF me IS NULL OR (request -> 'protocol' = '1'
+           AND (NOT request ? 'catalogue' OR request ->> 'catalogue' = (SELECT c.hash FROM marea.catalogue AS c)) AND coalesce(request -> 'mutations', '[]') = '[]'
            AND coalesce(page ~ '^(1?[0-9]{1,3}|2000)$' AND page !~ '^0', true)
            AND epoch ~ '^[0-9a-f]{16}[.][0-9]{1,18}[.][0-9]{1,16}$'
            AND pg_column_size(request) <= 1048576) IS NOT TRUE THEN
@@ -3042,14 +3237,1670 @@ $$;
 COMMENT ON FUNCTION marea.apply_register(JSONB, TEXT) IS 'Applies a mutation that is no event: applied or duplicate.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- mirror_columns
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- What a table of the app looks like to the catalogue, and all that keeps it from being mirrored.
+
+CREATE OR REPLACE FUNCTION marea.key_of(relation REGCLASS) RETURNS TEXT LANGUAGE sql STABLE
+RETURN (
+    -- One column that is unique and never NULL: the primary key, else a column named id, else the first there is.
+    SELECT a.attname::text
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+    WHERE i.indrelid = relation AND i.indisunique AND i.indnkeyatts = 1 AND i.indpred IS NULL AND i.indexprs IS NULL
+      AND i.indisvalid AND a.attnotnull
+    ORDER BY i.indisprimary DESC, a.attname = 'id' DESC, i.indexrelid
+    LIMIT 1
+);
+
+CREATE OR REPLACE FUNCTION marea.describe_columns(relation REGCLASS, rules JSONB, owner TEXT, write BOOLEAN)
+RETURNS TABLE (place SMALLINT, name TEXT, type TEXT, rule TEXT, nullable BOOLEAN, has_default BOOLEAN, max_length INTEGER,
+    labels TEXT[], precision_ INTEGER, scale INTEGER, sql_type TEXT, written BOOLEAN)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- Every column but the owner's and those that stay on the server ("none"). type is NULL where the mirror knows none for it.
+    -- written: Postgres computes it, whatever the rule.
+    WITH RECURSIVE attributes AS (
+        SELECT a.attnum, a.attname::text AS name, a.atttypid, a.atttypmod, a.attnotnull,
+               a.atthasdef AND a.attgenerated = '' AS has_default, a.attidentity <> '' OR a.attgenerated <> '' AS written,
+               a.attname = marea.key_of(relation) AS is_key
+        FROM pg_attribute AS a
+        WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+    ), layers AS (
+        -- A domain is looked through, down to what it is made of.
+        SELECT a.attnum, 0 AS depth, t.oid, t.typtype, t.typbasetype, t.typtypmod, a.atttypmod AS typmod, t.typnotnull AS not_null,
+               t.typdefault IS NOT NULL AS has_default
+        FROM attributes AS a JOIN pg_type AS t ON t.oid = a.atttypid
+        UNION ALL
+        SELECT l.attnum, l.depth + 1, t.oid, t.typtype, t.typbasetype, t.typtypmod, l.typtypmod, l.not_null OR t.typnotnull,
+               l.has_default OR t.typdefault IS NOT NULL
+        FROM layers AS l JOIN pg_type AS t ON t.oid = l.typbasetype
+        WHERE l.typtype = 'd'
+    ), based AS (
+        SELECT DISTINCT ON (l.attnum) l.attnum, l.oid, l.typtype, l.typmod, l.not_null, l.has_default
+        FROM layers AS l ORDER BY l.attnum, l.depth DESC
+    )
+    SELECT a.attnum, a.name,
+           CASE
+               WHEN b.typtype = 'e' THEN 'enum'
+               WHEN b.oid IN (25, 1042, 1043) THEN 'text'
+               WHEN b.oid IN (1009, 1015) THEN 'text[]'
+               ELSE CASE b.oid
+                   WHEN 2950 THEN 'uuid' WHEN 21 THEN 'smallint' WHEN 23 THEN 'integer' WHEN 20 THEN 'bigint'
+                   WHEN 1700 THEN 'numeric' WHEN 700 THEN 'real' WHEN 701 THEN 'double' WHEN 16 THEN 'boolean'
+                   WHEN 1082 THEN 'date' WHEN 1083 THEN 'time' WHEN 1114 THEN 'timestamp' WHEN 1184 THEN 'timestamptz'
+                   WHEN 114 THEN 'json' WHEN 3802 THEN 'jsonb' WHEN 17 THEN 'bytea' WHEN 1007 THEN 'integer[]'
+                   WHEN 2951 THEN 'uuid[]' END
+           END,
+           CASE
+               WHEN a.is_key THEN 'key'
+               WHEN a.written OR NOT write THEN 'server'
+               ELSE coalesce(rules ->> a.name, 'register')
+           END,
+           NOT (a.attnotnull OR b.not_null), (a.has_default OR b.has_default OR a.written) AND NOT a.is_key,
+           CASE WHEN b.oid IN (1042, 1043) AND b.typmod >= 4 THEN b.typmod - 4 END,
+           CASE WHEN b.typtype = 'e' THEN ARRAY(
+               SELECT e.enumlabel::text FROM pg_enum AS e WHERE e.enumtypid = b.oid ORDER BY e.enumsortorder) END,
+           CASE WHEN b.oid = 1700 AND b.typmod >= 4 THEN ((b.typmod - 4) >> 16) & 65535 END,
+           CASE WHEN b.oid = 1700 AND b.typmod >= 4 THEN (((b.typmod - 4) & 2047) # 1024) - 1024 END,
+           format('%I.%I', n.nspname, t.typname)
+               || CASE WHEN a.atttypmod >= 0 THEN coalesce(substring(format_type(a.atttypid, a.atttypmod) FROM '[(][^)]*[)]'), '')
+                   ELSE '' END,
+           a.written
+    FROM attributes AS a
+    JOIN based AS b ON b.attnum = a.attnum
+    JOIN pg_type AS t ON t.oid = a.atttypid
+    JOIN pg_namespace AS n ON n.oid = t.typnamespace
+    WHERE (a.name <> owner OR a.is_key) AND (a.is_key OR coalesce(rules ->> a.name <> 'none', true))
+    ORDER BY a.attnum
+$$;
+
+CREATE OR REPLACE FUNCTION marea.base_type(type_ OID) RETURNS OID LANGUAGE sql STABLE
+BEGIN ATOMIC
+    WITH RECURSIVE layers AS (
+        SELECT t.oid, t.typtype, t.typbasetype FROM pg_catalog.pg_type AS t WHERE t.oid = type_
+        UNION ALL
+        SELECT t.oid, t.typtype, t.typbasetype FROM layers AS l JOIN pg_catalog.pg_type AS t ON t.oid = l.typbasetype
+        WHERE l.typtype = 'd'
+    )
+    SELECT l.oid FROM layers AS l WHERE l.typtype <> 'd';
+END;
+
+CREATE OR REPLACE FUNCTION marea.mirrored_id(relation REGCLASS) RETURNS INTEGER LANGUAGE sql STABLE
+BEGIN ATOMIC
+    -- By its trigger, which a table takes along when it is renamed; by its name where somebody dropped the trigger.
+    SELECT t.id
+    FROM marea.tables AS t
+    WHERE t.id = (
+        SELECT substring(p.proname FROM '^mirror_([0-9]+)_track$')::int
+        FROM pg_catalog.pg_trigger AS g JOIN pg_catalog.pg_proc AS p ON p.oid = g.tgfoid
+        WHERE g.tgrelid = relation AND g.tgname = 'marea_mirror_updated')
+       OR to_regclass(format('%I.%I', t.schema_name, t.relation_name)) = relation
+    ORDER BY to_regclass(format('%I.%I', t.schema_name, t.relation_name)) = relation
+    LIMIT 1;
+END;
+
+CREATE OR REPLACE FUNCTION marea.relation_of(of_table marea.tables) RETURNS REGCLASS LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT coalesce(to_regclass(format('%I.%I', of_table.schema_name, of_table.relation_name)), (
+        SELECT g.tgrelid::regclass
+        FROM pg_catalog.pg_trigger AS g JOIN pg_catalog.pg_proc AS p ON p.oid = g.tgfoid
+        WHERE g.tgname = 'marea_mirror_updated' AND p.proname = format('mirror_%s_track', of_table.id)
+          AND p.pronamespace = 'marea'::regnamespace));
+END;
+
+CREATE OR REPLACE FUNCTION marea.reserved_names() RETURNS TEXT[] LANGUAGE sql IMMUTABLE
+RETURN '{arrived_rows,confirmed_rows,daily_activity,export_history,journal,meta,mutations,progress_events,refilled_rows,sessions,shadow_rows,user_api_keys,user_progress}'::text[];
+
+CREATE OR REPLACE FUNCTION marea.mirror_problems(relation REGCLASS, rules JSONB, owner TEXT, write BOOLEAN, name TEXT) RETURNS TEXT[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- All that is wrong, each with what to do.
+    WITH the AS (
+        SELECT c.oid, c.relkind, c.relispartition, c.relpersistence, c.relrowsecurity, c.relowner, n.nspname::text AS schema,
+               c.relname::text AS relname, marea.key_of(relation) AS key, c.relacl,
+               EXISTS (SELECT FROM pg_inherits AS i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS inherits
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = relation
+    ), columns AS (
+        SELECT d.* FROM marea.describe_columns(relation, coalesce(rules, '{}'), owner, write) AS d
+    ), policies AS (
+        SELECT p.polcmd FROM pg_policy AS p
+        WHERE p.polrelid = relation AND p.polpermissive
+          AND p.polroles && ARRAY[0::oid, (SELECT r.oid FROM pg_roles AS r WHERE r.rolname = 'authenticated')]
+    ), found (place, problem) AS (
+        SELECT 1, 'it is no ordinary table (views, partitions and tables that inherit are not mirrored)' FROM the
+        WHERE the.relkind <> 'r' OR the.relispartition OR the.inherits OR the.relpersistence = 't'
+        UNION ALL
+        SELECT 1, format('schema %I is not the app''s', the.schema) FROM the
+        WHERE the.schema IN ('marea', 'pg_catalog', 'information_schema', 'auth', 'storage', 'realtime', 'vault')
+        UNION ALL
+        SELECT 1, 'Marea has code of its own for it; it is synced already' FROM the
+        WHERE the.schema = 'public' AND the.relname IN ('user_progress', 'export_history', 'user_api_keys', 'users')
+        UNION ALL
+        SELECT 2, format('name %L: must be 1 to 63 of a-z, 0-9 and _, and begin with no digit; say name => ''...''', name)
+        WHERE name !~ '^[a-z_][a-z0-9_]{0,62}$'
+        UNION ALL
+        SELECT 2, format('name %L: the devices use it themselves; say name => ''...''', name)
+        WHERE (name = ANY (marea.reserved_names()) AND NOT (name = 'sessions' AND relation = to_regclass('public.sessions')))
+           OR name ~ '^(sqlite_|marea_)'
+        UNION ALL
+        SELECT 2, 'sessions keep their name' WHERE name <> 'sessions' AND relation = to_regclass('public.sessions')
+        UNION ALL
+        SELECT 2, format('name %L: is taken by %I.%I; say name => ''...''', name, t.schema_name, t.relation_name)
+        FROM marea.tables AS t WHERE t.name = mirror_problems.name AND t.id IS DISTINCT FROM marea.mirrored_id(relation)
+        UNION ALL
+        SELECT 3, 'key: there is no primary key of one column, nor another column that is UNIQUE and NOT NULL' FROM the
+        WHERE the.key IS NULL
+        UNION ALL
+        SELECT 3, format('key %I: must be uuid or text, devices make it', c.name) FROM columns AS c
+        WHERE c.rule = 'key' AND (coalesce(c.type NOT IN ('uuid', 'text'), true) OR c.written)
+        UNION ALL
+        SELECT 3, format('key %I: was %s when the table was mirrored; devices know its rows by that: unmirror it first', c.name, t.key_type)
+        FROM columns AS c JOIN marea.tables AS t ON t.id = marea.mirrored_id(relation)
+        WHERE c.rule = 'key' AND c.type IS DISTINCT FROM t.key_type
+        UNION ALL
+        SELECT 4, CASE
+            WHEN a.attname IS NULL THEN format('owner: there is no column %I; say owner => ''...''', owner)
+            WHEN marea.base_type(a.atttypid) <> 2950 THEN format('owner %I: must be uuid', owner)
+            -- Sessions of guests have none, and reach nobody.
+            WHEN NOT a.attnotnull AND relation IS DISTINCT FROM to_regclass('public.sessions') THEN format('owner %1$I: must be NOT NULL (ALTER TABLE %2$s ALTER %1$I SET NOT NULL)', owner, relation)
+        END
+        FROM (SELECT 1) AS one
+        LEFT JOIN pg_attribute AS a ON a.attrelid = relation AND a.attname = owner AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT 5, format('column %I: type %s is not mirrored; leave it on the server with rules => ''{%s: "none"}''', c.name, c.sql_type,
+            to_json(c.name)) FROM columns AS c WHERE c.type IS NULL AND c.rule <> 'key'
+        UNION ALL
+        SELECT 5, format('column %I: the mirror uses this name itself; rename it, or say rules => ''{%s: "none"}''', c.name, to_json(c.name))
+        FROM columns AS c WHERE lower(c.name) = 'clocks' OR lower(c.name) LIKE 'marea\_%' OR c.name = '*'
+        UNION ALL
+        SELECT 5, format('column %I: differs from another one by upper and lower case alone, which SQLite cannot tell apart', c.name)
+        FROM columns AS c WHERE EXISTS (SELECT FROM columns AS o WHERE o.place < c.place AND lower(o.name) = lower(c.name))
+        UNION ALL
+        SELECT 6, format('rules: must be an object, column -> rule') WHERE jsonb_typeof(rules) IS DISTINCT FROM 'object'
+        UNION ALL
+        SELECT 6, CASE
+            WHEN a.attname IS NULL THEN format('rules: there is no column %I', r.key)
+            WHEN r.value NOT IN ('"register"', '"once"', '"counter"', '"union"', '"server"', '"none"')
+                THEN format('rules: %I cannot be %s; there are register, once, counter, union, server and none', r.key, r.value)
+            WHEN r.key IN (the.key, owner) THEN format('rules: %I is the key or the owner, which have no rule', r.key)
+            WHEN r.value NOT IN ('"server"', '"none"') AND (a.attgenerated <> '' OR a.attidentity <> '')
+                THEN format('rules: %I is computed by Postgres, so it is "server"', r.key)
+            WHEN r.value = '"counter"' AND marea.base_type(a.atttypid) NOT IN (20, 21, 23, 1700)
+                THEN format('rules: %I cannot be a counter; smallint, integer, bigint and numeric can', r.key)
+            WHEN r.value = '"union"' AND marea.base_type(a.atttypid) <> 3802 THEN format('rules: %I cannot be a union; jsonb can', r.key)
+        END
+        FROM the, jsonb_each(CASE WHEN jsonb_typeof(rules) = 'object' THEN rules ELSE '{}' END) AS r
+        LEFT JOIN pg_attribute AS a ON a.attrelid = relation AND a.attname = r.key AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT 7, format('row level security is off (ALTER TABLE %s ENABLE ROW LEVEL SECURITY)', relation) FROM the WHERE NOT the.relrowsecurity
+        UNION ALL
+        SELECT 8, format('no policy lets authenticated %s (CREATE POLICY ... ON %s FOR %1$s TO authenticated %s (%I = (SELECT auth.uid())))',
+            wanted.command, relation, CASE wanted.command WHEN 'INSERT' THEN 'WITH CHECK' ELSE 'USING' END, owner)
+        FROM (VALUES ('r', 'SELECT', true), ('a', 'INSERT', write), ('w', 'UPDATE', write)) AS wanted (code, command, needed)
+        WHERE wanted.needed AND NOT EXISTS (SELECT FROM policies AS p WHERE p.polcmd::text IN (wanted.code, '*'))
+        UNION ALL
+        SELECT 9, format('authenticated may not use schema %1$I (GRANT USAGE ON SCHEMA %1$I TO authenticated)', the.schema) FROM the
+        WHERE NOT has_schema_privilege('authenticated', the.schema, 'USAGE')
+        UNION ALL
+        SELECT 9, format('authenticated may not %s %s (GRANT %1$s ON %s TO authenticated)', wanted.command,
+            string_agg(a.attname, ', ' ORDER BY a.attnum), relation)
+        FROM (VALUES ('SELECT'), ('INSERT'), ('UPDATE')) AS wanted (command)
+        JOIN pg_attribute AS a ON a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+        LEFT JOIN columns AS c ON c.name = a.attname
+        WHERE (a.attname = owner OR c.name IS NOT NULL)
+          AND CASE wanted.command
+                  WHEN 'SELECT' THEN true
+                  WHEN 'INSERT' THEN write AND coalesce(c.rule <> 'server', true)
+                  ELSE write AND c.rule IN ('register', 'counter', 'union') END
+          AND NOT has_column_privilege('authenticated', relation, a.attnum, wanted.command)
+        GROUP BY wanted.command
+        UNION ALL
+        SELECT 10, format('%I owns neither the table nor schema marea, or not both', current_user) FROM the
+        WHERE NOT pg_has_role(current_user, the.relowner, 'USAGE')
+           OR NOT pg_has_role(current_user, (SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname = 'marea'), 'USAGE')
+    )
+    SELECT coalesce(array_agg(f.problem ORDER BY f.place, f.problem), '{}') FROM found AS f WHERE f.problem IS NOT NULL
+$$;
+
+COMMENT ON FUNCTION marea.key_of(REGCLASS) IS 'The one column that names the rows of a table; NULL: none.';
+COMMENT ON FUNCTION marea.describe_columns(REGCLASS, JSONB, TEXT, BOOLEAN) IS 'A table''s columns as marea.columns holds them.';
+COMMENT ON FUNCTION marea.reserved_names() IS 'Names that no mirrored table can have; the copy of RESERVED_NAMES in core/src/catalogue/parse.rs.';
+COMMENT ON FUNCTION marea.mirror_problems(REGCLASS, JSONB, TEXT, BOOLEAN, TEXT) IS 'All that keeps a table from being mirrored so.';
+COMMENT ON FUNCTION marea.base_type(OID) IS 'What a type is made of, domains looked through.';
+COMMENT ON FUNCTION marea.mirrored_id(REGCLASS) IS 'marea.tables.id of a table; NULL: not mirrored.';
+COMMENT ON FUNCTION marea.relation_of(marea.tables) IS 'The app''s table, renamed or not; NULL: it is gone.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- mirror_checks
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Checks of what devices write to mirrored tables. For each table a quick look is made with its columns in it, which tells most good
+-- values from all bad ones in a few microseconds; where it says no, the functions here say what is wrong, if anything is.
+
+CREATE OR REPLACE FUNCTION marea.form_of(type TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE type
+    -- How Postgres prints a value of the type, which is how it travels.
+    WHEN 'uuid' THEN '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    WHEN 'bigint' THEN '^-?[0-9]{1,19}$'
+    WHEN 'numeric' THEN '^(-?[0-9]+([.][0-9]+)?|NaN|-?Infinity)$'
+    WHEN 'real' THEN '^(NaN|-?Infinity)$'
+    WHEN 'double' THEN '^(NaN|-?Infinity)$'
+    WHEN 'date' THEN '^([0-9]{4,7}-[0-9]{2}-[0-9]{2}( BC)?|-?infinity)$'
+    WHEN 'time' THEN '^[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?$'
+    WHEN 'timestamp' THEN '^([0-9]{4,6}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?( BC)?|-?infinity)$'
+    WHEN 'timestamptz'
+        THEN '^([0-9]{4,6}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}(:[0-9]{2}){0,2})( BC)?|-?infinity)$'
+    WHEN 'bytea' THEN '^[A-Za-z0-9+/]*={0,2}$'
+END;
+
+CREATE OR REPLACE FUNCTION marea.column_problem(of_column marea.columns, given JSONB) RETURNS TEXT
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+-- What is wrong with a value for a column; NULL: nothing.
+DECLARE
+    kind CONSTANT TEXT := jsonb_typeof(given);
+    said CONSTANT TEXT := given #>> '{}';
+    type CONSTANT TEXT := of_column.type;
+BEGIN
+    IF kind = 'null' THEN
+        RETURN CASE WHEN NOT of_column.nullable THEN 'must not be null' END;
+    ELSIF type IN ('smallint', 'integer') THEN
+        RETURN CASE WHEN kind <> 'number' OR said::numeric <> trunc(said::numeric) THEN 'must be a whole number'
+            WHEN type = 'smallint' AND said::numeric NOT BETWEEN -32768 AND 32767 THEN 'must be from -32768 to 32767'
+            WHEN said::numeric NOT BETWEEN -2147483648 AND 2147483647 THEN 'must be from -2147483648 to 2147483647' END;
+    ELSIF type = 'boolean' THEN
+        RETURN CASE WHEN kind <> 'boolean' THEN 'must be true or false' END;
+    ELSIF type IN ('json', 'jsonb') THEN
+        RETURN CASE WHEN of_column.rule = 'union' AND kind <> 'object' THEN 'must be an object' ELSE marea.json_problem(given, 65536) END;
+    ELSIF type LIKE '%[]' THEN
+        IF kind <> 'array' THEN
+            RETURN 'must be an array';
+        END IF;
+        RETURN (
+            SELECT min(CASE
+                WHEN jsonb_typeof(one) <> CASE type WHEN 'integer[]' THEN 'number' ELSE 'string' END THEN 'must be an array of ' || left(type, -2)
+                WHEN type = 'uuid[]' AND one #>> '{}' !~ marea.form_of('uuid') THEN 'must be an array of uuid'
+                WHEN type = 'integer[]' AND ((one #>> '{}')::numeric <> trunc((one #>> '{}')::numeric)
+                    OR (one #>> '{}')::numeric NOT BETWEEN -2147483648 AND 2147483647) THEN 'must be an array of integer' END)
+            FROM jsonb_array_elements(given) AS one WHERE jsonb_typeof(one) <> 'null');
+    ELSIF type IN ('real', 'double') AND kind = 'number' THEN
+        NULL; -- the cast below tells
+    ELSIF kind <> 'string' THEN
+        RETURN CASE WHEN type IN ('text', 'enum') THEN 'must be a text' WHEN type = 'bytea' THEN 'must be base64'
+            WHEN type IN ('real', 'double') THEN 'must be a number' ELSE 'must be a text that holds a ' || type END;
+    ELSIF type = 'enum' THEN
+        RETURN CASE WHEN said <> ALL (of_column.labels) THEN 'must be one of ' || array_to_string(of_column.labels, ', ') END;
+    ELSIF said !~ marea.form_of(type) THEN
+        RETURN CASE WHEN type = 'bytea' THEN 'must be base64' ELSE 'must be a ' || type || ' as Postgres prints it' END;
+    END IF;
+    IF type = 'text' THEN
+        RETURN CASE WHEN length(said) > of_column.max_length THEN format('has more than %s characters', of_column.max_length) END;
+    ELSIF type = 'bytea' THEN
+        RETURN CASE WHEN length(said) % 4 <> 0 THEN 'must be base64' END;
+    ELSIF type = 'numeric' AND of_column.precision_ IS NOT NULL AND said ~ '^-?[0-9]' THEN
+        RETURN CASE WHEN scale(said::numeric) > greatest(of_column.scale, 0) THEN format('has more than %s decimals', greatest(of_column.scale, 0))
+            WHEN abs(said::numeric) >= power(10::numeric, of_column.precision_ - of_column.scale)
+                THEN format('has more than %s digits before the point', of_column.precision_ - of_column.scale) END;
+    ELSIF type NOT IN ('uuid') THEN
+        BEGIN
+            CASE type
+                WHEN 'bigint' THEN PERFORM said::int8;
+                WHEN 'numeric' THEN PERFORM said::numeric;
+                WHEN 'real' THEN PERFORM said::float4;
+                WHEN 'double' THEN PERFORM said::float8;
+                WHEN 'date' THEN PERFORM said::date;
+                WHEN 'time' THEN PERFORM said::time;
+                WHEN 'timestamp' THEN PERFORM said::timestamp;
+                ELSE PERFORM said::timestamptz;
+            END CASE;
+        EXCEPTION WHEN data_exception THEN
+            RETURN 'is no ' || type || ' that Postgres can hold';
+        END;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.mirrored_problem(of_table marea.tables, mutation JSONB, me UUID) RETURNS TEXT
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+-- What is wrong with a mutation of a mirrored table; NULL: nothing.
+DECLARE
+    op     CONSTANT TEXT := mutation ->> 'op';
+    key    CONSTANT TEXT := mutation ->> 'key';
+    fields CONSTANT JSONB := mutation -> 'values';
+BEGIN
+    RETURN CASE
+        WHEN NOT of_table.writable THEN 'table: is written by the server alone'
+        WHEN coalesce(op NOT IN ('insert', 'merge', 'add', 'delete'), true) THEN 'op: must be insert, merge, add or delete'
+        WHEN coalesce(mutation ->> 'hlc', '') !~ '^[0-9]{13}-[0-9a-f]{4}$'
+            THEN 'hlc: must be 13 digits, "-" and 4 hexadecimal digits'
+        WHEN jsonb_typeof(mutation -> 'key') IS DISTINCT FROM 'string' THEN 'key: must be a text'
+        WHEN of_table.key_type = 'uuid' AND key !~ marea.form_of('uuid') THEN 'key: must be a lower-case uuid'
+        WHEN octet_length(key) NOT BETWEEN 1 AND 1000 THEN 'key: must have 1 to 1000 bytes'
+        WHEN of_table.key_column = of_table.owner_column AND key <> me::text THEN 'key: must be the id of the signed-in user'
+        WHEN jsonb_typeof(fields) IS DISTINCT FROM 'object' THEN 'values: must be an object'
+        WHEN op IN ('merge', 'add') AND fields = '{}' THEN 'values: set nothing'
+        WHEN octet_length(fields::text) > 262144 THEN 'values: have more than 256 KiB as JSON'
+        ELSE coalesce((
+            SELECT min(CASE
+                WHEN field.key = of_table.key_column THEN 'values.' || field.key || ': is the key'
+                WHEN c.name IS NULL THEN 'values.' || field.key || ': unknown column'
+                WHEN op = 'delete' THEN 'values: must be empty'
+                WHEN c.rule = 'server' THEN 'values.' || field.key || ': is written by the server alone'
+                WHEN c.rule = 'once' AND op <> 'insert' THEN 'values.' || field.key || ': is set once and never changes'
+                WHEN c.rule = 'counter' AND op = 'merge' THEN 'values.' || field.key || ': is a counter; use add'
+                WHEN c.rule <> 'counter' AND op = 'add' THEN 'values.' || field.key || ': is no counter'
+                WHEN op = 'add' AND (field.value = 'null' OR field.value #>> '{}' ~ '^(NaN|-?Infinity)$')
+                    THEN 'values.' || field.key || ': must be a number to add'
+                ELSE 'values.' || field.key || ': ' || marea.column_problem(c, field.value)
+            END)
+            FROM jsonb_each(fields) AS field
+            LEFT JOIN marea.columns AS c ON c.table_name = of_table.name AND c.name = field.key),
+            CASE WHEN of_table.name = 'sessions' THEN marea.values_problem('sessions', fields) END)
+    END;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.sound_sql(of_table marea.tables) RETURNS TEXT LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+    -- The quick look: may only be more careful than marea.column_problem, never less.
+    WITH looks AS (
+        SELECT c.place, nullif(format(CASE
+            WHEN c.type IN ('smallint', 'integer') THEN '%1$s.type() != "null" && (%1$s.type() != "number" || %1$s < %2$s || %1$s > %3$s || %1$s.floor() != %1$s)'
+            WHEN c.type IN ('real', 'double') THEN '%1$s.type() != "null" && (%1$s.type() != "number" || %1$s > 1e30 || %1$s < -1e30)'
+            WHEN c.type IN ('json', 'jsonb') AND c.rule <> 'union' THEN CASE WHEN c.nullable THEN NULL ELSE '%1$s.type() == "null"' END
+            ELSE '%1$s.type() != "null" && %1$s.type() != "%4$s"' END
+                || CASE WHEN c.nullable OR c.type IN ('json', 'jsonb') AND c.rule <> 'union' THEN '' ELSE ' || %1$s.type() == "null"' END,
+            '@.' || to_json(c.name), CASE c.type WHEN 'smallint' THEN -32768 ELSE -2147483648 END,
+            CASE c.type WHEN 'smallint' THEN 32767 ELSE 2147483647 END,
+            CASE WHEN c.type = 'boolean' THEN 'boolean' WHEN c.type LIKE '%[]' THEN 'array' WHEN c.rule = 'union' THEN 'object' ELSE 'string' END
+        ), '') AS path,
+        nullif(format(CASE
+            WHEN c.type = 'text' AND c.max_length IS NOT NULL THEN 'length(v ->> %1$L) <= ' || c.max_length
+            WHEN c.type = 'enum' THEN 'v ->> %1$L = ANY (' || replace(quote_literal(c.labels::text), '%', '%%') || '::text[])'
+            WHEN c.type IN ('json', 'jsonb')
+                THEN '(octet_length((v -> %1$L)::text) < 128 OR marea.json_problem(v -> %1$L, 65536) IS NULL)'
+            WHEN c.type = 'bytea' THEN 'v ->> %1$L ~ ''^[A-Za-z0-9+/]*={0,2}$'' AND length(v ->> %1$L) %% 4 = 0'
+            WHEN c.type = 'bigint' THEN 'v ->> %1$L ~ ''^-?[0-9]{1,18}$'''
+            WHEN c.type = 'numeric' AND c.precision_ IS NULL THEN 'v ->> %1$L ~ ''^-?[0-9]+([.][0-9]+)?$'''
+            WHEN c.type = 'numeric' AND c.scale BETWEEN 1 AND 20 AND c.precision_ - c.scale BETWEEN 1 AND 200
+                THEN 'v ->> %1$L ~ ''^-?[0-9]{1,' || c.precision_ - c.scale || '}([.][0-9]{1,' || c.scale || '})?$'''
+            WHEN c.type = 'numeric' THEN 'v ->> %1$L ~ ''^-?[0-9]$'''
+            -- The calendar is the cast's affair.
+            WHEN c.type = 'date' THEN 'v ->> %1$L ~ ''^[0-9]{4}-[0-9]{2}-[0-9]{2}$'''
+            WHEN c.type = 'timestamp' THEN 'v ->> %1$L ~ ''^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?$'''
+            WHEN c.type = 'timestamptz' THEN 'v ->> %1$L ~ ''^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$'''
+            WHEN c.type LIKE '%[]' THEN 'marea.column_problem((SELECT c FROM marea.columns AS c WHERE c.table_name = '
+                || quote_literal(of_table.name) || ' AND c.name = %1$L), v -> %1$L) IS NULL'
+            WHEN c.type IN ('uuid', 'time') THEN 'v ->> %1$L ~ ' || quote_literal(marea.form_of(c.type)) END, c.name), '') AS look
+        FROM marea.columns AS c
+        WHERE c.table_name = of_table.name AND c.rule NOT IN ('key', 'server')
+    )
+    SELECT 'pg_column_size(v) <= 65536'
+        || coalesce(format(' AND NOT jsonb_path_exists(v, %L)', '$ ? (' || string_agg('(' || path || ')', ' || ' ORDER BY place) || ')'), '')
+        || coalesce(string_agg(' AND coalesce(' || look || ', true)', '' ORDER BY place), '')
+    FROM looks
+$$;
+
+CREATE OR REPLACE FUNCTION marea.make_checks(of_table marea.tables) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    function_ CONSTANT TEXT := format('marea.mirror_%s_is_sound(JSONB)', of_table.id);
+BEGIN
+    EXECUTE format('CREATE OR REPLACE FUNCTION marea.mirror_%s_is_sound(v JSONB) RETURNS BOOLEAN LANGUAGE sql STABLE RETURN %s',
+        of_table.id, marea.sound_sql(of_table));
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC, anon, authenticated, service_role', function_);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO authenticated', function_);
+END
+$$;
+
+COMMENT ON FUNCTION marea.form_of(TEXT) IS 'The form of a type''s values on the wire, a regular expression; NULL: any text.';
+COMMENT ON FUNCTION marea.column_problem(marea.columns, JSONB) IS 'What is wrong with a value for a column; NULL: nothing.';
+COMMENT ON FUNCTION marea.mirrored_problem(marea.tables, JSONB, UUID) IS 'What is wrong with a mutation of a mirrored table; NULL: nothing.';
+COMMENT ON FUNCTION marea.sound_sql(marea.tables) IS 'The quick look at the values of a table''s row, as an expression on v.';
+COMMENT ON FUNCTION marea.make_checks(marea.tables) IS 'Makes the quick look at the values of a table''s row.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- mirror_tracking
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Tracking of mirrored tables: triggers that are made with the table's columns in them, so that a statement costs what it changes.
+-- Nothing that happens to the table later may make a statement of the app fail: where a column has gone, what is left of them is
+-- tracked, and marea.health says that marea.mirror is due.
+
+CREATE OR REPLACE FUNCTION marea.tracking_sql(of_table marea.tables, relation REGCLASS, op TEXT) RETURNS TEXT
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- One row: owners and keys of rows that went, owners and keys of rows that are here, and which registers of those were changed.
+    -- A key of more than 1,000 bytes fits into no index of Marea's: such a row does not travel.
+    -- Rows are compared by their images: any type has one, and 1.0 is not 1.00.
+    WITH columns AS (
+        SELECT c.name, c.place, c.rule
+        FROM marea.columns AS c
+        JOIN pg_attribute AS a ON a.attrelid = relation AND a.attname = c.name AND NOT a.attisdropped AND a.attnum > 0
+        WHERE c.table_name = of_table.name AND a.attgenerated <> 'v'
+    )
+    SELECT CASE op
+        WHEN 'INSERT' THEN format($sql$
+            SELECT NULL::uuid[], NULL::text[], array_agg(n.%1$I), array_agg(n.%2$I::text), NULL::jsonb[]
+            FROM added AS n WHERE octet_length(n.%2$I::text) <= 1000 $sql$, of_table.owner_column, of_table.key_column)
+        WHEN 'DELETE' THEN format($sql$
+            SELECT array_agg(o.%1$I), array_agg(o.%2$I::text), NULL::uuid[], NULL::text[], NULL::jsonb[]
+            FROM removed AS o WHERE octet_length(o.%2$I::text) <= 1000 $sql$, of_table.owner_column, of_table.key_column)
+        ELSE format($sql$
+            WITH moved AS (
+                SELECT o.%1$I AS owner, o.%2$I::text AS key FROM removed AS o
+                EXCEPT SELECT n.%1$I, n.%2$I::text FROM added AS n
+            ), changed AS MATERIALIZED (
+                SELECT n.%1$I AS owner, n.%2$I::text AS key, %3$s AS names
+                FROM added AS n LEFT JOIN removed AS o ON o.%2$I = n.%2$I AND o.%1$I = n.%1$I
+                WHERE %4$s AND octet_length(n.%2$I::text) <= 1000
+            )
+            SELECT (SELECT array_agg(m.owner ORDER BY m.key) FROM moved AS m WHERE octet_length(m.key) <= 1000),
+                   (SELECT array_agg(m.key ORDER BY m.key) FROM moved AS m WHERE octet_length(m.key) <= 1000),
+                   array_agg(c.owner), array_agg(c.key), array_agg(c.names)
+            FROM changed AS c $sql$,
+            of_table.owner_column, of_table.key_column,
+            coalesce('to_jsonb(array_remove(ARRAY[' || string_agg(
+                format('CASE WHEN record_image_ne(ROW(n.%1$I), ROW(o.%1$I)) THEN %1$L END', c.name), ', ' ORDER BY c.place)
+                FILTER (WHERE c.rule = 'register') || ']::text[], NULL))', '''[]''::jsonb'),
+            format('(o.%1$I IS NULL OR record_image_ne(ROW(%2$s), ROW(%3$s)))', of_table.key_column,
+                string_agg(format('n.%I', c.name), ', ' ORDER BY c.place),
+                string_agg(format('o.%I', c.name), ', ' ORDER BY c.place)))
+    END
+    FROM columns AS c
+$$;
+
+CREATE OR REPLACE FUNCTION marea.note_changes(
+    relation TEXT, gone_owners UUID[], gone_keys TEXT[], owners UUID[], keys TEXT[], names JSONB[]
+) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF gone_owners IS NOT NULL THEN
+        -- When it was deleted stays with the tombstone: who brings the row back must have written later. The line says at once
+        -- that the row is gone, because the same transaction may bring it back.
+        INSERT INTO marea.rows AS r (user_id, table_name, row_key, deleted, hlc)
+        SELECT gone.owner, relation, gone.key, true, jsonb_build_object('*', jsonb_build_array(marea.server_hlc((
+                   SELECT stored.hlc -> '*' ->> 0 FROM marea.rows AS stored
+                   WHERE stored.user_id = gone.owner AND stored.table_name = relation AND stored.row_key = gone.key)), 'server'))
+        FROM unnest(gone_owners, gone_keys) AS gone (owner, key)
+        WHERE EXISTS (SELECT FROM public.users WHERE users.id = gone.owner)
+        ORDER BY gone.owner, gone.key
+        ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET deleted = true, hlc = EXCLUDED.hlc;
+        INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) VALUES (relation, true, gone_owners, gone_keys);
+    END IF;
+    IF owners IS NOT NULL THEN
+        IF names IS NOT NULL THEN
+            PERFORM marea.assign_server_hlc(relation, owners, keys, names);
+        END IF;
+        INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) VALUES (relation, false, owners, keys);
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.track_truncate() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relation CONSTANT TEXT := (SELECT t.name FROM marea.tables AS t WHERE t.id = TG_ARGV[0]::int);
+    owners   UUID[];
+    keys     TEXT[];
+BEGIN
+    SELECT array_agg(r.user_id ORDER BY r.user_id, r.row_key), array_agg(r.row_key ORDER BY r.user_id, r.row_key) INTO owners, keys
+    FROM marea.rows AS r WHERE r.table_name = relation AND NOT r.deleted;
+    PERFORM marea.note_changes(relation, owners, keys, NULL, NULL, NULL);
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.make_tracking(of_table marea.tables, relation REGCLASS) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    function_ CONSTANT TEXT := format('marea.mirror_%s_track()', of_table.id);
+    op        TEXT;
+    wanted    RECORD;
+BEGIN
+    -- A statement that fails would be taken for one whose columns have gone, so each is tried here.
+    FOREACH op IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE'] LOOP
+        EXECUTE format('WITH added AS (SELECT * FROM %1$s WHERE false), removed AS (SELECT * FROM %1$s WHERE false) SELECT FROM (%2$s) AS tried',
+            relation, marea.tracking_sql(of_table, relation, op));
+    END LOOP;
+    EXECUTE format($make$
+        CREATE OR REPLACE FUNCTION %1$s RETURNS TRIGGER LANGUAGE plpgsql
+        SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $track$
+        -- Made by marea.mirror for %2$s. enable_nestloop: a plan is made with the first statement's few rows in mind and kept.
+        DECLARE
+            gone_owners UUID[];
+            gone_keys   TEXT[];
+            owners      UUID[];
+            keys        TEXT[];
+            names       JSONB[];
+            left_       TEXT;
+        BEGIN
+            BEGIN
+                IF TG_OP = 'INSERT' THEN
+                    SELECT * INTO gone_owners, gone_keys, owners, keys, names FROM (%3$s) AS found;
+                ELSIF TG_OP = 'UPDATE' THEN
+                    SELECT * INTO gone_owners, gone_keys, owners, keys, names FROM (%4$s) AS found;
+                ELSE
+                    SELECT * INTO gone_owners, gone_keys, owners, keys, names FROM (%5$s) AS found;
+                END IF;
+            EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+                BEGIN
+                    SELECT marea.tracking_sql(t, TG_RELID, TG_OP) INTO left_ FROM marea.tables AS t WHERE t.id = %6$s;
+                    EXECUTE left_ INTO gone_owners, gone_keys, owners, keys, names;
+                EXCEPTION WHEN syntax_error_or_access_rule_violation OR null_value_not_allowed THEN
+                    RETURN NULL; -- its key or owner is gone: marea.health says so
+                END;
+            END;
+            IF gone_owners IS NOT NULL OR owners IS NOT NULL THEN
+                PERFORM marea.note_changes(%7$L, gone_owners, gone_keys, owners, keys, names);
+            END IF;
+            RETURN NULL;
+        END
+        $track$ $make$,
+        function_, relation, marea.tracking_sql(of_table, relation, 'INSERT'), marea.tracking_sql(of_table, relation, 'UPDATE'),
+        marea.tracking_sql(of_table, relation, 'DELETE'), of_table.id, of_table.name);
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC, anon, authenticated, service_role', function_);
+    -- Making a trigger locks out those who write, so only what is missing is made.
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('inserted', 'INSERT', 'REFERENCING NEW TABLE AS added'),
+            ('updated', 'UPDATE', 'REFERENCING OLD TABLE AS removed NEW TABLE AS added'),
+            ('deleted', 'DELETE', 'REFERENCING OLD TABLE AS removed'),
+            ('truncated', 'TRUNCATE', '')
+        ) AS triggers (name, event, tables)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_trigger AS g WHERE g.tgrelid = relation AND g.tgname = 'marea_mirror_' || triggers.name
+              AND g.tgenabled IN ('O', 'A')
+              AND (triggers.name = 'truncated' OR g.tgfoid = to_regprocedure(function_)))
+    LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER marea_mirror_%s AFTER %s ON %s %s FOR EACH STATEMENT EXECUTE FUNCTION %s',
+            wanted.name, wanted.event, relation, wanted.tables,
+            CASE wanted.name WHEN 'truncated' THEN format('marea.track_truncate(%s)', of_table.id) ELSE function_ END);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION marea.tracking_sql(marea.tables, REGCLASS, TEXT) IS 'The statement that finds what another statement changed in a table.';
+COMMENT ON FUNCTION marea.note_changes(TEXT, UUID[], TEXT[], UUID[], TEXT[], JSONB[]) IS 'Notes rows that went and rows that changed.';
+COMMENT ON FUNCTION marea.track_truncate() IS 'Trigger: all rows of a mirrored table are gone.';
+COMMENT ON FUNCTION marea.make_tracking(marea.tables, REGCLASS) IS 'Makes the tracking function and the triggers of a table.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- mirror_page
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Pages of mirrored tables: for each a function that is made with the table's columns in it, in their wire forms. A table whose
+-- columns have changed since is read by a statement that is made for what is left of them.
+
+CREATE OR REPLACE FUNCTION marea.wire_expression(type TEXT, packs BOOLEAN) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN type IN ('bigint', 'numeric', 'time') THEN '%s::text'
+    WHEN type = 'timestamp' THEN 'marea.wire_timestamp(%s)'
+    WHEN type = 'timestamptz' THEN 'marea.wire_instant(%s)'
+    WHEN type = 'date' THEN '%s::date' -- as JSON it is ISO whatever DateStyle is
+    WHEN type = 'bytea' THEN 'translate(encode(%s, ''base64''), E''\n'', '''')'
+    -- JSON text may hold what JSONB cannot: it passes only where nobody on the way takes it apart.
+    WHEN type = 'json' AND NOT packs THEN 'CASE WHEN %1$s::text !~ ''\\u0000'' THEN %1$s END'
+    ELSE '%s'
+END;
+
+CREATE OR REPLACE FUNCTION marea.wire_timestamp(at TIMESTAMP) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN at >= '0001-01-01' AND at < '10000-01-01' THEN to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS.US')
+    ELSE to_json(at) #>> '{}' END;
+
+CREATE OR REPLACE FUNCTION marea.wire_instant(at TIMESTAMPTZ) RETURNS TEXT LANGUAGE sql STABLE
+RETURN CASE WHEN at >= '0001-01-01 00:00:00+00' AND at < '10000-01-01 00:00:00+00'
+    THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') ELSE at::text END;
+
+CREATE OR REPLACE FUNCTION marea.weight_expression(type TEXT, max_length INTEGER, "precision" INTEGER) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE
+    -- Compressed in storage, a value may look a hundred times smaller than its text.
+    WHEN type = 'text' AND max_length <= 100 THEN NULL
+    WHEN type = 'text' THEN 'octet_length(%1$s)'
+    WHEN type = 'bytea' THEN 'octet_length(%1$s) / 3 * 4'
+    WHEN type = 'numeric' AND "precision" IS NULL THEN 'octet_length(%1$s::text)'
+    WHEN type IN ('json', 'jsonb', 'text[]', 'integer[]', 'uuid[]')
+        THEN 'CASE WHEN pg_column_compression(%1$s) IS NULL AND pg_column_size(%1$s) < 1000 THEN 2 * pg_column_size(%1$s) ELSE octet_length(%1$s::text) END'
+END;
+
+CREATE OR REPLACE FUNCTION marea.page_sql(of_table marea.tables, relation REGCLASS, what TEXT) RETURNS TEXT
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- what: packed (one JSON text, column by column), rows (JSON, row by row) or weights (version and bytes of each row).
+    -- $1, $2 and $3 are whose rows, and between which versions. An expression on table_name keeps the primary key's index out:
+    -- the rows are read in the order of their versions. OFFSET 0 gives the keys their type before they are joined.
+    WITH columns AS (
+        SELECT c.name, c.place, c.rule, format(marea.wire_expression(c.type, what = 'packed'), format('t.%I', c.name)) AS value,
+               nullif(format(marea.weight_expression(c.type, c.max_length, c.precision_), format('t.%I', c.name)), '') AS weight
+        FROM marea.columns AS c
+        JOIN pg_attribute AS a ON a.attrelid = relation AND a.attname = c.name AND NOT a.attisdropped AND a.attnum > 0
+        WHERE c.table_name = of_table.name
+    ), lines AS (
+        SELECT format($sql$
+            SELECT r.hlc, r.version, r.row_key::%1$s AS key
+            FROM marea.rows AS r
+            WHERE r.user_id = $1 AND r.version > $2 AND r.version <= $3 AND (r.table_name || '') = %2$L AND NOT r.deleted
+            OFFSET 0 $sql$, k.sql_type, of_table.name) AS sql
+        FROM marea.columns AS k WHERE k.table_name = of_table.name AND k.rule = 'key'
+    ), joined AS (
+        SELECT format('JOIN %s AS t ON t.%I = s.key AND t.%I = $1', relation, of_table.key_column, of_table.owner_column) AS sql
+    )
+    SELECT CASE what
+        WHEN 'packed' THEN format($sql$
+            WITH s AS MATERIALIZED (%s)
+            SELECT ('{"clocks":' || json_agg(CASE WHEN s.hlc ? '*' THEN s.hlc - '*' ELSE s.hlc END)::text%s || '}'), count(*),
+                   (SELECT count(*) FROM s)
+            FROM s %s $sql$, lines.sql,
+            string_agg(format(' || %L || json_agg(%s)::text', ',' || to_json(c.name) || ':', c.value), '' ORDER BY c.place), joined.sql)
+        WHEN 'rows' THEN format($sql$
+            WITH s AS MATERIALIZED (%s)
+            SELECT json_agg(json_build_object('version', s.version, 'hlc', s.hlc - '*', 'values', row_to_json(v.*)))::text, count(*),
+                   (SELECT count(*) FROM s)
+            FROM s %s CROSS JOIN LATERAL (SELECT %s) AS v $sql$, lines.sql, joined.sql,
+            string_agg(format('%s AS %I', c.value, c.name), ', ' ORDER BY c.place))
+        ELSE format($sql$
+            SELECT array_agg(s.version ORDER BY s.version), array_agg(100 + %s%s ORDER BY s.version)
+            FROM (%s) AS s %s $sql$, sum(CASE WHEN c.rule = 'register' THEN 110 ELSE 30 END), string_agg(' + coalesce(' || c.weight || ', 0)', '' ORDER BY c.place), lines.sql,
+            joined.sql)
+    END
+    FROM columns AS c, lines, joined
+    GROUP BY lines.sql, joined.sql
+$$;
+
+CREATE OR REPLACE FUNCTION marea.make_page(of_table marea.tables, relation REGCLASS) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    settings  CONSTANT TEXT := 'LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
+        SET plan_cache_mode = force_generic_plan SET jit = off SET enable_sort = off SET enable_bitmapscan = off
+        SET extra_float_digits = 1 SET DateStyle = ''ISO, YMD'' SET TimeZone = ''UTC''';
+    page      CONSTANT TEXT := format('marea.mirror_%s_page(UUID, BIGINT, BIGINT, BOOLEAN)', of_table.id);
+    weights   CONSTANT TEXT := format('marea.mirror_%s_weights(UUID, BIGINT, BIGINT)', of_table.id);
+    what      TEXT;
+BEGIN
+    -- A statement that fails would be taken for one whose columns have gone, so each is tried here.
+    FOREACH what IN ARRAY ARRAY['packed', 'rows', 'weights'] LOOP
+        EXECUTE marea.page_sql(of_table, relation, what) USING NULL::uuid, 0::bigint, 0::bigint;
+    END LOOP;
+    EXECUTE format($make$
+        CREATE OR REPLACE FUNCTION marea.mirror_%1$s_page(me UUID, since BIGINT, upto BIGINT, packs BOOLEAN,
+            OUT body TEXT, OUT shown BIGINT, OUT lines BIGINT) %2$s AS $page$
+        -- Made by marea.mirror for %3$s: its rows between two versions, how many these are, and how many there should be.
+        BEGIN
+            IF packs THEN
+                SELECT * INTO body, shown, lines FROM (%4$s) AS page;
+            ELSE
+                SELECT * INTO body, shown, lines FROM (%5$s) AS page;
+            END IF;
+        END
+        $page$;
+        CREATE OR REPLACE FUNCTION marea.mirror_%1$s_weights(me UUID, since BIGINT, upto BIGINT,
+            OUT versions BIGINT[], OUT weights BIGINT[]) %2$s AS $page$
+        -- Made by marea.mirror for %3$s: about how many bytes each row between two versions has.
+        BEGIN
+            SELECT * INTO versions, weights FROM (%6$s) AS page;
+        END
+        $page$ $make$,
+        of_table.id, settings, relation, marea.page_sql(of_table, relation, 'packed'), marea.page_sql(of_table, relation, 'rows'),
+        marea.page_sql(of_table, relation, 'weights'));
+    EXECUTE format('REVOKE ALL ON FUNCTION %s, %s FROM PUBLIC, anon, authenticated, service_role', page, weights);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s, %s TO authenticated', page, weights);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.unseen_tables() RETURNS TEXT[] LANGUAGE sql STABLE
+BEGIN ATOMIC
+    -- Tables of which marea.rows has lines that no device sees: tombstones of what may be sent again.
+    SELECT CASE WHEN EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions') THEN '{progress_events}'::text[]
+        ELSE '{sessions,progress_events}'::text[] END;
+END;
+
+CREATE OR REPLACE FUNCTION marea.mirrored_rows(of_table marea.tables, me UUID, since BIGINT, upto BIGINT, packs BOOLEAN,
+    OUT body TEXT, OUT hidden TEXT[])
+LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- One table's part of a page. What went missing or was taken away since it was mirrored costs this table what it costs, and
+-- the sync nothing. A row that is there and that no policy shows to its owner is gone, as far as its owner can tell.
+DECLARE
+    relation CONSTANT REGCLASS := marea.relation_of(of_table);
+    shown    BIGINT;
+    lines    BIGINT;
+BEGIN
+    BEGIN
+        EXECUTE format('SELECT * FROM marea.mirror_%s_page($1, $2, $3, $4)', of_table.id) INTO body, shown, lines
+        USING me, since, upto, packs;
+    EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+        BEGIN
+            EXECUTE marea.page_sql(of_table, relation, CASE WHEN packs THEN 'packed' ELSE 'rows' END)
+            INTO body, shown, lines USING me, since, upto;
+        EXCEPTION WHEN syntax_error_or_access_rule_violation OR null_value_not_allowed THEN
+            RETURN;
+        END;
+    END;
+    IF shown < lines THEN
+        EXECUTE format($sql$
+            SELECT array_agg(r.row_key)
+            FROM marea.rows AS r
+            WHERE r.user_id = $1 AND r.version > $2 AND r.version <= $3 AND (r.table_name || '') = %L AND NOT r.deleted
+              AND NOT EXISTS (SELECT FROM %s AS t WHERE t.%I::text = r.row_key AND t.%I = $1) $sql$,
+            of_table.name, relation, of_table.key_column, of_table.owner_column)
+        INTO hidden USING me, since, upto;
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.mirrored_page(me UUID, since BIGINT, upto BIGINT, packs BOOLEAN, reset BOOLEAN,
+    OUT shown JSONB, OUT gone JSONB)
+LANGUAGE plpgsql STABLE SECURITY INVOKER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_sort = off
+SET enable_bitmapscan = off AS $$
+-- What of the mirrored tables changed between two versions: table -> rows, and table -> keys.
+DECLARE
+    part RECORD;
+    rows_ RECORD;
+BEGIN
+    shown := '{}';
+    gone := '{}';
+    IF NOT EXISTS (SELECT FROM marea.tables) THEN
+        RETURN;
+    END IF;
+    FOR part IN
+        SELECT t AS of_table, bool_or(NOT r.deleted) AS any_here,
+               jsonb_agg(r.row_key) FILTER (WHERE r.deleted AND NOT reset) AS gone
+        FROM marea.rows AS r JOIN marea.tables AS t ON t.name = r.table_name
+        WHERE r.user_id = me AND r.version > since AND r.version <= upto
+        GROUP BY t
+    LOOP
+        IF part.any_here THEN
+            SELECT * INTO rows_ FROM marea.mirrored_rows(part.of_table, me, since, upto, packs);
+            IF rows_.body IS NOT NULL THEN
+                shown := shown || jsonb_build_object((part.of_table).name,
+                    CASE WHEN packs THEN to_jsonb(rows_.body) ELSE rows_.body::jsonb END);
+            END IF;
+            IF rows_.hidden IS NOT NULL AND NOT reset THEN
+                part.gone := coalesce(part.gone, '[]') || to_jsonb(rows_.hidden);
+            END IF;
+        END IF;
+        IF part.gone IS NOT NULL THEN
+            gone := gone || jsonb_build_object((part.of_table).name, part.gone);
+        END IF;
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.mirrored_weights(me UUID, since BIGINT, upto BIGINT, OUT versions BIGINT[], OUT weights BIGINT[])
+LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- The rows of mirrored tables between two versions, in their order, and about how many bytes each of them has.
+DECLARE
+    of_table      marea.tables;
+    some_versions BIGINT[];
+    some_weights  BIGINT[];
+    tables        INTEGER := 0;
+BEGIN
+    FOR of_table IN
+        SELECT t.* FROM marea.tables AS t
+        WHERE t.name IN (SELECT r.table_name FROM marea.rows AS r WHERE r.user_id = me AND r.version > since AND r.version <= upto AND NOT r.deleted)
+    LOOP
+        BEGIN
+            EXECUTE format('SELECT * FROM marea.mirror_%s_weights($1, $2, $3)', of_table.id) INTO some_versions, some_weights
+            USING me, since, upto;
+        EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+            BEGIN
+                EXECUTE marea.page_sql(of_table, marea.relation_of(of_table), 'weights')
+                INTO some_versions, some_weights USING me, since, upto;
+            EXCEPTION WHEN syntax_error_or_access_rule_violation OR null_value_not_allowed THEN
+                CONTINUE;
+            END;
+        END;
+        tables := tables + 1;
+        versions := versions || some_versions;
+        weights := weights || some_weights;
+    END LOOP;
+    IF tables > 1 THEN
+        SELECT array_agg(w.version ORDER BY w.version), array_agg(w.weight ORDER BY w.version) INTO versions, weights
+        FROM unnest(versions, weights) AS w (version, weight);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.wire_expression(TEXT, BOOLEAN) IS 'How a value of a type is written for the wire, with %s for the value.';
+COMMENT ON FUNCTION marea.wire_timestamp(TIMESTAMP) IS 'A time without a zone as it crosses the wire.';
+COMMENT ON FUNCTION marea.wire_instant(TIMESTAMPTZ) IS 'marea.wire_time, and what is no instant of the calendar as Postgres prints it.';
+COMMENT ON FUNCTION marea.weight_expression(TEXT, INTEGER, INTEGER) IS 'About how many bytes a value has on the wire; NULL: few.';
+COMMENT ON FUNCTION marea.page_sql(marea.tables, REGCLASS, TEXT) IS 'The statement that reads a table''s part of a page.';
+COMMENT ON FUNCTION marea.make_page(marea.tables, REGCLASS) IS 'Makes the functions that read a table''s part of a page.';
+COMMENT ON FUNCTION marea.unseen_tables() IS 'Tables of which no device sees the lines in marea.rows.';
+COMMENT ON FUNCTION marea.mirrored_rows(marea.tables, UUID, BIGINT, BIGINT, BOOLEAN) IS 'One table''s part of a page.';
+COMMENT ON FUNCTION marea.mirrored_page(UUID, BIGINT, BIGINT, BOOLEAN, BOOLEAN) IS 'The mirrored tables'' part of a page.';
+COMMENT ON FUNCTION marea.mirrored_weights(UUID, BIGINT, BIGINT) IS 'About how many bytes the rows of mirrored tables have.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- mirror_writes
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- What the pushes to mirrored tables are made of: what is known of rows, locks, statements with the columns of a table in them, and the
+-- notes of who wrote what.
+
+CREATE OR REPLACE FUNCTION marea.note_writes(relation TEXT, keys TEXT[], clocks JSONB[], gone BOOLEAN) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Notes who wrote the caller's own rows last, or deleted them. The row counts as changed even where the values stayed the same: the
+-- other devices must learn the new clocks.
+DECLARE
+    me CONSTANT UUID := auth.uid();
+BEGIN
+    IF me IS NULL OR NOT EXISTS (SELECT FROM marea.tables AS t WHERE t.name = relation) THEN
+        RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'not a row of the caller';
+    END IF;
+    INSERT INTO marea.rows AS r (user_id, table_name, row_key, deleted, hlc)
+    SELECT me, relation, line.key, gone, line.clocks
+    FROM unnest(keys, clocks) AS line (key, clocks) ORDER BY line.key COLLATE "C"
+    ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET
+        deleted = gone, hlc = CASE WHEN gone THEN EXCLUDED.hlc ELSE r.hlc || EXCLUDED.hlc END;
+    INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys)
+    VALUES (relation, gone, array_fill(me, ARRAY[cardinality(keys)]), keys);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.with_lines(relation TEXT, batch JSONB, client TEXT)
+RETURNS TABLE (n BIGINT, value JSONB, key TEXT, clock TEXT, deleted BOOLEAN, hlc JSONB, later BOOLEAN)
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+-- Mutations with what is known of their rows. later: than the row's last deletion or return, if there was one. A look-up by key for
+-- each, whatever the planner thinks; the key has its type already, or row level security keeps it from using the index.
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT m.n, m.value, m.key, m.clock, r.deleted, r.hlc,
+           (NOT r.hlc ? '*' OR ROW(m.clock COLLATE "C", client COLLATE "C") > ROW(r.hlc -> '*' ->> 0, r.hlc -> '*' ->> 1)) IS NOT FALSE
+    FROM (
+        SELECT e.n, e.value, e.value ->> 'key' AS key, marea.clamp_hlc(e.value ->> 'hlc') AS clock
+        FROM jsonb_array_elements(batch) WITH ORDINALITY AS e (value, n)
+        OFFSET 0
+    ) AS m
+    LEFT JOIN LATERAL (
+        SELECT l.deleted, l.hlc FROM marea.rows AS l
+        WHERE l.user_id = auth.uid() AND l.table_name = relation AND l.row_key = m.key
+        LIMIT 1
+    ) AS r ON true
+    ORDER BY m.n;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.count_once(ids UUID[]) RETURNS UUID[]
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH counted AS (
+        INSERT INTO marea.additions (user_id, id) SELECT DISTINCT auth.uid(), given.id FROM unnest(ids) AS given (id)
+        ON CONFLICT DO NOTHING RETURNING id
+    )
+    SELECT coalesce(array_agg(counted.id), '{}') FROM counted;
+END;
+
+CREATE OR REPLACE FUNCTION marea.left_out_keys(relation TEXT, keys TEXT[]) RETURNS TEXT[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    -- Which of the caller's keys no statement of this transaction has noted. Asked of the notes and not of the table: a policy may
+    -- hide a row from the one who has just made it.
+    SELECT array_agg(given.key)
+    FROM unnest(keys) AS given (key)
+    WHERE NOT EXISTS (
+        SELECT FROM marea.pending AS p
+        WHERE p.xact = pg_current_xact_id_if_assigned() AND p.table_name = relation AND given.key = ANY (p.row_keys));
+END;
+
+CREATE OR REPLACE FUNCTION marea.one_by_one() RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'these mutations have to be looked at one by one';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.record_of(of_table marea.tables, names TEXT[], OUT columns TEXT, OUT selected TEXT, OUT types TEXT)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    -- For a statement that reads columns out of JSON: their names, their values as v.name, and v's definition.
+    SELECT string_agg(format('%I', c.name), ', ' ORDER BY c.place),
+           string_agg(format(CASE c.type WHEN 'bytea' THEN 'pg_catalog.decode(v.%I, ''base64'')' ELSE 'v.%I' END, c.name), ', ' ORDER BY c.place),
+           string_agg(format('%I %s', c.name, CASE c.type WHEN 'bytea' THEN 'pg_catalog.text' ELSE c.sql_type END), ', ' ORDER BY c.place)
+    FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.name = ANY (names);
+END;
+
+CREATE OR REPLACE FUNCTION marea.is_mine(of_table marea.tables, relation REGCLASS, key TEXT) RETURNS BOOLEAN
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mine BOOLEAN;
+BEGIN
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s AS t WHERE t.%I = $1::%s AND t.%I = $2)', relation, of_table.key_column,
+        (SELECT c.sql_type FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'key'), of_table.owner_column)
+    INTO mine USING key, auth.uid();
+    RETURN mine;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.lock_mirrored(of_table marea.tables, relation REGCLASS, keys TEXT[]) RETURNS TEXT[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Locks rows of the caller, and tells which there are. Who holds a row's lock knows the clocks that are stored for it.
+DECLARE
+    held TEXT[];
+BEGIN
+    EXECUTE format('SELECT array_agg(l.key) FROM (SELECT t.%1$I::text AS key FROM %2$s AS t WHERE t.%1$I = ANY ($1::%3$s[]) AND t.%4$I = $2 '
+        'ORDER BY t.%1$I FOR NO KEY UPDATE) AS l', of_table.key_column, relation,
+        (SELECT c.sql_type FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'key'), of_table.owner_column)
+    INTO held USING keys, auth.uid();
+    RETURN coalesce(held, '{}');
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.refuse_absent(deleted BOOLEAN) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF deleted IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'key: no such row';
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'key: the app''s policies do not let this row be written';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.update_mirrored(of_table marea.tables, relation REGCLASS, changes JSONB, names TEXT[], adds BOOLEAN) RETURNS VOID
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Sets these columns of these rows, or adds to them. changes: [{"key", "values"}], each with all of the columns.
+DECLARE
+    done    BIGINT;
+    update_ TEXT;
+BEGIN
+    SELECT format('UPDATE %s AS t SET %s FROM pg_catalog.jsonb_array_elements($1) AS m, '
+               'LATERAL pg_catalog.jsonb_to_record(m OPERATOR(pg_catalog.->) ''values'') AS v(%s) '
+               'WHERE t.%I OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) ''key'')::%s AND t.%I OPERATOR(pg_catalog.=) $2',
+               relation, string_agg(format('%I = ', c.name) || format(CASE
+                   WHEN adds THEN '(coalesce(t.%1$I, 0)::pg_catalog.numeric OPERATOR(pg_catalog.+) v.%1$I)::%2$s'
+                   WHEN c.rule = 'union' THEN 'marea.union_achievements(coalesce(t.%1$I::pg_catalog.jsonb, ''{}''), v.%1$I::pg_catalog.jsonb)'
+                   WHEN c.type = 'bytea' THEN 'pg_catalog.decode(v.%1$I, ''base64'')'
+                   ELSE 'v.%1$I' END, c.name, c.sql_type), ', ' ORDER BY c.place),
+               string_agg(format('%I %s', c.name, CASE WHEN adds THEN 'pg_catalog."numeric"' WHEN c.type = 'bytea' THEN 'pg_catalog.text'
+                   ELSE c.sql_type END), ', ' ORDER BY c.place),
+               of_table.key_column, (SELECT k.sql_type FROM marea.columns AS k WHERE k.table_name = of_table.name AND k.rule = 'key'),
+               of_table.owner_column)
+    INTO update_
+    FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.name = ANY (names);
+    PERFORM set_config('search_path', marea.app_search_path(), true);
+    EXECUTE update_ USING changes, auth.uid();
+    GET DIAGNOSTICS done = ROW_COUNT;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF done < jsonb_array_length(changes) THEN
+        IF jsonb_array_length(changes) > 1 THEN
+            PERFORM marea.one_by_one();
+        END IF;
+        PERFORM marea.refuse_left_out(relation, 'UPDATE');
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.note_writes(TEXT, TEXT[], JSONB[], BOOLEAN) IS 'Notes the clocks of the caller''s own rows, or of their deletion.';
+COMMENT ON FUNCTION marea.with_lines(TEXT, JSONB, TEXT) IS 'Mutations with what is known of their rows.';
+COMMENT ON FUNCTION marea.count_once(UUID[]) IS 'Which of these additions of the caller have not been counted yet; they are now.';
+COMMENT ON FUNCTION marea.left_out_keys(TEXT, TEXT[]) IS 'Which of these rows this transaction has not written.';
+COMMENT ON FUNCTION marea.one_by_one() IS 'Fails a run of mutations, so that they are taken one by one.';
+COMMENT ON FUNCTION marea.record_of(marea.tables, TEXT[]) IS 'Columns, values and definition for a statement that reads them out of JSON.';
+COMMENT ON FUNCTION marea.is_mine(marea.tables, REGCLASS, TEXT) IS 'Whether the caller has this row and sees it.';
+COMMENT ON FUNCTION marea.lock_mirrored(marea.tables, REGCLASS, TEXT[]) IS 'Locks rows of the caller; which there are.';
+COMMENT ON FUNCTION marea.refuse_absent(BOOLEAN) IS 'Refuses a write to a row that is not there, or that policies hide.';
+COMMENT ON FUNCTION marea.update_mirrored(marea.tables, REGCLASS, JSONB, TEXT[], BOOLEAN) IS 'Sets columns of rows, or adds to them.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- mirror_push
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Push to mirrored tables: runs of mutations of one table and one operation, each run in a few statements, whatever its length. What
+-- goes wrong fails the run; marea.push then takes its mutations one by one, and only there each cause is looked for.
+--
+-- Statements with names of the app in them run under the app's search_path, which must not decide what Marea's own words mean: so
+-- each of those names its schema.
+
+CREATE OR REPLACE FUNCTION marea.insert_mirrored(of_table marea.tables, relation REGCLASS, batch JSONB, client TEXT) RETURNS TEXT[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- A row that is there already is merged; one that was deleted comes back if the insert is later than the deletion.
+DECLARE
+    me       CONSTANT UUID := auth.uid();
+    count_   CONSTANT INTEGER := jsonb_array_length(batch);
+    path     CONSTANT TEXT := marea.app_search_path();
+    triggers CONSTANT TEXT := marea.triggers_before(relation, 'INSERT');
+    key_type CONSTANT TEXT := (SELECT c.sql_type FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'key');
+    registers CONSTANT TEXT[] := ARRAY(SELECT c.name FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'register');
+    merged   CONSTANT TEXT[] := registers || ARRAY(
+        SELECT c.name FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'union');
+    alike    CONSTANT BOOLEAN := (
+        SELECT bool_and(m -> 'values' ?& names AND (m -> 'values') - names = '{}')
+        FROM jsonb_array_elements(batch) AS m, (SELECT ARRAY(SELECT jsonb_object_keys(batch #> '{0,values}'))) AS first (names));
+    statuses TEXT[];
+    stamps   TEXT[];
+    there    JSONB;
+    places   BIGINT[];
+    part     RECORD;
+    v        RECORD;
+    insert_  TEXT;
+    done     BIGINT;
+    keys     TEXT[];
+    template TEXT;
+    clocks   JSONB[];
+    constraint_ TEXT;
+BEGIN
+    SELECT array_agg(CASE WHEN l.deleted IS NULL THEN 'new' WHEN NOT l.deleted THEN 'there' WHEN l.later THEN 'back' ELSE 'late' END ORDER BY l.n),
+           array_agg(l.clock ORDER BY l.n), array_agg(l.key ORDER BY l.n)
+    INTO statuses, stamps, keys
+    FROM marea.with_lines(of_table.name, batch, client) AS l;
+
+    FOR part IN
+        -- A column that is left out keeps its default, which only a statement that does not name it can do. Nearly always there is one
+        -- set of columns, and nothing has to be taken apart.
+        SELECT ARRAY(SELECT jsonb_object_keys(batch #> '{0,values}')) AS columns, batch AS mutations, keys, NULL::bigint[] AS places
+        WHERE alike AND statuses <@ '{new,back}'
+        UNION ALL
+        SELECT set_.columns, jsonb_agg(m.value ORDER BY m.n), array_agg(m.value ->> 'key' ORDER BY m.n), array_agg(m.n ORDER BY m.n)
+        FROM jsonb_array_elements(batch) WITH ORDINALITY AS m (value, n)
+        CROSS JOIN LATERAL (SELECT ARRAY(SELECT jsonb_object_keys(m.value -> 'values'))) AS set_ (columns)
+        WHERE NOT (alike AND statuses <@ '{new,back}') AND statuses[m.n] IN ('new', 'back')
+        GROUP BY set_.columns
+    LOOP
+        SELECT * INTO v FROM marea.record_of(of_table, part.columns);
+        insert_ := format('INSERT INTO %s (%I%s%s) SELECT (m OPERATOR(pg_catalog.->>) ''key'')::%s%s%s '
+            'FROM pg_catalog.jsonb_array_elements($1) AS m%s', relation, of_table.key_column,
+            CASE WHEN of_table.owner_column <> of_table.key_column THEN format(', %I', of_table.owner_column) END, ', ' || v.columns,
+            key_type, CASE WHEN of_table.owner_column <> of_table.key_column THEN ', $2' END, ', ' || v.selected,
+            ', LATERAL pg_catalog.jsonb_to_record(m OPERATOR(pg_catalog.->) ''values'') AS v(' || v.types || ')');
+        BEGIN
+            PERFORM set_config('search_path', path, true);
+            EXECUTE insert_ USING part.mutations, me;
+            GET DIAGNOSTICS done = ROW_COUNT;
+            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        EXCEPTION WHEN unique_violation THEN
+            GET STACKED DIAGNOSTICS constraint_ = CONSTRAINT_NAME;
+            IF count_ > 1 THEN
+                RAISE;
+            END IF;
+            -- A row that was there before its table was mirrored, and has no version yet.
+            IF marea.is_mine(of_table, relation, part.keys[1]) THEN
+                statuses[1] := 'there';
+                CONTINUE;
+            ELSIF (SELECT i.indnkeyatts = 1 AND a.attname = of_table.key_column FROM pg_class AS c JOIN pg_index AS i ON i.indexrelid = c.oid
+                   JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                   WHERE i.indrelid = relation AND c.relname = constraint_) THEN
+                RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'key: is taken';
+            END IF;
+            RAISE;
+        END;
+        IF done < cardinality(part.keys) OR (triggers IS NOT NULL AND marea.left_out_keys(of_table.name, part.keys) IS NOT NULL) THEN
+            IF count_ > 1 THEN
+                PERFORM marea.one_by_one();
+            END IF;
+            PERFORM marea.refuse_left_out(relation, 'INSERT', done = cardinality(part.keys));
+        END IF;
+        -- The clocks of a row as text, but for the clock itself: no name holds a control character as it is.
+        SELECT '{' || coalesce(string_agg(to_json(c) || ':' || chr(1), ','), '') || '}' INTO template
+        FROM unnest(part.columns) AS c WHERE c = ANY (registers);
+        SELECT array_agg(replace(template, chr(1), format('["%s","%s"]', stamp.at, client))::jsonb
+                   || CASE WHEN stamp.status = 'back' THEN jsonb_build_object('*', jsonb_build_array(stamp.at, client)) ELSE '{}' END
+                   ORDER BY stamp.n)
+        INTO clocks
+        FROM unnest(stamps, statuses) WITH ORDINALITY AS stamp (at, status, n)
+        WHERE part.places IS NULL OR stamp.n = ANY (part.places);
+        PERFORM marea.note_writes(of_table.name, part.keys, clocks, false);
+    END LOOP;
+
+    IF 'there' = ANY (statuses) THEN
+        SELECT jsonb_agg(m.value || jsonb_build_object('values', (m.value -> 'values') - ARRAY(
+                   SELECT k FROM jsonb_object_keys(m.value -> 'values') AS k WHERE k <> ALL (merged))) ORDER BY m.n),
+               array_agg(m.n ORDER BY m.n)
+        INTO there, places
+        FROM jsonb_array_elements(batch) WITH ORDINALITY AS m (value, n) WHERE statuses[m.n] = 'there';
+        keys := marea.merge_mirrored(of_table, relation, there, client, true);
+        FOR place IN 1..cardinality(places) LOOP
+            statuses[places[place]] := keys[place];
+        END LOOP;
+    END IF;
+    RETURN ARRAY(SELECT CASE WHEN s IN ('new', 'back', 'late') THEN 'applied' ELSE s END FROM unnest(statuses) WITH ORDINALITY AS u (s, n) ORDER BY u.n);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.merge_mirrored(
+    of_table marea.tables, relation REGCLASS, batch JSONB, client TEXT, by_insert BOOLEAN DEFAULT false
+) RETURNS TEXT[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Last writer wins, column by column; unions grow. 'applied' also where every column was lost to a later writer, or the row has been
+-- deleted: the mutation has had the effect that the rules give it. 'duplicate' where it had been merged before.
+DECLARE
+    me       CONSTANT UUID := auth.uid();
+    unions   CONSTANT TEXT[] := ARRAY(SELECT c.name FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'union');
+    held     CONSTANT TEXT[] := marea.lock_mirrored(of_table, relation, ARRAY(SELECT m ->> 'key' FROM jsonb_array_elements(batch) AS m));
+    statuses TEXT[];
+    maps     JSONB;
+    changes  JSONB;
+    absent   RECORD;
+    part     RECORD;
+BEGIN
+    SELECT l.deleted INTO absent
+    FROM marea.with_lines(of_table.name, batch, client) AS l
+    WHERE l.key <> ALL (held) AND l.deleted IS NOT TRUE AND NOT by_insert LIMIT 1;
+    IF FOUND THEN
+        PERFORM marea.refuse_absent(absent.deleted);
+    END IF;
+
+    IF unions <> '{}' THEN
+        EXECUTE format('SELECT jsonb_object_agg(t.%1$I::text, jsonb_build_object(%2$s)) FROM %3$s AS t WHERE t.%1$I::text = ANY ($1) AND t.%4$I = $2',
+            of_table.key_column, (SELECT string_agg(format('%L, t.%I', u, u), ', ') FROM unnest(unions) AS u), relation, of_table.owner_column)
+        INTO maps USING held, me;
+    END IF;
+    WITH judged AS MATERIALIZED (
+        SELECT l.n, l.key, l.clock, w.winners, w.repeats
+        FROM marea.with_lines(of_table.name, batch, client) AS l
+        CROSS JOIN LATERAL (
+            SELECT jsonb_object_agg(f.key, f.value) FILTER (WHERE
+                       CASE WHEN f.key = ANY (unions) THEN f.value <> 'null' AND grown.value IS DISTINCT FROM stands.value
+                       ELSE l.hlc -> f.key IS NULL
+                           OR ROW(l.clock COLLATE "C", client COLLATE "C") > ROW(l.hlc -> f.key ->> 0, l.hlc -> f.key ->> 1)
+                       END) AS winners,
+                   count(*) FILTER (WHERE l.hlc -> f.key = jsonb_build_array(l.clock, client)
+                       OR (f.key = ANY (unions) AND grown.value IS NOT DISTINCT FROM stands.value)) AS repeats
+            FROM jsonb_each(l.value -> 'values') AS f
+            CROSS JOIN LATERAL (SELECT CASE WHEN f.key = ANY (unions) THEN nullif(maps -> l.key -> f.key, 'null') END) AS stands (value)
+            CROSS JOIN LATERAL (SELECT CASE WHEN f.key = ANY (unions) AND f.value <> 'null'
+                THEN marea.union_achievements(coalesce(stands.value, '{}'), f.value) ELSE stands.value END) AS grown (value)
+            -- What was written before the row was deleted, and brought back, is of another row.
+            WHERE l.key = ANY (held) AND l.later
+              -- An insert whose clock was ahead is given another clock each time it is sent: it must not win again.
+              AND NOT (by_insert AND l.clock <> l.value ->> 'hlc')
+        ) AS w
+    )
+    SELECT array_agg(CASE WHEN j.winners IS NULL AND (by_insert OR j.repeats > 0) THEN 'duplicate' ELSE 'applied' END ORDER BY j.n),
+           jsonb_agg(jsonb_build_object('key', j.key, 'values', j.winners, 'clock', j.clock) ORDER BY j.n) FILTER (WHERE j.winners IS NOT NULL)
+    INTO statuses, changes
+    FROM judged AS j;
+
+    FOR part IN
+        SELECT set_.columns, jsonb_agg(c.value ORDER BY c.n) AS changes, array_agg(c.value ->> 'key' ORDER BY c.n) AS keys,
+               array_agg((SELECT coalesce(jsonb_object_agg(k, jsonb_build_array(c.value ->> 'clock', client)), '{}')
+                          FROM unnest(set_.columns) AS k WHERE k <> ALL (unions)) ORDER BY c.n) AS clocks
+        FROM jsonb_array_elements(changes) WITH ORDINALITY AS c (value, n)
+        CROSS JOIN LATERAL (SELECT ARRAY(SELECT jsonb_object_keys(c.value -> 'values'))) AS set_ (columns)
+        GROUP BY set_.columns
+        ORDER BY min(c.n)
+    LOOP
+        PERFORM marea.update_mirrored(of_table, relation, part.changes, part.columns, false);
+        PERFORM marea.note_writes(of_table.name, part.keys, part.clocks, false);
+    END LOOP;
+    RETURN statuses;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.add_mirrored(of_table marea.tables, relation REGCLASS, batch JSONB, client TEXT) RETURNS TEXT[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Every addition counts once, by the id of its mutation.
+DECLARE
+    me     CONSTANT UUID := auth.uid();
+    fresh  CONSTANT UUID[] := marea.count_once(ARRAY(SELECT (m ->> 'id')::uuid FROM jsonb_array_elements(batch) AS m));
+    held   CONSTANT TEXT[] := marea.lock_mirrored(of_table, relation, ARRAY(SELECT m ->> 'key' FROM jsonb_array_elements(batch) AS m));
+    absent RECORD;
+    part   RECORD;
+BEGIN
+    SELECT l.deleted INTO absent
+    FROM marea.with_lines(of_table.name, batch, client) AS l
+    WHERE (l.value ->> 'id')::uuid = ANY (fresh) AND l.key <> ALL (held) AND l.deleted IS NOT TRUE LIMIT 1;
+    IF FOUND THEN
+        PERFORM marea.refuse_absent(absent.deleted);
+    END IF;
+    FOR part IN
+        SELECT summed.columns, jsonb_agg(jsonb_build_object('key', summed.key, 'values', summed.totals)) AS changes
+        FROM (
+            SELECT one.key, array_agg(one.name ORDER BY one.name) AS columns, jsonb_object_agg(one.name, one.total) AS totals
+            FROM (
+                SELECT l.key, f.key AS name, sum((f.value #>> '{}')::numeric) AS total
+                FROM marea.with_lines(of_table.name, batch, client) AS l CROSS JOIN LATERAL jsonb_each(l.value -> 'values') AS f
+                WHERE (l.value ->> 'id')::uuid = ANY (fresh) AND l.key = ANY (held) AND l.later
+                GROUP BY 1, 2
+            ) AS one
+            GROUP BY one.key
+        ) AS summed
+        GROUP BY summed.columns
+    LOOP
+        PERFORM marea.update_mirrored(of_table, relation, part.changes, part.columns, true);
+    END LOOP;
+    RETURN ARRAY(
+        SELECT CASE WHEN (m.value ->> 'id')::uuid = ANY (fresh)
+                AND row_number() OVER (PARTITION BY m.value ->> 'id' ORDER BY m.n) = 1 THEN 'applied' ELSE 'duplicate' END
+        FROM jsonb_array_elements(batch) WITH ORDINALITY AS m (value, n) ORDER BY m.n);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.delete_mirrored(of_table marea.tables, relation REGCLASS, batch JSONB, client TEXT) RETURNS TEXT[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- A deletion wins over whatever was written to the row, but for one that brought the row back later. Its clock stays with the tombstone.
+DECLARE
+    me       CONSTANT UUID := auth.uid();
+    key_type CONSTANT TEXT := (SELECT c.sql_type FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'key');
+    statuses TEXT[];
+    keys     TEXT[];
+    clocks   JSONB[];
+    living   TEXT[];
+    delete_  TEXT;
+    done     BIGINT;
+    present  BIGINT;
+BEGIN
+    SELECT array_agg(CASE WHEN l.hlc -> '*' = jsonb_build_array(l.clock, client) THEN 'duplicate' ELSE 'applied' END ORDER BY l.n),
+           array_agg(l.key ORDER BY l.n) FILTER (WHERE l.later),
+           array_agg(jsonb_build_object('*', jsonb_build_array(l.clock, client)) ORDER BY l.n) FILTER (WHERE l.later),
+           array_agg(l.key ORDER BY l.n) FILTER (WHERE l.later AND l.deleted IS FALSE)
+    INTO statuses, keys, clocks, living
+    FROM marea.with_lines(of_table.name, batch, client) AS l;
+    IF keys IS NULL THEN
+        RETURN statuses;
+    END IF;
+    delete_ := format('DELETE FROM %s AS t WHERE t.%I OPERATOR(pg_catalog.=) ANY ($1::%s[]) AND t.%I OPERATOR(pg_catalog.=) $2',
+        relation, of_table.key_column, key_type, of_table.owner_column);
+    PERFORM set_config('search_path', marea.app_search_path(), true);
+    EXECUTE delete_ USING keys, me;
+    GET DIAGNOSTICS done = ROW_COUNT;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF done < cardinality(keys) THEN
+        -- Some were gone already; of the others none may be left.
+        EXECUTE format('SELECT count(*) FROM %s AS t WHERE t.%I = ANY ($1::%s[]) AND t.%I = $2', relation, of_table.key_column, key_type,
+            of_table.owner_column) INTO present USING keys, me;
+        IF jsonb_array_length(batch) > 1 AND (present > 0 OR done < cardinality(living)) THEN
+            PERFORM marea.one_by_one();
+        ELSIF present > 0 AND marea.triggers_before(relation, 'DELETE') IS NOT NULL THEN
+            PERFORM marea.refuse_left_out(relation, 'DELETE');
+        ELSIF present > 0 OR done < cardinality(living) THEN
+            PERFORM marea.refuse_absent(false);
+        END IF;
+    END IF;
+    -- A row that never was leaves no tombstone.
+    SELECT array_agg(k.key), array_agg(k.clocks) INTO keys, clocks
+    FROM unnest(keys, clocks) AS k (key, clocks)
+    WHERE EXISTS (SELECT FROM marea.rows AS r WHERE r.user_id = me AND r.table_name = of_table.name AND r.row_key = k.key);
+    IF keys IS NOT NULL THEN
+        PERFORM marea.note_writes(of_table.name, keys, clocks, true);
+    END IF;
+    RETURN statuses;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.apply_mirrored(name TEXT, op TEXT, batch JSONB, client TEXT) RETURNS TEXT[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- A run of mutations of one table and one operation, each of another row: a status for each.
+DECLARE
+    me       CONSTANT UUID := auth.uid();
+    of_table marea.tables;
+    relation REGCLASS;
+    allowed  TEXT[];
+    sound    BOOLEAN;
+    problem  TEXT;
+BEGIN
+    SELECT t.* INTO of_table FROM marea.tables AS t WHERE t.name = apply_mirrored.name;
+    IF of_table.id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'table: not mirrored';
+    END IF;
+    relation := marea.relation_of(of_table);
+    IF relation IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'table: is gone from the server';
+    END IF;
+    allowed := ARRAY(
+        SELECT c.name FROM marea.columns AS c
+        WHERE c.table_name = of_table.name AND of_table.writable AND c.rule = ANY (CASE op
+            WHEN 'insert' THEN '{register,once,counter,union}' WHEN 'merge' THEN '{register,union}'
+            WHEN 'add' THEN '{counter}' END::text[]));
+    IF of_table.writable AND op IN ('insert', 'merge', 'add', 'delete') THEN
+        EXECUTE format($sql$
+            WITH given AS MATERIALIZED (
+                SELECT m ->> 'key' AS key, m ->> 'hlc' AS hlc, m -> 'values' AS fields FROM jsonb_array_elements($1) AS m
+            )
+            SELECT bool_and(hlc ~ '^[0-9]{13}-[0-9a-f]{4}$' AND jsonb_typeof(fields) = 'object' AND fields - $2 = '{}' AND %s AND %s
+                AND marea.mirror_%s_is_sound(fields)%s)
+            FROM given $sql$,
+            CASE WHEN of_table.key_column = of_table.owner_column THEN 'key = $3::text'
+                WHEN of_table.key_type = 'uuid' THEN 'key ~ marea.form_of(''uuid'')' ELSE 'octet_length(key) BETWEEN 1 AND 1000' END,
+            CASE op WHEN 'insert' THEN 'true' WHEN 'delete' THEN 'fields = ''{}''' ELSE 'fields <> ''{}''' END
+                || CASE op WHEN 'add' THEN ' AND NOT fields::text ~ ''null|NaN|Inf''' ELSE '' END,
+            of_table.id, CASE WHEN of_table.name = 'sessions' THEN ' AND marea.values_problem(''sessions'', fields) IS NULL' END)
+        INTO sound USING batch, allowed, me;
+    END IF;
+    IF sound IS NOT TRUE THEN
+        SELECT marea.mirrored_problem(of_table, m.value, me) INTO problem
+        FROM jsonb_array_elements(batch) WITH ORDINALITY AS m (value, n)
+        WHERE marea.mirrored_problem(of_table, m.value, me) IS NOT NULL ORDER BY m.n LIMIT 1;
+        IF problem IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
+        END IF;
+    END IF;
+    RETURN CASE op
+        WHEN 'insert' THEN marea.insert_mirrored(of_table, relation, batch, client)
+        WHEN 'merge' THEN marea.merge_mirrored(of_table, relation, batch, client)
+        WHEN 'add' THEN marea.add_mirrored(of_table, relation, batch, client)
+        ELSE marea.delete_mirrored(of_table, relation, batch, client)
+    END;
+EXCEPTION
+  WHEN data_exception THEN
+    -- What only a cast has found. Postgres does not say in which column.
+    IF of_table.id IS NOT NULL AND relation IS NOT NULL AND jsonb_array_length(batch) = 1 THEN
+        problem := marea.mirrored_problem(of_table, batch -> 0, me);
+        IF problem IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
+        END IF;
+    END IF;
+    RAISE;
+  WHEN undefined_column OR undefined_table OR undefined_object OR undefined_function OR datatype_mismatch THEN
+    -- Its columns are others than when it was mirrored. An app's own trigger may miss something as well: then that is told.
+    IF jsonb_array_length(batch) = 1 AND marea.has_drifted(of_table.name) THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'table: has other columns on the server than its catalogue says';
+    END IF;
+    RAISE;
+END
+$$;
+
+COMMENT ON FUNCTION marea.insert_mirrored(marea.tables, REGCLASS, JSONB, TEXT) IS 'Inserts rows: a status for each.';
+COMMENT ON FUNCTION marea.merge_mirrored(marea.tables, REGCLASS, JSONB, TEXT, BOOLEAN) IS 'Merges columns of rows: a status for each.';
+COMMENT ON FUNCTION marea.add_mirrored(marea.tables, REGCLASS, JSONB, TEXT) IS 'Adds to counters of rows: a status for each.';
+COMMENT ON FUNCTION marea.delete_mirrored(marea.tables, REGCLASS, JSONB, TEXT) IS 'Deletes rows: a status for each.';
+COMMENT ON FUNCTION marea.apply_mirrored(TEXT, TEXT, JSONB, TEXT) IS 'Applies a run of mutations of a mirrored table: a status for each.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- mirror
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Mirror: declares tables of the app, takes a declaration back, gives versions to the rows that are there, says where a table and its
+-- declaration have drifted apart.
+
+CREATE OR REPLACE FUNCTION marea.mirror(
+    relation REGCLASS, rules JSONB DEFAULT '{}', owner TEXT DEFAULT 'user_id', write BOOLEAN DEFAULT true, name TEXT DEFAULT NULL
+) RETURNS TEXT
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '4s' AS $$
+-- Also after every ALTER TABLE. All that is missing is named in one message before anything is changed.
+#variable_conflict use_column
+DECLARE
+    small    CONSTANT BIGINT := 10000;
+    known    marea.tables;
+    of_table marea.tables;
+    problems TEXT[];
+    gained   TEXT[];
+    due      BIGINT;
+BEGIN
+    -- One declaration at a time.
+    PERFORM pg_advisory_xact_lock(hashtextextended('marea.mirror', 0));
+    IF relation IS NULL OR rules IS NULL OR owner IS NULL OR write IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22004', MESSAGE = 'relation, rules, owner and write must not be null';
+    END IF;
+    SELECT t.* INTO known FROM marea.tables AS t WHERE t.id = marea.mirrored_id(mirror.relation);
+    mirror.name := coalesce(mirror.name, known.name, (SELECT c.relname FROM pg_class AS c WHERE c.oid = mirror.relation));
+    problems := marea.mirror_problems(mirror.relation, mirror.rules, mirror.owner, mirror.write, mirror.name);
+    IF problems <> '{}' THEN
+        RAISE EXCEPTION USING ERRCODE = '55000',
+            MESSAGE = format(E'%s cannot be mirrored; nothing was changed:\n  - %s', mirror.relation, array_to_string(problems, E'\n  - ')),
+            HINT = 'docs/TABLES.md says what a mirrored table needs.';
+    END IF;
+    IF write AND NOT EXISTS (
+        SELECT FROM pg_policy AS p WHERE p.polrelid = mirror.relation AND p.polpermissive AND p.polcmd IN ('d', '*')
+          AND p.polroles && ARRAY[0::oid, (SELECT r.oid FROM pg_roles AS r WHERE r.rolname = 'authenticated')]
+    ) THEN
+        RAISE NOTICE 'marea: no policy lets authenticated DELETE from %: what devices delete will be refused', mirror.relation;
+    END IF;
+
+    -- Columns that are new, or travel in another way: rows that have something in them must come to the devices again.
+    SELECT array_agg(d.name) INTO gained
+    FROM marea.describe_columns(mirror.relation, mirror.rules, mirror.owner, mirror.write) AS d
+    LEFT JOIN marea.columns AS c ON c.table_name = known.name AND c.name = d.name
+    WHERE known.id IS NOT NULL AND ROW(c.type, c.sql_type) IS DISTINCT FROM ROW(d.type, d.sql_type);
+
+    IF known.id IS NULL THEN
+        INSERT INTO marea.tables (name, schema_name, relation_name, key_column, key_type, owner_column, writable, rules)
+        SELECT mirror.name, n.nspname, c.relname, '', 'uuid', mirror.owner, mirror.write, mirror.rules
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = mirror.relation
+        RETURNING * INTO known;
+    ELSIF known.name <> mirror.name THEN
+        UPDATE marea.rows SET table_name = mirror.name WHERE table_name = known.name;
+    END IF;
+    UPDATE marea.tables AS t SET name = mirror.name, schema_name = n.nspname, relation_name = c.relname,
+        key_column = k.name, key_type = k.type, owner_column = mirror.owner, writable = mirror.write, rules = mirror.rules,
+        mirrored_at = now()
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace,
+         marea.describe_columns(mirror.relation, mirror.rules, mirror.owner, mirror.write) AS k
+    WHERE t.id = known.id AND c.oid = mirror.relation AND k.rule = 'key'
+    RETURNING t.* INTO of_table;
+    DELETE FROM marea.columns AS c WHERE c.table_name = of_table.name;
+    INSERT INTO marea.columns (table_name, place, name, type, rule, nullable, has_default, max_length, labels, precision_, scale, sql_type)
+    SELECT of_table.name, d.place, d.name, d.type, d.rule, d.nullable, d.has_default, d.max_length, d.labels, d.precision_, d.scale, d.sql_type
+    FROM marea.describe_columns(mirror.relation, mirror.rules, mirror.owner, mirror.write) AS d;
+
+    PERFORM marea.make_checks(of_table), marea.make_page(of_table, mirror.relation), marea.make_tracking(of_table, mirror.relation);
+    PERFORM marea.publish_catalogue();
+
+    due := marea.rows_due(of_table, mirror.relation, gained, small);
+    IF due > small THEN
+        UPDATE marea.tables AS t SET finished_at = NULL, existing_after = NULL, existing_done = 0, existing_total = NULL,
+            refresh_before = CASE WHEN gained IS NOT NULL THEN clock_timestamp() ELSE t.refresh_before END
+        WHERE t.id = of_table.id;
+        RETURN format('%s is mirrored as %s; its rows come to the devices when you run: CALL marea.mirror_existing(%L)',
+            mirror.relation, of_table.name, mirror.relation);
+    END IF;
+    PERFORM marea.version_rows(of_table, mirror.relation, gained);
+    UPDATE marea.tables AS t SET finished_at = clock_timestamp(), refresh_before = NULL WHERE t.id = of_table.id;
+    RETURN format('%s is mirrored as %s', mirror.relation, of_table.name);
+EXCEPTION WHEN lock_not_available THEN
+    RAISE EXCEPTION USING ERRCODE = '55P03',
+        MESSAGE = format('%s is in use by a long transaction; nothing was changed', mirror.relation),
+        HINT = 'Run it again in a moment; SELECT * FROM pg_stat_activity ORDER BY xact_start shows who is at it.';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.rows_due(of_table marea.tables, relation REGCLASS, gained TEXT[], most BIGINT) RETURNS BIGINT
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- How many rows want a version, counted no further than one more than most.
+DECLARE
+    counted BIGINT;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM (SELECT FROM %s AS t WHERE %s LIMIT %s) AS due', relation, marea.due_condition(of_table, gained), most + 1)
+    INTO counted;
+    RETURN counted;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.due_condition(of_table marea.tables, gained TEXT[]) RETURNS TEXT LANGUAGE sql STABLE
+RETURN format('octet_length(t.%1$I::text) <= 1000 AND (NOT EXISTS (SELECT FROM marea.rows AS r WHERE r.user_id = t.%2$I '
+    'AND r.table_name = %3$L AND r.row_key = t.%1$I::text AND NOT r.deleted)%4$s)', of_table.key_column, of_table.owner_column,
+    of_table.name, (SELECT string_agg(format(' OR t.%I IS NOT NULL', g), '') FROM unnest(gained) AS g));
+
+CREATE OR REPLACE FUNCTION marea.version_rows(of_table marea.tables, relation REGCLASS, gained TEXT[]) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) '
+        'SELECT %1$L, false, array_agg(d.owner), array_agg(d.key) FROM (SELECT t.%2$I AS owner, t.%3$I::text AS key FROM %4$s AS t '
+        'WHERE %5$s ORDER BY t.%3$I FOR SHARE) AS d HAVING count(*) > 0',
+        of_table.name, of_table.owner_column, of_table.key_column, relation, marea.due_condition(of_table, gained));
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.mirror_batch(relation REGCLASS, batch INTEGER, waits BOOLEAN) RETURNS INTEGER
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off AS $$
+-- The next rows, in the order of their keys. Rows that somebody holds are passed over, unless it waits. Returns how many keys it went
+-- over; 0: it has come to the end.
+DECLARE
+    of_table marea.tables;
+    keys     TEXT[];
+    seen     INTEGER;
+BEGIN
+    SELECT t.* INTO of_table FROM marea.tables AS t WHERE t.id = marea.mirrored_id(relation) FOR UPDATE;
+    IF of_table.id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('%s is not mirrored', relation),
+            HINT = format('SELECT marea.mirror(%L)', relation);
+    ELSIF batch IS NULL OR batch NOT BETWEEN 1 AND 100000 THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'batch: must be 1 to 100000';
+    ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION USING ERRCODE = '25001', MESSAGE = 'marea.mirror_existing needs READ COMMITTED';
+    END IF;
+    EXECUTE format('SELECT array_agg(k.key ORDER BY k.key), count(*) FROM (SELECT t.%1$I AS key FROM %2$s AS t '
+        'WHERE $1 IS NULL OR t.%1$I > $1::%3$s ORDER BY t.%1$I LIMIT $2) AS k',
+        of_table.key_column, relation, (SELECT c.sql_type FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'key'))
+    INTO keys, seen USING of_table.existing_after, batch;
+    IF seen > 0 THEN
+        EXECUTE format('INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) '
+            'SELECT %1$L, false, array_agg(d.owner), array_agg(d.key) FROM (SELECT t.%2$I AS owner, t.%3$I::text AS key FROM %4$s AS t '
+            'WHERE t.%3$I = ANY ($1::%6$s[]) AND octet_length(t.%3$I::text) <= 1000 AND NOT EXISTS (SELECT FROM marea.rows AS r '
+            'WHERE r.user_id = t.%2$I AND r.table_name = %1$L AND r.row_key = t.%3$I::text AND NOT r.deleted '
+            'AND ($2 IS NULL OR r.changed_at >= $2)) ORDER BY t.%3$I FOR SHARE OF t %5$s) AS d HAVING count(*) > 0',
+            of_table.name, of_table.owner_column, of_table.key_column, relation, CASE WHEN NOT waits THEN 'SKIP LOCKED' END,
+            (SELECT c.sql_type FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'key'))
+        USING keys, of_table.refresh_before;
+    END IF;
+    UPDATE marea.tables AS t SET
+        existing_total = coalesce(t.existing_total, (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class AS c WHERE c.oid = relation)),
+        existing_after = CASE WHEN seen > 0 THEN keys[seen] END,
+        existing_done = CASE WHEN of_table.existing_after IS NULL THEN 0 ELSE t.existing_done END + seen,
+        finished_at = CASE WHEN seen = 0 AND waits THEN clock_timestamp() END,
+        refresh_before = CASE WHEN seen = 0 AND waits THEN NULL ELSE t.refresh_before END
+    WHERE t.id = of_table.id
+    RETURNING t.* INTO of_table;
+    RETURN seen;
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE marea.mirror_existing(relation REGCLASS, batch INTEGER DEFAULT 1000)
+LANGUAGE plpgsql AS $$
+-- No SET clause: Postgres would not let it commit. So every name is written out. Twice over all keys: rows that somebody held are
+-- waited for in the second round, when nearly nothing is left to do.
+DECLARE
+    seen pg_catalog.int4;
+    done pg_catalog.int8 := 0;
+    said pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+BEGIN
+    FOR waits IN 0..1 LOOP
+        LOOP
+            seen := marea.mirror_batch(relation, batch, waits OPERATOR(pg_catalog.=) 1);
+            COMMIT;
+            EXIT WHEN seen OPERATOR(pg_catalog.=) 0;
+            done := done OPERATOR(pg_catalog.+) seen;
+            IF pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) (said OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => 2)) THEN
+                RAISE NOTICE 'marea.mirror_existing: % rows of %', done, relation;
+                said := pg_catalog.clock_timestamp();
+            END IF;
+        END LOOP;
+    END LOOP;
+    RAISE NOTICE 'marea.mirror_existing: all rows of % have a version', relation;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.forget_table(of_table marea.tables) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relation CONSTANT REGCLASS := marea.relation_of(of_table);
+    part     TEXT;
+BEGIN
+    IF relation IS NOT NULL THEN
+        FOREACH part IN ARRAY ARRAY['inserted', 'updated', 'deleted', 'truncated'] LOOP
+            EXECUTE format('DROP TRIGGER IF EXISTS marea_mirror_%s ON %s', part, relation);
+        END LOOP;
+    END IF;
+    FOREACH part IN ARRAY ARRAY['track()', 'page(UUID, BIGINT, BIGINT, BOOLEAN)', 'weights(UUID, BIGINT, BIGINT)', 'is_sound(JSONB)'] LOOP
+        EXECUTE format('DROP FUNCTION IF EXISTS marea.mirror_%s_%s', of_table.id, part);
+    END LOOP;
+    DELETE FROM marea.tables AS t WHERE t.id = of_table.id;
+    -- The tombstones of sessions stay: a deleted session must not come back when it is sent again.
+    DELETE FROM marea.rows AS r WHERE r.table_name = of_table.name AND NOT (r.table_name = 'sessions' AND r.deleted);
+    PERFORM marea.publish_catalogue();
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.unmirror(relation REGCLASS) RETURNS TEXT
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '4s' AS $$
+-- The app's table stays as it is; the devices drop their copy.
+DECLARE
+    of_table marea.tables;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('marea.mirror', 0));
+    SELECT t.* INTO of_table FROM marea.tables AS t WHERE t.id = marea.mirrored_id(relation);
+    IF of_table.id IS NULL THEN
+        RETURN format('%s is not mirrored', relation);
+    END IF;
+    PERFORM marea.forget_table(of_table);
+    RETURN format('%s is mirrored no more', relation);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.unmirror_dropped() RETURNS TEXT[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- For tables that are gone, which marea.unmirror cannot be given. Returns their names.
+DECLARE
+    of_table marea.tables;
+    names    TEXT[] := '{}';
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('marea.mirror', 0));
+    FOR of_table IN SELECT t.* FROM marea.tables AS t WHERE marea.relation_of(t) IS NULL ORDER BY t.name LOOP
+        PERFORM marea.forget_table(of_table);
+        names := names || of_table.name;
+    END LOOP;
+    RETURN names;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.mirror_drift() RETURNS TABLE (name TEXT, problem TEXT, remedy TEXT)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- Where a mirrored table is not as it was declared.
+    WITH tables AS (
+        SELECT t.name, t.id, t.rules, t.owner_column, t.writable, t.finished_at, marea.relation_of(t) AS relation,
+               to_regclass(format('%I.%I', t.schema_name, t.relation_name)) IS NULL AS renamed
+        FROM marea.tables AS t
+    ), here AS (
+        SELECT t.*, format('SELECT marea.mirror(%L, rules => %L, owner => %L, write => %s, name => %L)', t.relation, t.rules,
+                   t.owner_column, t.writable, t.name) AS again
+        FROM tables AS t WHERE t.relation IS NOT NULL
+    ), columns AS (
+        SELECT h.name AS table_name, h.again, d.*
+        FROM here AS h CROSS JOIN LATERAL marea.describe_columns(h.relation, h.rules, h.owner_column, h.writable) AS d
+    )
+    SELECT t.name, 'the table is gone', 'SELECT marea.unmirror_dropped()' FROM tables AS t WHERE t.relation IS NULL
+    UNION ALL
+    SELECT h.name, format('the table is %s now', h.relation), h.again FROM here AS h WHERE h.renamed
+    UNION ALL
+    SELECT h.name, p.problem, 'mend it, then ' || h.again
+    FROM here AS h
+    CROSS JOIN LATERAL unnest(marea.mirror_problems(h.relation, h.rules, h.owner_column, h.writable, h.name)) AS p (problem)
+    UNION ALL
+    SELECT coalesce(d.table_name, c.table_name), format('column %I %s', coalesce(d.name, c.name),
+               CASE WHEN d.name IS NULL THEN 'is gone' WHEN c.name IS NULL THEN 'is new' ELSE 'has changed' END), h.again
+    FROM columns AS d
+    FULL JOIN marea.columns AS c ON c.table_name = d.table_name AND c.name = d.name
+    JOIN here AS h ON h.name = coalesce(d.table_name, c.table_name)
+    WHERE ROW(c.name, c.type, c.rule, c.nullable, c.has_default, c.max_length, c.labels, c.precision_, c.scale, c.sql_type)
+          IS DISTINCT FROM ROW(d.name, d.type, d.rule, d.nullable, d.has_default, d.max_length, d.labels, d.precision_, d.scale, d.sql_type)
+    UNION ALL
+    SELECT h.name, format('trigger marea_mirror_%s is missing or disabled', w.part), h.again
+    FROM here AS h CROSS JOIN unnest(ARRAY['inserted', 'updated', 'deleted', 'truncated']) AS w (part)
+    WHERE NOT EXISTS (
+        SELECT FROM pg_trigger AS g WHERE g.tgrelid = h.relation AND g.tgname = 'marea_mirror_' || w.part AND g.tgenabled IN ('O', 'A'))
+    UNION ALL
+    SELECT h.name, 'rows that were there have no version yet', format('CALL marea.mirror_existing(%L)', h.relation)
+    FROM here AS h WHERE h.finished_at IS NULL
+$$;
+
+CREATE OR REPLACE FUNCTION marea.has_drifted(of_table TEXT) RETURNS BOOLEAN LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM marea.mirror_drift() AS d WHERE d.name = of_table AND d.problem !~ '^rows ')
+$$;
+
+COMMENT ON FUNCTION marea.mirror(REGCLASS, JSONB, TEXT, BOOLEAN, TEXT) IS
+    'Mirrors a table of the app, or brings its declaration up to date. docs/TABLES.md';
+COMMENT ON FUNCTION marea.rows_due(marea.tables, REGCLASS, TEXT[], BIGINT) IS 'How many rows of a table want a version.';
+COMMENT ON FUNCTION marea.due_condition(marea.tables, TEXT[]) IS 'Which rows want a version: those without one, and those with something in new columns.';
+COMMENT ON FUNCTION marea.version_rows(marea.tables, REGCLASS, TEXT[]) IS 'Gives all rows that want one a version, at once.';
+COMMENT ON FUNCTION marea.mirror_batch(REGCLASS, INTEGER, BOOLEAN) IS 'Gives the next rows a version, in the caller''s transaction.';
+COMMENT ON PROCEDURE marea.mirror_existing(REGCLASS, INTEGER) IS
+    'Gives the rows that a table had a version, each batch committed by itself; goes on where an earlier call was stopped.';
+COMMENT ON FUNCTION marea.forget_table(marea.tables) IS 'Drops all that was made for a mirrored table.';
+COMMENT ON FUNCTION marea.unmirror(REGCLASS) IS 'Takes marea.mirror back; the app''s table stays as it is.';
+COMMENT ON FUNCTION marea.unmirror_dropped() IS 'The same for all tables that are gone.';
+COMMENT ON FUNCTION marea.has_drifted(TEXT) IS 'Whether a mirrored table is not as it was declared.';
+COMMENT ON FUNCTION marea.mirror_drift() IS 'Where mirrored tables are not as they were declared, and what to type.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- push
 -- ---------------------------------------------------------------------------------------------------------------------
 
--- Push: the whole queue prefix of a request.
+-- Push: the whole queue prefix of a request. Mutations that came as a batch are applied all or none.
 
 CREATE OR REPLACE FUNCTION marea.push_together(mutations JSONB, client TEXT) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- All mutations at once: each kind of event in one statement, the registers in their order. Any failure fails all.
+-- All mutations at once: each kind of event in one statement, the others in their order, runs of one mirrored table and one operation
+-- together. Any failure fails all.
 DECLARE
     statuses TEXT[] := array_fill('applied'::text, ARRAY[jsonb_array_length(mutations)]);
     events   BIGINT := 0;
@@ -3057,6 +4908,7 @@ DECLARE
     batch    JSONB;
     inserted UUID[];
     late     RECORD;
+    said     TEXT[];
     tomorrow CONSTANT DATE := marea.tomorrow();
 BEGIN
     FOR kind IN
@@ -3092,14 +4944,50 @@ BEGIN
         END IF;
     END LOOP;
 
+    -- Nearly always a request is of one table and one operation, and need not be taken apart.
+    SELECT min(m ->> 'table') AS name, min(m ->> 'op') AS op INTO kind
+    FROM jsonb_array_elements(mutations) AS m
+    HAVING events = 0 AND min(m ->> 'table') = max(m ->> 'table') AND min(m ->> 'op') = max(m ->> 'op')
+       AND count(DISTINCT m ->> CASE m ->> 'op' WHEN 'add' THEN 'id' ELSE 'key' END) = cardinality(statuses)
+       AND min(m ->> 'table') NOT IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history', 'user_api_keys');
+    IF FOUND THEN
+        statuses := marea.apply_mirrored(kind.name, kind.op, mutations, client);
+        events := cardinality(statuses);
+    END IF;
     FOR kind IN
-        SELECT m.value, m.n
-        FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
-        WHERE events < cardinality(statuses)
-          AND (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
-        ORDER BY m.n
+        WITH given AS (
+            SELECT m.value, m.n, m.value ->> 'table' AS name, m.value ->> 'op' AS op,
+                   (m.value ->> 'table' IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history',
+                       'user_api_keys')) IS NOT TRUE
+                       OR (m.value ->> 'table' = 'sessions' AND EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions')) AS mirrored
+            FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
+            WHERE events < cardinality(statuses)
+              AND (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
+        ), begun AS (
+            SELECT g.*, (g.mirrored AND ROW(g.name, g.op) = ROW(lag(g.name) OVER (ORDER BY g.n), lag(g.op) OVER (ORDER BY g.n)))
+                   IS NOT TRUE AS begins
+            FROM given AS g
+        ), runs AS (
+            SELECT b.*, count(*) FILTER (WHERE b.begins) OVER (ORDER BY b.n) AS run FROM begun AS b
+        ), rounds AS (
+            -- One statement writes a row once.
+            SELECT r.*, row_number() OVER (PARTITION BY r.run, r.value ->> CASE r.op WHEN 'add' THEN 'id' ELSE 'key' END ORDER BY r.n) AS round
+            FROM runs AS r
+        )
+        SELECT min(o.name) AS name, min(o.op) AS op, bool_or(o.mirrored) AS mirrored, jsonb_agg(o.value ORDER BY o.n) AS batch,
+               array_agg(o.n ORDER BY o.n) AS places
+        FROM rounds AS o
+        GROUP BY o.run, o.round
+        ORDER BY o.run, o.round
     LOOP
-        statuses[kind.n] := marea.apply_register(kind.value, client);
+        IF kind.mirrored THEN
+            said := marea.apply_mirrored(kind.name, kind.op, kind.batch, client);
+            FOR place IN 1..cardinality(kind.places) LOOP
+                statuses[kind.places[place]] := said[place];
+            END LOOP;
+        ELSE
+            statuses[kind.places[1]] := marea.apply_register(kind.batch -> 0, client);
+        END IF;
     END LOOP;
 
     -- Nearly never: a day that lies ahead counts for the streaks once it has come, and the device is told so.
@@ -3126,9 +5014,40 @@ $$;
 
 COMMENT ON FUNCTION marea.push_together(JSONB, TEXT) IS 'Applies mutations all together; the results, in their order.';
 
+CREATE OR REPLACE FUNCTION marea.rejected(mutation JSONB, code TEXT, message TEXT, context TEXT) RETURNS JSONB
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- The result of a mutation that failed so. NULL: what is wrong is wrong with the server, and fails the request.
+DECLARE
+    -- The innermost function: an app's trigger that misses something has its own remedy, Marea's fold is the server's.
+    place CONSTANT TEXT := substring(context FROM 'PL/pgSQL function ([^(]+[(][^)]*[)])');
+    said  TEXT := message;
+BEGIN
+    -- Deleted while this ran. To reject the mutation would set a learner's work aside for no fault of its own.
+    IF code = '23503' AND NOT marea.user_exists() THEN
+        PERFORM marea.refuse('PT409', 'the signed-in user is not in users',
+            'Make the user''s row first; nothing was kept of this request, send it again then.');
+    END IF;
+    IF code !~ '^(22|23|39|P0)' THEN
+        PERFORM marea.dry_push(mutation);
+    END IF;
+    IF code ~ '^42' AND code <> '42501' THEN
+        IF place LIKE 'marea.%' THEN
+            RETURN NULL;
+        ELSIF place IS NOT NULL AND code IN ('42P01', '42883', '42704') THEN -- no such table, function, type
+            said := format('%s (in %s; if a plain INSERT works, give that function its own search_path: '
+                'ALTER FUNCTION %s SET search_path = ...)', message, place, place);
+        END IF;
+    END IF;
+    RETURN jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', code, 'message', said);
+END
+$$;
+
+COMMENT ON FUNCTION marea.rejected(JSONB, TEXT, TEXT, TEXT) IS 'The result of a mutation that failed; NULL: the request fails.';
+
 CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- All together; where that fails, one by one, so that only those are rejected that cannot be accepted, for whatever reason.
+-- All together; where that fails, one by one, so that only those are rejected that cannot be accepted, for whatever reason; a batch
+-- stands and falls as one.
 -- What is wrong with the server (a deadlock, a full disk, a timeout) and what a batch of nothing would meet too is not for
 -- one mutation to suffer for: it fails the request, and nothing of it is kept.
 DECLARE
@@ -3142,12 +5061,13 @@ DECLARE
             SELECT FROM pg_constraint AS other
             WHERE other.connamespace = c.connamespace AND other.conname = c.conname AND NOT other.condeferrable));
     results  JSONB := '[]';
-    mutation JSONB;
+    unit     RECORD;
+    part     JSONB;
     result   JSONB;
     code     TEXT;
     message  TEXT;
     context  TEXT;
-    place    TEXT;
+    place    INTEGER;
 BEGIN
     IF NOT marea.user_exists() THEN
         PERFORM marea.refuse('PT409', gone, remedy);
@@ -3164,37 +5084,46 @@ BEGIN
         results := '[]';
     END;
 
-    FOR mutation IN
-        SELECT m.value FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n) ORDER BY m.n
+    FOR unit IN
+        SELECT jsonb_agg(m.value ORDER BY m.n) AS mutations, count(*)::int AS size
+        FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
+        GROUP BY coalesce(m.value ->> 'batch', m.n::text)
+        ORDER BY min(m.n)
     LOOP
         BEGIN
-            result := marea.push_together(jsonb_build_array(mutation), client) -> 0;
-            PERFORM marea.check_deferred(deferred);
+            -- A batch together first: only one that fails has to tell which of its mutations it was.
+            part := NULL;
+            IF unit.size > 1 THEN
+                BEGIN
+                    part := marea.push_together(unit.mutations, client);
+                    PERFORM marea.check_deferred(deferred);
+                EXCEPTION WHEN assert_failure OR OTHERS THEN
+                    part := NULL;
+                END;
+            END IF;
+            IF part IS NULL THEN
+                part := '[]';
+                FOR n IN 1..unit.size LOOP
+                    place := n;
+                    part := part || marea.push_together(jsonb_build_array(unit.mutations -> n - 1), client);
+                END LOOP;
+                PERFORM marea.check_deferred(deferred);
+            END IF;
         EXCEPTION WHEN assert_failure OR OTHERS THEN
             GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
             IF marea.is_of_server(code) THEN
                 RAISE;
             END IF;
-            -- Deleted while this ran. To reject the mutation would set a learner's work aside for no fault of its own.
-            IF code = '23503' AND NOT marea.user_exists() THEN
-                PERFORM marea.refuse('PT409', gone, remedy);
+            result := marea.rejected(unit.mutations -> place - 1, code, message, context);
+            IF result IS NULL THEN
+                RAISE;
             END IF;
-            IF code !~ '^(22|23|39|P0)' THEN
-                PERFORM marea.dry_push(mutation);
-            END IF;
-            -- The innermost function: an app's trigger that misses something has its own remedy, Marea's fold is the server's.
-            place := substring(context FROM 'PL/pgSQL function ([^(]+[(][^)]*[)])');
-            IF code ~ '^42' AND code <> '42501' THEN
-                IF place LIKE 'marea.%' THEN
-                    RAISE;
-                ELSIF place IS NOT NULL AND code IN ('42P01', '42883', '42704') THEN -- no such table, function, type
-                    message := format('%s (in %s; if a plain INSERT works, give that function its own search_path: '
-                        'ALTER FUNCTION %s SET search_path = ...)', message, place, place);
-                END IF;
-            END IF;
-            result := jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', code, 'message', message);
+            SELECT jsonb_agg(CASE WHEN m.n = place THEN result ELSE jsonb_build_object('id', m.value -> 'id', 'status', 'rejected',
+                       'code', 'MB001', 'message', 'batch: refused because another mutation of it was refused') END ORDER BY m.n)
+            INTO part
+            FROM jsonb_array_elements(unit.mutations) WITH ORDINALITY AS m (value, n);
         END;
-        results := results || result;
+        results := results || part;
     END LOOP;
     RETURN results;
 END
@@ -3224,15 +5153,27 @@ DECLARE
     empty    BOOLEAN;
     place    INTEGER := 0;
     total    BIGINT := 0;
+    at       BIGINT;
     bytes    BIGINT;
+    mirrored RECORD;
+    next     INTEGER := 1;
+    unseen   CONSTANT TEXT[] := marea.unseen_tables();
 BEGIN
     SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
     FROM marea.clocks AS c WHERE c.user_id = me;
     empty := (known BETWEEN pruned AND clock_at) IS NOT TRUE;
     since := CASE WHEN empty THEN 0 ELSE known END;
-    FOR bytes IN
+    SELECT * INTO mirrored FROM marea.mirrored_weights(me, since, (
+        SELECT max(line.version)
+        FROM (
+            SELECT r.version FROM marea.rows AS r
+            WHERE r.user_id = me AND r.version > since AND (r.table_name || '') <> ALL (unseen)
+              AND NOT (r.deleted AND empty)
+            ORDER BY r.version LIMIT most
+        ) AS line WHERE EXISTS (SELECT FROM marea.tables)));
+    FOR at, bytes IN
         -- 300: what a small row weighs.
-        SELECT 300 + coalesce((
+        SELECT line.version, 300 + coalesce((
             SELECT coalesce(octet_length(t.data::text), 0) + coalesce(octet_length(t.filters::text), 0)
                  + coalesce(octet_length(t.file_url), 0) + coalesce(octet_length(t.error_message), 0)
             FROM public.export_history AS t WHERE t.id = line.id AND t.user_id = me), 0)
@@ -3240,13 +5181,18 @@ BEGIN
             SELECT r.version, CASE WHEN r.table_name = 'export_history' AND NOT r.deleted THEN r.row_key::uuid END AS id
             FROM marea.rows AS r
             WHERE r.user_id = me AND r.version > since
-              AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+              AND (r.table_name || '') <> ALL (unseen)
               AND NOT (r.deleted AND empty)
             ORDER BY r.version
             LIMIT most
         ) AS line
         ORDER BY line.version
     LOOP
+        -- Both are in the order of their versions.
+        IF mirrored.versions[next] = at THEN
+            bytes := mirrored.weights[next];
+            next := next + 1;
+        END IF;
         total := total + bytes;
         EXIT WHEN total > most_bytes;
         place := place + 1;
@@ -3260,7 +5206,7 @@ COMMENT ON FUNCTION marea.rows_within(UUID, BIGINT, INTEGER, INTEGER) IS
 
 CREATE OR REPLACE FUNCTION marea.page(
     me UUID, known BIGINT, most INTEGER, packs BOOLEAN, OUT reset BOOLEAN, OUT upto BIGINT, OUT clock_at BIGINT,
-    OUT more BOOLEAN, OUT found_rows JSON, OUT found_packed JSON, OUT found_deleted JSON
+    OUT more BOOLEAN, OUT found_rows JSON, OUT found_packed JSONB, OUT found_deleted JSON
 )
 LANGUAGE plpgsql STABLE SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_sort = off
@@ -3281,6 +5227,8 @@ DECLARE
     pruned BIGINT;
     since  BIGINT;
     empty  BOOLEAN;
+    mirrored RECORD;
+    unseen CONSTANT TEXT[] := marea.unseen_tables();
 BEGIN
     SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
     FROM marea.clocks AS c WHERE c.user_id = me;
@@ -3295,7 +5243,7 @@ BEGIN
         SELECT r.version
         FROM marea.rows AS r
         WHERE r.user_id = me AND r.version > since
-          AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+          AND (r.table_name || '') <> ALL (unseen)
           AND NOT (r.deleted AND empty)
         ORDER BY r.version
         LIMIT 2 OFFSET most - 1
@@ -3410,6 +5358,16 @@ BEGIN
                ) AS of_table
            ), '{}')
     INTO found_rows, found_deleted;
+
+    SELECT * INTO mirrored FROM marea.mirrored_page(me, since, upto, packs, empty);
+    IF mirrored.shown <> '{}' AND packs THEN
+        found_packed := found_packed || mirrored.shown;
+    ELSIF mirrored.shown <> '{}' THEN
+        found_rows := found_rows::jsonb || mirrored.shown;
+    END IF;
+    IF mirrored.gone <> '{}' THEN
+        found_deleted := found_deleted::jsonb || mirrored.gone;
+    END IF;
 END
 $$;
 
@@ -3436,7 +5394,7 @@ DECLARE
     known      BIGINT;
     results    JSONB := '[]';
     page       RECORD;
-    absent     JSONB := '{}';
+    more       JSONB := '{}';
 BEGIN
     IF idle IS NOT NULL THEN
         RETURN idle;
@@ -3467,7 +5425,13 @@ BEGIN
         END IF;
     ELSIF NOT marea.user_exists() THEN
         -- A push would be refused for it. Whoever only looks is told.
-        absent := '{"user_missing": true}';
+        more := '{"user_missing": true}';
+    END IF;
+    IF request ? 'catalogue' THEN
+        SELECT more || jsonb_build_object('catalogue', c.document) INTO more
+        FROM (SELECT 1) AS one LEFT JOIN marea.catalogue AS c ON true
+        WHERE c.hash IS DISTINCT FROM request ->> 'catalogue';
+        more := coalesce(more, '{}');
     END IF;
 
     most := marea.rows_within(me, known, coalesce((request ->> 'limit')::int, 500),
@@ -3477,7 +5441,7 @@ BEGIN
     -- For people who watch, not for correctness: a device is noted at most once an hour.
     PERFORM marea.note_client((request ->> 'client_id')::uuid, (request ->> 'schema')::integer, page.upto);
 
-    RETURN absent || jsonb_build_object(
+    RETURN more || jsonb_build_object(
         'protocol', 1,
         'server_time', marea.wire_time(clock_timestamp()),
         'reset', page.reset OR (known IS NULL AND nullif(request -> 'cursor', 'null') IS NOT NULL),
@@ -3571,6 +5535,54 @@ TO authenticated;
 -- The backend's own jobs.
 GRANT USAGE ON SCHEMA marea TO service_role;
 GRANT EXECUTE ON FUNCTION marea.refold(UUID[]) TO service_role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- mirror_access
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Who may do what of the mirrored tables. What is made for each of them is granted where it is made.
+
+REVOKE ALL ON marea.tables, marea.columns, marea.catalogue, marea.additions FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON SEQUENCE marea.tables_id_seq FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON FUNCTION public.marea_catalogue() FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON FUNCTION
+    marea.add_mirrored, marea.apply_mirrored, marea.base_type, marea.column_problem, marea.count_once, marea.delete_mirrored,
+    marea.describe_columns, marea.due_condition, marea.forget_table, marea.form_of, marea.indexes_of, marea.insert_mirrored,
+    marea.is_mine, marea.key_of, marea.left_out_keys, marea.lock_mirrored, marea.make_checks, marea.make_page,
+    marea.make_tracking, marea.merge_mirrored, marea.mirror, marea.mirror_batch, marea.mirror_drift, marea.mirror_problems,
+    marea.mirrored_id, marea.mirrored_page, marea.mirrored_problem, marea.mirrored_rows, marea.mirrored_weights,
+    marea.note_changes, marea.note_writes, marea.one_by_one, marea.page_sql, marea.publish_catalogue, marea.record_of,
+    marea.refuse_absent, marea.rejected, marea.relation_of, marea.reserved_names, marea.rows_due, marea.sound_sql,
+    marea.track_truncate, marea.tracking_sql, marea.unmirror, marea.unmirror_dropped, marea.update_mirrored,
+    marea.version_rows, marea.weight_expression, marea.wire_expression, marea.wire_instant, marea.wire_timestamp,
+    marea.with_lines, marea.has_drifted, marea.unseen_tables
+FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON PROCEDURE marea.mirror_existing FROM PUBLIC, anon, authenticated, service_role;
+
+GRANT EXECUTE ON FUNCTION public.marea_catalogue() TO anon, authenticated, service_role;
+-- marea_sync runs as its caller.
+GRANT SELECT ON marea.tables, marea.columns, marea.catalogue TO authenticated;
+GRANT EXECUTE ON FUNCTION
+    marea.add_mirrored, marea.apply_mirrored, marea.column_problem, marea.count_once, marea.delete_mirrored,
+    marea.form_of, marea.insert_mirrored, marea.is_mine, marea.left_out_keys, marea.lock_mirrored, marea.merge_mirrored,
+    marea.has_drifted, marea.mirrored_page, marea.mirrored_problem, marea.mirrored_rows, marea.mirrored_weights, marea.note_writes,
+    marea.one_by_one, marea.page_sql, marea.record_of, marea.refuse_absent, marea.rejected, marea.relation_of,
+    marea.union_achievements, marea.update_mirrored, marea.weight_expression, marea.wire_expression, marea.wire_instant,
+    marea.wire_timestamp, marea.with_lines, marea.unseen_tables
+TO authenticated;
+
+-- What a newer version of this makes for each table is made for those that are mirrored already.
+DO $$
+DECLARE
+    of_table marea.tables;
+    relation REGCLASS;
+BEGIN
+    FOR of_table IN SELECT t.* FROM marea.tables AS t WHERE NOT marea.has_drifted(t.name) LOOP
+        relation := marea.relation_of(of_table);
+        PERFORM marea.make_checks(of_table), marea.make_page(of_table, relation), marea.make_tracking(of_table, relation);
+    END LOOP;
+END
+$$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- first_versions
@@ -3997,7 +6009,7 @@ BEGIN
         -- Of sessions and events clients never hear, so losing those tombstones sends nobody back to the start.
         SELECT max(r.version) INTO horizon FROM marea.rows AS r
         WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep
-          AND r.table_name NOT IN ('sessions', 'progress_events');
+          AND r.table_name <> ALL (marea.unseen_tables());
         IF horizon IS NOT NULL THEN
             -- The living rows move above the horizon: a client that pulls everything again pages through them by version, and must
             -- never hold a cursor that itself looks too old.
@@ -4524,6 +6536,11 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     ) AS of_table (measure, value, unit)
     WHERE t.schemaname = 'marea'
        OR (t.schemaname = 'public' AND t.relname IN ('sessions', 'user_progress', 'export_history', 'user_api_keys'))
+    UNION ALL
+    SELECT 'mirrored tables', 'all', (SELECT count(*) FROM marea.tables), 'count'
+    UNION ALL
+    -- What to type for it: SELECT * FROM marea.mirror_drift().
+    SELECT 'drift', d.name || ': ' || d.problem, 1, 'count' FROM marea.mirror_drift() AS d
     UNION ALL
     -- Empty unless track_functions is at least pl.
     SELECT of_function.measure, f.schemaname || '.' || f.funcname, of_function.value, of_function.unit

@@ -215,6 +215,7 @@ export type Database = {
     }
     Views: { [_ in never]: never }
     Functions: {
+      marea_catalogue: { Args: Record<PropertyKey, never>; Returns: Json }
       marea_sync: { Args: { request: Json }; Returns: Json }
     }
     Enums: { [_ in never]: never }
