@@ -38,7 +38,7 @@ WITH tables (relation) AS (
         -- Three are for the catalogue, which is everybody's.
         SELECT count(*) - 8 FROM pg_policy JOIN tables ON pg_policy.polrelid = to_regclass('marea.' || relation))
     UNION ALL
-    SELECT 4, 'foreign keys, ON DELETE CASCADE', 8, (
+    SELECT 4, 'foreign keys, ON DELETE CASCADE', 9, (
         SELECT count(*) FROM tables JOIN pg_constraint AS c ON c.conrelid = to_regclass('marea.' || relation)
         WHERE c.contype = 'f' AND c.confrelid = to_regclass('public.users') AND c.confdeltype = 'c'), 0
     UNION ALL

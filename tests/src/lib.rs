@@ -13,6 +13,7 @@ pub mod history;
 pub mod keyring;
 pub mod kills;
 pub mod lost_history;
+pub mod mirrored;
 pub mod normalised;
 pub mod program;
 pub mod recorded;

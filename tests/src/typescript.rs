@@ -80,11 +80,11 @@ fn fields(text: &mut String, name: &str, columns: &[Column], face: impl Fn(&Colu
     text.push_str("        }\n");
 }
 
-/// The functions that a signed-in user may call: `marea_sync`, and no other.
+/// The functions that a signed-in user may call.
 async fn functions(text: &mut String, client: &Client) {
     let query = "
-        SELECT p.proname::text, p.proargnames, (SELECT array_agg(t.typname::text ORDER BY a.n)
-                   FROM unnest(p.proargtypes) WITH ORDINALITY AS a (oid, n) JOIN pg_type AS t ON t.oid = a.oid),
+        SELECT p.proname::text, coalesce(p.proargnames, '{}'), ARRAY(SELECT t.typname::text
+                   FROM unnest(p.proargtypes) WITH ORDINALITY AS a (oid, n) JOIN pg_type AS t ON t.oid = a.oid ORDER BY a.n),
                r.typname::text
         FROM pg_proc AS p JOIN pg_type AS r ON r.oid = p.prorettype
         WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'marea%'
@@ -99,7 +99,11 @@ async fn functions(text: &mut String, client: &Client) {
             .collect();
         let (name, returned): (String, String) = (row.get(0), row.get(3));
         let (arguments, returned) = (arguments.join("; "), typescript_type(&returned));
-        let _ = writeln!(text, "      {name}: {{ Args: {{ {arguments} }}; Returns: {returned} }}");
+        let arguments = match names.is_empty() {
+            true => "Record<PropertyKey, never>".to_owned(),
+            false => format!("{{ {arguments} }}"),
+        };
+        let _ = writeln!(text, "      {name}: {{ Args: {arguments}; Returns: {returned} }}");
     }
 }
 

@@ -15,7 +15,7 @@ fn commands(document: &str) -> Vec<String> {
 }
 
 /// A server that the installed `pg_dump` can dump: it refuses a newer one than itself.
-async fn dumpable_server() -> Cluster {
+pub(crate) async fn dumpable_server() -> Cluster {
     let said = Command::new("pg_dump").arg("--version").output().await.expect("pg_dump is on PATH");
     let said = String::from_utf8(said.stdout).expect("UTF-8");
     let version: String =

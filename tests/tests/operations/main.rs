@@ -3,6 +3,7 @@
 mod documents;
 mod kill;
 mod lost_history;
+mod mirrored;
 mod promotions;
 mod restore;
 mod versions;

@@ -187,12 +187,16 @@ async fn only_what_is_granted_can_be_executed() {
     assert_eq!(
         executable("authenticated").await,
         [
+            "marea.count_once(uuid[])",
             "marea.delete_export(uuid)",
             "marea.epoch()",
+            "marea.has_drifted(text)",
             "marea.idle_answer(jsonb)",
             "marea.is_lost_history(text)",
+            "marea.left_out_keys(text,text[])",
             "marea.move_clock()",
             "marea.note_client(uuid,integer,bigint)",
+            "marea.note_writes(text,text[],jsonb[],boolean)",
             "marea.record_registers(text,text,jsonb)",
             "marea.user_exists()",
         ]

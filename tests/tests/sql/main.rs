@@ -1,6 +1,13 @@
 //! The migrations and what they serve, in real Postgres: most of it by SQL, without PostgREST.
 
 mod access;
+mod any_table;
+mod any_table_access;
+mod any_table_changes;
+mod any_table_counters;
+mod any_table_refusals;
+mod any_table_sessions;
+mod any_table_types;
 mod arrivals;
 mod backfill;
 mod concurrency;

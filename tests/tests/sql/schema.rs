@@ -224,6 +224,23 @@ async fn every_check_of_001_is_seen_to_fail() {
     cluster.stop().await;
 }
 
+const MIRRORED_AND_ALTERED: &str = "
+    CREATE TABLE public.notes (id uuid PRIMARY KEY, user_id uuid NOT NULL, note text);
+    ALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;
+    GRANT ALL ON public.notes TO authenticated;
+    CREATE POLICY own ON public.notes TO authenticated USING (user_id = auth.uid()) WITH CHECK (user_id = auth.uid());
+    DO $$ BEGIN PERFORM marea.mirror('public.notes'); END $$;
+    ALTER TABLE public.notes ADD COLUMN more text;";
+const MIRRORED_AND_FORGOTTEN: &str = "
+    CREATE TABLE public.notes (id uuid PRIMARY KEY, user_id uuid NOT NULL, note text);
+    ALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;
+    GRANT ALL ON public.notes TO authenticated;
+    CREATE POLICY own ON public.notes TO authenticated USING (user_id = auth.uid()) WITH CHECK (user_id = auth.uid());
+    DO $$ BEGIN PERFORM marea.mirror('public.notes'); END $$;
+    SET session_replication_role = replica;
+    INSERT INTO public.notes SELECT gen_random_uuid(), gen_random_uuid();
+    RESET session_replication_role;";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_check_of_002_is_seen_to_fail() {
     const BROKEN: &[(&str, &str)] = &[
@@ -280,8 +297,12 @@ async fn every_check_of_002_is_seen_to_fail() {
             "values out of bounds that are refused",
         ),
         ("UPDATE public.user_progress SET last_active_on = '2999-01-01'", "streaks that end after tomorrow"),
+        ("DROP TABLE marea.additions CASCADE", "tables"),
+        ("CREATE POLICY open ON marea.additions USING (true)", "policies"),
+        (MIRRORED_AND_ALTERED, "mirrored tables that are not as they were declared"),
+        (MIRRORED_AND_FORGOTTEN, "rows without a version"),
     ];
     let cluster = Cluster::start().await;
-    seen_to_fail(&cluster.database("validate_002", 2).await, "validate_002.sql", 20, BROKEN).await;
+    seen_to_fail(&cluster.database("validate_002", 2).await, "validate_002.sql", 21, BROKEN).await;
     cluster.stop().await;
 }
