@@ -4,7 +4,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -51,6 +51,9 @@ function installMarea(apps) {
   mkdirSync(place, { recursive: true })
   // What `npm install TARBALL` does, without asking the registry about all others again.
   execFileSync('tar', ['-xzf', join(apps, tarball.split('\n').at(-1)), '-C', place, '--strip-components=1'])
+  const command = join(apps, 'node_modules', '.bin', 'marea-client')
+  rmSync(command, { force: true })
+  symlinkSync(join(place, 'cli', 'marea-client.mjs'), command)
 }
 
 function npm(args, cwd) {
