@@ -101,6 +101,16 @@ impl Bytes {
         remove(&self.path(name))
     }
 
+    /// Moves everything to where a damaged mirror is kept.
+    pub(crate) fn set_aside(&self, to: &Path) -> Result<(), Error> {
+        match fs::rename(&self.folder, to) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::of_files("move", self.folder.clone(), source))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Removes everything.
     pub(crate) fn erase(&self) -> Result<(), Error> {
         match fs::remove_dir_all(&self.folder) {

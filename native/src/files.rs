@@ -115,7 +115,15 @@ pub(crate) fn set_aside_beside(mirror: &Path) -> Vec<PathBuf> {
 
 /// Removes them, and all that was read of them.
 pub(crate) fn remove_set_aside(mirror: &Path) -> Result<(), Error> {
-    beside(mirror, |_| true).iter().try_for_each(|path| remove(path))
+    beside(mirror, |_| true).iter().try_for_each(|path| match path.is_dir() {
+        // The files of exports of such a mirror.
+        true => std::fs::remove_dir_all(path).map_err(|source| Error::Files {
+            action: "remove",
+            path: path.clone(),
+            source,
+        }),
+        false => remove(path),
+    })
 }
 
 /// What lies beside a mirror under its name, `.damaged-`, and such an ending.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use marea_core::{Catalogue, Engine, Location, SetAside, SystemEntropy, UserId};
 
+use crate::bytes::Bytes;
 use crate::files::{FileLock, ensure_private, keep_private, refuse_links, remove, with_ending};
 use crate::{Error, clock};
 
@@ -66,6 +67,8 @@ fn recover(mirror: &Path, user_id: UserId) -> Result<Engine, Error> {
         for made in [mirror, &with_ending(mirror, "-wal"), &with_ending(mirror, "-shm"), rescued] {
             keep_private(made)?;
         }
+        // Its files with it: the new mirror knows of none, and would sweep them.
+        Bytes::beside(mirror).set_aside(&with_ending(rescued, ".files"))?;
         tracing::warn!(
             found,
             restored,
