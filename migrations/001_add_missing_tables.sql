@@ -413,13 +413,13 @@ BEGIN
             SELECT * INTO progress FROM public.user_progress WHERE user_id = change.user_id FOR NO KEY UPDATE;
         END IF;
 
-        progress.total_sessions := progress.total_sessions + change.sessions;
-        progress.total_time_spent_minutes := progress.total_time_spent_minutes + change.minutes;
-        progress.total_images := progress.total_images + change.images;
-        progress.total_descriptions := progress.total_descriptions + change.descriptions;
-        progress.total_questions_answered := progress.total_questions_answered + change.answered;
-        progress.total_questions_correct := progress.total_questions_correct + change.correct;
-        progress.total_vocabulary_learned := progress.total_vocabulary_learned + change.words;
+        progress.total_sessions := least(progress.total_sessions + change.sessions, 2147483647);
+        progress.total_time_spent_minutes := least(progress.total_time_spent_minutes + change.minutes, 2147483647);
+        progress.total_images := least(progress.total_images + change.images, 2147483647);
+        progress.total_descriptions := least(progress.total_descriptions + change.descriptions, 2147483647);
+        progress.total_questions_answered := least(progress.total_questions_answered + change.answered, 2147483647);
+        progress.total_questions_correct := least(progress.total_questions_correct + change.correct, 2147483647);
+        progress.total_vocabulary_learned := least(progress.total_vocabulary_learned + change.words, 2147483647);
 
         IF NOT change.takes_out THEN
             progress.last_activity_at := greatest(progress.last_activity_at, change.activity_at);
@@ -473,7 +473,7 @@ BEGIN
         progress.average_accuracy := CASE WHEN progress.total_questions_answered <= 0 THEN 0 ELSE least(100,
             round(100::numeric * progress.total_questions_correct / progress.total_questions_answered, 2)) END;
         progress.average_completion_time_seconds := CASE WHEN progress.total_sessions <= 0 THEN 0 ELSE
-            round(60::numeric * progress.total_time_spent_minutes / progress.total_sessions) END;
+            least(round(60::numeric * progress.total_time_spent_minutes / progress.total_sessions), 2147483647) END;
 
         UPDATE public.user_progress SET
             total_sessions = progress.total_sessions,
@@ -555,9 +555,19 @@ REVOKE ALL ON public.user_api_keys, public.user_progress, public.export_history 
 REVOKE ALL ON public.user_api_keys FROM service_role; -- no job may read keys, not even one that bypasses policies
 REVOKE ALL ON public.user_api_keys, public.user_progress, public.export_history FROM authenticated;
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON public.user_api_keys TO authenticated;
-GRANT SELECT, INSERT, UPDATE ON public.user_progress, public.export_history TO authenticated;
-
+-- By column: what is set once stays, what the server sets is the server's, and the fold's columns are written by the fold alone.
+-- marea_sync writes with the same rights.
+GRANT SELECT, DELETE,
+    INSERT (user_id, openai_api_key, unsplash_api_key, anthropic_api_key, last_validated_at),
+    UPDATE (openai_api_key, unsplash_api_key, anthropic_api_key, last_validated_at)
+ON public.user_api_keys TO authenticated;
+GRANT SELECT, INSERT (user_id) ON public.user_progress TO authenticated;
+GRANT SELECT,
+    INSERT (id, user_id, export_type, export_format, status, records_count, file_size_bytes, file_url, filters, data, error_message,
+        retry_count, started_at, completed_at, processing_time_seconds, expires_at, created_at),
+    UPDATE (status, records_count, file_size_bytes, file_url, data, error_message, retry_count, started_at, completed_at,
+        processing_time_seconds, expires_at)
+ON public.export_history TO authenticated;
 GRANT ALL ON public.user_progress, public.export_history TO service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------

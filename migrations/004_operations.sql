@@ -83,7 +83,6 @@ BEGIN
             WHERE r.user_id = person AND r.table_name = moved.table_name AND r.row_key = moved.row_key;
         END IF;
 
-        DELETE FROM marea.checkpoints AS p WHERE p.user_id = person AND p.at < now() - keep;
         DELETE FROM marea.rows AS r WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep;
         GET DIAGNOSTICS went = ROW_COUNT;
         pruned_ := pruned_ + went;
@@ -92,6 +91,7 @@ BEGIN
     DELETE FROM marea.runs AS r WHERE r.number < (
         SELECT max(began.number) FROM marea.runs AS began WHERE began.began_at < now() - keep);
     DELETE FROM marea.run_notes AS n WHERE n.number <= (SELECT min(r.number) FROM marea.runs AS r);
+    DELETE FROM marea.checkpoints AS p WHERE p.at < now() - keep;
     RETURN pruned_;
 END
 $$;
@@ -573,6 +573,17 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     SELECT 'sessions', 'waiting for a lock', (
         SELECT count(*) FROM pg_catalog.pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'), 'count'
+    UNION ALL
+    -- 0: none, or more than the role's own settings say. docs/migrations/DEPLOY.md says which and why.
+    SELECT 'limits', limits.name || ' of ' || limits.role, coalesce((
+        SELECT max(CASE WHEN setting.value ~ '^[0-9]+$' THEN setting.value::numeric
+            ELSE extract(epoch FROM setting.value::interval) * 1000 END)
+        FROM pg_catalog.pg_db_role_setting AS s, unnest(s.setconfig) AS one,
+             LATERAL (SELECT split_part(one, '=', 2) WHERE starts_with(one, limits.name || '=')) AS setting (value)
+        WHERE s.setrole IN (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname IN (limits.role, 'authenticator'))
+          AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()))
+    ), 0)::bigint, 'milliseconds'
+    FROM (VALUES ('statement_timeout', 'authenticated'), ('lock_timeout', 'authenticated')) AS limits (name, role)
     UNION ALL
     SELECT of_table.measure, t.schemaname || '.' || t.relname, of_table.value, of_table.unit
     FROM pg_catalog.pg_stat_user_tables AS t

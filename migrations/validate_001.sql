@@ -1,4 +1,4 @@
--- Checks 001: thirteen rows "check | expected | actual | status". Fails at the end if any check fails, which
+-- Checks 001: fourteen rows "check | expected | actual | status". Fails at the end if any check fails, which
 -- psql -v ON_ERROR_STOP=1 turns into exit code 3. NOT TRIED, with its reason, is no failure: the app's own rules stood in the way.
 -- Changes nothing: what the last check tries out is undone at once.
 
@@ -117,6 +117,14 @@ WITH tables (relation) AS (
         SELECT count(*)
         FROM unnest(ARRAY['anon', 'service_role']) AS role, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS kind
         WHERE has_table_privilege(role, to_regclass('public.user_api_keys'), kind)), 0
+    UNION ALL
+    SELECT 14, 'columns that a learner may change (registers)', 15, (
+        SELECT count(*) FROM tables JOIN pg_attribute AS a ON a.attrelid = to_regclass('public.' || relation)
+        WHERE a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege('authenticated', a.attrelid, a.attnum, 'UPDATE')), (
+        SELECT count(*) FROM pg_attribute AS a
+        WHERE a.attrelid = to_regclass('public.user_progress') AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'user_id'
+          AND (has_column_privilege('authenticated', a.attrelid, a.attnum, 'INSERT')
+               OR has_column_privilege('authenticated', a.attrelid, a.attnum, 'UPDATE')))
 )
 INSERT INTO validation_001
 SELECT place, "check", expected, CASE WHEN strange > 0 THEN format('%s and %s unknown', actual, strange) ELSE actual::text END,

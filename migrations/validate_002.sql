@@ -42,7 +42,7 @@ WITH tables (relation) AS (
         SELECT count(*) FROM tables JOIN pg_constraint AS c ON c.conrelid = to_regclass('marea.' || relation)
         WHERE c.contype = 'f' AND c.confrelid = to_regclass('public.users') AND c.confdeltype = 'c'), 0
     UNION ALL
-    SELECT 5, 'triggers', 21, (
+    SELECT 5, 'triggers', 23, (
         SELECT count(*)
         FROM (VALUES
             ('public.sessions', 'marea_sessions_inserted'), ('public.sessions', 'marea_sessions_updated'),
@@ -56,12 +56,13 @@ WITH tables (relation) AS (
             ('marea.daily_activity', 'marea_daily_activity_inserted'), ('marea.daily_activity', 'marea_daily_activity_updated'),
             ('marea.daily_activity', 'marea_daily_activity_deleted'),
             ('marea.progress_events', 'events_inserted'), ('marea.progress_events', 'events_updated'),
-            ('marea.progress_events', 'events_deleted'), ('marea.pending', 'pending_assign_versions'),
+            ('marea.progress_events', 'events_deleted'), ('marea.progress_events', 'events_within_bounds'),
+            ('public.user_progress', 'marea_user_progress_guarded'), ('marea.pending', 'pending_assign_versions'),
             ('marea.clocks', 'clocks_made'), ('marea.clocks', 'clocks_moved')
         ) AS wanted (relation, name)
         JOIN pg_trigger AS t ON t.tgrelid = to_regclass(relation) AND t.tgname = name AND t.tgenabled IN ('O', 'A')
         -- A trigger for each statement, but for those of the clocks and the one that waits for the end of the transaction.
-        WHERE (t.tgtype & 1 = 1) = (relation IN ('marea.pending', 'marea.clocks'))), 0
+        WHERE (t.tgtype & 1 = 1) = (relation IN ('marea.pending', 'marea.clocks') OR name = 'marea_user_progress_guarded')), 0
     UNION ALL
     SELECT 6, 'functions that clients may call through the API', 2, (
         SELECT count(*) FROM functions
@@ -88,21 +89,23 @@ WITH tables (relation) AS (
         SELECT count(*) FROM unnest(ARRAY['anon', 'authenticated', 'service_role']) AS role
         WHERE has_table_privilege(role, to_regclass('marea.known_devices'), 'SELECT'))
     UNION ALL
-    SELECT 16, 'functions that a signed-in user needs', 68, (
+    SELECT 16, 'functions that a signed-in user needs', 76, (
         SELECT count(*) FROM functions
         WHERE pronamespace = to_regnamespace('marea') AND has_function_privilege('authenticated', oid, 'EXECUTE')
           AND proname = ANY (ARRAY[
-            'app_search_path', 'apply_register', 'check_deferred', 'check_request', 'clamp_hlc', 'column_limits',
-            'delete_export', 'dry_push', 'epoch', 'event_is_sound', 'event_problem', 'has_wrong_type', 'idle_answer',
-            'insert_events', 'insert_export', 'insert_sessions', 'insert_sessions_sql', 'is_day', 'is_lost_history',
-            'is_of_server', 'json_problem', 'local_day', 'merge_registers', 'mutation_problem', 'note_client', 'page',
-            'push', 'push_together', 'record_registers', 'refuse', 'refuse_left_out', 'register_problem',
-            'rows_within', 'session_is_sound', 'session_problem', 'tomorrow', 'triggers_before', 'user_exists',
-            'value_problem', 'values_problem', 'wire_time', 'add_mirrored', 'apply_mirrored', 'column_problem', 'count_once',
-            'delete_mirrored', 'form_of', 'has_drifted', 'insert_mirrored', 'is_mine', 'left_out_keys', 'lock_mirrored',
-            'merge_mirrored', 'mirrored_page', 'mirrored_problem', 'mirrored_rows', 'mirrored_weights', 'note_writes',
-            'one_by_one', 'page_sql', 'record_of', 'refuse_absent', 'rejected', 'relation_of', 'union_achievements',
-            'update_mirrored', 'with_lines', 'unseen_tables'])), (
+            'add_mirrored', 'app_search_path', 'apply_mirrored', 'apply_register', 'bounded', 'check_deferred',
+            'check_request', 'clamp_hlc', 'column_limits', 'column_problem', 'count_once', 'delete_export',
+            'delete_mirrored', 'dry_push', 'epoch', 'event_is_sound', 'event_problem', 'form_of', 'has_drifted',
+            'has_long_number', 'has_wrong_type', 'idle_answer', 'insert_events', 'insert_export', 'insert_mirrored',
+            'insert_sessions', 'insert_sessions_sql', 'is_day', 'is_lost_history', 'is_mine', 'is_of_server',
+            'json_problem', 'left_out_keys', 'local_day', 'lock_mirrored', 'merge_mirrored', 'merge_registers',
+            'mirrored_page', 'mirrored_problem', 'mirrored_rows', 'mirrored_weights', 'mutation_problem',
+            'mutation_refusal', 'note_client', 'note_writes', 'one_by_one', 'page', 'page_sql', 'push', 'push_halves',
+            'push_together', 'record_of', 'record_registers', 'refuse', 'refuse_absent', 'refuse_left_out',
+            'refuse_missing_user', 'register_problem', 'rejected', 'rejected_batch', 'rejected_with_batch',
+            'relation_of', 'rows_within', 'session_is_sound', 'session_problem', 'take_turn', 'tomorrow',
+            'triggers_before', 'union_achievements', 'unseen_tables', 'update_mirrored', 'user_exists',
+            'value_problem', 'values_problem', 'wire_time', 'with_lines'])), (
         SELECT count(*) FROM functions AS f
         WHERE f.pronamespace = to_regnamespace('marea') AND has_function_privilege('service_role', f.oid, 'EXECUTE')
           AND f.proname IN ('push', 'page', 'idle_answer', 'note_client'))

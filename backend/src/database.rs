@@ -11,6 +11,17 @@ use tokio_postgres::{Client, NoTls};
 use crate::repository::Sql;
 use crate::{Error, secrets};
 
+/// What docs/migrations/DEPLOY.md recommends; a role of somebody's server keeps what it has. The time is longer than recommended:
+/// this serves tests on busy machines too.
+const BOUNDS: &str = "
+    ALTER ROLE authenticator SET statement_timeout = '60s';
+    ALTER ROLE authenticator SET lock_timeout = '5s';
+    DO $$ BEGIN
+        ALTER ROLE authenticator SET client_connection_check_interval = '5s';
+    EXCEPTION WHEN invalid_parameter_value THEN
+        NULL; -- not every system tells that a client has gone
+    END $$;";
+
 /// Two backends on one database must not migrate it at the same time. The number only has to be nobody else's.
 const MIGRATION_LOCK: i64 = 0x6d61_7265_6101;
 
@@ -162,6 +173,9 @@ pub(crate) async fn authenticator_url(client: &Client, url: &str, is_own: bool) 
          GRANT anon, authenticated, service_role TO {role};"
     );
     run(client, "the login role of PostgREST", &statement).await?;
+    if is_own {
+        run(client, "the bounds of requests", BOUNDS).await?;
+    }
     let mut login = reqwest::Url::parse(url).map_err(|_| Error::DatabaseUrl)?;
     let named = login.set_username(&role).and_then(|()| login.set_password(Some(&password)));
     named.map_err(|()| Error::DatabaseUrl)?;

@@ -41,7 +41,17 @@ REVOKE ALL ON public.user_api_keys, public.user_progress, public.export_history 
 REVOKE ALL ON public.user_api_keys FROM service_role; -- no job may read keys, not even one that bypasses policies
 REVOKE ALL ON public.user_api_keys, public.user_progress, public.export_history FROM authenticated;
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON public.user_api_keys TO authenticated;
-GRANT SELECT, INSERT, UPDATE ON public.user_progress, public.export_history TO authenticated;
-
+-- By column: what is set once stays, what the server sets is the server's, and the fold's columns are written by the fold alone.
+-- marea_sync writes with the same rights.
+GRANT SELECT, DELETE,
+    INSERT (user_id, openai_api_key, unsplash_api_key, anthropic_api_key, last_validated_at),
+    UPDATE (openai_api_key, unsplash_api_key, anthropic_api_key, last_validated_at)
+ON public.user_api_keys TO authenticated;
+GRANT SELECT, INSERT (user_id) ON public.user_progress TO authenticated;
+GRANT SELECT,
+    INSERT (id, user_id, export_type, export_format, status, records_count, file_size_bytes, file_url, filters, data, error_message,
+        retry_count, started_at, completed_at, processing_time_seconds, expires_at, created_at),
+    UPDATE (status, records_count, file_size_bytes, file_url, data, error_message, retry_count, started_at, completed_at,
+        processing_time_seconds, expires_at)
+ON public.export_history TO authenticated;
 GRANT ALL ON public.user_progress, public.export_history TO service_role;

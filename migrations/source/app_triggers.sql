@@ -108,6 +108,14 @@ $$;
 
 COMMENT ON FUNCTION marea.check_deferred(TEXT) IS 'Lets constraints that are deferred look at what was written so far.';
 
+CREATE OR REPLACE FUNCTION marea.bounded(message TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN octet_length(message) <= 500 THEN message
+    WHEN octet_length(left(message, 460)) <= 460 THEN left(message, 460) || ' ... (' || octet_length(message) || ' bytes)'
+    ELSE left(message, 115) || ' ... (' || octet_length(message) || ' bytes)' END;
+
+COMMENT ON FUNCTION marea.bounded(TEXT) IS
+    'At most 500 bytes of a message: Postgres quotes the value that it refuses, whole, and would send it back to whoever sent it.';
+
 CREATE OR REPLACE FUNCTION marea.is_of_server(code TEXT) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
 RETURN code ~ '^(40|53|57|58|XX)' OR code = '55P03';
 

@@ -8,6 +8,12 @@ RETURN greatest(coalesce(given, 0), 0);
 
 COMMENT ON FUNCTION marea.non_negative(INTEGER) IS 'A metric as the fold counts it: NULL and negative are 0.';
 
+CREATE OR REPLACE FUNCTION marea.saturated(given NUMERIC) RETURNS INTEGER LANGUAGE sql IMMUTABLE
+RETURN least(greatest(given, -2147483648), 2147483647)::integer;
+
+COMMENT ON FUNCTION marea.saturated(NUMERIC) IS
+    'A sum as progress keeps it: at the end of the numbers it stays, on devices too, and no session is refused for it.';
+
 CREATE OR REPLACE FUNCTION marea.union_achievements(one JSONB, other JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE
 RETURN one || coalesce((
     SELECT jsonb_object_agg(unlocked.key, unlocked.value)
@@ -69,10 +75,10 @@ COMMENT ON FUNCTION marea.session_fact(INTEGER, UUID, TIMESTAMPTZ, TEXT, INTEGER
 CREATE OR REPLACE FUNCTION marea.event_fact(sign INTEGER, event marea.progress_events) RETURNS marea.fact
 LANGUAGE sql IMMUTABLE
 RETURN ROW(
-    (event).user_id, (event).local_date, sign, 0, sign * (event).minutes, sign * (event).questions_answered,
-    sign * (event).questions_correct, sign * (event).vocabulary_learned, sign * (event).points,
-    sign * (event).descriptions, sign * (event).images, sign * (event).mastered_words,
-    sign * (event).learning_words, sign * (event).new_words,
+    (event).user_id, (event).local_date, sign, 0, sign::bigint * (event).minutes, sign::bigint * (event).questions_answered,
+    sign::bigint * (event).questions_correct, sign::bigint * (event).vocabulary_learned, sign::bigint * (event).points,
+    sign::bigint * (event).descriptions, sign::bigint * (event).images, sign::bigint * (event).mastered_words,
+    sign::bigint * (event).learning_words, sign::bigint * (event).new_words,
     CASE WHEN sign > 0 THEN (event).occurred_at END,
     CASE WHEN sign > 0 AND (event).descriptions > 0 THEN (event).occurred_at END,
     CASE WHEN sign > 0 AND (event).questions_answered > 0 THEN (event).occurred_at END,
@@ -93,6 +99,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan
 DECLARE
     days      marea.fact[];
     takes_out BOOLEAN;
+    most      BIGINT;
     tomorrow  CONSTANT DATE := marea.tomorrow();
 BEGIN
     -- By learner and day. A learner who is being deleted takes everything along and is gone already.
@@ -129,14 +136,29 @@ BEGIN
     WHERE p.user_id IN (SELECT fact.user_id FROM unnest(days) AS fact)
     ORDER BY p.user_id FOR NO KEY UPDATE OF p;
 
+    -- What lay beyond the end of the numbers is not known any more: the sums are made from nothing.
+    IF takes_out AND EXISTS (
+        SELECT FROM public.user_progress AS p
+        WHERE p.user_id IN (SELECT fact.user_id FROM unnest(days) AS fact)
+          AND greatest(p.total_time_spent_minutes, p.total_questions_answered, p.total_questions_correct,
+              p.total_vocabulary_learned, p.total_points, p.total_descriptions, p.total_images, abs(p.mastered_words_count::bigint),
+              abs(p.learning_words_count::bigint), abs(p.new_words_count::bigint)) >= 2147483647
+    ) THEN
+        PERFORM marea.refold(ARRAY(SELECT DISTINCT fact.user_id FROM unnest(days) AS fact));
+        RETURN;
+    END IF;
+
     INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
-    SELECT fact.user_id, fact.day, fact.facts, fact.sessions, fact.minutes, fact.questions, fact.correct, fact.words,
-           fact.points
+    SELECT fact.user_id, fact.day, fact.facts, fact.sessions, marea.saturated(fact.minutes), marea.saturated(fact.questions),
+           marea.saturated(fact.correct), marea.saturated(fact.words), marea.saturated(fact.points)
     FROM unnest(days) AS fact
     ON CONFLICT (user_id, day) DO UPDATE SET
         facts = d.facts + EXCLUDED.facts, sessions = d.sessions + EXCLUDED.sessions,
-        minutes = d.minutes + EXCLUDED.minutes, questions = d.questions + EXCLUDED.questions,
-        correct = d.correct + EXCLUDED.correct, words = d.words + EXCLUDED.words, points = d.points + EXCLUDED.points;
+        minutes = marea.saturated(d.minutes::numeric + EXCLUDED.minutes),
+        questions = marea.saturated(d.questions::numeric + EXCLUDED.questions),
+        correct = marea.saturated(d.correct::numeric + EXCLUDED.correct),
+        words = marea.saturated(d.words::numeric + EXCLUDED.words),
+        points = marea.saturated(d.points::numeric + EXCLUDED.points);
 
     IF takes_out THEN
         DELETE FROM marea.daily_activity AS d USING unnest(days) AS fact
@@ -158,7 +180,7 @@ BEGIN
         average_accuracy = CASE WHEN n.questions <= 0 THEN 0
             ELSE least(100, round(100::numeric * n.correct / n.questions, 2)) END,
         average_completion_time_seconds = CASE WHEN n.sessions <= 0 THEN 0
-            ELSE round(60::numeric * n.minutes / n.sessions) END,
+            ELSE marea.saturated(round(60::numeric * n.minutes / n.sessions)) END,
         last_activity_at = n.activity_at,
         last_description_at = n.description_at,
         last_qa_session_at = n.qa_at,
@@ -169,16 +191,16 @@ BEGIN
     FROM (
         SELECT old.user_id,
                old.total_sessions + new.sessions AS sessions,
-               old.total_time_spent_minutes + new.minutes AS minutes,
-               old.total_questions_answered + new.questions AS questions,
-               old.total_questions_correct + new.correct AS correct,
-               old.total_vocabulary_learned + new.words AS words,
-               old.total_points + new.points AS points,
-               old.total_descriptions + new.descriptions AS descriptions,
-               old.total_images + new.images AS images,
-               old.mastered_words_count + new.mastered AS mastered,
-               old.learning_words_count + new.learning AS learning,
-               old.new_words_count + new.fresh AS fresh,
+               marea.saturated(old.total_time_spent_minutes + new.minutes) AS minutes,
+               marea.saturated(old.total_questions_answered + new.questions) AS questions,
+               marea.saturated(old.total_questions_correct + new.correct) AS correct,
+               marea.saturated(old.total_vocabulary_learned + new.words) AS words,
+               marea.saturated(old.total_points + new.points) AS points,
+               marea.saturated(old.total_descriptions + new.descriptions) AS descriptions,
+               marea.saturated(old.total_images + new.images) AS images,
+               marea.saturated(old.mastered_words_count + new.mastered) AS mastered,
+               marea.saturated(old.learning_words_count + new.learning) AS learning,
+               marea.saturated(old.new_words_count + new.fresh) AS fresh,
                CASE WHEN how.reread_maxima THEN greatest(latest.activity_at, kept.activity_at)
                    ELSE greatest(old.last_activity_at, new.activity_at) END AS activity_at,
                CASE WHEN how.reread_maxima THEN greatest(latest.description_at, kept.description_at)
@@ -263,6 +285,7 @@ BEGIN
     WHERE p.user_id = n.user_id;
 
     IF EXISTS (SELECT FROM unnest(given) AS fact WHERE fact.achievements IS NOT NULL) THEN
+        WITH unlocked AS (
         UPDATE public.user_progress AS p SET achievements = marea.union_achievements(p.achievements, n.unlocked)
         FROM (
             SELECT earliest.user_id, jsonb_object_agg(earliest.name, earliest.at) AS unlocked
@@ -274,7 +297,14 @@ BEGIN
             GROUP BY earliest.user_id
         ) AS n
         WHERE p.user_id = n.user_id
-          AND p.achievements IS DISTINCT FROM marea.union_achievements(p.achievements, n.unlocked);
+          AND p.achievements IS DISTINCT FROM marea.union_achievements(p.achievements, n.unlocked)
+        RETURNING p.achievements
+        )
+        SELECT max((SELECT count(*) FROM jsonb_object_keys(u.achievements))) INTO most FROM unlocked AS u;
+        -- Each award is sent to each device with all of them.
+        IF most > 1000 THEN
+            RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'values.achievements: a learner has at most 1000';
+        END IF;
     END IF;
 END
 $$;
@@ -293,20 +323,22 @@ BEGIN
     END IF;
     UPDATE public.user_progress AS p SET
         total_sessions = p.total_sessions + fact.sessions,
-        total_time_spent_minutes = p.total_time_spent_minutes + fact.minutes,
-        total_questions_answered = p.total_questions_answered + fact.questions,
-        total_questions_correct = p.total_questions_correct + fact.correct,
-        total_vocabulary_learned = p.total_vocabulary_learned + fact.words,
-        total_points = p.total_points + fact.points,
-        total_descriptions = p.total_descriptions + fact.descriptions,
-        total_images = p.total_images + fact.images,
-        mastered_words_count = p.mastered_words_count + fact.mastered,
-        learning_words_count = p.learning_words_count + fact.learning,
-        new_words_count = p.new_words_count + fact.fresh,
+        total_time_spent_minutes = marea.saturated(p.total_time_spent_minutes::numeric + fact.minutes),
+        total_questions_answered = marea.saturated(p.total_questions_answered::numeric + fact.questions),
+        total_questions_correct = marea.saturated(p.total_questions_correct::numeric + fact.correct),
+        total_vocabulary_learned = marea.saturated(p.total_vocabulary_learned::numeric + fact.words),
+        total_points = marea.saturated(p.total_points::numeric + fact.points),
+        total_descriptions = marea.saturated(p.total_descriptions::numeric + fact.descriptions),
+        total_images = marea.saturated(p.total_images::numeric + fact.images),
+        mastered_words_count = marea.saturated(p.mastered_words_count::numeric + fact.mastered),
+        learning_words_count = marea.saturated(p.learning_words_count::numeric + fact.learning),
+        new_words_count = marea.saturated(p.new_words_count::numeric + fact.fresh),
         average_accuracy = CASE WHEN p.total_questions_answered + fact.questions <= 0 THEN 0 ELSE least(100, round(
-            100::numeric * (p.total_questions_correct + fact.correct) / (p.total_questions_answered + fact.questions), 2)) END,
-        average_completion_time_seconds = CASE WHEN p.total_sessions + fact.sessions <= 0 THEN 0 ELSE round(
-            60::numeric * (p.total_time_spent_minutes + fact.minutes) / (p.total_sessions + fact.sessions)) END,
+            100::numeric * marea.saturated(p.total_questions_correct::numeric + fact.correct)
+            / marea.saturated(p.total_questions_answered::numeric + fact.questions), 2)) END,
+        average_completion_time_seconds = CASE WHEN p.total_sessions + fact.sessions <= 0 THEN 0 ELSE marea.saturated(round(
+            60::numeric * marea.saturated(p.total_time_spent_minutes::numeric + fact.minutes)
+            / (p.total_sessions + fact.sessions))) END,
         last_activity_at = greatest(p.last_activity_at, fact.activity_at),
         last_description_at = greatest(p.last_description_at, fact.description_at),
         last_qa_session_at = greatest(p.last_qa_session_at, fact.qa_at),
@@ -328,9 +360,12 @@ BEGIN
     -- An INSERT ... ON CONFLICT would fire the triggers of both, INSERT and UPDATE.
     IF EXISTS (SELECT FROM marea.daily_activity AS d WHERE d.user_id = fact.user_id AND d.day = fact.day) THEN
         UPDATE marea.daily_activity AS d SET
-            facts = d.facts + fact.facts, sessions = d.sessions + fact.sessions, minutes = d.minutes + fact.minutes,
-            questions = d.questions + fact.questions, correct = d.correct + fact.correct, words = d.words + fact.words,
-            points = d.points + fact.points
+            facts = d.facts + fact.facts, sessions = d.sessions + fact.sessions,
+            minutes = marea.saturated(d.minutes::numeric + fact.minutes),
+            questions = marea.saturated(d.questions::numeric + fact.questions),
+            correct = marea.saturated(d.correct::numeric + fact.correct),
+            words = marea.saturated(d.words::numeric + fact.words),
+            points = marea.saturated(d.points::numeric + fact.points)
         WHERE d.user_id = fact.user_id AND d.day = fact.day;
     ELSE
         INSERT INTO marea.daily_activity (user_id, day, facts, sessions, minutes, questions, correct, words, points)

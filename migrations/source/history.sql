@@ -184,6 +184,10 @@ BEGIN
     END IF;
     claimed := parts[2]::bigint;
     at_ := to_timestamp(0) + parts[3]::bigint * interval '1 microsecond';
+    -- Nobody was given a time that has not come. A forged one must leave nothing behind.
+    IF at_ > clock_timestamp() + interval '5 minutes' THEN
+        RETURN true;
+    END IF;
     SELECT coalesce(max(c.version), 0) INTO reached FROM marea.clocks AS c WHERE c.user_id = me;
     IF claimed > reached THEN
         -- The proof that something was lost may soon be overtaken: noted now, it still tells the user's other devices. A later run
@@ -192,6 +196,8 @@ BEGIN
         SELECT me, clock_timestamp(), reached
         WHERE parts[1] = marea.known_run()
           AND NOT EXISTS (SELECT FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > at_ AND p.version <= reached)
+          -- Who makes them up does not fill the disk: a real one is the first of many in an hour.
+          AND (SELECT count(*) FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > now() - interval '1 day') < 100
           AND EXISTS (SELECT FROM public.users WHERE users.id = me)
         ON CONFLICT (user_id, at) DO NOTHING;
         RETURN true;

@@ -55,7 +55,6 @@ BEGIN
             WHERE r.user_id = person AND r.table_name = moved.table_name AND r.row_key = moved.row_key;
         END IF;
 
-        DELETE FROM marea.checkpoints AS p WHERE p.user_id = person AND p.at < now() - keep;
         DELETE FROM marea.rows AS r WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep;
         GET DIAGNOSTICS went = ROW_COUNT;
         pruned_ := pruned_ + went;
@@ -64,6 +63,7 @@ BEGIN
     DELETE FROM marea.runs AS r WHERE r.number < (
         SELECT max(began.number) FROM marea.runs AS began WHERE began.began_at < now() - keep);
     DELETE FROM marea.run_notes AS n WHERE n.number <= (SELECT min(r.number) FROM marea.runs AS r);
+    DELETE FROM marea.checkpoints AS p WHERE p.at < now() - keep;
     RETURN pruned_;
 END
 $$;

@@ -119,43 +119,123 @@ COMMENT ON FUNCTION marea.push_together(JSONB, TEXT) IS 'Applies mutations all t
 
 CREATE OR REPLACE FUNCTION marea.rejected(mutation JSONB, code TEXT, message TEXT, context TEXT) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- The result of a mutation that failed so. NULL: what is wrong is wrong with the server, and fails the request.
+-- The result of a mutation that failed by itself; or fails the request, where the mutation is not to blame.
 DECLARE
     -- The innermost function: an app's trigger that misses something has its own remedy, Marea's fold is the server's.
     place CONSTANT TEXT := substring(context FROM 'PL/pgSQL function ([^(]+[(][^)]*[)])');
-    said  TEXT := message;
 BEGIN
     -- Deleted while this ran. To reject the mutation would set a learner's work aside for no fault of its own.
     IF code = '23503' AND NOT marea.user_exists() THEN
-        PERFORM marea.refuse('PT409', 'the signed-in user is not in users',
-            'Make the user''s row first; nothing was kept of this request, send it again then.');
+        PERFORM marea.refuse_missing_user();
     END IF;
     IF code !~ '^(22|23|39|P0)' THEN
         PERFORM marea.dry_push(mutation);
     END IF;
     IF code ~ '^42' AND code <> '42501' THEN
         IF place LIKE 'marea.%' THEN
-            RETURN NULL;
+            PERFORM marea.refuse(code, marea.bounded(message), 'in ' || place);
         ELSIF place IS NOT NULL AND code IN ('42P01', '42883', '42704') THEN -- no such table, function, type
-            said := format('%s (in %s; if a plain INSERT works, give that function its own search_path: '
-                'ALTER FUNCTION %s SET search_path = ...)', message, place, place);
+            message := format('%s (in %s; if a plain INSERT works, give that function its own search_path: '
+                'ALTER FUNCTION %s SET search_path = ...)', left(message, 100), place, place);
         END IF;
     END IF;
-    RETURN jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', code, 'message', said);
+    RETURN jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', code, 'message', marea.bounded(message));
 END
 $$;
 
-COMMENT ON FUNCTION marea.rejected(JSONB, TEXT, TEXT, TEXT) IS 'The result of a mutation that failed; NULL: the request fails.';
-
-CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT) RETURNS JSONB
+CREATE OR REPLACE FUNCTION marea.refuse_missing_user() RETURNS VOID
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- All together; where that fails, one by one, so that only those are rejected that cannot be accepted, for whatever reason; a batch
--- stands and falls as one.
--- What is wrong with the server (a deadlock, a full disk, a timeout) and what a batch of nothing would meet too is not for
--- one mutation to suffer for: it fails the request, and nothing of it is kept.
+BEGIN
+    PERFORM marea.refuse('PT409', 'the signed-in user is not in users',
+        'Make the user''s row first; nothing was kept of this request, send it again then.');
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.mutation_refusal(mutation JSONB) RETURNS TEXT LANGUAGE sql STABLE
+RETURN CASE
+    WHEN marea.has_long_number(mutation)
+        THEN 'values: has a number beyond 1e308 or of more than 400 decimal places, which not every device can hold'
+    WHEN (mutation ->> 'table' IN ('sessions', 'progress_events') AND mutation ->> 'op' = 'insert') IS NOT TRUE THEN NULL
+    ELSE coalesce(
+        marea.mutation_problem('insert', mutation ->> 'id', mutation ->> 'key', mutation ->> 'hlc', mutation -> 'values'),
+        CASE mutation ->> 'table' WHEN 'sessions' THEN marea.session_problem(mutation -> 'values')
+            ELSE marea.event_problem(mutation -> 'values') END)
+END;
+
+CREATE OR REPLACE FUNCTION marea.rejected_batch(batch JSONB, client TEXT, deferred TEXT) RETURNS JSONB[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- A batch of which one mutation, at least, cannot be accepted: which one is tried out, and nothing of it is kept.
 DECLARE
-    gone     CONSTANT TEXT := 'the signed-in user is not in users';
-    remedy   CONSTANT TEXT := 'Make the user''s row first; nothing was kept of this request, send it again then.';
+    results JSONB[] := '{}';
+    place   INTEGER;
+    code    TEXT;
+    message TEXT;
+    context TEXT;
+BEGIN
+    BEGIN
+        FOR n IN 1..jsonb_array_length(batch) LOOP
+            place := n;
+            results[n] := marea.push_together(jsonb_build_array(batch -> n - 1), client) -> 0;
+        END LOOP;
+        PERFORM marea.check_deferred(deferred);
+        RETURN results;
+    EXCEPTION WHEN assert_failure OR OTHERS THEN
+        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
+    END;
+    IF marea.is_of_server(code) THEN
+        PERFORM marea.refuse(code, marea.bounded(message), '');
+    END IF;
+    RETURN ARRAY(
+        SELECT CASE WHEN m.n = place THEN marea.rejected(m.value, code, message, context) ELSE marea.rejected_with_batch(m.value) END
+        FROM jsonb_array_elements(batch) WITH ORDINALITY AS m (value, n) ORDER BY m.n);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.rejected_with_batch(mutation JSONB) RETURNS JSONB LANGUAGE sql STABLE
+RETURN jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', 'MB001', 'message',
+    'batch: refused because another mutation of it was refused');
+
+CREATE OR REPLACE FUNCTION marea.push_halves(units JSONB[], client TEXT, deferred TEXT) RETURNS JSONB[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Units, each one mutation or a batch, together; where that fails the first half and then the other one, down to single ones. One
+-- that cannot be accepted among 500 costs nine more attempts, not 500. What is wrong with the server fails the request.
+DECLARE
+    middle    CONSTANT INTEGER := cardinality(units) / 2;
+    mutations CONSTANT JSONB := (
+        SELECT jsonb_agg(m.value ORDER BY u.n, m.n)
+        FROM unnest(units) WITH ORDINALITY AS u (unit, n), jsonb_array_elements(u.unit) WITH ORDINALITY AS m (value, n));
+    results   JSONB;
+    code      TEXT;
+    message   TEXT;
+    context   TEXT;
+BEGIN
+    BEGIN
+        results := marea.push_together(mutations, client);
+        PERFORM marea.check_deferred(deferred);
+        RETURN ARRAY(SELECT r.value FROM jsonb_array_elements(results) WITH ORDINALITY AS r (value, n) ORDER BY r.n);
+    EXCEPTION WHEN assert_failure OR OTHERS THEN
+        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
+    END;
+    IF marea.is_of_server(code) THEN
+        PERFORM marea.refuse(code, marea.bounded(message),
+            coalesce('in ' || substring(context FROM 'PL/pgSQL function ([^(]+[(][^)]*[)])'), ''));
+    ELSIF jsonb_array_length(mutations) = 1 THEN
+        RETURN ARRAY[marea.rejected(mutations -> 0, code, message, context)];
+    ELSIF cardinality(units) = 1 THEN
+        RETURN marea.rejected_batch(units[1], client, deferred);
+    END IF;
+    RETURN marea.push_halves(units[1:middle], client, deferred)
+        || marea.push_halves(units[middle + 1:cardinality(units)], client, deferred);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT, is_long BOOLEAN) RETURNS JSONB
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- All together; where that fails, without those whose values are wrong, and by halves: so that only those are rejected that cannot
+-- be accepted, for whatever reason. What is wrong with the server (a deadlock, a full disk, a timeout) and what a batch of nothing
+-- would meet too is not for one mutation to suffer for: it fails the request, and nothing of it is kept.
+-- is_long: a number in it is too long to be printed.
+DECLARE
     -- Names that stand for a constraint that cannot be deferred as well are left out: SET CONSTRAINTS takes no table.
     deferred CONSTANT TEXT := (
         SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')
@@ -163,73 +243,66 @@ DECLARE
         WHERE c.condeferred AND n.nspname <> 'marea' AND NOT EXISTS (
             SELECT FROM pg_constraint AS other
             WHERE other.connamespace = c.connamespace AND other.conname = c.conname AND NOT other.condeferrable));
-    results  JSONB := '[]';
-    unit     RECORD;
-    part     JSONB;
-    result   JSONB;
+    results  JSONB;
     code     TEXT;
     message  TEXT;
-    context  TEXT;
-    place    INTEGER;
+    problems TEXT[];
+    unit_of  TEXT[];
+    sound    JSONB[];
+    done     JSONB[] := '{}';
 BEGIN
     IF NOT marea.user_exists() THEN
-        PERFORM marea.refuse('PT409', gone, remedy);
+        PERFORM marea.refuse_missing_user();
+    END IF;
+    IF NOT is_long THEN
+        BEGIN
+            results := marea.push_together(mutations, client);
+            PERFORM marea.check_deferred(deferred);
+            RETURN results;
+        EXCEPTION WHEN assert_failure OR OTHERS THEN
+            GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT;
+        END;
+        IF marea.is_of_server(code) THEN
+            PERFORM marea.refuse(code, marea.bounded(message), '');
+        END IF;
     END IF;
 
-    BEGIN
-        results := marea.push_together(mutations, client);
-        PERFORM marea.check_deferred(deferred);
-        RETURN results;
-    EXCEPTION WHEN assert_failure OR OTHERS THEN
-        IF marea.is_of_server(SQLSTATE) THEN
-            RAISE;
-        END IF;
-        results := '[]';
-    END;
-
-    FOR unit IN
-        SELECT jsonb_agg(m.value ORDER BY m.n) AS mutations, count(*)::int AS size
+    SELECT array_agg(marea.mutation_refusal(m.value) ORDER BY m.n),
+           array_agg(coalesce(CASE WHEN jsonb_typeof(m.value -> 'batch') = 'string' THEN m.value ->> 'batch' END, m.n::text) ORDER BY m.n)
+    INTO problems, unit_of
+    FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n);
+    SELECT array_agg(u.unit ORDER BY u.first) INTO sound
+    FROM (
+        SELECT jsonb_agg(m.value ORDER BY m.n) AS unit, min(m.n) AS first
         FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
-        GROUP BY coalesce(m.value ->> 'batch', m.n::text)
-        ORDER BY min(m.n)
-    LOOP
-        BEGIN
-            -- A batch together first: only one that fails has to tell which of its mutations it was.
-            part := NULL;
-            IF unit.size > 1 THEN
-                BEGIN
-                    part := marea.push_together(unit.mutations, client);
-                    PERFORM marea.check_deferred(deferred);
-                EXCEPTION WHEN assert_failure OR OTHERS THEN
-                    part := NULL;
-                END;
-            END IF;
-            IF part IS NULL THEN
-                part := '[]';
-                FOR n IN 1..unit.size LOOP
-                    place := n;
-                    part := part || marea.push_together(jsonb_build_array(unit.mutations -> n - 1), client);
-                END LOOP;
-                PERFORM marea.check_deferred(deferred);
-            END IF;
-        EXCEPTION WHEN assert_failure OR OTHERS THEN
-            GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
-            IF marea.is_of_server(code) THEN
-                RAISE;
-            END IF;
-            result := marea.rejected(unit.mutations -> place - 1, code, message, context);
-            IF result IS NULL THEN
-                RAISE;
-            END IF;
-            SELECT jsonb_agg(CASE WHEN m.n = place THEN result ELSE jsonb_build_object('id', m.value -> 'id', 'status', 'rejected',
-                       'code', 'MB001', 'message', 'batch: refused because another mutation of it was refused') END ORDER BY m.n)
-            INTO part
-            FROM jsonb_array_elements(unit.mutations) WITH ORDINALITY AS m (value, n);
-        END;
-        results := results || part;
-    END LOOP;
-    RETURN results;
+        GROUP BY unit_of[m.n] HAVING count(problems[m.n]) = 0
+    ) AS u;
+    IF sound IS NOT NULL THEN
+        done := marea.push_halves(sound, client, deferred);
+    END IF;
+    RETURN (
+        SELECT jsonb_agg(CASE
+            WHEN m.is_sound THEN done[m.place]
+            WHEN problems[m.n] IS NULL THEN marea.rejected_with_batch(m.value)
+            ELSE jsonb_build_object('id', m.value -> 'id', 'status', 'rejected', 'code', '22023',
+                'message', marea.bounded(problems[m.n])) END ORDER BY m.n)
+        FROM (
+            SELECT u.value, u.n, u.is_sound, row_number() OVER (PARTITION BY u.is_sound ORDER BY u.first, u.n) AS place
+            FROM (
+                SELECT e.value, e.n, min(e.n) OVER unit AS first, count(problems[e.n]) OVER unit = 0 AS is_sound
+                FROM jsonb_array_elements(mutations) WITH ORDINALITY AS e (value, n)
+                WINDOW unit AS (PARTITION BY unit_of[e.n])
+            ) AS u
+        ) AS m
+    );
 END
 $$;
 
-COMMENT ON FUNCTION marea.push(JSONB, TEXT) IS 'Applies mutations, together or singly; the results, in their order.';
+COMMENT ON FUNCTION marea.rejected(JSONB, TEXT, TEXT, TEXT) IS 'The result of a mutation that failed by itself.';
+COMMENT ON FUNCTION marea.refuse_missing_user() IS 'Refuses the request of somebody who has no row in users.';
+COMMENT ON FUNCTION marea.mutation_refusal(JSONB) IS
+    'What is wrong with a mutation whatever is stored, told without writing anything; NULL: nothing, or only the tables can tell.';
+COMMENT ON FUNCTION marea.rejected_batch(JSONB, TEXT, TEXT) IS 'The results of a batch that failed.';
+COMMENT ON FUNCTION marea.rejected_with_batch(JSONB) IS 'The result of a mutation of a batch in which another one failed.';
+COMMENT ON FUNCTION marea.push_halves(JSONB[], TEXT, TEXT) IS 'Applies mutations, together or by halves; the results, in their order.';
+COMMENT ON FUNCTION marea.push(JSONB, TEXT, BOOLEAN) IS 'Applies mutations, together or by halves; the results, in their order.';

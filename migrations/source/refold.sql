@@ -53,7 +53,8 @@ BEGIN
     WHERE d.user_id = ANY (people)
       AND NOT EXISTS (SELECT FROM unnest(days) AS f WHERE f.user_id = d.user_id AND f.day = d.day);
     INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
-    SELECT f.user_id, f.day, f.facts, f.sessions, f.minutes, f.questions, f.correct, f.words, f.points
+    SELECT f.user_id, f.day, f.facts, f.sessions, marea.saturated(f.minutes), marea.saturated(f.questions),
+           marea.saturated(f.correct), marea.saturated(f.words), marea.saturated(f.points)
     FROM unnest(days) AS f
     WHERE isfinite(f.day) -- what was carried over lies on no day
     ON CONFLICT (user_id, day) DO UPDATE SET
@@ -96,16 +97,16 @@ BEGIN
         GROUP BY earliest.user_id
     ), wanted AS MATERIALIZED (
         SELECT p.user_id,
-               coalesce(t.sessions, 0)::int AS sessions, coalesce(t.minutes, 0)::int AS minutes,
-               coalesce(t.questions, 0)::int AS questions, coalesce(t.correct, 0)::int AS correct,
-               coalesce(t.words, 0)::int AS words, coalesce(t.points, 0)::int AS points,
-               coalesce(t.descriptions, 0)::int AS descriptions, coalesce(t.images, 0)::int AS images,
-               coalesce(t.mastered, 0)::int AS mastered, coalesce(t.learning, 0)::int AS learning,
-               coalesce(t.fresh, 0)::int AS fresh,
-               CASE WHEN coalesce(t.questions, 0) = 0 THEN 0
-                   ELSE least(100, round(100::numeric * t.correct / t.questions, 2)) END AS accuracy,
+               coalesce(t.sessions, 0)::int AS sessions, marea.saturated(coalesce(t.minutes, 0)) AS minutes,
+               marea.saturated(coalesce(t.questions, 0)) AS questions, marea.saturated(coalesce(t.correct, 0)) AS correct,
+               marea.saturated(coalesce(t.words, 0)) AS words, marea.saturated(coalesce(t.points, 0)) AS points,
+               marea.saturated(coalesce(t.descriptions, 0)) AS descriptions, marea.saturated(coalesce(t.images, 0)) AS images,
+               marea.saturated(coalesce(t.mastered, 0)) AS mastered, marea.saturated(coalesce(t.learning, 0)) AS learning,
+               marea.saturated(coalesce(t.fresh, 0)) AS fresh,
+               CASE WHEN coalesce(t.questions, 0) = 0 THEN 0 ELSE least(100, round(
+                   100::numeric * marea.saturated(t.correct) / marea.saturated(t.questions), 2)) END AS accuracy,
                CASE WHEN coalesce(t.sessions, 0) = 0 THEN 0
-                   ELSE round(60::numeric * t.minutes / t.sessions)::int END AS completion,
+                   ELSE marea.saturated(round(60::numeric * marea.saturated(t.minutes) / t.sessions)) END AS completion,
                t.activity_at, t.description_at, t.qa_at, t.words_at, s.last_day,
                coalesce(s.streak, 0)::int AS streak, greatest(s.longest, k.longest_streak_days, 0)::int AS longest,
                marea.union_achievements(p.achievements, coalesce(u.achievements, '{}')) AS achievements

@@ -90,8 +90,9 @@ BEGIN
     -- A quick look first: that every id is its own uuid again says the same as the pattern, at a fifth of the price.
     BEGIN
         IF (
-            SELECT bool_and(CASE WHEN m ->> 'id' LIKE '________-____-____-____-____________'
-                THEN (m ->> 'id')::uuid::text = m ->> 'id' ELSE false END)
+            SELECT bool_and(CASE WHEN jsonb_typeof(m -> 'id') IS DISTINCT FROM 'string' THEN false
+                WHEN m ->> 'id' LIKE '________-____-____-____-____________' THEN (m ->> 'id')::uuid::text = m ->> 'id'
+                ELSE false END)
             FROM jsonb_array_elements(field) AS m
         ) THEN
             RETURN;
@@ -102,13 +103,34 @@ BEGIN
     SELECT min(m.n) INTO place
     FROM jsonb_array_elements(field) WITH ORDINALITY AS m (value, n)
     WHERE jsonb_typeof(m.value) <> 'object'
-       OR coalesce(m.value ->> 'id', '') !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+       OR coalesce(CASE WHEN jsonb_typeof(m.value -> 'id') = 'string' THEN m.value ->> 'id' END, '') !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
     IF place IS NOT NULL THEN
         PERFORM marea.refuse('PT400', format('mutations[%s].id: must be a lower-case uuid', place - 1),
             'Every mutation is an object with the id that the device gave it.');
     END IF;
 END
 $$;
+
+CREATE OR REPLACE FUNCTION marea.take_turn(me UUID) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- A user has four requests under way at once, however many are sent: a server behind PostgREST has ten connections or so for
+-- everybody. Nobody waits for a turn, because whoever waits holds a connection. And who waits for a lock of the app, or for another
+-- device's push, does so for 5 seconds: what this costs is one more try of the client.
+BEGIN
+    IF NOT (pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 1))
+            OR pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 2))
+            OR pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 3))
+            OR pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 4))) THEN
+        PERFORM marea.refuse('PT429', 'four requests of this user are under way', 'Send it again in a moment.');
+    END IF;
+    IF current_setting('lock_timeout') = '0' THEN
+        PERFORM set_config('lock_timeout', '5s', true);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.take_turn(UUID) IS
+    'Refuses the request of a user who has four under way; sets a bound to waiting for locks where the connection has none.';
 
 COMMENT ON FUNCTION marea.check_request(JSONB) IS 'Refuses a malformed request, naming the field. Says nothing about single mutations.';
 

@@ -4,9 +4,11 @@ CREATE OR REPLACE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
 DECLARE
-    idle       CONSTANT JSONB := marea.idle_answer(request);
+    -- Before anything of it is printed, be it for a comparison.
+    is_long    CONSTANT BOOLEAN := marea.has_long_number(request);
+    idle       CONSTANT JSONB := CASE WHEN NOT is_long THEN marea.idle_answer(request) END;
     page_bytes CONSTANT INTEGER := 1048576;
-    fewer      CONSTANT TEXT := request -> 'limit_bytes';
+    fewer      TEXT;
     most       INTEGER;
     me         UUID;
     history    TEXT;
@@ -22,7 +24,11 @@ BEGIN
     IF me IS NULL THEN
         PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
     END IF;
+    IF is_long AND marea.has_long_number(request - 'mutations') THEN
+        PERFORM marea.refuse('PT400', 'request: has a number beyond 1e308', 'Only mutations may hold numbers of the app.');
+    END IF;
     PERFORM marea.check_request(request);
+    PERFORM marea.take_turn(me);
     -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
     -- must be told.
     history := marea.epoch();
@@ -34,7 +40,7 @@ BEGIN
         SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
         -- One push per user at a time: two devices of one user touch the same rows, in whatever order.
         PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || me, 0));
-        results := marea.push(request -> 'mutations', request ->> 'client_id');
+        results := marea.push(request -> 'mutations', request ->> 'client_id', is_long);
         -- Versions are taken now, last of all, so that the answer can show what this push did. From here to commit
         -- the user's clock is held.
         SET CONSTRAINTS marea.pending_assign_versions IMMEDIATE;
@@ -53,6 +59,7 @@ BEGIN
         more := coalesce(more, '{}');
     END IF;
 
+    fewer := request -> 'limit_bytes';
     most := marea.rows_within(me, known, coalesce((request ->> 'limit')::int, 500),
         least(CASE WHEN fewer ~ '^[1-9][0-9]{0,8}$' THEN fewer::int END, page_bytes));
     SELECT * INTO page FROM marea.page(me, known, most, coalesce(request -> 'packed' = 'true', false));

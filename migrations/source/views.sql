@@ -119,6 +119,17 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
         SELECT count(*) FROM pg_catalog.pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'), 'count'
     UNION ALL
+    -- 0: none, or more than the role's own settings say. docs/migrations/DEPLOY.md says which and why.
+    SELECT 'limits', limits.name || ' of ' || limits.role, coalesce((
+        SELECT max(CASE WHEN setting.value ~ '^[0-9]+$' THEN setting.value::numeric
+            ELSE extract(epoch FROM setting.value::interval) * 1000 END)
+        FROM pg_catalog.pg_db_role_setting AS s, unnest(s.setconfig) AS one,
+             LATERAL (SELECT split_part(one, '=', 2) WHERE starts_with(one, limits.name || '=')) AS setting (value)
+        WHERE s.setrole IN (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname IN (limits.role, 'authenticator'))
+          AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()))
+    ), 0)::bigint, 'milliseconds'
+    FROM (VALUES ('statement_timeout', 'authenticated'), ('lock_timeout', 'authenticated')) AS limits (name, role)
+    UNION ALL
     SELECT of_table.measure, t.schemaname || '.' || t.relname, of_table.value, of_table.unit
     FROM pg_catalog.pg_stat_user_tables AS t
     CROSS JOIN LATERAL (VALUES

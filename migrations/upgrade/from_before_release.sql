@@ -375,13 +375,13 @@ BEGIN
             SELECT * INTO progress FROM public.user_progress WHERE user_id = change.user_id FOR NO KEY UPDATE;
         END IF;
 
-        progress.total_sessions := progress.total_sessions + change.sessions;
-        progress.total_time_spent_minutes := progress.total_time_spent_minutes + change.minutes;
-        progress.total_images := progress.total_images + change.images;
-        progress.total_descriptions := progress.total_descriptions + change.descriptions;
-        progress.total_questions_answered := progress.total_questions_answered + change.answered;
-        progress.total_questions_correct := progress.total_questions_correct + change.correct;
-        progress.total_vocabulary_learned := progress.total_vocabulary_learned + change.words;
+        progress.total_sessions := least(progress.total_sessions + change.sessions, 2147483647);
+        progress.total_time_spent_minutes := least(progress.total_time_spent_minutes + change.minutes, 2147483647);
+        progress.total_images := least(progress.total_images + change.images, 2147483647);
+        progress.total_descriptions := least(progress.total_descriptions + change.descriptions, 2147483647);
+        progress.total_questions_answered := least(progress.total_questions_answered + change.answered, 2147483647);
+        progress.total_questions_correct := least(progress.total_questions_correct + change.correct, 2147483647);
+        progress.total_vocabulary_learned := least(progress.total_vocabulary_learned + change.words, 2147483647);
 
         IF NOT change.takes_out THEN
             progress.last_activity_at := greatest(progress.last_activity_at, change.activity_at);
@@ -435,7 +435,7 @@ BEGIN
         progress.average_accuracy := CASE WHEN progress.total_questions_answered <= 0 THEN 0 ELSE least(100,
             round(100::numeric * progress.total_questions_correct / progress.total_questions_answered, 2)) END;
         progress.average_completion_time_seconds := CASE WHEN progress.total_sessions <= 0 THEN 0 ELSE
-            round(60::numeric * progress.total_time_spent_minutes / progress.total_sessions) END;
+            least(round(60::numeric * progress.total_time_spent_minutes / progress.total_sessions), 2147483647) END;
 
         UPDATE public.user_progress SET
             total_sessions = progress.total_sessions,
@@ -517,9 +517,19 @@ REVOKE ALL ON public.user_api_keys, public.user_progress, public.export_history 
 REVOKE ALL ON public.user_api_keys FROM service_role; -- no job may read keys, not even one that bypasses policies
 REVOKE ALL ON public.user_api_keys, public.user_progress, public.export_history FROM authenticated;
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON public.user_api_keys TO authenticated;
-GRANT SELECT, INSERT, UPDATE ON public.user_progress, public.export_history TO authenticated;
-
+-- By column: what is set once stays, what the server sets is the server's, and the fold's columns are written by the fold alone.
+-- marea_sync writes with the same rights.
+GRANT SELECT, DELETE,
+    INSERT (user_id, openai_api_key, unsplash_api_key, anthropic_api_key, last_validated_at),
+    UPDATE (openai_api_key, unsplash_api_key, anthropic_api_key, last_validated_at)
+ON public.user_api_keys TO authenticated;
+GRANT SELECT, INSERT (user_id) ON public.user_progress TO authenticated;
+GRANT SELECT,
+    INSERT (id, user_id, export_type, export_format, status, records_count, file_size_bytes, file_url, filters, data, error_message,
+        retry_count, started_at, completed_at, processing_time_seconds, expires_at, created_at),
+    UPDATE (status, records_count, file_size_bytes, file_url, data, error_message, retry_count, started_at, completed_at,
+        processing_time_seconds, expires_at)
+ON public.export_history TO authenticated;
 GRANT ALL ON public.user_progress, public.export_history TO service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -1208,6 +1218,10 @@ BEGIN
     END IF;
     claimed := parts[2]::bigint;
     at_ := to_timestamp(0) + parts[3]::bigint * interval '1 microsecond';
+    -- Nobody was given a time that has not come. A forged one must leave nothing behind.
+    IF at_ > clock_timestamp() + interval '5 minutes' THEN
+        RETURN true;
+    END IF;
     SELECT coalesce(max(c.version), 0) INTO reached FROM marea.clocks AS c WHERE c.user_id = me;
     IF claimed > reached THEN
         -- The proof that something was lost may soon be overtaken: noted now, it still tells the user's other devices. A later run
@@ -1216,6 +1230,8 @@ BEGIN
         SELECT me, clock_timestamp(), reached
         WHERE parts[1] = marea.known_run()
           AND NOT EXISTS (SELECT FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > at_ AND p.version <= reached)
+          -- Who makes them up does not fill the disk: a real one is the first of many in an hour.
+          AND (SELECT count(*) FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > now() - interval '1 day') < 100
           AND EXISTS (SELECT FROM public.users WHERE users.id = me)
         ON CONFLICT (user_id, at) DO NOTHING;
         RETURN true;
@@ -1304,6 +1320,17 @@ RETURN given IS NOT NULL AND jsonb_typeof(given) <> 'null' AND CASE kind
 END;
 
 COMMENT ON FUNCTION marea.has_wrong_type(TEXT, JSONB) IS 'Whether a value is there and of the wrong kind.';
+
+CREATE OR REPLACE FUNCTION marea.has_long_number(given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+-- Of numbers that are stored in 8 bytes and printed in 131,072 (1e131071), or in 16,385 (0e-16383). Looks at the number, never at
+-- its text. No number that a device can hold is longer: 1e308 has 309 digits, 5e-324 has 324 places.
+RETURN EXISTS (
+    SELECT FROM jsonb_path_query(given, 'strict $.** ? (@.type() == "number")') AS number
+    WHERE number::numeric NOT BETWEEN -1e308 AND 1e308 OR scale(number::numeric) > 400
+);
+
+COMMENT ON FUNCTION marea.has_long_number(JSONB) IS
+    'Whether there is a number in it beyond 1e308 or of more than 400 decimal places, which costs far more to print than to send.';
 
 CREATE OR REPLACE FUNCTION marea.json_problem(given JSONB, highest BIGINT) RETURNS TEXT LANGUAGE sql IMMUTABLE
 RETURN CASE
@@ -1468,6 +1495,12 @@ RETURN greatest(coalesce(given, 0), 0);
 
 COMMENT ON FUNCTION marea.non_negative(INTEGER) IS 'A metric as the fold counts it: NULL and negative are 0.';
 
+CREATE OR REPLACE FUNCTION marea.saturated(given NUMERIC) RETURNS INTEGER LANGUAGE sql IMMUTABLE
+RETURN least(greatest(given, -2147483648), 2147483647)::integer;
+
+COMMENT ON FUNCTION marea.saturated(NUMERIC) IS
+    'A sum as progress keeps it: at the end of the numbers it stays, on devices too, and no session is refused for it.';
+
 CREATE OR REPLACE FUNCTION marea.union_achievements(one JSONB, other JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE
 RETURN one || coalesce((
     SELECT jsonb_object_agg(unlocked.key, unlocked.value)
@@ -1529,10 +1562,10 @@ COMMENT ON FUNCTION marea.session_fact(INTEGER, UUID, TIMESTAMPTZ, TEXT, INTEGER
 CREATE OR REPLACE FUNCTION marea.event_fact(sign INTEGER, event marea.progress_events) RETURNS marea.fact
 LANGUAGE sql IMMUTABLE
 RETURN ROW(
-    (event).user_id, (event).local_date, sign, 0, sign * (event).minutes, sign * (event).questions_answered,
-    sign * (event).questions_correct, sign * (event).vocabulary_learned, sign * (event).points,
-    sign * (event).descriptions, sign * (event).images, sign * (event).mastered_words,
-    sign * (event).learning_words, sign * (event).new_words,
+    (event).user_id, (event).local_date, sign, 0, sign::bigint * (event).minutes, sign::bigint * (event).questions_answered,
+    sign::bigint * (event).questions_correct, sign::bigint * (event).vocabulary_learned, sign::bigint * (event).points,
+    sign::bigint * (event).descriptions, sign::bigint * (event).images, sign::bigint * (event).mastered_words,
+    sign::bigint * (event).learning_words, sign::bigint * (event).new_words,
     CASE WHEN sign > 0 THEN (event).occurred_at END,
     CASE WHEN sign > 0 AND (event).descriptions > 0 THEN (event).occurred_at END,
     CASE WHEN sign > 0 AND (event).questions_answered > 0 THEN (event).occurred_at END,
@@ -1553,6 +1586,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan
 DECLARE
     days      marea.fact[];
     takes_out BOOLEAN;
+    most      BIGINT;
     tomorrow  CONSTANT DATE := marea.tomorrow();
 BEGIN
     -- By learner and day. A learner who is being deleted takes everything along and is gone already.
@@ -1589,14 +1623,29 @@ BEGIN
     WHERE p.user_id IN (SELECT fact.user_id FROM unnest(days) AS fact)
     ORDER BY p.user_id FOR NO KEY UPDATE OF p;
 
+    -- What lay beyond the end of the numbers is not known any more: the sums are made from nothing.
+    IF takes_out AND EXISTS (
+        SELECT FROM public.user_progress AS p
+        WHERE p.user_id IN (SELECT fact.user_id FROM unnest(days) AS fact)
+          AND greatest(p.total_time_spent_minutes, p.total_questions_answered, p.total_questions_correct,
+              p.total_vocabulary_learned, p.total_points, p.total_descriptions, p.total_images, abs(p.mastered_words_count::bigint),
+              abs(p.learning_words_count::bigint), abs(p.new_words_count::bigint)) >= 2147483647
+    ) THEN
+        PERFORM marea.refold(ARRAY(SELECT DISTINCT fact.user_id FROM unnest(days) AS fact));
+        RETURN;
+    END IF;
+
     INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
-    SELECT fact.user_id, fact.day, fact.facts, fact.sessions, fact.minutes, fact.questions, fact.correct, fact.words,
-           fact.points
+    SELECT fact.user_id, fact.day, fact.facts, fact.sessions, marea.saturated(fact.minutes), marea.saturated(fact.questions),
+           marea.saturated(fact.correct), marea.saturated(fact.words), marea.saturated(fact.points)
     FROM unnest(days) AS fact
     ON CONFLICT (user_id, day) DO UPDATE SET
         facts = d.facts + EXCLUDED.facts, sessions = d.sessions + EXCLUDED.sessions,
-        minutes = d.minutes + EXCLUDED.minutes, questions = d.questions + EXCLUDED.questions,
-        correct = d.correct + EXCLUDED.correct, words = d.words + EXCLUDED.words, points = d.points + EXCLUDED.points;
+        minutes = marea.saturated(d.minutes::numeric + EXCLUDED.minutes),
+        questions = marea.saturated(d.questions::numeric + EXCLUDED.questions),
+        correct = marea.saturated(d.correct::numeric + EXCLUDED.correct),
+        words = marea.saturated(d.words::numeric + EXCLUDED.words),
+        points = marea.saturated(d.points::numeric + EXCLUDED.points);
 
     IF takes_out THEN
         DELETE FROM marea.daily_activity AS d USING unnest(days) AS fact
@@ -1618,7 +1667,7 @@ BEGIN
         average_accuracy = CASE WHEN n.questions <= 0 THEN 0
             ELSE least(100, round(100::numeric * n.correct / n.questions, 2)) END,
         average_completion_time_seconds = CASE WHEN n.sessions <= 0 THEN 0
-            ELSE round(60::numeric * n.minutes / n.sessions) END,
+            ELSE marea.saturated(round(60::numeric * n.minutes / n.sessions)) END,
         last_activity_at = n.activity_at,
         last_description_at = n.description_at,
         last_qa_session_at = n.qa_at,
@@ -1629,16 +1678,16 @@ BEGIN
     FROM (
         SELECT old.user_id,
                old.total_sessions + new.sessions AS sessions,
-               old.total_time_spent_minutes + new.minutes AS minutes,
-               old.total_questions_answered + new.questions AS questions,
-               old.total_questions_correct + new.correct AS correct,
-               old.total_vocabulary_learned + new.words AS words,
-               old.total_points + new.points AS points,
-               old.total_descriptions + new.descriptions AS descriptions,
-               old.total_images + new.images AS images,
-               old.mastered_words_count + new.mastered AS mastered,
-               old.learning_words_count + new.learning AS learning,
-               old.new_words_count + new.fresh AS fresh,
+               marea.saturated(old.total_time_spent_minutes + new.minutes) AS minutes,
+               marea.saturated(old.total_questions_answered + new.questions) AS questions,
+               marea.saturated(old.total_questions_correct + new.correct) AS correct,
+               marea.saturated(old.total_vocabulary_learned + new.words) AS words,
+               marea.saturated(old.total_points + new.points) AS points,
+               marea.saturated(old.total_descriptions + new.descriptions) AS descriptions,
+               marea.saturated(old.total_images + new.images) AS images,
+               marea.saturated(old.mastered_words_count + new.mastered) AS mastered,
+               marea.saturated(old.learning_words_count + new.learning) AS learning,
+               marea.saturated(old.new_words_count + new.fresh) AS fresh,
                CASE WHEN how.reread_maxima THEN greatest(latest.activity_at, kept.activity_at)
                    ELSE greatest(old.last_activity_at, new.activity_at) END AS activity_at,
                CASE WHEN how.reread_maxima THEN greatest(latest.description_at, kept.description_at)
@@ -1723,6 +1772,7 @@ BEGIN
     WHERE p.user_id = n.user_id;
 
     IF EXISTS (SELECT FROM unnest(given) AS fact WHERE fact.achievements IS NOT NULL) THEN
+        WITH unlocked AS (
         UPDATE public.user_progress AS p SET achievements = marea.union_achievements(p.achievements, n.unlocked)
         FROM (
             SELECT earliest.user_id, jsonb_object_agg(earliest.name, earliest.at) AS unlocked
@@ -1734,7 +1784,14 @@ BEGIN
             GROUP BY earliest.user_id
         ) AS n
         WHERE p.user_id = n.user_id
-          AND p.achievements IS DISTINCT FROM marea.union_achievements(p.achievements, n.unlocked);
+          AND p.achievements IS DISTINCT FROM marea.union_achievements(p.achievements, n.unlocked)
+        RETURNING p.achievements
+        )
+        SELECT max((SELECT count(*) FROM jsonb_object_keys(u.achievements))) INTO most FROM unlocked AS u;
+        -- Each award is sent to each device with all of them.
+        IF most > 1000 THEN
+            RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'values.achievements: a learner has at most 1000';
+        END IF;
     END IF;
 END
 $$;
@@ -1753,20 +1810,22 @@ BEGIN
     END IF;
     UPDATE public.user_progress AS p SET
         total_sessions = p.total_sessions + fact.sessions,
-        total_time_spent_minutes = p.total_time_spent_minutes + fact.minutes,
-        total_questions_answered = p.total_questions_answered + fact.questions,
-        total_questions_correct = p.total_questions_correct + fact.correct,
-        total_vocabulary_learned = p.total_vocabulary_learned + fact.words,
-        total_points = p.total_points + fact.points,
-        total_descriptions = p.total_descriptions + fact.descriptions,
-        total_images = p.total_images + fact.images,
-        mastered_words_count = p.mastered_words_count + fact.mastered,
-        learning_words_count = p.learning_words_count + fact.learning,
-        new_words_count = p.new_words_count + fact.fresh,
+        total_time_spent_minutes = marea.saturated(p.total_time_spent_minutes::numeric + fact.minutes),
+        total_questions_answered = marea.saturated(p.total_questions_answered::numeric + fact.questions),
+        total_questions_correct = marea.saturated(p.total_questions_correct::numeric + fact.correct),
+        total_vocabulary_learned = marea.saturated(p.total_vocabulary_learned::numeric + fact.words),
+        total_points = marea.saturated(p.total_points::numeric + fact.points),
+        total_descriptions = marea.saturated(p.total_descriptions::numeric + fact.descriptions),
+        total_images = marea.saturated(p.total_images::numeric + fact.images),
+        mastered_words_count = marea.saturated(p.mastered_words_count::numeric + fact.mastered),
+        learning_words_count = marea.saturated(p.learning_words_count::numeric + fact.learning),
+        new_words_count = marea.saturated(p.new_words_count::numeric + fact.fresh),
         average_accuracy = CASE WHEN p.total_questions_answered + fact.questions <= 0 THEN 0 ELSE least(100, round(
-            100::numeric * (p.total_questions_correct + fact.correct) / (p.total_questions_answered + fact.questions), 2)) END,
-        average_completion_time_seconds = CASE WHEN p.total_sessions + fact.sessions <= 0 THEN 0 ELSE round(
-            60::numeric * (p.total_time_spent_minutes + fact.minutes) / (p.total_sessions + fact.sessions)) END,
+            100::numeric * marea.saturated(p.total_questions_correct::numeric + fact.correct)
+            / marea.saturated(p.total_questions_answered::numeric + fact.questions), 2)) END,
+        average_completion_time_seconds = CASE WHEN p.total_sessions + fact.sessions <= 0 THEN 0 ELSE marea.saturated(round(
+            60::numeric * marea.saturated(p.total_time_spent_minutes::numeric + fact.minutes)
+            / (p.total_sessions + fact.sessions))) END,
         last_activity_at = greatest(p.last_activity_at, fact.activity_at),
         last_description_at = greatest(p.last_description_at, fact.description_at),
         last_qa_session_at = greatest(p.last_qa_session_at, fact.qa_at),
@@ -1788,9 +1847,12 @@ BEGIN
     -- An INSERT ... ON CONFLICT would fire the triggers of both, INSERT and UPDATE.
     IF EXISTS (SELECT FROM marea.daily_activity AS d WHERE d.user_id = fact.user_id AND d.day = fact.day) THEN
         UPDATE marea.daily_activity AS d SET
-            facts = d.facts + fact.facts, sessions = d.sessions + fact.sessions, minutes = d.minutes + fact.minutes,
-            questions = d.questions + fact.questions, correct = d.correct + fact.correct, words = d.words + fact.words,
-            points = d.points + fact.points
+            facts = d.facts + fact.facts, sessions = d.sessions + fact.sessions,
+            minutes = marea.saturated(d.minutes::numeric + fact.minutes),
+            questions = marea.saturated(d.questions::numeric + fact.questions),
+            correct = marea.saturated(d.correct::numeric + fact.correct),
+            words = marea.saturated(d.words::numeric + fact.words),
+            points = marea.saturated(d.points::numeric + fact.points)
         WHERE d.user_id = fact.user_id AND d.day = fact.day;
     ELSE
         INSERT INTO marea.daily_activity (user_id, day, facts, sessions, minutes, questions, correct, words, points)
@@ -1877,8 +1939,9 @@ CREATE TABLE IF NOT EXISTS marea.settings (
 );
 
 COMMENT ON TABLE marea.settings IS 'What the one who runs the Postgres has switched; written by functions of their own.';
-COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting().';
-COMMENT ON COLUMN marea.settings.value IS 'on or off.';
+COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting(). points_per_award, points_per_day: the most points of one award, and of all awards of a '
+    'learner''s local day; without a row there is no bound.';
+COMMENT ON COLUMN marea.settings.value IS 'on or off; a number.';
 
 ALTER TABLE marea.kept_facts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE marea.settings ENABLE ROW LEVEL SECURITY;
@@ -2138,7 +2201,8 @@ BEGIN
     WHERE d.user_id = ANY (people)
       AND NOT EXISTS (SELECT FROM unnest(days) AS f WHERE f.user_id = d.user_id AND f.day = d.day);
     INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
-    SELECT f.user_id, f.day, f.facts, f.sessions, f.minutes, f.questions, f.correct, f.words, f.points
+    SELECT f.user_id, f.day, f.facts, f.sessions, marea.saturated(f.minutes), marea.saturated(f.questions),
+           marea.saturated(f.correct), marea.saturated(f.words), marea.saturated(f.points)
     FROM unnest(days) AS f
     WHERE isfinite(f.day) -- what was carried over lies on no day
     ON CONFLICT (user_id, day) DO UPDATE SET
@@ -2181,16 +2245,16 @@ BEGIN
         GROUP BY earliest.user_id
     ), wanted AS MATERIALIZED (
         SELECT p.user_id,
-               coalesce(t.sessions, 0)::int AS sessions, coalesce(t.minutes, 0)::int AS minutes,
-               coalesce(t.questions, 0)::int AS questions, coalesce(t.correct, 0)::int AS correct,
-               coalesce(t.words, 0)::int AS words, coalesce(t.points, 0)::int AS points,
-               coalesce(t.descriptions, 0)::int AS descriptions, coalesce(t.images, 0)::int AS images,
-               coalesce(t.mastered, 0)::int AS mastered, coalesce(t.learning, 0)::int AS learning,
-               coalesce(t.fresh, 0)::int AS fresh,
-               CASE WHEN coalesce(t.questions, 0) = 0 THEN 0
-                   ELSE least(100, round(100::numeric * t.correct / t.questions, 2)) END AS accuracy,
+               coalesce(t.sessions, 0)::int AS sessions, marea.saturated(coalesce(t.minutes, 0)) AS minutes,
+               marea.saturated(coalesce(t.questions, 0)) AS questions, marea.saturated(coalesce(t.correct, 0)) AS correct,
+               marea.saturated(coalesce(t.words, 0)) AS words, marea.saturated(coalesce(t.points, 0)) AS points,
+               marea.saturated(coalesce(t.descriptions, 0)) AS descriptions, marea.saturated(coalesce(t.images, 0)) AS images,
+               marea.saturated(coalesce(t.mastered, 0)) AS mastered, marea.saturated(coalesce(t.learning, 0)) AS learning,
+               marea.saturated(coalesce(t.fresh, 0)) AS fresh,
+               CASE WHEN coalesce(t.questions, 0) = 0 THEN 0 ELSE least(100, round(
+                   100::numeric * marea.saturated(t.correct) / marea.saturated(t.questions), 2)) END AS accuracy,
                CASE WHEN coalesce(t.sessions, 0) = 0 THEN 0
-                   ELSE round(60::numeric * t.minutes / t.sessions)::int END AS completion,
+                   ELSE marea.saturated(round(60::numeric * marea.saturated(t.minutes) / t.sessions)) END AS completion,
                t.activity_at, t.description_at, t.qa_at, t.words_at, s.last_day,
                coalesce(s.streak, 0)::int AS streak, greatest(s.longest, k.longest_streak_days, 0)::int AS longest,
                marea.union_achievements(p.achievements, coalesce(u.achievements, '{}')) AS achievements
@@ -2228,6 +2292,70 @@ $$;
 
 COMMENT ON FUNCTION marea.refold(UUID[]) IS
     'Folds these users'' sessions and events from nothing; returns how many progress rows that changed (0 when healthy).';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- trust
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Progress that can be trusted as far as docs/THREATS.md says: the fold alone writes it, and what an award may add has bounds for
+-- those who want them.
+
+CREATE OR REPLACE FUNCTION marea.bound_awards() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Fires after the fold (its name comes later), so a day's sum has these awards in it. What is refused here is refused alone.
+DECLARE
+    per_award BIGINT;
+    per_day   BIGINT;
+BEGIN
+    -- What is no number is no bound.
+    SELECT max(s.value::bigint) FILTER (WHERE s.name = 'points_per_award'), max(s.value::bigint) FILTER (WHERE s.name = 'points_per_day')
+    INTO per_award, per_day FROM marea.settings AS s WHERE s.value ~ '^[0-9]{1,18}$';
+    IF per_award IS NOT NULL AND EXISTS (SELECT FROM added AS e WHERE e.points > per_award) THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('values.points: an award has at most %s', per_award);
+    ELSIF per_day IS NOT NULL AND EXISTS (
+        SELECT FROM added AS e JOIN marea.daily_activity AS d ON d.user_id = e.user_id AND d.day = e.local_date
+        WHERE e.points > 0 AND d.points > per_day
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('values.points: a day has at most %s', per_day);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.bound_awards() IS 'Trigger: refuses awards beyond the bounds of marea.settings.';
+
+CREATE OR REPLACE TRIGGER events_within_bounds AFTER INSERT ON marea.progress_events
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.bound_awards();
+
+CREATE OR REPLACE FUNCTION marea.guard_progress() RETURNS TRIGGER
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- For service_role, which has every right on the table: a job that writes totals by habit would be overwritten by the next fold
+-- from nothing, and be believed until then. A row without anything in it may be made.
+DECLARE
+    own CONSTANT TEXT[] := '{id,user_id,created_at,updated_at}';
+    nothing CONSTANT JSONB := '{"total_descriptions": 0, "total_images": 0, "total_questions_answered": 0,
+        "total_questions_correct": 0, "total_vocabulary_learned": 0, "total_sessions": 0, "total_time_spent_minutes": 0,
+        "current_streak_days": 0, "longest_streak_days": 0, "total_points": 0, "average_accuracy": 0,
+        "average_completion_time_seconds": 0, "mastered_words_count": 0, "learning_words_count": 0, "new_words_count": 0,
+        "achievements": {}, "last_activity_at": null, "last_description_at": null, "last_qa_session_at": null,
+        "last_vocabulary_practice_at": null, "last_active_on": null}';
+BEGIN
+    IF to_jsonb(NEW) - own IS DISTINCT FROM (CASE TG_OP WHEN 'INSERT' THEN nothing ELSE to_jsonb(OLD) - own END)
+        AND coalesce(current_setting('marea.allow_progress_writes', true), '') <> 'on' THEN
+        RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'user_progress is the fold of sessions and awards, and is written by it alone',
+            HINT = 'Insert sessions or awards (marea.progress_events). To write totals nevertheless: SET LOCAL marea.allow_progress_writes = ''on''.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION marea.guard_progress() IS
+    'Trigger: lets service_role write the fold''s columns only where marea.allow_progress_writes is on.';
+
+CREATE OR REPLACE TRIGGER marea_user_progress_guarded BEFORE INSERT OR UPDATE ON public.user_progress
+    FOR EACH ROW WHEN (current_user = 'service_role') EXECUTE FUNCTION marea.guard_progress();
+
+REVOKE ALL ON FUNCTION marea.bound_awards, marea.guard_progress FROM PUBLIC, anon, authenticated, service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- versions
@@ -2627,8 +2755,9 @@ BEGIN
     -- A quick look first: that every id is its own uuid again says the same as the pattern, at a fifth of the price.
     BEGIN
         IF (
-            SELECT bool_and(CASE WHEN m ->> 'id' LIKE '________-____-____-____-____________'
-                THEN (m ->> 'id')::uuid::text = m ->> 'id' ELSE false END)
+            SELECT bool_and(CASE WHEN jsonb_typeof(m -> 'id') IS DISTINCT FROM 'string' THEN false
+                WHEN m ->> 'id' LIKE '________-____-____-____-____________' THEN (m ->> 'id')::uuid::text = m ->> 'id'
+                ELSE false END)
             FROM jsonb_array_elements(field) AS m
         ) THEN
             RETURN;
@@ -2639,13 +2768,34 @@ BEGIN
     SELECT min(m.n) INTO place
     FROM jsonb_array_elements(field) WITH ORDINALITY AS m (value, n)
     WHERE jsonb_typeof(m.value) <> 'object'
-       OR coalesce(m.value ->> 'id', '') !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+       OR coalesce(CASE WHEN jsonb_typeof(m.value -> 'id') = 'string' THEN m.value ->> 'id' END, '') !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
     IF place IS NOT NULL THEN
         PERFORM marea.refuse('PT400', format('mutations[%s].id: must be a lower-case uuid', place - 1),
             'Every mutation is an object with the id that the device gave it.');
     END IF;
 END
 $$;
+
+CREATE OR REPLACE FUNCTION marea.take_turn(me UUID) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- A user has four requests under way at once, however many are sent: a server behind PostgREST has ten connections or so for
+-- everybody. Nobody waits for a turn, because whoever waits holds a connection. And who waits for a lock of the app, or for another
+-- device's push, does so for 5 seconds: what this costs is one more try of the client.
+BEGIN
+    IF NOT (pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 1))
+            OR pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 2))
+            OR pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 3))
+            OR pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 4))) THEN
+        PERFORM marea.refuse('PT429', 'four requests of this user are under way', 'Send it again in a moment.');
+    END IF;
+    IF current_setting('lock_timeout') = '0' THEN
+        PERFORM set_config('lock_timeout', '5s', true);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.take_turn(UUID) IS
+    'Refuses the request of a user who has four under way; sets a bound to waiting for locks where the connection has none.';
 
 COMMENT ON FUNCTION marea.check_request(JSONB) IS 'Refuses a malformed request, naming the field. Says nothing about single mutations.';
 
@@ -2812,6 +2962,14 @@ END
 $$;
 
 COMMENT ON FUNCTION marea.check_deferred(TEXT) IS 'Lets constraints that are deferred look at what was written so far.';
+
+CREATE OR REPLACE FUNCTION marea.bounded(message TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN octet_length(message) <= 500 THEN message
+    WHEN octet_length(left(message, 460)) <= 460 THEN left(message, 460) || ' ... (' || octet_length(message) || ' bytes)'
+    ELSE left(message, 115) || ' ... (' || octet_length(message) || ' bytes)' END;
+
+COMMENT ON FUNCTION marea.bounded(TEXT) IS
+    'At most 500 bytes of a message: Postgres quotes the value that it refuses, whole, and would send it back to whoever sent it.';
 
 CREATE OR REPLACE FUNCTION marea.is_of_server(code TEXT) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
 RETURN code ~ '^(40|53|57|58|XX)' OR code = '55P03';
@@ -5016,43 +5174,123 @@ COMMENT ON FUNCTION marea.push_together(JSONB, TEXT) IS 'Applies mutations all t
 
 CREATE OR REPLACE FUNCTION marea.rejected(mutation JSONB, code TEXT, message TEXT, context TEXT) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- The result of a mutation that failed so. NULL: what is wrong is wrong with the server, and fails the request.
+-- The result of a mutation that failed by itself; or fails the request, where the mutation is not to blame.
 DECLARE
     -- The innermost function: an app's trigger that misses something has its own remedy, Marea's fold is the server's.
     place CONSTANT TEXT := substring(context FROM 'PL/pgSQL function ([^(]+[(][^)]*[)])');
-    said  TEXT := message;
 BEGIN
     -- Deleted while this ran. To reject the mutation would set a learner's work aside for no fault of its own.
     IF code = '23503' AND NOT marea.user_exists() THEN
-        PERFORM marea.refuse('PT409', 'the signed-in user is not in users',
-            'Make the user''s row first; nothing was kept of this request, send it again then.');
+        PERFORM marea.refuse_missing_user();
     END IF;
     IF code !~ '^(22|23|39|P0)' THEN
         PERFORM marea.dry_push(mutation);
     END IF;
     IF code ~ '^42' AND code <> '42501' THEN
         IF place LIKE 'marea.%' THEN
-            RETURN NULL;
+            PERFORM marea.refuse(code, marea.bounded(message), 'in ' || place);
         ELSIF place IS NOT NULL AND code IN ('42P01', '42883', '42704') THEN -- no such table, function, type
-            said := format('%s (in %s; if a plain INSERT works, give that function its own search_path: '
-                'ALTER FUNCTION %s SET search_path = ...)', message, place, place);
+            message := format('%s (in %s; if a plain INSERT works, give that function its own search_path: '
+                'ALTER FUNCTION %s SET search_path = ...)', left(message, 100), place, place);
         END IF;
     END IF;
-    RETURN jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', code, 'message', said);
+    RETURN jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', code, 'message', marea.bounded(message));
 END
 $$;
 
-COMMENT ON FUNCTION marea.rejected(JSONB, TEXT, TEXT, TEXT) IS 'The result of a mutation that failed; NULL: the request fails.';
-
-CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT) RETURNS JSONB
+CREATE OR REPLACE FUNCTION marea.refuse_missing_user() RETURNS VOID
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- All together; where that fails, one by one, so that only those are rejected that cannot be accepted, for whatever reason; a batch
--- stands and falls as one.
--- What is wrong with the server (a deadlock, a full disk, a timeout) and what a batch of nothing would meet too is not for
--- one mutation to suffer for: it fails the request, and nothing of it is kept.
+BEGIN
+    PERFORM marea.refuse('PT409', 'the signed-in user is not in users',
+        'Make the user''s row first; nothing was kept of this request, send it again then.');
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.mutation_refusal(mutation JSONB) RETURNS TEXT LANGUAGE sql STABLE
+RETURN CASE
+    WHEN marea.has_long_number(mutation)
+        THEN 'values: has a number beyond 1e308 or of more than 400 decimal places, which not every device can hold'
+    WHEN (mutation ->> 'table' IN ('sessions', 'progress_events') AND mutation ->> 'op' = 'insert') IS NOT TRUE THEN NULL
+    ELSE coalesce(
+        marea.mutation_problem('insert', mutation ->> 'id', mutation ->> 'key', mutation ->> 'hlc', mutation -> 'values'),
+        CASE mutation ->> 'table' WHEN 'sessions' THEN marea.session_problem(mutation -> 'values')
+            ELSE marea.event_problem(mutation -> 'values') END)
+END;
+
+CREATE OR REPLACE FUNCTION marea.rejected_batch(batch JSONB, client TEXT, deferred TEXT) RETURNS JSONB[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- A batch of which one mutation, at least, cannot be accepted: which one is tried out, and nothing of it is kept.
 DECLARE
-    gone     CONSTANT TEXT := 'the signed-in user is not in users';
-    remedy   CONSTANT TEXT := 'Make the user''s row first; nothing was kept of this request, send it again then.';
+    results JSONB[] := '{}';
+    place   INTEGER;
+    code    TEXT;
+    message TEXT;
+    context TEXT;
+BEGIN
+    BEGIN
+        FOR n IN 1..jsonb_array_length(batch) LOOP
+            place := n;
+            results[n] := marea.push_together(jsonb_build_array(batch -> n - 1), client) -> 0;
+        END LOOP;
+        PERFORM marea.check_deferred(deferred);
+        RETURN results;
+    EXCEPTION WHEN assert_failure OR OTHERS THEN
+        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
+    END;
+    IF marea.is_of_server(code) THEN
+        PERFORM marea.refuse(code, marea.bounded(message), '');
+    END IF;
+    RETURN ARRAY(
+        SELECT CASE WHEN m.n = place THEN marea.rejected(m.value, code, message, context) ELSE marea.rejected_with_batch(m.value) END
+        FROM jsonb_array_elements(batch) WITH ORDINALITY AS m (value, n) ORDER BY m.n);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.rejected_with_batch(mutation JSONB) RETURNS JSONB LANGUAGE sql STABLE
+RETURN jsonb_build_object('id', mutation -> 'id', 'status', 'rejected', 'code', 'MB001', 'message',
+    'batch: refused because another mutation of it was refused');
+
+CREATE OR REPLACE FUNCTION marea.push_halves(units JSONB[], client TEXT, deferred TEXT) RETURNS JSONB[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Units, each one mutation or a batch, together; where that fails the first half and then the other one, down to single ones. One
+-- that cannot be accepted among 500 costs nine more attempts, not 500. What is wrong with the server fails the request.
+DECLARE
+    middle    CONSTANT INTEGER := cardinality(units) / 2;
+    mutations CONSTANT JSONB := (
+        SELECT jsonb_agg(m.value ORDER BY u.n, m.n)
+        FROM unnest(units) WITH ORDINALITY AS u (unit, n), jsonb_array_elements(u.unit) WITH ORDINALITY AS m (value, n));
+    results   JSONB;
+    code      TEXT;
+    message   TEXT;
+    context   TEXT;
+BEGIN
+    BEGIN
+        results := marea.push_together(mutations, client);
+        PERFORM marea.check_deferred(deferred);
+        RETURN ARRAY(SELECT r.value FROM jsonb_array_elements(results) WITH ORDINALITY AS r (value, n) ORDER BY r.n);
+    EXCEPTION WHEN assert_failure OR OTHERS THEN
+        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
+    END;
+    IF marea.is_of_server(code) THEN
+        PERFORM marea.refuse(code, marea.bounded(message),
+            coalesce('in ' || substring(context FROM 'PL/pgSQL function ([^(]+[(][^)]*[)])'), ''));
+    ELSIF jsonb_array_length(mutations) = 1 THEN
+        RETURN ARRAY[marea.rejected(mutations -> 0, code, message, context)];
+    ELSIF cardinality(units) = 1 THEN
+        RETURN marea.rejected_batch(units[1], client, deferred);
+    END IF;
+    RETURN marea.push_halves(units[1:middle], client, deferred)
+        || marea.push_halves(units[middle + 1:cardinality(units)], client, deferred);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT, is_long BOOLEAN) RETURNS JSONB
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- All together; where that fails, without those whose values are wrong, and by halves: so that only those are rejected that cannot
+-- be accepted, for whatever reason. What is wrong with the server (a deadlock, a full disk, a timeout) and what a batch of nothing
+-- would meet too is not for one mutation to suffer for: it fails the request, and nothing of it is kept.
+-- is_long: a number in it is too long to be printed.
+DECLARE
     -- Names that stand for a constraint that cannot be deferred as well are left out: SET CONSTRAINTS takes no table.
     deferred CONSTANT TEXT := (
         SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')
@@ -5060,76 +5298,69 @@ DECLARE
         WHERE c.condeferred AND n.nspname <> 'marea' AND NOT EXISTS (
             SELECT FROM pg_constraint AS other
             WHERE other.connamespace = c.connamespace AND other.conname = c.conname AND NOT other.condeferrable));
-    results  JSONB := '[]';
-    unit     RECORD;
-    part     JSONB;
-    result   JSONB;
+    results  JSONB;
     code     TEXT;
     message  TEXT;
-    context  TEXT;
-    place    INTEGER;
+    problems TEXT[];
+    unit_of  TEXT[];
+    sound    JSONB[];
+    done     JSONB[] := '{}';
 BEGIN
     IF NOT marea.user_exists() THEN
-        PERFORM marea.refuse('PT409', gone, remedy);
+        PERFORM marea.refuse_missing_user();
+    END IF;
+    IF NOT is_long THEN
+        BEGIN
+            results := marea.push_together(mutations, client);
+            PERFORM marea.check_deferred(deferred);
+            RETURN results;
+        EXCEPTION WHEN assert_failure OR OTHERS THEN
+            GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT;
+        END;
+        IF marea.is_of_server(code) THEN
+            PERFORM marea.refuse(code, marea.bounded(message), '');
+        END IF;
     END IF;
 
-    BEGIN
-        results := marea.push_together(mutations, client);
-        PERFORM marea.check_deferred(deferred);
-        RETURN results;
-    EXCEPTION WHEN assert_failure OR OTHERS THEN
-        IF marea.is_of_server(SQLSTATE) THEN
-            RAISE;
-        END IF;
-        results := '[]';
-    END;
-
-    FOR unit IN
-        SELECT jsonb_agg(m.value ORDER BY m.n) AS mutations, count(*)::int AS size
+    SELECT array_agg(marea.mutation_refusal(m.value) ORDER BY m.n),
+           array_agg(coalesce(CASE WHEN jsonb_typeof(m.value -> 'batch') = 'string' THEN m.value ->> 'batch' END, m.n::text) ORDER BY m.n)
+    INTO problems, unit_of
+    FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n);
+    SELECT array_agg(u.unit ORDER BY u.first) INTO sound
+    FROM (
+        SELECT jsonb_agg(m.value ORDER BY m.n) AS unit, min(m.n) AS first
         FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
-        GROUP BY coalesce(m.value ->> 'batch', m.n::text)
-        ORDER BY min(m.n)
-    LOOP
-        BEGIN
-            -- A batch together first: only one that fails has to tell which of its mutations it was.
-            part := NULL;
-            IF unit.size > 1 THEN
-                BEGIN
-                    part := marea.push_together(unit.mutations, client);
-                    PERFORM marea.check_deferred(deferred);
-                EXCEPTION WHEN assert_failure OR OTHERS THEN
-                    part := NULL;
-                END;
-            END IF;
-            IF part IS NULL THEN
-                part := '[]';
-                FOR n IN 1..unit.size LOOP
-                    place := n;
-                    part := part || marea.push_together(jsonb_build_array(unit.mutations -> n - 1), client);
-                END LOOP;
-                PERFORM marea.check_deferred(deferred);
-            END IF;
-        EXCEPTION WHEN assert_failure OR OTHERS THEN
-            GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
-            IF marea.is_of_server(code) THEN
-                RAISE;
-            END IF;
-            result := marea.rejected(unit.mutations -> place - 1, code, message, context);
-            IF result IS NULL THEN
-                RAISE;
-            END IF;
-            SELECT jsonb_agg(CASE WHEN m.n = place THEN result ELSE jsonb_build_object('id', m.value -> 'id', 'status', 'rejected',
-                       'code', 'MB001', 'message', 'batch: refused because another mutation of it was refused') END ORDER BY m.n)
-            INTO part
-            FROM jsonb_array_elements(unit.mutations) WITH ORDINALITY AS m (value, n);
-        END;
-        results := results || part;
-    END LOOP;
-    RETURN results;
+        GROUP BY unit_of[m.n] HAVING count(problems[m.n]) = 0
+    ) AS u;
+    IF sound IS NOT NULL THEN
+        done := marea.push_halves(sound, client, deferred);
+    END IF;
+    RETURN (
+        SELECT jsonb_agg(CASE
+            WHEN m.is_sound THEN done[m.place]
+            WHEN problems[m.n] IS NULL THEN marea.rejected_with_batch(m.value)
+            ELSE jsonb_build_object('id', m.value -> 'id', 'status', 'rejected', 'code', '22023',
+                'message', marea.bounded(problems[m.n])) END ORDER BY m.n)
+        FROM (
+            SELECT u.value, u.n, u.is_sound, row_number() OVER (PARTITION BY u.is_sound ORDER BY u.first, u.n) AS place
+            FROM (
+                SELECT e.value, e.n, min(e.n) OVER unit AS first, count(problems[e.n]) OVER unit = 0 AS is_sound
+                FROM jsonb_array_elements(mutations) WITH ORDINALITY AS e (value, n)
+                WINDOW unit AS (PARTITION BY unit_of[e.n])
+            ) AS u
+        ) AS m
+    );
 END
 $$;
 
-COMMENT ON FUNCTION marea.push(JSONB, TEXT) IS 'Applies mutations, together or singly; the results, in their order.';
+COMMENT ON FUNCTION marea.rejected(JSONB, TEXT, TEXT, TEXT) IS 'The result of a mutation that failed by itself.';
+COMMENT ON FUNCTION marea.refuse_missing_user() IS 'Refuses the request of somebody who has no row in users.';
+COMMENT ON FUNCTION marea.mutation_refusal(JSONB) IS
+    'What is wrong with a mutation whatever is stored, told without writing anything; NULL: nothing, or only the tables can tell.';
+COMMENT ON FUNCTION marea.rejected_batch(JSONB, TEXT, TEXT) IS 'The results of a batch that failed.';
+COMMENT ON FUNCTION marea.rejected_with_batch(JSONB) IS 'The result of a mutation of a batch in which another one failed.';
+COMMENT ON FUNCTION marea.push_halves(JSONB[], TEXT, TEXT) IS 'Applies mutations, together or by halves; the results, in their order.';
+COMMENT ON FUNCTION marea.push(JSONB, TEXT, BOOLEAN) IS 'Applies mutations, together or by halves; the results, in their order.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- page
@@ -5385,9 +5616,11 @@ CREATE OR REPLACE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
 DECLARE
-    idle       CONSTANT JSONB := marea.idle_answer(request);
+    -- Before anything of it is printed, be it for a comparison.
+    is_long    CONSTANT BOOLEAN := marea.has_long_number(request);
+    idle       CONSTANT JSONB := CASE WHEN NOT is_long THEN marea.idle_answer(request) END;
     page_bytes CONSTANT INTEGER := 1048576;
-    fewer      CONSTANT TEXT := request -> 'limit_bytes';
+    fewer      TEXT;
     most       INTEGER;
     me         UUID;
     history    TEXT;
@@ -5403,7 +5636,11 @@ BEGIN
     IF me IS NULL THEN
         PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
     END IF;
+    IF is_long AND marea.has_long_number(request - 'mutations') THEN
+        PERFORM marea.refuse('PT400', 'request: has a number beyond 1e308', 'Only mutations may hold numbers of the app.');
+    END IF;
     PERFORM marea.check_request(request);
+    PERFORM marea.take_turn(me);
     -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
     -- must be told.
     history := marea.epoch();
@@ -5415,7 +5652,7 @@ BEGIN
         SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
         -- One push per user at a time: two devices of one user touch the same rows, in whatever order.
         PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || me, 0));
-        results := marea.push(request -> 'mutations', request ->> 'client_id');
+        results := marea.push(request -> 'mutations', request ->> 'client_id', is_long);
         -- Versions are taken now, last of all, so that the answer can show what this push did. From here to commit
         -- the user's clock is held.
         SET CONSTRAINTS marea.pending_assign_versions IMMEDIATE;
@@ -5434,6 +5671,7 @@ BEGIN
         more := coalesce(more, '{}');
     END IF;
 
+    fewer := request -> 'limit_bytes';
     most := marea.rows_within(me, known, coalesce((request ->> 'limit')::int, 500),
         least(CASE WHEN fewer ~ '^[1-9][0-9]{0,8}$' THEN fewer::int END, page_bytes));
     SELECT * INTO page FROM marea.page(me, known, most, coalesce(request -> 'packed' = 'true', false));
@@ -5503,17 +5741,20 @@ FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON SEQUENCE marea.pending_seq_seq FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON FUNCTION public.marea_sync(JSONB) FROM PUBLIC, anon, authenticated, service_role;
 REVOKE ALL ON FUNCTION
-    marea.app_search_path, marea.apply_register, marea.assign_server_hlc, marea.assign_versions, marea.check_deferred,
-    marea.check_request, marea.clamp_hlc, marea.column_limits, marea.delete_export, marea.dry_push, marea.epoch,
-    marea.event_fact, marea.event_is_sound, marea.event_problem, marea.facts_of, marea.fold, marea.fold_events,
-    marea.fold_many, marea.fold_one, marea.fold_sessions, marea.has_wrong_type, marea.idle_answer, marea.insert_events,
-    marea.insert_export, marea.insert_sessions, marea.insert_sessions_sql, marea.is_day, marea.is_lost_history,
-    marea.is_of_server, marea.json_problem, marea.known_run, marea.local_day, marea.make_this_run, marea.merge_registers,
-    marea.move_clock, marea.mutation_problem, marea.non_negative, marea.note_client, marea.note_run, marea.page, marea.push, marea.push_together, marea.record_registers, marea.refold,
-    marea.refuse, marea.refuse_left_out, marea.register_problem, marea.rows_within, marea.server_hlc, marea.session_fact,
-    marea.session_is_sound, marea.session_problem, marea.this_run_number, marea.tomorrow, marea.track_daily_activity, marea.track_export_history,
-    marea.track_user_api_keys, marea.track_user_progress, marea.triggers_before, marea.union_achievements, marea.user_exists,
-    marea.value_problem, marea.values_problem, marea.wire_time
+    marea.app_search_path, marea.apply_register, marea.assign_server_hlc, marea.assign_versions, marea.bounded,
+    marea.check_deferred, marea.check_request, marea.clamp_hlc, marea.column_limits, marea.delete_export, marea.dry_push,
+    marea.epoch, marea.event_fact, marea.event_is_sound, marea.event_problem, marea.facts_of, marea.fold, marea.fold_events,
+    marea.fold_many, marea.fold_one, marea.fold_sessions, marea.has_long_number, marea.has_wrong_type, marea.idle_answer,
+    marea.insert_events, marea.insert_export, marea.insert_sessions, marea.insert_sessions_sql, marea.is_day,
+    marea.is_lost_history, marea.is_of_server, marea.json_problem, marea.known_run, marea.local_day, marea.make_this_run,
+    marea.merge_registers, marea.move_clock, marea.mutation_problem, marea.mutation_refusal, marea.non_negative,
+    marea.note_client, marea.note_run, marea.page, marea.push, marea.push_halves, marea.push_together,
+    marea.record_registers, marea.refold, marea.refuse, marea.refuse_left_out, marea.refuse_missing_user,
+    marea.register_problem, marea.rejected, marea.rejected_batch, marea.rejected_with_batch, marea.rows_within,
+    marea.saturated, marea.server_hlc, marea.session_fact, marea.session_is_sound, marea.session_problem, marea.take_turn,
+    marea.this_run_number, marea.tomorrow, marea.track_daily_activity, marea.track_export_history, marea.track_user_api_keys,
+    marea.track_user_progress, marea.triggers_before, marea.union_achievements, marea.user_exists, marea.value_problem,
+    marea.values_problem, marea.wire_time
 FROM PUBLIC, anon, authenticated, service_role;
 
 GRANT EXECUTE ON FUNCTION public.marea_sync(JSONB) TO authenticated;
@@ -5523,14 +5764,16 @@ GRANT USAGE ON SCHEMA marea TO authenticated;
 GRANT SELECT ON marea.clocks, marea.rows, marea.daily_activity, marea.progress_events TO authenticated;
 GRANT INSERT ON marea.progress_events TO authenticated;
 GRANT EXECUTE ON FUNCTION
-    marea.app_search_path, marea.apply_register, marea.check_deferred, marea.check_request, marea.clamp_hlc,
+    marea.app_search_path, marea.apply_register, marea.bounded, marea.check_deferred, marea.check_request, marea.clamp_hlc,
     marea.column_limits, marea.delete_export, marea.dry_push, marea.epoch, marea.event_is_sound, marea.event_problem,
-    marea.has_wrong_type, marea.idle_answer, marea.insert_events, marea.insert_export, marea.insert_sessions,
-    marea.insert_sessions_sql, marea.is_day, marea.is_lost_history, marea.is_of_server, marea.json_problem, marea.local_day,
-    marea.merge_registers, marea.move_clock, marea.mutation_problem, marea.note_client, marea.page, marea.push, marea.push_together,
-    marea.record_registers, marea.refuse, marea.refuse_left_out, marea.register_problem, marea.rows_within,
-    marea.session_is_sound, marea.session_problem, marea.tomorrow, marea.triggers_before, marea.user_exists,
-    marea.value_problem, marea.values_problem, marea.wire_time
+    marea.has_long_number, marea.has_wrong_type, marea.idle_answer, marea.insert_events, marea.insert_export,
+    marea.insert_sessions, marea.insert_sessions_sql, marea.is_day, marea.is_lost_history, marea.is_of_server,
+    marea.json_problem, marea.local_day, marea.merge_registers, marea.move_clock, marea.mutation_problem,
+    marea.mutation_refusal, marea.note_client, marea.page, marea.push, marea.push_halves, marea.push_together,
+    marea.record_registers, marea.refuse, marea.refuse_left_out, marea.refuse_missing_user, marea.register_problem,
+    marea.rejected, marea.rejected_batch, marea.rejected_with_batch, marea.rows_within, marea.session_is_sound,
+    marea.session_problem, marea.take_turn, marea.tomorrow, marea.triggers_before, marea.user_exists, marea.value_problem,
+    marea.values_problem, marea.wire_time
 TO authenticated;
 -- The backend's own jobs.
 GRANT USAGE ON SCHEMA marea TO service_role;
@@ -6037,7 +6280,6 @@ BEGIN
             WHERE r.user_id = person AND r.table_name = moved.table_name AND r.row_key = moved.row_key;
         END IF;
 
-        DELETE FROM marea.checkpoints AS p WHERE p.user_id = person AND p.at < now() - keep;
         DELETE FROM marea.rows AS r WHERE r.user_id = person AND r.deleted AND r.changed_at < now() - keep;
         GET DIAGNOSTICS went = ROW_COUNT;
         pruned_ := pruned_ + went;
@@ -6046,6 +6288,7 @@ BEGIN
     DELETE FROM marea.runs AS r WHERE r.number < (
         SELECT max(began.number) FROM marea.runs AS began WHERE began.began_at < now() - keep);
     DELETE FROM marea.run_notes AS n WHERE n.number <= (SELECT min(r.number) FROM marea.runs AS r);
+    DELETE FROM marea.checkpoints AS p WHERE p.at < now() - keep;
     RETURN pruned_;
 END
 $$;
@@ -6527,6 +6770,17 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     SELECT 'sessions', 'waiting for a lock', (
         SELECT count(*) FROM pg_catalog.pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'), 'count'
+    UNION ALL
+    -- 0: none, or more than the role's own settings say. docs/migrations/DEPLOY.md says which and why.
+    SELECT 'limits', limits.name || ' of ' || limits.role, coalesce((
+        SELECT max(CASE WHEN setting.value ~ '^[0-9]+$' THEN setting.value::numeric
+            ELSE extract(epoch FROM setting.value::interval) * 1000 END)
+        FROM pg_catalog.pg_db_role_setting AS s, unnest(s.setconfig) AS one,
+             LATERAL (SELECT split_part(one, '=', 2) WHERE starts_with(one, limits.name || '=')) AS setting (value)
+        WHERE s.setrole IN (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname IN (limits.role, 'authenticator'))
+          AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()))
+    ), 0)::bigint, 'milliseconds'
+    FROM (VALUES ('statement_timeout', 'authenticated'), ('lock_timeout', 'authenticated')) AS limits (name, role)
     UNION ALL
     SELECT of_table.measure, t.schemaname || '.' || t.relname, of_table.value, of_table.unit
     FROM pg_catalog.pg_stat_user_tables AS t

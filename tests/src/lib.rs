@@ -25,5 +25,6 @@ pub mod typescript;
 pub mod vault;
 pub mod wait;
 pub mod world;
+pub mod worst;
 
 pub use marea_worlds::{disk, fuzz, mirror, random, simulation};

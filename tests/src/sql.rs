@@ -69,7 +69,18 @@ impl Caller {
     /// # Panics
     /// When it is refused.
     pub async fn sync(&self, request: &Value) -> Value {
-        self.try_sync(request).await.unwrap_or_else(|refusal| panic!("{refusal:?} for {request}"))
+        loop {
+            match self.try_sync(request).await {
+                Ok(answer) => return answer,
+                // Four requests of this user are under way: one more when the push among them is through.
+                Err(busy) if busy.code == "PT429" => {
+                    let turn =
+                        "SELECT pg_advisory_xact_lock(hashtextextended('marea_sync ' || auth.uid(), 0))";
+                    self.client.execute(turn, &[]).await.expect("a turn");
+                }
+                Err(refusal) => panic!("{refusal:?} for {request}"),
+            }
+        }
     }
 
     /// Sends mutations with a cursor of nothing; the status of each, in order, a rejected one with its code.

@@ -108,11 +108,15 @@ impl From<&Session> for Fact {
     }
 }
 
+/// What a sum of the server's, an INTEGER, can hold.
+const GREATEST: i64 = i32::MAX as i64;
+const LEAST: i64 = i32::MIN as i64;
+
 /// Adds one fact to the totals and to its day. Streaks are left to the caller, who knows the days.
 pub(crate) fn count_fact(progress: &mut Progress, day: &mut ActivityDay, fact: &Fact) {
     debug_assert_eq!(day.day, fact.day);
     let sessions = i64::from(fact.kind == FactKind::Session);
-    // A server's totals may be anything; at the end of the numbers they stay.
+    // At the end of the numbers that the server's columns hold they stay, here as there: no session is refused for it.
     for (total, more) in [
         (&mut progress.total_sessions, sessions),
         (&mut progress.total_descriptions, fact.descriptions),
@@ -132,7 +136,7 @@ pub(crate) fn count_fact(progress: &mut Progress, day: &mut ActivityDay, fact: &
         (&mut day.words, fact.vocabulary_learned),
         (&mut day.points, fact.points),
     ] {
-        *total = total.saturating_add(more);
+        *total = total.saturating_add(more).clamp(LEAST, GREATEST);
     }
     for (id, unlocked_at) in &fact.achievements {
         let earliest = progress.achievements.entry(id.clone()).or_insert(*unlocked_at);
@@ -176,7 +180,7 @@ fn mean_seconds(minutes: i64, sessions: i64) -> i64 {
         return 0;
     }
     let mean = (120 * i128::from(minutes) + i128::from(sessions)).div_euclid(2 * i128::from(sessions));
-    i64::try_from(mean).unwrap_or(i64::MAX)
+    i64::try_from(mean).unwrap_or(GREATEST).clamp(LEAST, GREATEST)
 }
 
 /// Progress and days, folded from facts.
@@ -268,6 +272,19 @@ mod tests {
             |at| Fact { achievements: BTreeMap::from([("first".to_owned(), at)]), ..fact(3, 0, 0, 0) };
         fold.add(&[unlock(later), unlock(earlier), unlock(later)]);
         assert_eq!(fold.progress.achievements["first"], earlier);
+    }
+
+    #[test]
+    fn sums_stay_at_the_end_of_what_the_server_holds() {
+        let (mut progress, mut day) =
+            (Fold::empty(user()).progress, ActivityDay::empty(fact(0, 0, 0, 0).day));
+        let award = Fact { points: GREATEST, mastered_words: LEAST, ..fact(0, 0, 0, GREATEST) };
+        for _ in 0..2 {
+            count_fact(&mut progress, &mut day, &award);
+        }
+        assert_eq!((progress.total_points, day.points), (GREATEST, GREATEST));
+        assert_eq!((progress.mastered_words_count, progress.total_time_spent_minutes), (LEAST, GREATEST));
+        assert!(progress.average_completion_time_seconds <= GREATEST);
     }
 
     proptest! {

@@ -12,6 +12,9 @@ use crate::store::{Rows, stored};
 /// What a planted fault forgets of a list of states.
 const IN_DOUBT: &str = "'in_doubt', ";
 
+/// Bytes that are kept of what a server says of a refusal. It says no more either; another one might quote a whole value.
+const MESSAGE_BYTES: usize = 500;
+
 /// A mutation to be kept.
 #[derive(Debug)]
 pub(crate) struct NewMutation<'a> {
@@ -238,7 +241,12 @@ impl Rows<'_> {
         let sql =
             "UPDATE mutations SET state = 'rejected', settled_ms = ?2, reject_code = ?3, reject_message = ?4
                    WHERE id = ?1";
-        self.connection.prepare_cached(sql)?.execute(params![id.to_string(), now.0, code, message])?;
+        self.connection.prepare_cached(sql)?.execute(params![
+            id.to_string(),
+            now.0,
+            code,
+            bounded(message)
+        ])?;
         Ok(())
     }
 
@@ -266,6 +274,14 @@ impl Rows<'_> {
         let sql = "DELETE FROM mutations WHERE state = 'reflected' AND settled_ms < ?1";
         Ok(self.connection.prepare_cached(sql)?.execute([before.0])?)
     }
+}
+
+fn bounded(message: &str) -> &str {
+    let mut end = MESSAGE_BYTES.min(message.len());
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
 }
 
 fn read(row: &Row<'_>) -> Result<Mutation, Error> {

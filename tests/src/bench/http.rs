@@ -15,14 +15,14 @@ const CALLS: usize = 60;
 const CLIENT: &str = "0b0e5a8e-5b0f-4f3a-9a53-2f1d6f6a7c11";
 
 /// A kept connection to PostgREST, signed in.
-struct Caller {
+pub(super) struct Caller {
     stream: BufReader<TcpStream>,
     authority: String,
     token: String,
 }
 
 impl Caller {
-    fn new(cluster: &Cluster, user: uuid::Uuid) -> Caller {
+    pub(super) fn new(cluster: &Cluster, user: uuid::Uuid) -> Caller {
         let authority = cluster.backend().postgrest_url().trim_start_matches("http://").to_owned();
         let stream = TcpStream::connect(&authority).expect("PostgREST listens");
         stream.set_nodelay(true).expect("a socket option");
@@ -30,7 +30,7 @@ impl Caller {
     }
 
     /// Calls a function; the status, and the body's text.
-    fn call(&mut self, function: &str, body: &str) -> (u16, String) {
+    pub(super) fn call(&mut self, function: &str, body: &str) -> (u16, String) {
         let request = format!(
             "POST /rpc/{function} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",

@@ -1,6 +1,8 @@
 //! Measuring: rounds that alternate between a baseline and what is measured, medians with their range, a table and JSON. What
 //! is measured is in the files beside this one; `cargo xtask bench postgres` prints it.
 
+/// One account does its worst while another syncs.
+pub mod attack;
 pub mod bulk;
 #[cfg(target_os = "linux")]
 pub mod core;

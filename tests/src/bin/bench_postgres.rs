@@ -14,10 +14,10 @@ async fn main() -> ExitCode {
         match argument.as_str() {
             "--json" => json = true,
             "--quick" => quick = true,
-            "http" | "single" | "migration" | "update" | "backfill" => only.push(argument),
+            "http" | "single" | "migration" | "update" | "backfill" | "attack" => only.push(argument),
             other => {
                 eprintln!(
-                    "bench_postgres: {other}: known are --json, --quick, http, single, migration, update, backfill"
+                    "bench_postgres: {other}: known are --json, --quick, http, single, migration, update, backfill, attack"
                 );
                 return ExitCode::FAILURE;
             }
@@ -45,6 +45,10 @@ async fn main() -> ExitCode {
     if wanted("backfill") {
         eprintln!("measuring the backfill");
         figures.push(bench::bulk::backfill_figure(1_000_000 / scale).await);
+    }
+    if wanted("attack") {
+        eprintln!("measuring a neighbour under attack");
+        figures.push(bench::attack::figure(30 / scale as usize).await);
     }
     if json {
         match serde_json::to_string_pretty(&figures) {

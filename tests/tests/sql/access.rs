@@ -83,9 +83,14 @@ async fn each_role_sees_and_writes_what_it_may_and_no_more() {
         assert_eq!(read(&service, table, owner.user).await, as_service, "{table}: service_role");
     }
 
-    for table in
-        ["marea.pending", "marea.checkpoints", "marea.clients", "marea.backfill", "marea.known_devices"]
-    {
+    for table in [
+        "marea.pending",
+        "marea.checkpoints",
+        "marea.clients",
+        "marea.backfill",
+        "marea.known_devices",
+        "marea.settings",
+    ] {
         for client in [&owner.client, &anon, &service] {
             let error =
                 client.query(&format!("SELECT FROM {table}"), &[]).await.expect_err("nobody's business");
@@ -105,7 +110,41 @@ async fn each_role_sees_and_writes_what_it_may_and_no_more() {
         ),
         ("DELETE FROM public.user_api_keys WHERE user_id = '{}'", "1", "0", DENIED, DENIED),
         ("INSERT INTO public.user_progress (user_id) VALUES ('{}')", "23505", DENIED, DENIED, "23505"),
-        ("UPDATE public.user_progress SET total_points = 9 WHERE user_id = '{}'", "1", "0", DENIED, "1"),
+        (
+            "UPDATE public.user_progress SET total_points = 9 WHERE user_id = '{}'",
+            DENIED,
+            DENIED,
+            DENIED,
+            DENIED,
+        ),
+        (
+            "UPDATE public.user_progress SET updated_at = now() WHERE user_id = '{}'",
+            DENIED,
+            DENIED,
+            DENIED,
+            "1",
+        ),
+        (
+            "UPDATE public.user_api_keys SET created_at = now() WHERE user_id = '{}'",
+            DENIED,
+            DENIED,
+            DENIED,
+            DENIED,
+        ),
+        (
+            "UPDATE public.export_history SET export_type = 'b' WHERE user_id = '{}'",
+            DENIED,
+            DENIED,
+            DENIED,
+            "1",
+        ),
+        (
+            "INSERT INTO public.user_progress (user_id, total_points) VALUES ('{}', 9)",
+            DENIED,
+            DENIED,
+            DENIED,
+            DENIED,
+        ),
         ("DELETE FROM public.user_progress WHERE user_id = '{}'", DENIED, DENIED, DENIED, "1"),
         (
             "INSERT INTO public.export_history (user_id, export_type, export_format) VALUES ('{}', 'a', 'b')",
@@ -152,6 +191,13 @@ async fn each_role_sees_and_writes_what_it_may_and_no_more() {
         assert_eq!(outcome(&anon, &of(owner.user)).await, as_anon, "anon: {statement}");
         assert_eq!(outcome(&service, &of(owner.user)).await, as_service, "service_role: {statement}");
     }
+    // service_role writes totals where it asks to, and not by habit.
+    let asked = format!(
+        "BEGIN; SET LOCAL marea.allow_progress_writes = 'on';
+         UPDATE public.user_progress SET total_points = 9 WHERE user_id = '{}'; ROLLBACK",
+        owner.user
+    );
+    service.batch_execute(&asked).await.expect("it asked");
     // Giving one's row away is writing somebody else's.
     for table in ["user_api_keys", "user_progress", "export_history"] {
         let give =

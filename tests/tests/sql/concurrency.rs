@@ -59,7 +59,8 @@ async fn a_rolled_back_change_leaves_no_gap() {
     caller
         .client
         .batch_execute(
-            "BEGIN; SAVEPOINT s; UPDATE public.user_progress SET total_points = 7; ROLLBACK TO s; COMMIT",
+            "BEGIN; SAVEPOINT s; INSERT INTO public.export_history (user_id, export_type, export_format)
+             VALUES (auth.uid(), 'a', 'b'); ROLLBACK TO s; COMMIT",
         )
         .await
         .expect("undone");

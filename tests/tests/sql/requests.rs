@@ -105,13 +105,13 @@ async fn a_bad_mutation_is_rejected_alone_and_changes_nothing() {
         (session("2026-01-01", json!({ "session_type": 5 })), "22023"),
         (session("2026-01-01", json!({ "session_data": quote })), "22023"),
         (session("2026-01-01", json!({ "ended_at": "infinity" })), "22023"),
-        (session("2026-01-01", json!({ "ended_at": "2026-13-01T00:00:00.000000Z" })), "22008"),
+        (session("2026-01-01", json!({ "ended_at": "2026-13-01T00:00:00.000000Z" })), "22023"),
         (session("2026-01-01", json!({ "started_at": "now" })), "22023"),
         (session("2026-01-01", json!({ "qa_attempts": quote })), "22023"),
-        (session("2026-01-01", json!({ "qa_attempts": 1.5 })), "22P02"),
+        (session("2026-01-01", json!({ "qa_attempts": 1.5 })), "22023"),
         (session("2026-01-01", json!({ "qa_attempts": 99_999_999_999_u64 })), "22023"),
         (event("{}", json!({})), "22023"),
-        (event("2026-02-30", json!({ "points": 1 })), "22008"),
+        (event("2026-02-30", json!({ "points": 1 })), "22023"),
         (event("2026-01-01", json!({ "points": -1 })), "22023"),
         (event("2026-01-01", json!({ "points": "1" })), "22023"),
         (event("2026-01-01", json!({ "achievements": { "first": "yesterday" } })), "23514"),
@@ -184,7 +184,7 @@ async fn a_poison_mutation_does_not_stop_the_good_ones_around_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sum_that_overflows_rejects_only_what_overflows_it() {
+async fn a_sum_that_is_at_its_end_stays_there_and_refuses_nothing() {
     let backend = TestBackend::shared().await;
     let caller = Caller::new(&backend).await;
     // No device can say so much at once; a job of the app can.
@@ -196,7 +196,7 @@ async fn a_sum_that_overflows_rejects_only_what_overflows_it() {
     backend.sql().await.batch_execute(&much).await.expect("a session");
     let mutations =
         [session("2026-01-02", json!({ "images_processed": 1 })), session("2026-01-03", json!({}))];
-    assert_eq!(caller.push(&mutations).await, ["rejected 22003", "applied"]);
+    assert_eq!(caller.push(&mutations).await, ["applied"; 2]);
     let answer = caller.pull().await;
     assert_eq!(marea_tests::sql::progress(&answer)["total_images"], i32::MAX);
 }
