@@ -146,10 +146,11 @@ impl Engine {
     }
 }
 
+/// What one change comes to, or why it cannot be recorded.
+type Planned = Result<(Known, Plan), Error>;
+
 /// The plans of a batch, unless one of them is refused, or all of them would not fit into one request.
-fn all_or_none(
-    planned: Vec<Result<(Known, Plan), Error>>,
-) -> Result<Vec<Result<(Known, Plan), Error>>, Error> {
+fn all_or_none(planned: Vec<Planned>) -> Result<Vec<Planned>, Error> {
     let planned = planned.into_iter().collect::<Result<Vec<_>, _>>()?;
     let bytes = planned.iter().map(|(_, plan)| queue::weight(plan.values.get())).sum::<usize>();
     if bytes > BATCH_BYTES {

@@ -173,7 +173,7 @@ fn run(
     }
     gate.runs(connection)?;
     bind(&mut statement, params)?;
-    let named = statement.column_names().into_iter().enumerate();
+    let named = statement.column_names().enumerate();
     let (places, columns): (Vec<usize>, Vec<String>) =
         named.filter(|(_, name)| !gate.hides(name)).map(|(place, name)| (place, name.to_owned())).unzip();
     let mut rows = Vec::new();
