@@ -33,6 +33,13 @@ pub(crate) fn on_the_wall() -> std::time::Duration {
     jiff::Timestamp::now().as_duration().unsigned_abs()
 }
 
+/// What becomes true once so much time has gone by, whatever the clock is set to meanwhile.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub(crate) fn expiry(after: std::time::Duration) -> Box<dyn FnMut() -> bool + Send> {
+    let began = std::time::Instant::now();
+    Box::new(move || began.elapsed() > after)
+}
+
 /// How long it is until the next local day begins, and a little more, in milliseconds.
 pub(crate) fn until_tomorrow_ms() -> u64 {
     let now = now();

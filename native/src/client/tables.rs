@@ -1,7 +1,7 @@
 //! The mirrored tables: rows as values of the app's own types, or as JSON, and the app's own SQL.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use marea_core::{
     Catalogue, Change, Engine, ListQuery, MutationId, QueryLimits, QueryResult, Recorded, Table,
@@ -121,9 +121,7 @@ impl Client {
 }
 
 fn query(engine: &mut Engine, sql: &str, params: &[Value]) -> Result<QueryResult, marea_core::Error> {
-    let end = Instant::now() + QUERY_TIME;
-    let limits =
-        QueryLimits { expired: Some(Box::new(move || Instant::now() > end)), ..QueryLimits::default() };
+    let limits = QueryLimits { expired: Some(clock::expiry(QUERY_TIME)), ..QueryLimits::default() };
     engine.query(sql, params, limits)
 }
 

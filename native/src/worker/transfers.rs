@@ -110,12 +110,11 @@ async fn carry(state: &Rc<State>, transfer: &Transfer) -> Result<TransferAnswer,
 /// come before their row.
 pub(super) fn sweep(state: &State) -> Result<(), Error> {
     let Some((names, _lock)) = state.bytes().names()? else {
-        return match state.with_engine(|engine| engine.files())?.iter().any(|file| file.on_device) {
-            true if !state.bytes().path("").is_dir() => {
-                Ok(drop(state.with_engine(|engine| engine.sweep_files(&[]))?))
-            }
-            _ => Ok(()),
-        };
+        let expected = state.with_engine(|engine| engine.files())?.iter().any(|file| file.on_device);
+        if expected && !state.bytes().path("").is_dir() {
+            state.with_engine(|engine| engine.sweep_files(&[]))?;
+        }
+        return Ok(());
     };
     for name in state.with_engine(|engine| engine.sweep_files(&names))? {
         state.bytes().remove(&name)?;
@@ -125,7 +124,8 @@ pub(super) fn sweep(state: &State) -> Result<(), Error> {
 
 /// Moves files now, whatever their backoff.
 pub(crate) async fn move_files_now(state: &Rc<State>) -> Result<(), Error> {
-    (state.transport()?, state.tokens()?);
+    state.transport()?;
+    state.tokens()?;
     state.with_engine(|engine| engine.signal_files());
     for _ in 0..ATTEMPTS {
         if !move_files(state).await? {

@@ -20,22 +20,24 @@ const CATALOGUE: &str = r#"{ "version": 1, "hash": "00000000000000ab", "tables":
     { "name": "data", "type": "jsonb", "rule": "register" } ] } ] }"#;
 
 fn catalogue() -> Catalogue {
-    Catalogue::parse(CATALOGUE).unwrap()
+    Catalogue::parse(CATALOGUE).expect("a catalogue")
 }
 
 async fn open(device: &Device) -> Client {
-    Client::open(Config::new(device.dir(), USER.parse().unwrap()).schema(catalogue())).await.unwrap()
+    Client::open(Config::new(device.dir(), USER.parse().expect("an id")).schema(catalogue()))
+        .await
+        .expect("a client")
 }
 
 /// A device whose mirror knows the catalogue, as after a sync.
 async fn device() -> Device {
     let device = Device::new().with("MAREA_TOKEN", TOKEN);
-    open(&device).await.shutdown(std::time::Duration::ZERO).await.unwrap();
+    open(&device).await.shutdown(std::time::Duration::ZERO).await.expect("closed");
     device
 }
 
 async fn insert(device: &Device, row: &str) -> String {
-    device.json(&["table", "insert", "words", row]).await["key"].as_str().unwrap().to_owned()
+    device.json(&["table", "insert", "words", row]).await["key"].as_str().expect("a key").to_owned()
 }
 
 #[tokio::test]
@@ -165,7 +167,7 @@ async fn the_crate_reads_and_writes_rows_as_types_of_the_app() {
     let key = words.insert(&json!({ "word": "mar", "seen": 0 })).await.unwrap().key;
     let mar = Word { id: key.clone(), word: "mar".into(), seen: 0 };
     assert_eq!(words.get::<Word>(&key).await.unwrap().unwrap(), mar);
-    assert_eq!(watched.next().await.unwrap(), [mar.clone()]);
+    assert_eq!(watched.next().await.expect("rows"), std::slice::from_ref(&mar));
     assert_eq!(counted.next().await.unwrap().rows, [[json!(1), json!(0)]]);
 
     let table = || "words".to_owned();

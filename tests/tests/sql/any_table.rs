@@ -108,7 +108,7 @@ async fn every_operation_does_what_its_rule_says_and_a_resend_does_nothing() {
     assert_eq!(send(&one, &late).await, ["applied"; 4]);
     let answer = pull_after(&one, cursor).await;
     for (table, key) in [("word_lists", &list), ("vocabulary_items", &item), ("word_reviews", &review)] {
-        assert_eq!(deleted(&answer, table), [key.clone()], "{table}");
+        assert_eq!(deleted(&answer, table), [key.as_str()], "{table}");
     }
     // An insert that is later brings it back, as a new row; what was written to the old one does not reach it.
     let back = [

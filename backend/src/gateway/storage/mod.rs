@@ -39,7 +39,7 @@ fn caller(gateway: &Shared, headers: &HeaderMap) -> Result<Caller, StorageError>
         return Err(StorageError::new(400, "InvalidRequest", "Error", message));
     }
     let token = bearer(headers).unwrap_or_default();
-    gateway.tokens.claims(token).map_err(|message| StorageError::denied(message)).map(|claims| {
+    gateway.tokens.claims(token).map_err(StorageError::denied).map(|claims| {
         let text = |name: &str| claims[name].as_str();
         Caller {
             role: match text("role") {

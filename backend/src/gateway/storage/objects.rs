@@ -68,7 +68,7 @@ async fn upload(gateway: &Shared, path: &str, request: Request) -> Result<Respon
     // On a task of its own: what has come is judged even when the client goes away.
     let work = async move {
         if !is_form {
-            return storage.put(&caller, object, Body::from(request.into_body()).into_data_stream()).await;
+            return storage.put(&caller, object, request.into_body().into_data_stream()).await;
         }
         object.announced = None;
         let form = Multipart::from_request(request, &()).await;

@@ -149,14 +149,15 @@ impl World {
         Ok(true)
     }
 
-    /// What waits, what is refused and how far each device is.
-    fn states(&self) -> Result<Vec<(u32, u32, Option<i64>, String)>, String> {
+    /// What waits, what is refused and how far each device is, to be printed.
+    fn states(&self) -> Result<String, String> {
         let state = |device: &super::device::Device| {
             let status = device.engine.status(device.now(self.now_ms)).map_err(|error| error.to_string())?;
             let error = status.last_error.map_or_else(String::new, |error| error.code);
             Ok((status.pending, status.rejected, status.cursor, error))
         };
-        self.devices.iter().map(state).collect()
+        let all: Vec<_> = self.devices.iter().map(state).collect::<Result<_, String>>()?;
+        Ok(format!("{all:?}"))
     }
 
     fn check_equal(&self, chosen: usize) -> Checked {

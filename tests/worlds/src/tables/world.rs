@@ -349,7 +349,7 @@ impl World {
             device.engine.discard(first.id).map_err(text)?;
             self.discarded.extend(&together);
         } else {
-            together.iter().for_each(|id| drop(self.server.poison.remove(id)));
+            self.server.poison.retain(|id| !together.contains(id));
             device.engine.retry(first.id).map_err(text)?;
             device.retried.extend(&together);
         }
