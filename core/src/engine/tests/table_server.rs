@@ -270,18 +270,17 @@ fn merge(
     let kept = line.values.get_or_insert_default();
     for (name, value) in values {
         match column(table, name)?.rule {
+            Rule::Register if line.clocks.get(name).is_some_and(|standing| standing >= stamp) => {}
             Rule::Register => {
-                if line.clocks.get(name).is_none_or(|standing| standing < stamp) {
-                    line.clocks.insert(name.clone(), stamp.clone());
-                    kept.insert(name.clone(), value.to_string());
-                }
+                line.clocks.insert(name.clone(), stamp.clone());
+                kept.insert(name.clone(), value.to_string());
             }
             Rule::Union => {
                 let standing = kept.get(name).and_then(|json| serde_json::from_str(json).ok());
                 let mut map: Map<String, Value> = standing.unwrap_or_default();
                 for (key, value) in value.as_object().into_iter().flatten() {
-                    let lesser = map.get(key).is_none_or(|known| value.to_string() < known.to_string());
-                    if lesser {
+                    let text = value.to_string();
+                    if map.get(key).is_none_or(|known| text < known.to_string()) {
                         map.insert(key.clone(), value.clone());
                     }
                 }
