@@ -279,8 +279,9 @@ fn merge(
                 let standing = kept.get(name).and_then(|json| serde_json::from_str(json).ok());
                 let mut map: Map<String, Value> = standing.unwrap_or_default();
                 for (key, value) in value.as_object().into_iter().flatten() {
-                    let text = value.to_string();
-                    if map.get(key).is_none_or(|known| text < known.to_string()) {
+                    // By text, as the server compares them.
+                    let [given, known] = [Some(value), map.get(key)].map(|value| value.map(Value::to_string));
+                    if known.is_none() || given < known {
                         map.insert(key.clone(), value.clone());
                     }
                 }
