@@ -17,4 +17,5 @@ mod outputs;
 mod sign_in;
 mod sync;
 mod tables;
+mod tables_synced;
 mod tls;
