@@ -44,8 +44,7 @@ pub(super) fn problem(text: &str) -> Option<&'static str> {
     }
     // Whatever is neither a letter nor a digit is easily put anywhere, and changes nothing.
     let mut letters = Zeroizing::new(Vec::with_capacity(text.len()));
-    letters
-        .extend(text.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_lowercase().next().unwrap_or(c)));
+    letters.extend(text.chars().filter_map(small_letter));
     if letters.is_empty() {
         return Some("needs letters or digits");
     }
@@ -55,6 +54,24 @@ pub(super) fn problem(text: &str) -> Option<&'static str> {
         );
     }
     None
+}
+
+/// A letter or a digit, small; nothing for other characters.
+#[cfg(not(target_family = "wasm"))]
+fn small_letter(letter: char) -> Option<char> {
+    letter.is_alphanumeric().then(|| letter.to_lowercase().next().unwrap_or(letter))
+}
+
+/// The browser knows Unicode: the standard library's tables are 13 kB to download.
+#[cfg(target_family = "wasm")]
+fn small_letter(letter: char) -> Option<char> {
+    if letter.is_ascii() {
+        return letter.is_ascii_alphanumeric().then(|| letter.to_ascii_lowercase());
+    }
+    let text = String::from(letter);
+    let is_alphanumeric = js_sys::RegExp::new(r"[\p{Alphabetic}\p{N}]", "u").test(&text);
+    let small = || String::from(js_sys::JsString::from(text).to_lower_case());
+    is_alphanumeric.then(|| small().chars().next().unwrap_or(letter))
 }
 
 /// What is repeated, once.

@@ -66,7 +66,7 @@ pub(super) fn open(user: UserId) -> Result<(Engine, Arc<AtomicU64>, bool, bool),
 
 /// The newest revision of the user's mirror that this page can see; 0 when there is none.
 pub(super) fn image_revision(user_id: &str) -> f64 {
-    Shelf::of(&user_id.to_lowercase()).newest() as f64
+    Shelf::of(&user_id.to_ascii_lowercase()).newest() as f64
 }
 
 impl ImageKeeper for Keeper {
