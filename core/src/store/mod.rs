@@ -2,6 +2,7 @@
 //!
 //! It keeps rows and takes no decision: what a state becomes is in `queue`, what a row becomes in `merge`.
 
+mod bare_sql;
 mod catalogue;
 mod confirmed;
 mod erase;

@@ -6,15 +6,16 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::catalogue::compare_decimals;
 use crate::error::Error;
 use crate::planted::{self, Fault};
+use crate::store::bare_sql::sql;
 use crate::store::{Location, image};
 
 /// The embedded migrations, in order: number `n` brings a file from version `n - 1` to `n`.
 pub(super) const MIGRATIONS: &[&str] = &[
-    include_str!("schema/001_mirror.sql"),
-    include_str!("schema/002_journal_traffic.sql"),
-    include_str!("schema/003_fewer_pages.sql"),
-    include_str!("schema/004_any_table.sql"),
-    include_str!("schema/005_files.sql"),
+    sql!("schema/001_mirror.sql"),
+    sql!("schema/002_journal_traffic.sql"),
+    sql!("schema/003_fewer_pages.sql"),
+    sql!("schema/004_any_table.sql"),
+    sql!("schema/005_files.sql"),
 ];
 
 /// The newest mirror schema that this program knows.
