@@ -41,7 +41,7 @@ pub use model::{
     ExportPage, ExportQuery, ExportStatus, FileInput, FileState, FileView, Hlc, KeyEnvelope, ListQuery,
     LocalDate, MutationId, MutationView, Now, Op, Progress, Provider, QueueView, Refusal, Rescued,
     RescuedMutation, RescuedRefusal, Session, SessionInput, Status, StatusError, StorageKind, SyncLimits,
-    Table, TableName, Timestamp, UnixMillis, Unreadable, UserId, Zone,
+    Table, TableName, Timestamp, UnixMillis, Unreadable, UserId, Zone, from_json,
 };
 #[cfg(feature = "planted-faults")]
 pub use model::{LIMITS, Limit, LimitKind};

@@ -4,7 +4,7 @@
 //! instead of dropping what the caller wanted to record. They go out with the types that TypeScript is shown.
 
 use js_sys::{Array, JSON, Reflect};
-use marea_core::{Export, ExportPage, LocalDate, MutationId, MutationView, QueueView};
+use marea_core::{Export, ExportPage, LocalDate, MutationId, MutationView, QueueView, from_json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use wasm_bindgen::JsValue;
 use crate::error::invalid_input;
 
 pub(crate) fn parse<T: DeserializeOwned>(value: &JsValue) -> Result<T, JsValue> {
-    parse_with(value, |text| serde_json::from_str(text))
+    parse_with(value, |text| from_json(text))
 }
 
 pub(crate) fn parse_with<T>(

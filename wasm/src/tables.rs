@@ -1,6 +1,6 @@
 //! The mirrored tables: which there are, and their rows. JSON both ways, because only the app and its server know their columns.
 
-use marea_core::{Catalogue, ListQuery};
+use marea_core::{Catalogue, ListQuery, from_json};
 use serde_json::{Map, Value};
 use wasm_bindgen::prelude::*;
 
@@ -38,7 +38,7 @@ impl MareaEngine {
     /// A page of rows as a JSON array. `query` is a `ListQuery` as JSON.
     #[wasm_bindgen(js_name = listRows)]
     pub fn list_rows(&self, table: &str, query: &str) -> Result<String, JsValue> {
-        let query: ListQuery = serde_json::from_str(query).map_err(|_| invalid_input("the query is none"))?;
+        let query: ListQuery = from_json(query).map_err(|_| invalid_input("the query is none"))?;
         let rows = self.host.call(|engine| engine.list_rows(table, &query))?;
         Ok(format!("[{}]", rows.join(",")))
     }

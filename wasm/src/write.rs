@@ -1,7 +1,9 @@
 //! Writes as a page hands them in: each with the id of its mutation, made by the tab that asked, so that a write that
 //! is handed to two leaders is done once.
 
-use marea_core::{Change, Error, EventInput, ExportChange, ExportInput, MutationId, Recorded, SessionInput};
+use marea_core::{
+    Change, Error, EventInput, ExportChange, ExportInput, MutationId, Recorded, SessionInput, from_json,
+};
 use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::value::RawValue;
@@ -154,7 +156,7 @@ enum Kind {
 impl Asked {
     /// Reads a write from JSON.
     pub(crate) fn from_json(text: &str) -> Result<Asked, serde_json::Error> {
-        let sent: Sent<'_> = serde_json::from_str(text)?;
+        let sent: Sent<'_> = from_json(text)?;
         let id = given(sent.id, "id")?;
         if let Kind::Batch = sent.kind {
             let changes: Vec<Sent<'_>> = part(sent.changes)?;
@@ -203,5 +205,5 @@ fn given<T>(part: Option<T>, name: &'static str) -> Result<T, serde_json::Error>
 }
 
 fn part<'a, T: Deserialize<'a>>(text: Option<&'a RawValue>) -> Result<T, serde_json::Error> {
-    serde_json::from_str(text.map_or("null", RawValue::get))
+    from_json(text.map_or("null", RawValue::get))
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::catalogue::{Catalogue, Column, ColumnType, MirroredTable, Rule};
 use crate::error::Error;
-use crate::model::Table;
+use crate::model::{Table, from_json};
 
 /// Names that the mirror uses itself, and names of the tables that it has code of its own for. Beside them everything that begins
 /// with `sqlite_` or `marea_`. `marea.mirror` has the same list and asks for another name.
@@ -73,7 +73,7 @@ fn yes() -> bool {
 
 pub(super) fn parse(json: &str) -> Result<Catalogue, Error> {
     let refused = |problem: String| Error::invalid("schema", problem);
-    let document: Document = serde_json::from_str(json).map_err(|error| {
+    let document: Document = from_json(json).map_err(|error| {
         // Where, and nothing of what: an app may have passed anything.
         refused(format!(
             "is no catalogue (line {}, column {}); pass what `marea-client schema` or `marea schema` wrote",

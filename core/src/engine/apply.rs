@@ -4,15 +4,13 @@
 //! of this device's mutations they contain: when none waits. Until then the rows wait in `arrived_rows`, counters beside the
 //! shadows of their rows, and the visible rows stay right.
 
-use std::collections::HashSet;
-
 use crate::engine::changed::Changed;
 use crate::engine::exchange::Applied;
 use crate::engine::page::Page;
 use crate::engine::registers::Dirty;
 use crate::engine::{refill, registers, unreadable, visible};
 use crate::error::Error;
-use crate::model::{MutationId, MutationState, Table, TableKind, UnixMillis, UserId, kind_of};
+use crate::model::{FewMap, MutationId, MutationState, Table, TableKind, UnixMillis, UserId, kind_of};
 use crate::planted::{self, Fault};
 use crate::queue;
 use crate::store::{Meta, Rows};
@@ -117,9 +115,10 @@ fn apply_results(
     now: UnixMillis,
     moved: &mut Moved,
 ) -> Result<(), Error> {
-    let asked: HashSet<MutationId> = sent.iter().copied().collect();
+    let mut asked = FewMap::default();
+    sent.iter().for_each(|id| asked.insert(*id, ()));
     let settled = answer.server_time.as_millis();
-    for result in answer.results.iter().filter(|result| asked.contains(&result.id)) {
+    for result in answer.results.iter().filter(|result| asked.get(&result.id).is_some()) {
         let Some(known) = rows.sent_mutation(result.id)?.filter(|known| queue::is_open(known.state)) else {
             continue;
         };

@@ -1,10 +1,10 @@
 //! Which visible rows a transaction changed: by key while they are few, by table when they are many.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Table;
+use crate::model::{FewMap, Table};
 
 /// Rows of one table that are named at most. Whoever has more to read again reads the table.
 const MAX_KEYS: usize = 100;
@@ -25,17 +25,17 @@ type Keys = Option<BTreeSet<String>>;
 
 /// Changed rows by table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Changed(BTreeMap<Table, Keys>);
+pub(super) struct Changed(FewMap<Table, Keys>);
 
 impl Changed {
     pub(super) fn of(tables: &[Table]) -> Changed {
         let mut changed = Changed::default();
-        changed.0.extend(tables.iter().map(|table| (*table, None)));
+        tables.iter().for_each(|table| changed.0.insert(*table, None));
         changed
     }
 
     pub(super) fn row(&mut self, table: Table, key: impl Into<String>) {
-        let keys = self.0.entry(table).or_insert_with(|| Some(BTreeSet::new()));
+        let keys = self.0.get_or_insert(table, || Some(BTreeSet::new()));
         if let Some(named) = keys {
             named.insert(key.into());
             if named.len() > MAX_KEYS {
@@ -45,16 +45,16 @@ impl Changed {
     }
 
     pub(super) fn merge(&mut self, other: &Changed) {
-        for (table, keys) in &other.0 {
+        for (table, keys) in other.0.iter() {
             match keys {
-                None => drop(self.0.insert(*table, None)),
+                None => self.0.insert(*table, None),
                 Some(keys) => keys.iter().for_each(|key| self.row(*table, key.as_str())),
             }
         }
     }
 
     pub(super) fn has(&self, table: Table) -> bool {
-        self.0.contains_key(&table)
+        self.0.get(&table).is_some()
     }
 
     pub(super) fn tables(&self) -> Vec<Table> {

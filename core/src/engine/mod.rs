@@ -43,7 +43,7 @@ use crate::error::Error;
 use crate::model::{
     ActivityDay, ApiKeys, ClientId, Connection, Export, ExportKey, ExportPage, ExportQuery, ExportStatus,
     LocalDate, MutationId, Now, Progress, Status, StatusError, StorageKind, Table, Timestamp, UnixMillis,
-    UserId, Zone,
+    UserId, Zone, from_value,
 };
 use crate::planted::{self, Fault};
 use crate::store::{ImageKeeper, Location, MIRROR_VERSION, Meta, Rows, Store};
@@ -365,8 +365,7 @@ fn random_bits(entropy: &mut dyn Entropy) -> Result<u64, Error> {
 fn read_row<T: serde::de::DeserializeOwned>(
     values: serde_json::Map<String, serde_json::Value>,
 ) -> Result<T, Error> {
-    serde_json::from_value(values.into())
-        .map_err(|_| Error::Internal("the mirror holds a row that it cannot read"))
+    from_value(values.into()).map_err(|_| Error::Internal("the mirror holds a row that it cannot read"))
 }
 
 /// Makes a new file this user's, or checks that it is; returns the installation's id.

@@ -3,14 +3,12 @@
 //! Values are another matter: apps and jobs write to these rows too. What cannot be read of a row is left out of it and noted,
 //! and nothing else of the answer suffers from it.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 use crate::engine::visible::{self, FoldRead};
-use crate::model::{Clocks, Hlc, MutationId, RegisterRow, Table, TableKind, Unreadable, UserId};
+use crate::model::{Clocks, FewMap, Hlc, MutationId, RegisterRow, Table, TableKind, Unreadable, UserId};
 use crate::planted::{self, Fault};
 use crate::store::{PackedRow, PackedRows, Packing, Shape, Shapes, read_register};
 use crate::wire::{PROTOCOL, SyncAnswer, WireRow};
@@ -51,10 +49,12 @@ impl<'a> Page<'a> {
         user_id: UserId,
         shapes: &Shapes,
     ) -> Option<Page<'a>> {
-        let answered: HashSet<MutationId> = answer.results.iter().map(|result| result.id).collect();
-        let sound = answer.protocol == PROTOCOL
-            && answer.cursor.version >= 0
-            && sent.iter().all(|id| answered.contains(id));
+        let mut unanswered = FewMap::default();
+        sent.iter().for_each(|id| unanswered.insert(*id, ()));
+        for result in &answer.results {
+            unanswered.remove(&result.id);
+        }
+        let sound = answer.protocol == PROTOCOL && answer.cursor.version >= 0 && unanswered.is_empty();
         if !sound {
             return None;
         }
@@ -98,7 +98,7 @@ impl<'a> Page<'a> {
             },
             TableKind::Registers => {
                 let shape = shapes.get(table)?;
-                let came: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
+                let came: FewMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
                 let owner = shape.table.owner.as_ref().and_then(|owner| came.get(owner));
                 if owner.and_then(|owner| owner_of(owner)).is_some_and(|owner| owner != user_id) {
                     return None;

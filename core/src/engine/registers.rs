@@ -9,12 +9,29 @@ use serde_json::Map;
 
 use crate::error::Error;
 use crate::merge::overlay;
-use crate::model::{Hlc, MutationState, Op, RegisterRow, Table, UnixMillis};
+use crate::model::{FewMap, Hlc, MutationState, Op, RegisterRow, Table, UnixMillis};
 use crate::planted::{self, Fault};
 use crate::store::{Meta, Rows, Shadow};
 
-/// Register rows whose visible form has to be worked out again.
-pub(super) type Dirty = BTreeSet<(Table, String)>;
+/// Register rows whose visible form has to be worked out again: keys by table.
+#[derive(Default)]
+pub(super) struct Dirty(FewMap<Table, BTreeSet<String>>);
+
+impl Dirty {
+    pub(super) fn insert(&mut self, (table, key): (Table, String)) {
+        self.0.get_or_insert(table, BTreeSet::new).insert(key);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Table, &String)> {
+        self.0.iter().flat_map(|(table, keys)| keys.iter().map(move |key| (table, key)))
+    }
+}
+
+impl Extend<(Table, String)> for Dirty {
+    fn extend<I: IntoIterator<Item = (Table, String)>>(&mut self, rows: I) {
+        rows.into_iter().for_each(|row| self.insert(row));
+    }
+}
 
 /// Makes sure that a row has a shadow, before the first write lies on it. Of a table that is not mirrored (any more) there is
 /// nothing to keep.

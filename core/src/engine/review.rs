@@ -124,19 +124,19 @@ impl Engine {
         let settled = self.store.write(|rows| {
             let refused = rows.refused_keys(only)?;
             let is_register = |table: &Table| table.kind() == TableKind::Registers;
-            let mut concerned = Dirty::new();
+            let mut concerned = Dirty::default();
             let keyed = refused.iter().filter(|(_, table, _)| is_register(table));
             concerned.extend(keyed.map(|(_, table, key)| (*table, key.clone())));
-            for (table, key) in &concerned {
+            for (table, key) in concerned.iter() {
                 registers::keep_shadow(rows, *table, key)?;
             }
             for (id, ..) in &refused {
                 decide(rows, *id)?;
             }
-            for (table, key) in concerned {
-                registers::refresh(rows, table, &key, &client)?;
+            for (table, key) in concerned.iter() {
+                registers::refresh(rows, *table, key, &client)?;
                 if !planted::is(Fault::DecisionsNotTold) {
-                    changed.row(table, key);
+                    changed.row(*table, key.as_str());
                 }
             }
             if refused.iter().any(|(_, table, _)| !is_register(table)) {

@@ -1,16 +1,14 @@
 //! Which request about which file comes next, when, and what an answer does: one at a time, apart from the sync and never in
 //! its way. An export's row is acknowledged first, then its file goes, then the row says where it is.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::engine::changed::Changed;
 use crate::engine::files::lost_bytes;
 use crate::engine::record::record;
 use crate::engine::{Change, Engine};
 use crate::error::Error;
 use crate::model::{
-    Export, ExportChange, ExportStatus, FileRecord, FileState, MutationId, Now, StatusError, UnixMillis,
-    UserId,
+    Export, ExportChange, ExportStatus, FewMap, FileRecord, FileState, MutationId, Now, StatusError,
+    UnixMillis, UserId,
 };
 use crate::sync::{Failure, full_jitter_ms};
 use crate::transfer::{PIECE_BYTES, Step, TransferAnswer, TransferRequest, Verdict, judge, steps_request};
@@ -76,10 +74,10 @@ pub(super) struct Transfers {
     moving: Option<Moving>,
     next_ticket: u64,
     /// How much the server has of a resumable upload. Unknown after any break.
-    offsets: BTreeMap<MutationId, u64>,
+    offsets: FewMap<MutationId, u64>,
     /// Uploads that the server called complete without saying so to the last piece: is the object there?
-    looks: BTreeSet<MutationId>,
-    retries: BTreeMap<MutationId, Retry>,
+    looks: FewMap<MutationId, ()>,
+    retries: FewMap<MutationId, Retry>,
     fresh_token: bool,
 }
 
@@ -116,7 +114,7 @@ impl Transfers {
         let (id, size) = (file.export_id, file.input.size);
         match (file.state, &file.upload_id, self.offsets.get(&id)) {
             (FileState::Gone, ..) => Step::Delete,
-            _ if self.looks.contains(&id) => Step::Look,
+            _ if self.looks.get(&id).is_some() => Step::Look,
             _ if size <= PIECE_BYTES => Step::Post,
             (_, None, _) => Step::Create,
             (_, Some(_), None) => Step::Ask,
@@ -313,7 +311,7 @@ impl Engine {
                 return Ok(());
             }
             // Complete, and the answer that said so was lost: or the object could not be made of it.
-            _ if offset == size => drop(self.transfers.looks.insert(id)),
+            _ if offset == size => self.transfers.looks.insert(id, ()),
             _ => {}
         }
         self.transfers.offsets.insert(id, offset);

@@ -1,7 +1,7 @@
 //! Which rows of the server have something that this version cannot read: kept with the mirror, told in the status and in the
 //! diagnostics, forgotten once the rows can be read. Columns, counts and keys; no value ever.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -73,16 +73,12 @@ fn read(json: Option<&str>) -> Noted {
 impl Noted {
     /// What has come again, or is gone, is looked at anew.
     fn forget(&mut self, page: &Page<'_>) {
-        let mut came: BTreeMap<Table, BTreeSet<&str>> = BTreeMap::new();
         let folds = page.folds.iter().map(|row| (row.table, row.key.as_str()));
         let registers = page.registers.iter().map(|(table, key, _)| (*table, key.as_str()));
         let packed = page.packed.iter().map(|(table, row)| (*table, row.key()));
         for (table, key) in folds.chain(registers).chain(packed).chain(page.deleted.iter().copied()) {
-            came.entry(table).or_default().insert(key);
-        }
-        for column in &mut self.0 {
-            if let Some(keys) = came.get(&column.table) {
-                column.keys.retain(|key| !keys.contains(key.as_str()));
+            for column in self.0.iter_mut().filter(|column| column.table == table) {
+                column.keys.remove(key);
             }
         }
         self.0.retain(|column| !column.keys.is_empty());

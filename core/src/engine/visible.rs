@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 use crate::engine::changed::Changed;
 use crate::error::Error;
 use crate::merge::{Fact, Fold, Streaks, count_fact};
-use crate::model::{ActivityDay, Event, Hlc, LocalDate, Mutation, Progress, Session, Table, UserId};
+use crate::model::{
+    ActivityDay, Event, FewMap, Hlc, LocalDate, Mutation, Progress, Session, Table, UserId, from_json,
+};
 use crate::planted::{self, Fault};
 use crate::store::{Newest, Rows, ServerColumns};
 
@@ -141,9 +143,9 @@ pub(super) fn read_fold(table: Table, json: &str, user_id: UserId) -> FoldRead {
             FoldRead::Foreign
         };
     }
-    let columns: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
+    let columns: FewMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
     let alone = |name: &str, raw: &RawValue| {
-        let mut row = BTreeMap::new();
+        let mut row = FewMap::default();
         if let Some(key) = columns.get(key_column) {
             row.insert(key_column.to_owned(), *key);
         }
@@ -156,8 +158,8 @@ pub(super) fn read_fold(table: Table, json: &str, user_id: UserId) -> FoldRead {
     if owner.is_some_and(|owner| owner != user_id) {
         return FoldRead::Foreign;
     }
-    let (mut readable, mut unreadable) = (BTreeMap::new(), Vec::new());
-    for (name, raw) in &columns {
+    let (mut readable, mut unreadable) = (FewMap::default(), Vec::new());
+    for (name, raw) in columns.iter() {
         if alone(name, raw).is_some() {
             readable.insert(name.clone(), *raw);
         } else {
@@ -172,11 +174,11 @@ pub(super) fn read_fold(table: Table, json: &str, user_id: UserId) -> FoldRead {
 fn key_of(table: Table, json: &str) -> Option<(String, Option<UserId>)> {
     match table {
         Table::UserProgress => {
-            let progress: Progress = serde_json::from_str(json).ok()?;
-            serde_json::from_str::<ServerColumns>(json).ok()?;
+            let progress: Progress = from_json(json).ok()?;
+            from_json::<ServerColumns>(json).ok()?;
             Some((progress.user_id.to_string(), Some(progress.user_id)))
         }
-        Table::DailyActivity => Some((serde_json::from_str::<ActivityDay>(json).ok()?.day.to_string(), None)),
+        Table::DailyActivity => Some((from_json::<ActivityDay>(json).ok()?.day.to_string(), None)),
         _ => None,
     }
 }
@@ -191,5 +193,5 @@ pub(super) fn fact_of(mutation: &Mutation) -> Result<Fact, Error> {
 
 /// Parses what was checked before it was kept.
 fn parse_kept<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
-    serde_json::from_str(json).map_err(|_| Error::Internal("the mirror holds a row that it cannot read"))
+    from_json(json).map_err(|_| Error::Internal("the mirror holds a row that it cannot read"))
 }

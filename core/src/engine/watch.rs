@@ -3,12 +3,10 @@
 //! A subscriber has no queue that could fill up: what it has not taken yet is merged. So a slow one delays nobody,
 //! bounds nothing but itself, and always learns of the final state.
 
-use std::collections::BTreeMap;
-
 use crate::engine::Engine;
 use crate::engine::changed::{Changed, TableChanges};
 use crate::error::Error;
-use crate::model::Table;
+use crate::model::{FewMap, Table};
 
 /// The tables whose rows an app reads.
 const VISIBLE: [Table; 4] =
@@ -21,7 +19,7 @@ pub struct Subscription(u64);
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     next: u64,
-    changed: BTreeMap<Subscription, Changed>,
+    changed: FewMap<Subscription, Changed>,
     /// SQLite's `data_version` when it was last looked at.
     others: Option<i64>,
 }

@@ -134,7 +134,13 @@ pub fn merge_registers(
     use crate::model::Stamp;
     let confirmed = confirmed.map(|(values, clocks)| RegisterRow {
         values,
-        clocks: clocks.into_iter().map(|(column, (hlc, client))| (column, Stamp(hlc, client))).collect(),
+        clocks: clocks.into_iter().fold(
+            crate::model::Clocks::default(),
+            |mut all, (column, (hlc, client))| {
+                all.insert(column, Stamp(hlc, client));
+                all
+            },
+        ),
     });
     let write = RegisterWrite { op, stamp: Stamp(stamp.0, stamp.1), values, counts: true };
     let builtin = crate::catalogue::builtin().iter().find(|described| described.table == table);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::model::{LocalDate, Timestamp, UserId};
+use crate::model::{LocalDate, Pairs, Timestamp, UserId};
 
 /// Totals over all completed sessions and events, and the streaks.
 ///
@@ -87,10 +87,10 @@ redacted_debug!(Progress);
 /// large, must not stop a sync.
 fn known_achievements<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Timestamp>, D::Error> {
     let column = Box::<RawValue>::deserialize(from)?;
-    let entries: BTreeMap<String, &RawValue> = serde_json::from_str(column.get()).unwrap_or_default();
+    let entries: Pairs<String, &RawValue> = serde_json::from_str(column.get()).unwrap_or_default();
     let known = |(id, at): (String, &RawValue)| Some((id, serde_json::from_str::<Timestamp>(at.get()).ok()?));
     let mut achievements = BTreeMap::new();
-    achievements.extend(entries.into_iter().filter_map(known));
+    achievements.extend(entries.0.into_iter().filter_map(known));
     Ok(achievements)
 }
 

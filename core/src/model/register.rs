@@ -1,18 +1,16 @@
 //! Rows whose columns are registers, and writes to them.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::{Hlc, Op};
+use crate::model::{FewMap, Hlc, Op};
 
 /// When, and by which client, a column was written. Equal clocks are ordered by the client's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Stamp(pub(crate) Hlc, pub(crate) String);
 
 /// The stamp of each register column that was ever written.
-pub(crate) type Clocks = BTreeMap<String, Stamp>;
+pub(crate) type Clocks = FewMap<String, Stamp>;
 
 /// A row of registers: its columns, and their stamps.
 #[derive(Clone, PartialEq, Default)]

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use crate::error::Error;
+use crate::model::sort_few;
 use crate::store::query::QueryLimits;
 
 /// SQLite's functions that do more than compute, or that tell of the program and the file rather than of the rows.
@@ -50,7 +51,7 @@ const HIDDEN_COLUMNS: [&str; 2] = ["clocks", "marea_clocks"];
 /// One query that is under way.
 pub(crate) struct Reading {
     /// The tables that may be read.
-    readable: BTreeSet<&'static str>,
+    readable: Vec<&'static str>,
     limits: QueryLimits,
     steps: u64,
     preparing: bool,
@@ -64,7 +65,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn new(readable: BTreeSet<&'static str>, limits: QueryLimits) -> Reading {
+    pub(crate) fn new(readable: Vec<&'static str>, limits: QueryLimits) -> Reading {
         Reading {
             readable,
             limits,
@@ -104,7 +105,7 @@ impl Reading {
     fn read(&mut self, table: &str, column: &str) -> Option<String> {
         // As the statement writes it, where no column is read.
         let table = table.to_ascii_lowercase();
-        if self.readable.contains(table.as_str()) {
+        if self.readable.contains(&table.as_str()) {
             self.tables.insert(table);
         } else if column.is_empty() && !is_about_the_file(&table) {
             self.unresolved.push(table);
@@ -115,7 +116,9 @@ impl Reading {
     }
 
     fn refusal(&self, table: &str) -> String {
-        let readable = Vec::from_iter(self.readable.iter().copied()).join(", ");
+        let mut readable = self.readable.clone();
+        sort_few(&mut readable, |one, other| one < other);
+        let readable = readable.join(", ");
         format!("the table {table} cannot be read; these can: {readable}")
     }
 

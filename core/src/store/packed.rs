@@ -6,7 +6,7 @@
 //! is named. Only a row whose key cannot be read is left out. One value of one row once kept a user's devices from ever syncing.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeSet;
 
 use rusqlite::params_from_iter;
 use rusqlite::types::{ToSqlOutput, Value as SqlValue};
@@ -15,13 +15,13 @@ use serde_json::{Map, Value};
 
 use crate::catalogue::Column;
 use crate::error::Error;
-use crate::model::{Clocks, RegisterRow, Table};
+use crate::model::{Clocks, FewMap, RegisterRow, Table};
 use crate::store::Rows;
 use crate::store::shapes::Shape;
 use crate::store::values::{ends, is_null, unquoted};
 
 /// Rows of one table, column by column: as many values of each. What `clocks` holds are the rows' register clocks.
-pub(crate) type PackedRows<'a> = BTreeMap<&'a str, Vec<&'a RawValue>>;
+pub(crate) type PackedRows<'a> = FewMap<&'a str, Vec<&'a RawValue>>;
 
 /// The columns of a mirrored table, as far as they came.
 pub(crate) struct Packing<'p, 'a> {
@@ -75,7 +75,7 @@ impl<'p, 'a> Packing<'p, 'a> {
 /// no key.
 pub(crate) fn read_register(
     shape: &Shape,
-    came: &BTreeMap<String, &RawValue>,
+    came: &FewMap<String, &RawValue>,
 ) -> Option<(String, Map<String, Value>, Vec<String>)> {
     let key_column = shape.table.key();
     let key = text_of(came.get(&key_column.name)?.get())?;
@@ -139,10 +139,15 @@ impl Rows<'_> {
     }
 
     /// The rows of a table that local writes lie on.
-    pub(crate) fn shadowed(self, table: Table) -> Result<HashSet<String>, Error> {
+    pub(crate) fn shadowed(self, table: Table) -> Result<BTreeSet<String>, Error> {
         let sql = "SELECT row_key FROM shadow_rows WHERE table_name = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let keys = statement.query_map([table.name()], |row| row.get(0))?;
-        Ok(keys.collect::<Result<_, _>>()?)
+        // Put in one by one: collecting would bring a sort along (docs/adr/0050-what-the-browser-downloads.md).
+        let mut found = BTreeSet::new();
+        for key in keys {
+            found.insert(key?);
+        }
+        Ok(found)
     }
 }

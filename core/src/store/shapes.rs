@@ -1,11 +1,9 @@
 //! The mirrored tables as SQLite has them, and the statements on them, derived from the catalogue.
 
-use std::collections::BTreeMap;
-
 use rusqlite::types::ToSqlOutput;
 
 use crate::catalogue::{Catalogue, Column, ColumnType, MirroredTable, builtin};
-use crate::model::Table;
+use crate::model::{FewMap, Table};
 
 /// A mirrored table, and its statements.
 pub(crate) struct Shape {
@@ -91,15 +89,15 @@ pub(super) fn quoted(name: &str) -> String {
 
 /// All mirrored tables: the built-in ones, and those of the catalogue.
 pub(crate) struct Shapes {
-    shapes: BTreeMap<Table, Shape>,
+    shapes: FewMap<Table, Shape>,
     catalogue: Option<Catalogue>,
 }
 
 impl Shapes {
     pub(super) fn of(catalogue: Option<Catalogue>) -> Shapes {
-        let mut shapes = BTreeMap::new();
+        let mut shapes = FewMap::default();
         let of_app = catalogue.iter().flat_map(Catalogue::mirrored);
-        shapes.extend(builtin().iter().chain(of_app).map(|table| (table.table, Shape::of(table))));
+        builtin().iter().chain(of_app).for_each(|table| shapes.insert(table.table, Shape::of(table)));
         Shapes { shapes, catalogue }
     }
 

@@ -122,7 +122,9 @@ impl ColumnType {
             (Kind::Boolean, ValueRef::Integer(flag)) => Value::from(flag != 0),
             (_, ValueRef::Integer(number)) => Value::from(number),
             (_, ValueRef::Real(number)) => Number::from_f64(number).map_or(Value::Null, Value::from),
-            (Kind::ReadJson, ValueRef::Text(text)) => stored(serde_json::from_slice(text).ok())?,
+            (Kind::ReadJson, ValueRef::Text(text)) => {
+                stored(std::str::from_utf8(text).ok().and_then(|text| serde_json::from_str(text).ok()))?
+            }
             (_, ValueRef::Text(text)) => Value::from(stored(std::str::from_utf8(text).ok())?),
             (Kind::UuidBytes, ValueRef::Blob(bytes)) => {
                 Value::from(stored(Uuid::from_slice(bytes).ok())?.to_string())

@@ -4,6 +4,8 @@
 
 use serde::Deserialize;
 
+use crate::model::from_json;
+
 use super::{Step, TransferAnswer, request::upload_id};
 
 /// What an answer says about a file.
@@ -62,7 +64,7 @@ pub(crate) fn judge(step: &Step, answer: &TransferAnswer, size: u64) -> Verdict 
         }
         _ => {}
     }
-    let Ok(refusal) = serde_json::from_str::<Refusal>(&answer.body) else {
+    let Ok(refusal) = from_json::<Refusal>(&answer.body) else {
         return judge_plain(step, answer);
     };
     let later = |code| Verdict::Wait(code, answer.retry_after_ms);

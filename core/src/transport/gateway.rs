@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use super::from_json;
+
 /// The messages without "API key" in them that Kong's plugins give for a key: of a wrong one (2.x, 3.x), and of one that may
 /// not use this service.
 const KONG: [&str; 3] =
@@ -17,8 +19,8 @@ pub fn refuses_api_key(body: &[u8]) -> bool {
         code: Option<serde::de::IgnoredAny>,
         error_code: Option<serde::de::IgnoredAny>,
     }
-    match serde_json::from_slice(body) {
-        Ok(Body { message, code: None, error_code: None }) => {
+    match from_json(body) {
+        Some(Body { message, code: None, error_code: None }) => {
             message.to_ascii_lowercase().contains("api key") || KONG.contains(&message.as_str())
         }
         _ => false,

@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::{UnixMillis, UserId};
+use crate::model::{self, UnixMillis, UserId};
 use crate::sync::Failure;
 use crate::wire::{SyncAnswer, SyncRequest};
 
@@ -150,7 +150,7 @@ impl Transport {
         }
         let body = response.read().await?;
         *bytes_received = body.len() as u64;
-        serde_json::from_slice(&body).map_err(|_| match starts_like_a_page(&body) {
+        from_json(&body).ok_or_else(|| match starts_like_a_page(&body) {
             true => Failure::CaptivePortal,
             false => Failure::Unintelligible,
         })
@@ -161,6 +161,11 @@ impl Transport {
 #[derive(Serialize)]
 struct Body<'r> {
     request: &'r SyncRequest,
+}
+
+/// JSON of bytes, by way of text: reading bytes would bring serde_json once more into what a browser downloads.
+fn from_json<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Option<T> {
+    model::from_json(std::str::from_utf8(body).ok()?).ok()
 }
 
 /// The `authorization` for a token, once it is sure whose it is: one learner's queue must never go to another's account.
@@ -184,7 +189,7 @@ fn subject_of(token: &str) -> Option<UserId> {
     }
     let payload = token.split('.').nth(1)?;
     let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    serde_json::from_slice::<Claims>(&bytes).ok().map(|claims| claims.sub)
+    from_json::<Claims>(&bytes).map(|claims| claims.sub)
 }
 
 #[cfg(test)]

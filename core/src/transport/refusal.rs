@@ -2,7 +2,7 @@
 //! that; a status alone may be anybody's on the way, and is no verdict on what was sent.
 
 use super::gateway::refuses_api_key;
-use super::{Response, http_date};
+use super::{Response, from_json, http_date};
 use crate::model::UnixMillis;
 use crate::sync::Failure;
 
@@ -92,7 +92,7 @@ fn error_code(body: &[u8]) -> String {
     struct Body {
         code: Option<String>,
     }
-    let code = serde_json::from_slice::<Body>(body).ok().and_then(|body| body.code);
+    let code = from_json::<Body>(body).and_then(|body| body.code);
     let is_code = |code: &String| {
         (1..=MAX_CODE_CHARS).contains(&code.len())
             && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

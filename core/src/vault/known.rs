@@ -4,11 +4,9 @@
 //! envelope with a new clock. The date inside of an envelope cannot be changed without the data key; this is what it is
 //! compared with. Only what this device wrote itself, or has opened, gets in. It holds no secret.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Hlc, KeyEnvelope, Provider};
+use crate::model::{FewMap, Hlc, KeyEnvelope, Provider};
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Newest {
@@ -28,7 +26,7 @@ impl Newest {
 
 /// All providers' newest.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Known(BTreeMap<Provider, Newest>);
+pub(crate) struct Known(FewMap<Provider, Newest>);
 
 impl Known {
     /// Reads what the mirror kept. What cannot be read is nothing known: it protects, it is not needed.

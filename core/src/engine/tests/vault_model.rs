@@ -81,7 +81,7 @@ impl Learner {
 
     fn wrote(&mut self, device: &Engine, provider: Provider, key: Option<String>) {
         let row = device.store.read().register(Table::UserApiKeys, &user().to_string()).unwrap().unwrap();
-        let Stamp(clock, _) = row.clocks[provider.column()];
+        let Stamp(clock, _) = *row.clocks.get(provider.column()).unwrap();
         self.written.entry(provider.name()).or_default().entry(clock).or_default().push(key);
     }
 
