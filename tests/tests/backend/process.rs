@@ -117,10 +117,12 @@ fn cluster_of(pids: &BTreeSet<u32>) -> (u32, PathBuf) {
 async fn it_prints_one_line_and_each_stop_signal_ends_it_cleanly() {
     for signal in ["-TERM", "-INT", "-HUP"] {
         let mut running = Running::start(&[]).await;
-        for field in ["url", "anon_key", "service_key", "jwt_secret", "database_url"] {
+        let lasting = ["url", "anon_key", "service_key", "jwt_secret", "database_url"];
+        let since = ["publishable_key", "secret_key", "jwks_url"];
+        for field in lasting.iter().chain(&since) {
             assert!(!running.text(field).is_empty(), "{field}");
         }
-        assert_eq!(running.ready.as_object().map(serde_json::Map::len), Some(5));
+        assert_eq!(running.ready.as_object().map(serde_json::Map::len), Some(lasting.len() + since.len()));
         assert_eq!(running.sign_in().await, StatusCode::OK);
         let children = descendants(running.pid);
         assert!(children.len() > 3, "Postgres, its own children, PostgREST: {children:?}");

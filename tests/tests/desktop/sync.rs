@@ -190,7 +190,7 @@ async fn what_the_readme_tells_a_new_user_to_type_works() {
     for command in &commands[1..] {
         let words = command
             .replace("https://project.supabase.co", &ready.url)
-            .replace("--anon-key ...", &format!("--anon-key {}", ready.anon_key));
+            .replace("--key ...", &format!("--key {}", ready.publishable_key));
         let words = words.replace("ada@example.com", &email);
         let words: Vec<&str> =
             words.strip_prefix("marea ").expect("a command of marea").split_whitespace().collect();
