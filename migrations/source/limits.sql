@@ -70,14 +70,14 @@ COMMENT ON FUNCTION marea.has_wrong_type(TEXT, JSONB) IS 'Whether a value is the
 
 CREATE OR REPLACE FUNCTION marea.has_long_number(given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
 -- Of numbers that are stored in 8 bytes and printed in 131,072 (1e131071), or in 16,385 (0e-16383). Looks at the number, never at
--- its text. No number that a device can hold is longer: 1e308 has 309 digits, 5e-324 has 324 places.
+-- its text. No number that a device can hold is longer: the greatest double has 309 digits, 5e-324 has 324 places.
 RETURN EXISTS (
     SELECT FROM jsonb_path_query(given, 'strict $.** ? (@.type() == "number")') AS number
-    WHERE number::numeric NOT BETWEEN -1e308 AND 1e308 OR scale(number::numeric) > 400
+    WHERE number::numeric NOT BETWEEN -1.8e308 AND 1.8e308 OR scale(number::numeric) > 400
 );
 
 COMMENT ON FUNCTION marea.has_long_number(JSONB) IS
-    'Whether there is a number in it beyond 1e308 or of more than 400 decimal places, which costs far more to print than to send.';
+    'Whether there is a number in it beyond 1.8e308 or of more than 400 decimal places, which costs far more to print than to send.';
 
 CREATE OR REPLACE FUNCTION marea.json_problem(given JSONB, highest BIGINT) RETURNS TEXT LANGUAGE sql IMMUTABLE
 RETURN CASE

@@ -154,7 +154,7 @@ $$;
 CREATE OR REPLACE FUNCTION marea.mutation_refusal(mutation JSONB) RETURNS TEXT LANGUAGE sql STABLE
 RETURN CASE
     WHEN marea.has_long_number(mutation)
-        THEN 'values: has a number beyond 1e308 or of more than 400 decimal places, which not every device can hold'
+        THEN 'values: has a number beyond 1.8e308 or of more than 400 decimal places, which not every device can hold'
     WHEN (mutation ->> 'table' IN ('sessions', 'progress_events') AND mutation ->> 'op' = 'insert') IS NOT TRUE THEN NULL
     ELSE coalesce(
         marea.mutation_problem('insert', mutation ->> 'id', mutation ->> 'key', mutation ->> 'hlc', mutation -> 'values'),

@@ -25,7 +25,7 @@ BEGIN
         PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
     END IF;
     IF is_long AND marea.has_long_number(request - 'mutations') THEN
-        PERFORM marea.refuse('PT400', 'request: has a number beyond 1e308', 'Only mutations may hold numbers of the app.');
+        PERFORM marea.refuse('PT400', 'request: has a number beyond 1.8e308', 'Only mutations may hold numbers of the app.');
     END IF;
     PERFORM marea.check_request(request);
     PERFORM marea.take_turn(me);

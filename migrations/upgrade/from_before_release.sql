@@ -1323,14 +1323,14 @@ COMMENT ON FUNCTION marea.has_wrong_type(TEXT, JSONB) IS 'Whether a value is the
 
 CREATE OR REPLACE FUNCTION marea.has_long_number(given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
 -- Of numbers that are stored in 8 bytes and printed in 131,072 (1e131071), or in 16,385 (0e-16383). Looks at the number, never at
--- its text. No number that a device can hold is longer: 1e308 has 309 digits, 5e-324 has 324 places.
+-- its text. No number that a device can hold is longer: the greatest double has 309 digits, 5e-324 has 324 places.
 RETURN EXISTS (
     SELECT FROM jsonb_path_query(given, 'strict $.** ? (@.type() == "number")') AS number
-    WHERE number::numeric NOT BETWEEN -1e308 AND 1e308 OR scale(number::numeric) > 400
+    WHERE number::numeric NOT BETWEEN -1.8e308 AND 1.8e308 OR scale(number::numeric) > 400
 );
 
 COMMENT ON FUNCTION marea.has_long_number(JSONB) IS
-    'Whether there is a number in it beyond 1e308 or of more than 400 decimal places, which costs far more to print than to send.';
+    'Whether there is a number in it beyond 1.8e308 or of more than 400 decimal places, which costs far more to print than to send.';
 
 CREATE OR REPLACE FUNCTION marea.json_problem(given JSONB, highest BIGINT) RETURNS TEXT LANGUAGE sql IMMUTABLE
 RETURN CASE
@@ -5209,7 +5209,7 @@ $$;
 CREATE OR REPLACE FUNCTION marea.mutation_refusal(mutation JSONB) RETURNS TEXT LANGUAGE sql STABLE
 RETURN CASE
     WHEN marea.has_long_number(mutation)
-        THEN 'values: has a number beyond 1e308 or of more than 400 decimal places, which not every device can hold'
+        THEN 'values: has a number beyond 1.8e308 or of more than 400 decimal places, which not every device can hold'
     WHEN (mutation ->> 'table' IN ('sessions', 'progress_events') AND mutation ->> 'op' = 'insert') IS NOT TRUE THEN NULL
     ELSE coalesce(
         marea.mutation_problem('insert', mutation ->> 'id', mutation ->> 'key', mutation ->> 'hlc', mutation -> 'values'),
@@ -5637,7 +5637,7 @@ BEGIN
         PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
     END IF;
     IF is_long AND marea.has_long_number(request - 'mutations') THEN
-        PERFORM marea.refuse('PT400', 'request: has a number beyond 1e308', 'Only mutations may hold numbers of the app.');
+        PERFORM marea.refuse('PT400', 'request: has a number beyond 1.8e308', 'Only mutations may hold numbers of the app.');
     END IF;
     PERFORM marea.check_request(request);
     PERFORM marea.take_turn(me);
