@@ -260,8 +260,7 @@ impl World<'_> {
             }
         } else {
             if !self.discarded.contains(&id) && self.random.chance(60) {
-                self.server.poison.remove(&id);
-                self.server.huge.remove(&id);
+                self.server.mend(id);
             }
             if self.dare(chosen, |device| device.engine.retry(id))?.is_some() || !self.lists(chosen, id)? {
                 self.devices[chosen].oracle.retried(id);

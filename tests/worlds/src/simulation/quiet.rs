@@ -34,8 +34,7 @@ impl World<'_> {
                     self.decide_about_refused(chosen)?;
                     self.check_told(chosen)?;
                 }
-                // In each round: another device's person may have had it mended after this one's was refused.
-                self.retry_what_was_mended(chosen)?;
+                self.retry_what_was_mended(chosen, round)?;
                 self.settle(chosen)?;
                 if round == 0 && chosen == 0 {
                     self.gather_writes(chosen)?;
@@ -68,10 +67,14 @@ impl World<'_> {
         Ok(())
     }
 
-    fn retry_what_was_mended(&mut self, chosen: usize) -> Checked {
+    /// In each round: another device's person may have had it mended after this one's was refused. Anything else that is refused
+    /// after the first round stays so, and is found at the end.
+    fn retry_what_was_mended(&mut self, chosen: usize, round: u32) -> Checked {
         let device = &mut self.devices[chosen];
         for refused in device.engine.rejected().map_err(|error| error.to_string())? {
-            if !self.server.poison.contains(&refused.id) && !self.server.huge.contains(&refused.id) {
+            let still = self.server.poison.contains(&refused.id) || self.server.huge.contains(&refused.id);
+            let begun = refused.key.parse().is_ok_and(|row| self.server.mended.contains(&row));
+            if !still && (round == 0 || begun || self.server.mended.contains(&refused.id)) {
                 device.engine.retry(refused.id).map_err(|error| error.to_string())?;
                 device.oracle.retried(refused.id);
             }

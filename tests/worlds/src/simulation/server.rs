@@ -66,6 +66,8 @@ pub(super) struct Server {
     pub(super) poison: BTreeSet<MutationId>,
     /// Mutations that make a request too large.
     pub(super) huge: BTreeSet<MutationId>,
+    /// What was one of both.
+    pub(super) mended: BTreeSet<MutationId>,
     /// Exports that were deleted in any of its histories.
     pub(super) deleted: BTreeSet<String>,
 }
@@ -114,8 +116,16 @@ impl Server {
             slow_mutations: plan.slow_mutations,
             answer_rows: plan.answer_rows,
             poison: BTreeSet::new(),
+            mended: BTreeSet::new(),
             huge: BTreeSet::new(),
             deleted: BTreeSet::new(),
+        }
+    }
+
+    /// Takes from now on what it has refused.
+    pub(super) fn mend(&mut self, id: MutationId) {
+        if self.poison.remove(&id) | self.huge.remove(&id) {
+            self.mended.insert(id);
         }
     }
 
