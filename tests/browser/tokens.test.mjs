@@ -171,7 +171,12 @@ test('what cannot be opened with is told at once, by name', async (t) => {
         ...['10.0.0.1:54321', 'x.supabase.co', 'localhost.example.com', '127.0.0.1.example.com'].map((host) => `http://${host}`),
         ...['rest/v1', 'rest/v1/', 'rest/v1/rpc/marea_sync', 'auth/v1'].map((path) => `https://x.supabase.co/${path}`),
       ].map((url) => ({ ...given, url })),
-      'anonKey: ': [undefined, null, 7, '', ' ', 'key\n', 'Bearer key'].map((anonKey) => ({ ...given, anonKey })),
+      'anonKey: ': [null, 7, '', ' ', 'key\n', 'Bearer key'].map((anonKey) => ({ ...given, anonKey })),
+      // What is there under neither name is asked for under the newer one.
+      'publishableKey: ': [
+        { ...given, anonKey: undefined },
+        ...[7, '', ' ', 'key\n', 'Bearer key'].map((publishableKey) => ({ ...given, anonKey: undefined, publishableKey })),
+      ],
       'userId: ': [undefined, null, 7, '', 'ada', 'user_2abc'].map((userId) => ({ ...given, userId })),
       'getAccessToken: ': [undefined, null, 'token', {}].map((getAccessToken) => ({ ...given, getAccessToken })),
       'online: ': [0, 'false'].map((online) => ({ ...given, online })),
