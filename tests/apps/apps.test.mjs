@@ -9,14 +9,13 @@ import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { serve } from '../../demo/serve.mjs'
 import { assertArrived, inPostgres, startBrowser, startStage, waitFor } from '../browser/harness.mjs'
-import { installApps } from './install.mjs'
+import { apps } from './install.mjs'
 
 const run = promisify(execFile)
 const bin = (name) => `${apps}/node_modules/.bin/${name}`
 
-let stage, browser, apps
+let stage, browser
 before(async () => {
-  apps = installApps()
   stage = await startStage()
   browser = await startBrowser(stage)
 })

@@ -1,6 +1,6 @@
-// The packed npm package in a folder of apps, as its author would have it: everything from the registry but Marea, and
-// Marea from its tarball. The folder is target/apps; what was installed there stays as long as the lock file does. `next-15` has a
-// Next of its own, in its own folder.
+// `node install.mjs` puts the packed npm package in a folder of apps, as their author would have it: everything from the registry
+// but Marea, and Marea from its tarball. The folder is target/apps; what was installed there stays as long as the lock file does.
+// `next-15` has a Next of its own, in its own folder. The test files run beside one another, so it is run once, before them.
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -12,9 +12,12 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 const root = join(here, '..', '..')
 const PACKED = ['package.json', 'package-lock.json', '.npmrc']
 
-/** Installs, and says where. */
-export function installApps() {
-  const apps = join(root, 'target', 'apps')
+/** Where the apps are. */
+export const apps = join(root, 'target', 'apps')
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) installApps()
+
+function installApps() {
   const older = join(apps, 'next-15')
   mkdirSync(older, { recursive: true })
   // Sources anew, and nothing that an earlier run built from older ones.
@@ -28,8 +31,7 @@ export function installApps() {
   cpSync(join(here, 'next-app-router'), older, { recursive: true, filter: others })
   installPackages(here, apps)
   installPackages(join(here, 'next-15'), older)
-  installMarea(apps)
-  return apps
+  installMarea()
 }
 
 function installPackages(source, folder) {
@@ -44,7 +46,7 @@ function installPackages(source, folder) {
   writeFileSync(note, wanted)
 }
 
-function installMarea(apps) {
+function installMarea() {
   const tarball = npm(['pack', '--workspace', '@marea/client', '--silent', '--pack-destination', apps], root).trim()
   const place = join(apps, 'node_modules', '@marea', 'client')
   rmSync(place, { recursive: true, force: true })

@@ -8,13 +8,12 @@ import { promisify } from 'node:util'
 import { serve } from '../../demo/serve.mjs'
 import { startBrowser, waitFor } from '../browser/harness.mjs'
 import { startTables } from '../browser/tables-stage.mjs'
-import { installApps } from './install.mjs'
+import { apps } from './install.mjs'
 
 const run = promisify(execFile)
 
-let stage, devices, apps, served
+let stage, devices, served
 before(async () => {
-  apps = installApps()
   stage = await startTables()
   devices = [await startBrowser(stage), await startBrowser(stage)]
   await program('vite', ['build', '--logLevel', 'warn'])

@@ -95,7 +95,13 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
             node::run_tests("storage", workshop.tools()?, &Binaries::among(workshop.programs()?)?)
         }
         Part::Browser => in_chromium("browser", workshop),
-        Part::Apps => in_chromium("apps", workshop),
+        Part::Apps => {
+            workshop.package()?;
+            Run::new(&workshop.tools()?.node)
+                .arg(paths::root().join("tests").join("apps").join("install.mjs"))
+                .show()?;
+            in_chromium("apps", workshop)
+        }
     }
 }
 
