@@ -20,9 +20,9 @@ pub(crate) struct Size {
 }
 
 /// What all of Marea may weigh for a browser, as servers send it: docs/adr/0103-the-apps-own-sql.md.
-const LIMIT_GZIP_BYTES: u64 = 655_000;
-/// 1.4 % over the 540,000 that were aimed at: ADR 103 says what was tried.
-const LIMIT_BROTLI_BYTES: u64 = 548_000;
+const LIMIT_GZIP_BYTES: u64 = 663_000;
+/// Over the 540,000 that were aimed at: ADR 103 says what was tried, and what came since.
+const LIMIT_BROTLI_BYTES: u64 = 556_000;
 
 /// The sum of the sizes of the files that are named as arguments, compressed with Brotli, each by itself.
 const BROTLI: &str = "const { readFileSync } = require('fs'), { brotliCompressSync } = require('zlib')
