@@ -54,6 +54,8 @@ export class Tab {
   #leader: { term: string; own: boolean } | null = null
   /** The term of this tab's own host while it leads. Another one's news may come in between, where two have come to lead at once. */
   #ownTerm: string | null = null
+  /** The terms of its hosts that have ended. A channel may bring their news later than that. */
+  readonly #pastTerms = new Set<string>()
   #outbox: Call[] = []
   #asleep = false
   #fault: MareaError | null = null
@@ -191,6 +193,7 @@ export class Tab {
   #endHost(): void {
     this.#host?.end()
     this.#host = null
+    if (this.#ownTerm) this.#pastTerms.add(this.#ownTerm)
     this.#ownTerm = null
     if (this.#leader?.own) this.#leader = null
   }
@@ -222,7 +225,7 @@ export class Tab {
     if (this.#ended) return
     switch (news.kind) {
       case 'leading':
-        return this.#follow(news)
+        return this.#pastTerms.has(news.term) ? undefined : this.#follow(news)
       case 'changed':
         this.#noteRevision(news.revision)
         return this.#events.changed(news.topics)
