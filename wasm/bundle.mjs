@@ -56,5 +56,7 @@ export async function bundle(dist, plugins = []) {
     file('worker.ts', 'worker.js', [glue]),
     file('react/index.ts', 'react/index.js', [sharing('../index.js')]),
     file('supabase.ts', 'supabase.js', [sharing('./index.js')]),
+    file('devtools/index.ts', 'devtools.js', []),
+    file('vite.ts', 'vite.js', []),
   ])
 }

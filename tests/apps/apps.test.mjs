@@ -4,6 +4,7 @@
 
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
+import { readFileSync, readdirSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
@@ -153,6 +154,26 @@ test('Vite and React: hooks in StrictMode', async (t) => {
   })
 })
 
+test('Vite and its plugin: the development server shows the developer tools, and a build has nothing of them', async (t) => {
+  const url = await startServer(bin('vite'), ['--port', '0', '--host', '127.0.0.1'], 'vite-react')
+  const learner = await stage.signUp()
+  const page = await openPage(t, address(url, learner))
+  await waitForText(page, 'state', 'open')
+  await page.locator('marea-devtools').getByRole('button', { name: /Marea/ }).click()
+  await page.locator('marea-devtools').getByRole('tab', { name: 'Queue' }).click()
+  await page.click('#record')
+  await waitForText(page, 'sessions', 1)
+  await assertArrived(stage, learner, await waitFor('the session', async () => (await inPostgres(stage, learner)).ids, (ids) => ids.length === 1))
+  assert.deepEqual(ownProblems(page), [])
+  assert.ok(bundled('vite-react').length > 0)
+  assert.deepEqual(bundled('vite-react').filter((code) => code.includes('marea-devtools')), [])
+})
+
+const bundled = (app) =>
+  readdirSync(`${apps}/${app}/dist/assets`)
+    .filter((name) => name.endsWith('.js'))
+    .map((name) => readFileSync(`${apps}/${app}/dist/assets/${name}`, 'utf8'))
+
 test('esbuild and supabase-js: whoever is signed in has their mirror', async (t) => {
   await checkTypes('esbuild-plain')
   await build(process.execPath, ['build.mjs'], 'esbuild-plain')
@@ -300,10 +321,12 @@ test('Next 15.5, its development server with Turbopack: the worker comes from a 
 })
 
 /** Has Next serve an app, until the file's tests are over. */
-function startNext(next, app, command, env) {
-  const args = [`${next}/dist/bin/next`, ...command, '--port', '0', '--hostname', '127.0.0.1']
+const startNext = (next, app, command, env) =>
+  startServer(`${next}/dist/bin/next`, [...command, '--port', '0', '--hostname', '127.0.0.1'], app, env)
+
+function startServer(program, args, app, env = {}) {
   const options = { cwd: `${apps}/${app}`, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] }
-  const child = spawn(process.execPath, args, options)
+  const child = spawn(process.execPath, [program, ...args], options)
   const ended = new Promise((resolve) => child.once('close', resolve))
   undo.push(async () => {
     child.kill('SIGTERM')
@@ -316,6 +339,6 @@ function startNext(next, app, command, env) {
       const local = /Local:\s+(http:\/\/\S+)/.exec(line)?.[1]
       if (local) resolve(local)
     })
-    child.once('close', () => reject(new Error(`Next did not start:\n${said}`)))
+    child.once('close', () => reject(new Error(`${app} was not served:\n${said}`)))
   })
 }

@@ -9,7 +9,13 @@ import { fileURLToPath } from 'node:url'
 const here = fileURLToPath(new URL('.', import.meta.url))
 const project = fileURLToPath(new URL('..', import.meta.url))
 const kept = fileURLToPath(new URL('../../target/api', import.meta.url))
-const ENTRIES = { client: 'dist/index.d.ts', react: 'dist/react/index.d.ts', supabase: 'dist/supabase.d.ts' }
+const ENTRIES = {
+  client: 'dist/index.d.ts',
+  react: 'dist/react/index.d.ts',
+  supabase: 'dist/supabase.d.ts',
+  devtools: 'dist/devtools/index.d.ts',
+  vite: 'dist/vite.d.ts',
+}
 const check = process.argv.includes('--check')
 
 const compilerOptions = {

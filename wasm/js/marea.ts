@@ -161,6 +161,11 @@ export class Marea<S = RegisteredSchema> {
     return this.#tables.watchQuery(sql, parameters, listener, onError)
   }
 
+  /** The tables that are mirrored: those of the app's schema module, or what was learned of the server; null until then. */
+  catalogue(): Promise<Catalogue | null> {
+    return this.#tables.catalogue()
+  }
+
   /** All that the server has not acknowledged yet, oldest first. */
   pending(): Promise<MutationView[]> {
     return this.#tab.call('pending')

@@ -7,6 +7,7 @@ import type { Kept } from './memory.js'
 import { Marea, refresh } from './marea.js'
 import { downloadModule } from './module.js'
 import type { Loading } from './module.js'
+import { tellOpened } from './opened.js'
 import { checkOptions, keyOf } from './options.js'
 import { isThePlaces, placesFor, refusedReason } from './places.js'
 import type { Candidacy } from './protocol.js'
@@ -109,6 +110,7 @@ export async function open<S = RegisteredSchema>(options: OpenOptions): Promise<
     // What the app asks for counts also where another tab leads that was opened otherwise.
     if (options.online !== undefined) await tab.call('setOnline', options.online)
     marea = new Marea<S>(tab, options.schema)
+    tellOpened(marea as Marea)
     if (storage === 'opfs' && options.persist !== false) void askToPersist(tab)
     return marea
   }

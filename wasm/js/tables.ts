@@ -34,6 +34,10 @@ export class Tables {
     this.#catalogue.refresh()
   }
 
+  async catalogue(): Promise<Catalogue | null> {
+    return JSON.parse((await this.#tab.call('catalogue')) ?? 'null') as Catalogue | null
+  }
+
   /** Does one change. */
   change(asked: Asked): Promise<Recorded> {
     return this.#catalogue.with([asked.table], async (tables) => {

@@ -1,0 +1,36 @@
+// A panel for whoever develops an app: what waits and why, what was exchanged, what is on the device. An entry of its own, which an
+// app loads when it wants it.
+
+import { NAME, makePanel } from './panel.js'
+import { watchOpened } from '../opened.js'
+import type { Marea } from '../marea.js'
+
+export interface DevtoolsOptions {
+  /** Where the panel is put: the end of the page's body unless it is given. */
+  target?: HTMLElement
+  /** Whether it is unfolded at once. */
+  open?: boolean
+}
+
+/**
+ * Shows the panel for an open mirror, in the lower right corner; one that is there already is handed this mirror. Returns how to
+ * take it away.
+ */
+export function mountDevtools(marea: Marea, options: DevtoolsOptions = {}): () => void {
+  const { target = document.body, open = false } = options
+  const there = target.querySelector(`:scope > ${NAME}`) as ReturnType<typeof makePanel> | null
+  const panel = there ?? target.appendChild(makePanel())
+  panel.marea = marea
+  if (open) panel.open = true
+  return () => panel.remove()
+}
+
+/** Shows the panel for whichever mirror this page opens last. Must be called before `open`. Returns how to stop. */
+export function mountDevtoolsOnOpen(options: DevtoolsOptions = {}): () => void {
+  let unmount: () => void = () => undefined
+  const stop = watchOpened((marea) => (unmount = mountDevtools(marea, options)))
+  return () => {
+    stop()
+    unmount()
+  }
+}
