@@ -2,7 +2,7 @@
 // shortened too; a source map beside each file, which only a debugger asks for, has the long ones.
 
 import { build } from 'esbuild'
-import { statSync } from 'node:fs'
+import { mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -25,6 +25,14 @@ const sharing = (path) => ({
   },
 })
 
+/** A file of the package that another of its files takes from where it is. */
+const beside = (file) => ({
+  name: `beside ${file}`,
+  setup({ onResolve }) {
+    onResolve({ filter: new RegExp(`^${file.replaceAll('.', '\\.')}$`) }, () => ({ path: file, external: true }))
+  },
+})
+
 /** A worker, and what the page may need of it later, is not in the page's file. */
 const apart = {
   name: 'apart',
@@ -33,24 +41,56 @@ const apart = {
   },
 }
 
+/** What the page's code for tests finds in the place of a browser's globals: see js/testing/device.ts. */
+const SURROUNDINGS = [
+  ...['AbortController', 'BroadcastChannel', 'Date', 'Headers', 'MAREA_MODULE', 'MareaError', 'MessageChannel', 'TextDecoder', 'TextEncoder'],
+  ...['Window', 'clearInterval', 'clearTimeout', 'crypto', 'document', 'fetch', 'global', 'globalThis', 'isSecureContext', 'localStorage'],
+  ...['navigator', 'reportError', 'self', 'setInterval', 'setTimeout', 'structuredClone', 'window'],
+]
+
+/** For tests: no download, and errors of the class that the package's other entries have. */
+const inTests = {
+  name: 'in-tests',
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: /^\.\/module\.js$/ }, () => ({ path: join(js, 'testing', 'module.ts') }))
+    onLoad({ filter: /marea-error\.ts$/ }, () => ({ contents: 'const given = MareaError; export { given as MareaError }', loader: 'ts' }))
+  },
+}
+
+/** The page's and the worker's code in one function of what surrounds it. */
+async function pageForTests(dist, options) {
+  const { outputFiles } = await build({
+    ...options,
+    entryPoints: [join(js, 'testing', 'inside.ts')],
+    format: 'iife',
+    globalName: 'page',
+    sourcemap: false,
+    write: false,
+    plugins: [...options.plugins, inTests, glue],
+    logOverride: { 'empty-import-meta': 'silent' },
+  })
+  mkdirSync(join(dist, 'testing'), { recursive: true })
+  const code = `export function makePage(surroundings) {\nconst { ${SURROUNDINGS.join(', ')} } = surroundings\n${outputFiles[0].text}return page\n}\n`
+  writeFileSync(join(dist, 'testing', 'page.js'), code)
+}
+
 /** Writes the files. Plugins are for those who want another package than this one: the tests. */
 export async function bundle(dist, plugins = []) {
+  const options = {
+    bundle: true,
+    packages: 'external',
+    format: 'esm',
+    target: 'es2022',
+    // An URL in a `new URL(..., import.meta.url)` is what bundlers look for: this leaves it as it is, shorter syntax would not.
+    minifyWhitespace: true,
+    minifyIdentifiers: true,
+    sourcemap: 'linked',
+    logLevel: 'warning',
+    define: { MODULE_BYTES: String(statSync(join(pkg, 'marea_wasm_bg.wasm')).size) },
+    plugins,
+  }
   const file = (entry, out, ours) =>
-    build({
-      entryPoints: [join(js, entry)],
-      outfile: join(dist, out),
-      bundle: true,
-      packages: 'external',
-      format: 'esm',
-      target: 'es2022',
-      // An URL in a `new URL(..., import.meta.url)` is what bundlers look for: this leaves it as it is, shorter syntax would not.
-      minifyWhitespace: true,
-      minifyIdentifiers: true,
-      sourcemap: 'linked',
-      logLevel: 'warning',
-      define: { MODULE_BYTES: String(statSync(join(pkg, 'marea_wasm_bg.wasm')).size) },
-      plugins: [...plugins, ...ours],
-    })
+    build({ ...options, entryPoints: [join(js, entry)], outfile: join(dist, out), plugins: [...plugins, ...ours] })
   await Promise.all([
     file('package.ts', 'index.js', [apart]),
     file('worker.ts', 'worker.js', [glue]),
@@ -58,5 +98,8 @@ export async function bundle(dist, plugins = []) {
     file('supabase.ts', 'supabase.js', [sharing('./index.js')]),
     file('devtools/index.ts', 'devtools.js', []),
     file('vite.ts', 'vite.js', []),
+    file('testing/index.ts', 'testing/index.js', [sharing('../index.js'), beside('./page.js')]),
+    file('testing/react.ts', 'testing/react.js', [sharing('../index.js'), beside('../react/index.js')]),
+    pageForTests(dist, options),
   ])
 }

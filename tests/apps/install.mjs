@@ -1,6 +1,6 @@
 // `node install.mjs` puts the packed npm package in a folder of apps, as their author would have it: everything from the registry
 // but Marea, and Marea from its tarball. The folder is target/apps; what was installed there stays as long as the lock file does.
-// `next-15` has a Next of its own, in its own folder. The test files run beside one another, so it is run once, before them.
+// `next-15` has a Next of its own, in its own folder, and `testing` the runners of unit tests. The test files run beside one another, so it is run once, before them.
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -19,11 +19,12 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) installApps()
 
 function installApps() {
   const older = join(apps, 'next-15')
-  mkdirSync(older, { recursive: true })
+  const testing = join(apps, 'testing')
   // Sources anew, and nothing that an earlier run built from older ones.
-  for (const folder of [apps, older]) {
+  for (const folder of [apps, older, testing]) {
+    mkdirSync(folder, { recursive: true })
     for (const name of readdirSync(folder)) {
-      if (!['node_modules', '.installed', 'next-15'].includes(name)) rmSync(join(folder, name), { recursive: true })
+      if (!['node_modules', '.installed', 'next-15', 'testing'].includes(name)) rmSync(join(folder, name), { recursive: true })
     }
   }
   const others = (path) => !['node_modules', 'dist', '.next'].includes(basename(path))
@@ -31,7 +32,9 @@ function installApps() {
   cpSync(join(here, 'next-app-router'), older, { recursive: true, filter: others })
   installPackages(here, apps)
   installPackages(join(here, 'next-15'), older)
-  installMarea()
+  installPackages(join(here, 'testing'), testing)
+  const tarball = pack()
+  for (const folder of [apps, testing]) installMarea(tarball, folder)
 }
 
 function installPackages(source, folder) {
@@ -46,14 +49,18 @@ function installPackages(source, folder) {
   writeFileSync(note, wanted)
 }
 
-function installMarea() {
-  const tarball = npm(['pack', '--workspace', '@marea/client', '--silent', '--pack-destination', apps], root).trim()
-  const place = join(apps, 'node_modules', '@marea', 'client')
+function pack() {
+  const said = npm(['pack', '--workspace', '@marea/client', '--silent', '--pack-destination', apps], root).trim()
+  return join(apps, said.split('\n').at(-1))
+}
+
+function installMarea(tarball, folder) {
+  const place = join(folder, 'node_modules', '@marea', 'client')
   rmSync(place, { recursive: true, force: true })
   mkdirSync(place, { recursive: true })
   // What `npm install TARBALL` does, without asking the registry about all others again.
-  execFileSync('tar', ['-xzf', join(apps, tarball.split('\n').at(-1)), '-C', place, '--strip-components=1'])
-  const command = join(apps, 'node_modules', '.bin', 'marea-client')
+  execFileSync('tar', ['-xzf', tarball, '-C', place, '--strip-components=1'])
+  const command = join(folder, 'node_modules', '.bin', 'marea-client')
   rmSync(command, { force: true })
   symlinkSync(join(place, 'cli', 'marea-client.mjs'), command)
 }

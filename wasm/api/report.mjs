@@ -15,6 +15,8 @@ const ENTRIES = {
   supabase: 'dist/supabase.d.ts',
   devtools: 'dist/devtools/index.d.ts',
   vite: 'dist/vite.d.ts',
+  testing: 'dist/testing/index.d.ts',
+  'testing-react': 'dist/testing/react.d.ts',
 }
 const check = process.argv.includes('--check')
 

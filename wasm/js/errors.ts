@@ -1,53 +1,12 @@
-// The one error type of the package, and its form on the way between worker and page.
+// How errors cross between worker and page, and those of the package's own wording.
 //
 // Messages of the engine pass through unchanged; only what happens outside the engine is worded here.
 
-/**
- * What went wrong, as a stable word to branch on. More may be added. What happens between the device and the server is
- * not among them: that is in the status and in the report of a sync.
- */
-export type MareaErrorCode =
-  | 'invalid_input'
-  | 'mirror_locked'
-  | 'mirror_newer'
-  | 'mirror_corrupt'
-  | 'storage_unavailable'
-  | 'storage_full'
-  | 'storage_failed'
-  | 'wrong_user'
-  | 'no_entropy'
-  | 'unknown_table'
-  | 'query_refused'
-  | 'query_limit'
-  | 'app_outdated'
-  | 'worker_failed'
-  | 'too_many_calls'
-  | 'closed'
-  | 'vault_not_set_up'
-  | 'vault_set_up'
-  | 'vault_locked'
-  | 'wrong_passphrase'
-  | 'other_passphrase'
-  | 'key_damaged'
-  | 'no_key'
-  | 'too_many_guesses'
-  | 'internal'
-  | (string & {})
+import { MareaError } from './marea-error.js'
+import type { MareaErrorCode } from './marea-error.js'
 
-/** Every promise of this package that rejects, rejects with one of these. */
-export class MareaError extends Error {
-  /** A stable word to branch on; the message is for people. */
-  readonly code: MareaErrorCode
-  /** Whether the same call may succeed later without a change. */
-  readonly retry: boolean
-
-  constructor(code: MareaErrorCode, message: string, retry: boolean) {
-    super(message)
-    this.name = 'MareaError'
-    this.code = code
-    this.retry = retry
-  }
-}
+export { MareaError }
+export type { MareaErrorCode }
 
 /** An error as it crosses between worker and page. */
 export interface WireError {
