@@ -23,6 +23,7 @@ mod sbom;
 mod service;
 mod setup;
 mod simulate;
+mod site;
 mod sizes;
 mod stop;
 mod tauri;
@@ -76,6 +77,8 @@ enum Task {
     Package,
     /// Check what Marea is built from: licences, sources, signatures, known vulnerabilities
     Audit,
+    /// Build the documentation's site into target/site/dist/
+    Site,
     /// Print what a browser downloads, as one line of JSON
     Sizes,
     /// Hold the conversations of docs/protocol/ with a real server, and write them down anew
@@ -167,6 +170,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Wasm { dev } => wasm::build(&setup::ensure()?, wasm::Effort::of_dev_flag(dev))?,
         Task::Package => package::run()?,
         Task::Audit => audit::run()?,
+        Task::Site => site::run()?,
         Task::Sizes => sizes::run()?,
         Task::Header { check } => c_library::header(check)?,
         Task::InstallC { prefix, destdir, built } => {

@@ -48,6 +48,8 @@ pub(crate) enum Part {
     Browser,
     /// The packed npm package in fresh apps: Vite and React, Next, esbuild and supabase-js
     Apps,
+    /// The documentation's site: built, every link followed, looked at on a phone
+    Site,
 }
 
 impl Part {

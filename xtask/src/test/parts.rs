@@ -11,7 +11,7 @@ use crate::{
     run::Run,
     say::Step,
     setup::{self, Tools},
-    tidy, wasm,
+    site, tidy, wasm,
 };
 
 /// What parts share, made when it is first needed.
@@ -101,6 +101,11 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
                 .arg(paths::root().join("tests").join("apps").join("install.mjs"))
                 .show()?;
             in_chromium("apps", workshop)
+        }
+        Part::Site => {
+            workshop.package()?;
+            site::build()?;
+            in_chromium("site", workshop)
         }
     }
 }
