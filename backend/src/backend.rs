@@ -36,6 +36,8 @@ pub struct Options {
     pub postgres_bin: Option<PathBuf>,
     /// Where the bytes of objects are kept: `s3://bucket`, with the usual `AWS_*` variables; `None` for a folder beside the cluster.
     pub objects: Option<String>,
+    /// An app's own SQL, run in this order at each start, after the migrations: each file must bear to be run again.
+    pub sql: Vec<PathBuf>,
 }
 
 /// How to reach a running backend. Serialized, it is the line that the program prints.
@@ -111,7 +113,7 @@ impl Backend {
         };
 
         let client = database::connect(&database_url).await?;
-        database::prepare(&client, say).await?;
+        database::prepare(&client, &options.sql, say).await?;
         let tokens = Tokens::new(database::setting(&client, "jwt_secret").await?)?;
         let login = database::authenticator_url(&client, &database_url, postgres.is_some()).await?;
         let with_learners = postgres.is_some() || options.demo_accounts;

@@ -44,18 +44,18 @@ pub(crate) async fn answers(url: &str) -> bool {
     }
 }
 
-/// Applies whatever this database lacks. `say` hears what is done.
-pub(crate) async fn prepare(client: &Client, say: fn(&str)) -> Result<(), Error> {
+/// Applies whatever this database lacks, then the app's own files. `say` hears what is done.
+pub(crate) async fn prepare(client: &Client, own: &[PathBuf], say: fn(&str)) -> Result<(), Error> {
     let locked = client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await;
     locked.map_err(Error::postgres("could not lock the migrations"))?;
-    let done = apply_all(client, say).await;
+    let done = apply_all(client, own, say).await;
     // What failed leaves its transaction open, and says more than a lock that cannot be let go. The connection's end lets it go.
     done?;
     let unlocked = client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await;
     unlocked.map(|_| ()).map_err(Error::postgres("could not unlock the migrations"))
 }
 
-async fn apply_all(client: &Client, say: fn(&str)) -> Result<(), Error> {
+async fn apply_all(client: &Client, own: &[PathBuf], say: fn(&str)) -> Result<(), Error> {
     let sql = Sql::find()?;
     run(client, "backend.sql", include_str!("../sql/backend.sql")).await?;
     let found = client.query_one("SELECT to_regclass('public.users') IS NOT NULL", &[]).await;
@@ -72,7 +72,11 @@ async fn apply_all(client: &Client, say: fn(&str)) -> Result<(), Error> {
     for file in migrations(&sql.migrations())? {
         apply_once(client, &file).await?;
     }
-    run(client, "accounts.sql", include_str!("../sql/accounts.sql")).await
+    run(client, "accounts.sql", include_str!("../sql/accounts.sql")).await?;
+    for file in own {
+        run(client, &file.display().to_string(), &read(file)?).await?;
+    }
+    Ok(())
 }
 
 async fn apply_once(client: &Client, file: &Path) -> Result<(), Error> {

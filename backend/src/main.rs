@@ -35,6 +35,9 @@ struct Arguments {
     /// Keep the bytes of objects in this bucket (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and so on say where it is)
     #[arg(long, value_name = "s3://BUCKET")]
     objects: Option<String>,
+    /// Run this SQL after the migrations, at each start: the app's own tables, and which of them are mirrored. May be given several times
+    #[arg(long, value_name = "FILE")]
+    sql: Vec<PathBuf>,
 }
 
 #[tokio::main]
@@ -59,6 +62,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         demo_accounts: arguments.demo_accounts,
         postgres_bin: arguments.postgres_bin,
         objects: arguments.objects,
+        sql: arguments.sql,
     };
     let started = tokio::select! {
         started = Backend::start_and_say(options, |words| eprintln!("marea-backend: {words}")) => started,

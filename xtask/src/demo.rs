@@ -29,7 +29,9 @@ pub(crate) fn run(headless: bool) -> Result<ExitCode> {
 
     say::heading("Starting");
     let events = Events::listen()?;
-    let (_backend, ready) = Service::start("backend", Run::new(&binaries.backend), events.sender.clone())?;
+    let tables = paths::root().join("demo").join("tables.sql");
+    let backend = Run::new(&binaries.backend).arg("--sql").arg(tables);
+    let (_backend, ready) = Service::start("backend", backend, events.sender.clone())?;
     let (_page, page) = Service::start("page", page_server(&tools, &ready)?, events.sender.clone())?;
     let url = page["url"].as_str().context("the page's server did not say its address")?;
     if headless { story(&tools, &binaries, &ready, url, &events) } else { show(url, &events) }

@@ -1,6 +1,8 @@
 //! What the backend does to a database: the fixture and the migrations once, the accounts once, and an existing server is
 //! served without being taken over.
 
+use std::path::Path;
+
 use marea_backend::{Backend, Error, LEARNER1, Options};
 use marea_tests::backend::TestBackend;
 use reqwest::StatusCode;
@@ -13,7 +15,10 @@ async fn count(sql: &Client, statement: &str) -> i64 {
 #[tokio::test]
 async fn a_second_start_on_the_same_data_changes_nothing() {
     let data = tempfile::tempdir().expect("a folder");
-    let options = || Options { data: Some(data.path().to_owned()), ..Options::default() };
+    // The app's own SQL is run at each start: the demo's is such.
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("demo").join("tables.sql");
+    let options =
+        || Options { data: Some(data.path().to_owned()), sql: vec![own.clone()], ..Options::default() };
     let seen = async || {
         let backend = TestBackend::start_with(options()).await;
         let sql = backend.sql().await;
@@ -25,6 +30,8 @@ async fn a_second_start_on_the_same_data_changes_nothing() {
         let files: Vec<[String; 3]> = files.iter().map(|row| [row.get(0), row.get(1), row.get(2)]).collect();
         let users =
             count(&sql, "SELECT count(*) FROM public.users u JOIN auth.users a USING (id, email)").await;
+        let mirrored = count(&sql, "SELECT count(*) FROM marea.tables WHERE name = 'words'").await;
+        assert_eq!(mirrored, 1, "the table of the app's own SQL");
         let ready = backend.ready().clone();
         backend.stop().await;
         (files, users, ready.anon_key, ready.jwt_secret)
