@@ -5,5 +5,6 @@ import { serviceWorker } from './build/service-worker.mjs'
 
 export default defineConfig({
   plugins: [react(), serviceWorker(fileURLToPath(new URL('src/sw.js', import.meta.url)))],
-  build: { target: 'es2022', emptyOutDir: true },
+  // Pictures are files of their own: they are kept by their names, and not sent again with each change of the script.
+  build: { target: 'es2022', emptyOutDir: true, assetsInlineLimit: 0 },
 })

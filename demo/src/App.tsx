@@ -1,16 +1,21 @@
-// The page: nobody signed in, or somebody.
+// The page: nobody signed in, or somebody, with a mirror of their own.
 
-import { useEffect, useState, useSyncExternalStore } from 'react'
+import { MareaProvider } from '@marea/client/react'
+import { useEffect, useMemo, useState, useSyncExternalStore } from 'react'
 import { loadConfig } from './config'
 import type { Config } from './config'
+import { useSpeech } from './language'
+import { schema } from './marea.schema'
 import { Home } from './parts/Home'
 import { Notice } from './parts/Notice'
-import { SignIn } from './parts/SignIn'
+import { SignIn } from './pages/SignIn'
 import { Sessions } from './session'
+import { useAirplane } from './useAirplane'
 
 type Started = { config: Config; sessions: Sessions } | { failed: string } | null
 
 export function App() {
+  const { t } = useSpeech()
   const [started, setStarted] = useState<Started>(null)
   useEffect(() => {
     loadConfig().then(
@@ -20,15 +25,37 @@ export function App() {
   }, [])
 
   if (!started) return null
-  if ('failed' in started) {
-    return <Notice title="The page does not know its backend">{started.failed}</Notice>
-  }
-  return <SignedInOrOut config={started.config} sessions={started.sessions} />
+  if ('failed' in started) return <Notice title={t.noBackend}>{started.failed}</Notice>
+  return <Account config={started.config} sessions={started.sessions} />
 }
 
-function SignedInOrOut({ config, sessions }: { config: Config; sessions: Sessions }) {
+function Account({ config, sessions }: { config: Config; sessions: Sessions }) {
   const session = useSyncExternalStore(sessions.subscribe, sessions.getSnapshot)
-  if (!session) return <SignIn sessions={sessions} />
-  // A new learner is a new mirror: nothing of the one before stays on the screen.
-  return <Home key={session.userId} config={config} sessions={sessions} session={session} />
+  const [airplane, setAirplane] = useAirplane()
+  const userId = session?.userId
+  const options = useMemo(
+    () =>
+      userId === undefined
+        ? null
+        : {
+            url: config.url,
+            anonKey: config.anonKey,
+            userId,
+            getAccessToken: (fresh: boolean) => sessions.accessToken(fresh),
+            // Where to start from; the switch tells the open mirror itself.
+            online: !airplane,
+            schema,
+          },
+    [config, sessions, userId, airplane],
+  )
+  return (
+    <MareaProvider options={options}>
+      {session ? (
+        // A new learner is a new mirror: nothing of the one before stays on the screen.
+        <Home key={session.userId} {...{ config, sessions, session, airplane, setAirplane }} />
+      ) : (
+        <SignIn config={config} sessions={sessions} />
+      )}
+    </MareaProvider>
+  )
 }

@@ -3,18 +3,20 @@
 export interface Config {
   url: string
   anonKey: string
+  /** The origins that serve this app, where there are two: each has a mirror of its own, as two devices have. */
+  devices: string[]
 }
 
 export async function loadConfig(): Promise<Config> {
   const answer = await fetch('/config.json')
   if (!answer.ok) throw new Error(`config.json: HTTP ${answer.status}`)
-  const config = (await answer.json()) as Partial<Config>
-  if (!config.url || !config.anonKey) throw new Error('config.json names no backend')
-  return { url: config.url, anonKey: config.anonKey }
+  const { url, anonKey, devices = [] } = (await answer.json()) as Partial<Config>
+  if (!url || !anonKey) throw new Error('config.json names no backend')
+  return { url, anonKey, devices }
 }
 
 /** The accounts that the development backend makes at its start. */
 export const demoAccounts = [
-  { name: 'Learner 1', email: 'learner1@example.com', password: 'marea-demo' },
-  { name: 'Learner 2', email: 'learner2@example.com', password: 'marea-demo' },
+  { email: 'learner1@example.com', password: 'marea-demo' },
+  { email: 'learner2@example.com', password: 'marea-demo' },
 ] as const

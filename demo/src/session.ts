@@ -4,6 +4,7 @@
 // want of a network never signs anybody out.
 
 import type { Config } from './config'
+import { keep, readKept } from './device'
 
 export interface Session {
   userId: string
@@ -23,11 +24,19 @@ interface TokenAnswer {
   user: { id: string; email: string }
 }
 
-const KEY = 'marea-demo.session'
+const KEY = 'session'
 // A token this close to its end may be refused by the time it arrives.
 const SPARE_MS = 30_000
 
-export class SignInError extends Error {}
+/** Why signing in failed: the server could not be reached, or said no, with its words where it gave some. */
+export class SignInError extends Error {
+  readonly reached: boolean
+
+  constructor(message: string, reached: boolean) {
+    super(message)
+    this.reached = reached
+  }
+}
 
 export class Sessions {
   readonly #config: Config
@@ -98,9 +107,9 @@ export class Sessions {
     try {
       answer = await this.#post(path, body)
     } catch {
-      throw new SignInError('The server cannot be reached. Signing in needs a network once; after that nothing does.')
+      throw new SignInError('', false)
     }
-    if (!answer.ok) throw new SignInError(await reason(answer))
+    if (!answer.ok) throw new SignInError(await reason(answer), true)
     this.#set(toSession((await answer.json()) as TokenAnswer))
   }
 
@@ -114,8 +123,7 @@ export class Sessions {
 
   #set(session: Session | null): void {
     this.#current = session
-    if (session) localStorage.setItem(KEY, JSON.stringify(session))
-    else localStorage.removeItem(KEY)
+    keep(KEY, session && JSON.stringify(session))
     for (const listener of this.#listeners) listener()
   }
 }
@@ -132,7 +140,7 @@ function toSession(answer: TokenAnswer): Session {
 
 function read(): Session | null {
   try {
-    return JSON.parse(localStorage.getItem(KEY) ?? 'null') as Session | null
+    return JSON.parse(readKept(KEY) ?? 'null') as Session | null
   } catch {
     return null
   }

@@ -11,9 +11,22 @@ export async function signUp(page, account) {
   await byId(page, 'total-sessions').waitFor()
 }
 
-/** Fills the form in and waits until the page says that the session is kept on the device. */
+/** Signs out, as a person finds it: in the settings. */
+export async function signOut(page) {
+  await goTo(page, 'settings')
+  await byId(page, 'sign-out').click()
+  await byId(page, 'sign-in').waitFor()
+}
+
+/** Goes to a page of the app: `goTo(page, 'pictures', 'harbour')`. */
+export async function goTo(page, ...steps) {
+  await page.evaluate((hash) => (location.hash = hash), `#/${steps.join('/')}`)
+}
+
+/** Fills the form for practice by hand, and waits until the page says that the session is kept on the device. */
 export async function recordSession(page, { kind, ...fields }) {
   const before = Number(await byId(page, 'kept').getAttribute('data-count'))
+  await byId(page, 'log').click()
   // The input itself is invisible; its label is what a person presses.
   await byId(page, `kind-${kind}`).check({ force: true })
   for (const [id, value] of Object.entries(fields)) await byId(page, id).fill(String(value))
@@ -28,14 +41,15 @@ export async function setAirplane(page, on) {
 
 /** What the page shows, as numbers and words. */
 export async function readPage(page) {
-  const number = async (id) => Number((await byId(page, id).innerText()).replace(/[^0-9.]/g, ''))
+  // Not `innerText`: what is hidden because nothing waits is a number all the same.
+  const number = async (id) => Number((await byId(page, id).textContent()).replace(/[^0-9.]/g, ''))
   return {
     sessions: await number('total-sessions'),
     minutes: await number('total-minutes'),
     words: await number('total-words'),
     accuracy: await number('accuracy'),
     pending: await number('pending'),
-    state: await byId(page, 'sync-state').innerText(),
+    state: await byId(page, 'sync-state').getAttribute('data-level'),
   }
 }
 

@@ -2,18 +2,21 @@
 
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { afterEach, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { serve } from '../../demo/serve.mjs'
-import { readPage, recordSession, setAirplane, signUp, waitForPage } from '../../demo/tools/page.mjs'
+import { readPage, recordSession, setAirplane, signOut, signUp, waitForPage } from '../../demo/tools/page.mjs'
 import { startBrowser, startStage, waitFor } from './harness.mjs'
 
 const dist = fileURLToPath(new URL('../../demo/dist', import.meta.url))
+const tables = fileURLToPath(new URL('../../demo/tables.sql', import.meta.url))
 const SESSION_KEY = 'marea-demo.session'
 
 let stage, browser
 before(async () => {
   stage = await startStage()
+  await stage.database.query(readFileSync(tables, 'utf8'))
   browser = await startBrowser(stage)
 })
 
@@ -47,9 +50,9 @@ test('both demo accounts sign in with one press, and see their own numbers only'
   await waitForPage(page, { pending: 0, sessions: 0 })
   assert.match(await page.getByTestId('account').innerText(), /^learner1@/)
   await recordSession(page, session)
-  await waitForPage(page, { sessions: 1, minutes: 12, words: 3, accuracy: 80, pending: 0, state: 'Tide in' })
+  await waitForPage(page, { sessions: 1, minutes: 12, words: 3, accuracy: 80, pending: 0, state: 'synced' })
 
-  await page.getByTestId('sign-out').click()
+  await signOut(page)
   await page.getByTestId('sign-in-learner2').click()
   await waitForPage(page, { sessions: 0, pending: 0 })
   assert.match(await page.getByTestId('account').innerText(), /^learner2@/)
@@ -74,7 +77,7 @@ test('the page starts without a network from a cold browser, with its numbers an
   await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined))
   await setAirplane(page, true)
   await recordSession(page, session)
-  await waitForPage(page, { sessions: 1, pending: 1, state: 'Tide out' })
+  await waitForPage(page, { sessions: 1, pending: 1, state: 'offline' })
   // The access token has run out by the time the learner comes back, and nobody is there to renew it.
   await page.evaluate((key) => {
     const kept = JSON.parse(localStorage.getItem(key))
@@ -88,12 +91,12 @@ test('the page starts without a network from a cold browser, with its numbers an
 
   await browser.start()
   const again = await newPage(t, first.url)
-  await waitForPage(again, { sessions: 1, minutes: 12, pending: 1, state: 'Tide out' })
+  await waitForPage(again, { sessions: 1, minutes: 12, pending: 1, state: 'offline' })
   // Without airplane mode it tries, finds nobody, and stays signed in.
   await setAirplane(again, false)
   await waitFor(
     'the page to say that there is no connection',
-    () => again.getByTestId('sync-text').innerText(),
+    () => again.getByTestId('sync-text').textContent(),
     (text) => text.includes('no connection'),
   )
   await recordSession(again, session)
@@ -103,7 +106,7 @@ test('the page starts without a network from a cold browser, with its numbers an
   const back = await serveDemo(t, Number(new URL(first.url).port))
   assert.equal(back.url, first.url)
   await again.reload()
-  await waitForPage(again, { sessions: 2, pending: 0, state: 'Tide in' })
+  await waitForPage(again, { sessions: 2, pending: 0, state: 'synced' })
 })
 
 test('a second tab shows the same, and what is recorded in one is seen in the other', async (t) => {
@@ -112,10 +115,10 @@ test('a second tab shows the same, and what is recorded in one is seen in the ot
   await signUp(page, newAccount())
   const second = await newPage(t, url)
   await recordSession(second, session)
-  await waitForPage(page, { sessions: 1, minutes: 12, pending: 0, state: 'Tide in' })
+  await waitForPage(page, { sessions: 1, minutes: 12, pending: 0, state: 'synced' })
   await page.close()
   await recordSession(second, session)
-  await waitForPage(second, { sessions: 2, minutes: 24, pending: 0, state: 'Tide in' })
+  await waitForPage(second, { sessions: 2, minutes: 24, pending: 0, state: 'synced' })
   assert.deepEqual(second.problems, [])
 })
 
@@ -123,11 +126,13 @@ test('everything on the page can be reached by its name', async (t) => {
   const { url } = await serveDemo(t)
   const page = await newPage(t, url)
   await signUp(page, newAccount())
+  await page.getByTestId('log').click()
   for (const name of ['Minutes', 'Descriptions', 'Questions', 'Correct', 'New words']) {
     assert.equal(await page.getByRole('spinbutton', { name, exact: true }).count(), 1, name)
   }
-  assert.equal(await page.getByRole('switch', { name: 'Airplane mode' }).count(), 1)
   assert.equal(await page.getByRole('radio', { name: 'Questions' }).count(), 1)
+  await page.keyboard.press('Escape')
+  assert.equal(await page.getByRole('switch', { name: 'Airplane mode' }).count(), 1)
   await page.setViewportSize({ width: 360, height: 740 })
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
   assert.equal(overflow, 0, 'the page is wider than a phone')

@@ -1,85 +1,74 @@
-// What a learner sees: the tide, the form, the numbers, the days.
+// The app of a learner who is signed in: opens the mirror, and shows the page that the address names.
 
-import type { Marea } from '@marea/client'
-import { useState } from 'react'
+import type { SessionInput } from '@marea/client'
+import { useMarea } from '@marea/client/react'
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import type { Config } from '../config'
+import { useSpeech } from '../language'
+import { LearnerContext } from '../learner'
+import type { Learner } from '../learner'
+import { Page } from '../pages/Page'
 import type { Session, Sessions } from '../session'
-import { useActivity, useMarea, useProgress, useStatus } from '../useMarea'
-import { tideOf } from '../words'
-import { Days } from './Days'
-import { Head } from './Head'
 import { Notice } from './Notice'
-import { Numbers } from './Numbers'
-import { RecordForm } from './RecordForm'
-
-const DAYS_SHOWN = 14
-const AIRPLANE_KEY = 'marea-demo.airplane'
+import { Shell } from './Shell'
+import { Toast } from './Toast'
+import type { Told } from './Toast'
 
 interface Props {
   config: Config
   sessions: Sessions
   session: Session
+  airplane: boolean
+  setAirplane(on: boolean): void
 }
 
-export function Home({ config, sessions, session }: Props) {
-  const [airplane, setAirplane] = useState(() => localStorage.getItem(AIRPLANE_KEY) === 'on')
-  const opened = useMarea(config, sessions, session.userId, !airplane)
+export function Home(props: Props) {
+  const { t } = useSpeech()
+  const { airplane } = props
+  const { state, marea, error, retry } = useMarea()
+  const [told, setTold] = useState<Told | null>(null)
+  const recorded = useRef(0)
 
-  const switchAirplane = (on: boolean): void => {
-    localStorage.setItem(AIRPLANE_KEY, on ? 'on' : 'off')
-    setAirplane(on)
-  }
+  useEffect(() => {
+    void marea?.setOnline(!airplane).catch(() => undefined)
+  }, [marea, airplane])
 
-  if (opened.state === 'failed') return <Notice title="Marea could not be opened">{opened.message}</Notice>
-  if (opened.state === 'opening') {
+  const tell = useCallback((text: string) => setTold({ text, recorded: recorded.current }), [])
+  const learner = useMemo<Learner | null>(() => {
+    if (!marea) return null
+    const record = async (session: SessionInput): Promise<void> => {
+      await marea.recordSession(session)
+      recorded.current += 1
+      tell(t.kept)
+    }
+    return { ...props, marea, tell, record }
+    // Of the properties, these two change.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [marea, props.session, airplane, tell, t])
+
+  if (state === 'failed') {
     return (
-      <p className="opening" role="status">
-        Opening your progress
-      </p>
+      <Notice title={t.failed}>
+        <p>{error.message}</p>
+        <button type="button" className="button" onClick={retry}>
+          {t.tryAgain}
+        </button>
+      </Notice>
+    )
+  }
+  if (!learner) {
+    return (
+      <main className="opening">
+        <p role="status">{t.loading}</p>
+      </main>
     )
   }
   return (
-    <Opened
-      marea={opened.marea}
-      session={session}
-      airplane={airplane}
-      onAirplane={switchAirplane}
-      onSignOut={() => sessions.signOut()}
-    />
-  )
-}
-
-interface OpenedProps {
-  marea: Marea
-  session: Session
-  airplane: boolean
-  onAirplane(on: boolean): void
-  onSignOut(): void
-}
-
-function Opened({ marea, session, airplane, onAirplane, onSignOut }: OpenedProps) {
-  const progress = useProgress(marea)
-  const status = useStatus(marea)
-  const days = useActivity(marea, DAYS_SHOWN, progress)
-  if (!progress) return null
-  return (
-    <>
-      <Head
-        email={session.email}
-        tide={tideOf(status, airplane, session.stale === true)}
-        pending={status?.pending ?? 0}
-        rejected={status?.rejected ?? 0}
-        airplane={airplane}
-        onAirplane={onAirplane}
-        onSignOut={onSignOut}
-      />
-      <main className="page">
-        <RecordForm marea={marea} />
-        <div className="column">
-          <Numbers progress={progress} />
-          <Days days={days} count={DAYS_SHOWN} />
-        </div>
-      </main>
-    </>
+    <LearnerContext.Provider value={learner}>
+      <Shell>
+        <Page />
+      </Shell>
+      <Toast told={told} onGone={() => setTold(null)} recorded={recorded.current} />
+    </LearnerContext.Provider>
   )
 }

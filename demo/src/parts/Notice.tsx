@@ -7,9 +7,9 @@ export function Notice({ title, children }: { title: string; children: ReactNode
   return (
     <main className="narrow" data-testid="notice">
       <Wordmark />
-      <section className="card notice" role="alert">
+      <section className="card" role="alert">
         <h1>{title}</h1>
-        <p>{children}</p>
+        {children}
       </section>
     </main>
   )

@@ -1,12 +1,13 @@
-// The name, with its two waves.
+// The name, with its mark: two waves.
 
 export function Wordmark() {
   return (
     <span className="wordmark">
       <svg viewBox="0 0 32 32" aria-hidden="true">
-        <path d="M4 14c4 0 4-4 8-4s4 4 8 4 4-3 8-4M4 22c4 0 4-4 8-4s4 4 8 4 4-3 8-4" />
+        <rect width="32" height="32" rx="9" />
+        <path d="M6 15c3.3 0 3.3-3.5 6.7-3.5S16 15 19.3 15s3.3-3.5 6.7-3.5M6 21.5c3.3 0 3.3-3.5 6.7-3.5s3.3 3.5 6.6 3.5 3.3-3.5 6.7-3.5" />
       </svg>
-      marea
+      <span>marea</span>
     </span>
   )
 }
