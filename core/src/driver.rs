@@ -146,6 +146,8 @@ pub async fn sync_since(
         // Not a failure: the app itself has forbidden to go on.
         _ if status.paused => Outcome::Offline,
         Some((next, failure)) => outcome(next, failure.as_ref()),
+        // Nobody has signed in: there is no server for this mirror yet.
+        None if host.with_engine(|engine| engine.user_id().is_guest()) => Outcome::NeedToken,
         // Nothing was due: what held it back is what the last attempt met.
         // Not what the status tells beside it, of exports that found no room: the rest is in step.
         None => host.with_engine(|engine| engine.last_failure().map_or(Outcome::Done, held_back_by)),

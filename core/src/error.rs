@@ -37,6 +37,12 @@ pub enum Error {
     /// The mirror belongs to another user.
     #[error("this mirror belongs to another user; open one file per user")]
     WrongUser,
+    /// Only an account has this, and nobody has signed in.
+    #[error("{what}: needs an account; sign in, then open the mirror with its user id")]
+    NeedsAccount {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// Another process or tab holds the mirror.
     #[error("the mirror is in use by another tab or program; close it there, then try again")]
     MirrorLocked,
@@ -172,6 +178,7 @@ impl Error {
             Error::InvalidInput { .. } | Error::InvalidValue { .. } => "invalid_input",
             Error::UnknownTable { .. } => "unknown_table",
             Error::WrongUser => "wrong_user",
+            Error::NeedsAccount { .. } => "needs_account",
             Error::MirrorLocked => "mirror_locked",
             Error::MirrorNewer { .. } => "mirror_newer",
             Error::MirrorCorrupt => "mirror_corrupt",

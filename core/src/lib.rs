@@ -37,11 +37,12 @@ pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
 #[cfg(feature = "planted-faults")]
 pub use merge::{MergedRow, merge_registers};
 pub use model::{
-    ActivityDay, ApiKeys, ClientId, Connection, EventInput, Export, ExportChange, ExportInput, ExportKey,
-    ExportPage, ExportQuery, ExportStatus, FileInput, FileState, FileView, Hlc, KeyEnvelope, ListQuery,
-    LocalDate, MutationId, MutationView, Now, Op, Progress, Provider, QueueView, Refusal, Rescued,
-    RescuedMutation, RescuedRefusal, Session, SessionInput, Status, StatusError, StorageKind, SyncLimits,
-    Table, TableName, Timestamp, UnixMillis, Unreadable, UserId, Zone, from_json,
+    ActivityDay, ApiKeys, Claimed, ClientId, Connection, EventInput, Export, ExportChange, ExportInput,
+    ExportKey, ExportPage, ExportQuery, ExportStatus, FileInput, FileState, FileView, Handover, Hlc,
+    ImportItem, ImportKind, Imported, KeyEnvelope, ListQuery, LocalDate, MutationId, MutationView, Now, Op,
+    Progress, Provider, QueueView, Refusal, RefusedItem, Rescued, RescuedMutation, RescuedRefusal, Session,
+    SessionInput, Status, StatusError, StorageKind, SyncLimits, Table, TableName, Timestamp, UnixMillis,
+    Unreadable, UserId, Zone, from_json,
 };
 #[cfg(feature = "planted-faults")]
 pub use model::{LIMITS, Limit, LimitKind};

@@ -77,6 +77,10 @@ enum MareaCode
    */
   MAREA_CODE_QUERY_LIMIT = 8,
   /**
+   * Only an account has this, and nobody has signed in.
+   */
+  MAREA_CODE_NEEDS_ACCOUNT = 9,
+  /**
    * Another program holds the mirror.
    */
   MAREA_CODE_MIRROR_LOCKED = 10,
@@ -266,6 +270,7 @@ const char *marea_code_name(int32_t code);
  *
  * - `"dir"`: the data folder. Required.
  * - `"user_id"`: whose mirror, a UUID. Without it: the user of `access_token`, or of the last sign-in on this folder.
+ * - `"guest"`: true for who has not signed in: a mirror on this device alone, for `marea_claim` at sign-in.
  * - `"url"`, `"publishable_key"` (or `"anon_key"`): the server, before `/rest/v1`, and the project's public key. Without them: those of the sign-in.
  * - `"access_token"`: the signed-in user's access token, for apps with a sign-in of their own. The next one is handed in
  *   with `marea_set_access_token`. Without it: the sign-in that `marea_sign_in` remembered, kept fresh by the client.
@@ -401,6 +406,31 @@ MareaCode marea_set_access_token(const struct MareaClient *client,
  * The file that the mirror is in.
  */
 MareaCode marea_mirror_path(const struct MareaClient *client, char **path, char **error);
+
+/**
+ * Brings in what an app kept before it had Marea, once: called again, here or on another device, nothing comes in twice, and a `name`
+ * of which nothing was refused is done. `items` is a JSON array; each item has one of `"session"` (as for `marea_record_session`,
+ * with `"ended_at"`, `"started_at"` or `"local_date"`), `"event"` (as for `marea_record_event`, with `"occurred_at"` or
+ * `"local_date"`), and `"table"` with `"key"` and `"values"`; a `"key"` makes an item the same one everywhere.
+ *
+ * `imported` gets `{"imported": N, "known": N, "refused": [{"index": N, "message": "..."}]}`.
+ */
+MareaCode marea_import_once(const struct MareaClient *client,
+                            const char *name,
+                            const char *items,
+                            char **imported,
+                            char **error);
+
+/**
+ * Brings what was done in this folder before anybody signed in (`"guest"` of `marea_open`) into the account of `client`, exactly
+ * once; call it after a sign-in. What was interrupted is ended by the next call.
+ *
+ * `claimed` gets `{"claimed": N, "known": N, "kept": N}`: writes that came in, that were here already, and that stay for another
+ * account which has begun to claim them.
+ */
+MareaCode marea_claim(const struct MareaClient *client,
+                      char **claimed,
+                      char **error);
 
 /**
  * Asks for an export. `export_` is a JSON object: `"export_type"` and `"export_format"` are required, `"filters"` is an object,

@@ -46,6 +46,12 @@ impl Config {
         }
     }
 
+    /// A mirror for who has not signed in yet, in the same folder: it records and reads, and makes no requests, whatever server is
+    /// given. At sign-in [`Client::claim`](crate::Client::claim) brings what is in it into the account.
+    pub fn guest(dir: impl Into<PathBuf>) -> Config {
+        Config::new(dir, UserId::GUEST)
+    }
+
     /// Which tables are mirrored, as the app was built for: `Catalogue::parse` reads the `marea.schema.json` that `marea schema`
     /// writes. Without one the client learns it from the server at its first sync, and keeps it in the mirror.
     #[must_use]
@@ -95,6 +101,9 @@ impl Config {
 
     /// Looks whether what was given can be used, before anything is opened with it.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.user_id.is_guest() {
+            return Ok(());
+        }
         match (&self.server, &self.tokens) {
             (Some(server), Some(_)) => check_server(&server.url, &server.anon_key, self.allow_http),
             (Some(_), None) => Err(Error::NotConfigured { missing: "tokens" }),

@@ -97,18 +97,19 @@ pub use error::Error;
 pub use export::{ExportFormat, ExportKind, MadeFile};
 pub use files::who_else_may_write;
 pub use marea_core::{
-    ActivityDay, ApiKey, ApiKeys, Catalogue, Change, ClientId, Connection, DataKey, EventInput, Export,
-    ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, FILE_QUOTA_BYTES, Failure,
-    FileState, FileView, KeyEnvelope, KeyState, KeyView, ListQuery, LocalDate, MutationId, MutationView, Op,
-    Outcome, Passphrase, Progress, Provider, QueryResult, QueueCounts, Recorded, RecoveryCode, Refusal,
-    SessionInput, Signal, Status, StatusError, SyncReport, Table, Timestamp, UserId, VaultOutcome,
-    VaultState, VaultStatus,
+    ActivityDay, ApiKey, ApiKeys, Catalogue, Change, Claimed, ClientId, Connection, DataKey, EventInput,
+    Export, ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, FILE_QUOTA_BYTES,
+    Failure, FileState, FileView, ImportItem, ImportKind, Imported, KeyEnvelope, KeyState, KeyView,
+    ListQuery, LocalDate, MutationId, MutationView, Op, Outcome, Passphrase, Progress, Provider, QueryResult,
+    QueueCounts, Recorded, RecoveryCode, Refusal, RefusedItem, SessionInput, Signal, Status, StatusError,
+    SyncReport, Table, Timestamp, UserId, VaultOutcome, VaultState, VaultStatus,
 };
 pub use tokens::{StaticToken, TokenFuture, TokenSource, TryTokenFuture};
 pub use vault::Vault;
 pub use watch::Watch;
 
-/// Whose mirrors lie in a data folder: for an app that several learners of one machine use. Opens none of them.
+/// Whose mirrors lie in a data folder: for an app that several learners of one machine use. Opens none of them. A guest's is not
+/// among them.
 ///
 /// # Errors
 ///
@@ -122,7 +123,8 @@ pub fn users_of(dir: &std::path::Path) -> Result<Vec<UserId>, Error> {
     let mut users = Vec::new();
     for entry in entries {
         let name = entry.map_err(unreadable)?.file_name();
-        users.extend(name.to_str().and_then(|name| name.strip_suffix(".sqlite3")?.parse::<UserId>().ok()));
+        let user = name.to_str().and_then(|name| name.strip_suffix(".sqlite3")?.parse::<UserId>().ok());
+        users.extend(user.filter(|user| !user.is_guest()));
     }
     users.sort_unstable_by_key(ToString::to_string);
     Ok(users)

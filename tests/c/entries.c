@@ -173,6 +173,12 @@ static void record_and_read(MareaClient *client)
     CHECK(strcmp(out, "null") == 0);
     DONE(marea_exports(client, "{\"limit\":10}", &out, &error));
     SAYS(id);
+    DONE(marea_import_once(client, "history", "[{\"session\":{\"session_type\":\"qa\",\"local_date\":\"2025-01-02\"}},{}]", &out, &error));
+    SAYS("\"imported\":1");
+    SAYS("\"index\":1");
+    REFUSED(MAREA_CODE_INVALID_INPUT, "items", marea_import_once(client, "history", "{}", &out, &error));
+    DONE(marea_claim(client, &out, &error));
+    SAYS("\"claimed\":0");
     DONE(marea_pending(client, &out, &error));
     SAYS("caf\xc3\xa9");
     DONE(marea_export_queue(client, &out, &error));

@@ -11,11 +11,12 @@ pub const NAME: &str = "native/include/marea.h";
 const HEAD: &str = include_str!("header_head.h");
 
 /// The sources that declare something for C, in the order of the header.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "code.rs",
     "problem.rs",
     "abi/general.rs",
     "abi/client.rs",
+    "abi/adopt.rs",
     "abi/exports.rs",
     "abi/tables.rs",
     "abi/queue.rs",

@@ -76,7 +76,7 @@ impl Engine {
     /// # Errors
     /// The storage errors.
     pub fn next_request(&mut self, now: Now) -> Result<Option<Outgoing>, Error> {
-        if self.in_flight.is_some() || self.paused {
+        if self.in_flight.is_some() || self.paused || self.user_id.is_guest() {
             return Ok(None);
         }
         let made = self.make_request(now);

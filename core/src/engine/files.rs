@@ -54,6 +54,7 @@ impl Engine {
         now: Now,
     ) -> Result<Recorded, Error> {
         file.check()?;
+        self.needs_account("files")?;
         let id = export.id.ok_or_else(|| Error::invalid("id", "is needed for an export with a file"))?;
         let (_, plan) = self.plan(None, Change::CreateExport(export), now)?;
         let (user_id, client) = (self.user_id, self.client_id.to_string());
@@ -84,6 +85,7 @@ impl Engine {
         now: Now,
     ) -> Result<(), Error> {
         file.check()?;
+        self.needs_account("files")?;
         let fits = self.store.write_beside_queue(|rows| {
             if rows.register(Table::ExportHistory, &export_id.to_string())?.is_none() {
                 return Err(Error::invalid("id", "there is no such export in this mirror"));

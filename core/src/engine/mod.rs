@@ -11,6 +11,8 @@ mod catalogue;
 mod changed;
 mod exchange;
 mod files;
+mod guest;
+mod import;
 mod leave;
 mod overview;
 mod page;
@@ -116,7 +118,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Opens the mirror of a user, or makes it. What [`Engine::open_or_recover`] saved of a damaged one and did not come to
+    /// Opens the mirror of a user, or makes it; that of [`UserId::GUEST`] is for who has not signed in: it makes no requests. What [`Engine::open_or_recover`] saved of a damaged one and did not come to
     /// restore, because its program died, is restored.
     ///
     /// # Errors
@@ -262,7 +264,7 @@ impl Engine {
         let pending = self.store.pending()?;
         let last_synced_ms = rows.meta(Meta::LastSyncedMs)?.and_then(|text| text.parse().ok());
         let next_attempt_at = match self.schedule.due(pending > 0, now.unix_ms) {
-            _ if self.in_flight.is_some() || self.paused => None,
+            _ if self.in_flight.is_some() || self.paused || self.user_id.is_guest() => None,
             Due::Now => Some(now.timestamp()),
             Due::At(at) => Some(Timestamp::from_millis(at)),
         };
@@ -320,13 +322,13 @@ impl Engine {
     }
 
     /// When [`Engine::next_request`] may have something again: in the past or now when it is due, and never later than in
-    /// a quarter of an hour. `None` while a request is under way and while the
-    /// app forbids the network.
+    /// a quarter of an hour. `None` while a request is under way, while the
+    /// app forbids the network, and for a guest.
     ///
     /// # Errors
     /// The storage errors.
     pub fn next_wake(&self, now: Now) -> Result<Option<UnixMillis>, Error> {
-        if self.in_flight.is_some() || self.paused {
+        if self.in_flight.is_some() || self.paused || self.user_id.is_guest() {
             return Ok(None);
         }
         let has_work = self.store.pending()? > 0;
@@ -359,6 +361,11 @@ fn random_bits(entropy: &mut dyn Entropy) -> Result<u64, Error> {
     let mut bytes = [0u8; 8];
     entropy.fill(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+/// Reads a fact of the mirror's own; where there is none, or it cannot be read, it is as in a new mirror.
+fn from_json_or_default<T: serde::de::DeserializeOwned + Default>(json: Option<&str>) -> T {
+    json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
 
 /// Reads a row that was checked before it was kept.

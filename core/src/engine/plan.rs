@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::merge::Fact;
 use crate::model::limits::check_instant;
 use crate::model::{
-    EventInput, ExportChange, ExportInput, ExportStatus, Here, KeyEnvelope, MutationId, Op, Provider,
+    EventInput, ExportChange, ExportInput, ExportStatus, Here, Hlc, KeyEnvelope, MutationId, Op, Provider,
     SessionInput, Table, Timestamp, UserId,
 };
 use crate::store::{Rows, Shapes};
@@ -101,6 +101,9 @@ impl From<EventInput> for Change {
     }
 }
 
+/// What a guest cannot have: a key is sealed for one account.
+pub(super) const KEYS: &str = "sealed API keys";
+
 /// A mutation's id, and whether this mirror may have it already.
 #[derive(Clone, Copy)]
 pub(super) enum Known {
@@ -119,6 +122,7 @@ impl Known {
 }
 
 /// What is to be queued, and what it adds to progress.
+#[derive(Clone)]
 pub(super) struct Plan {
     pub(super) table: Table,
     pub(super) op: Op,
@@ -127,6 +131,8 @@ pub(super) struct Plan {
     pub(super) fact: Option<Fact>,
     /// The columns whose values the caller did not choose: the same call made later has others.
     pub(super) assumed: Vec<&'static str>,
+    /// The clock, where it is not the next one.
+    pub(super) clock: Option<Hlc>,
 }
 
 impl Change {
@@ -201,6 +207,11 @@ impl Change {
                 let plan = merge(Table::ExportHistory, id.to_string(), &Map::new())?;
                 Ok(Plan { op: Op::Delete, ..plan })
             }
+            Change::PutKey { .. } | Change::DeleteKey { .. } | Change::KeysValidated { .. }
+                if user_id.is_guest() =>
+            {
+                Err(Error::NeedsAccount { what: KEYS })
+            }
             Change::PutKey { provider, envelope } => keys(user_id, provider, json!(envelope)),
             Change::DeleteKey { provider } => keys(user_id, provider, Value::Null),
             Change::KeysValidated { at } => {
@@ -247,16 +258,17 @@ fn row(
         return Err(table.refused(&table.key().name, "must be the user's own id"));
     }
     let values = raw(&table.check(op, values)?)?;
-    Ok(Plan { table: table.table, op, key, values, fact: None, assumed: Vec::new() })
+    Ok(Plan { table: table.table, op, key, values, fact: None, assumed: Vec::new(), clock: None })
 }
 
 fn insert(table: Table, id: MutationId, values: &impl serde::Serialize) -> Result<Plan, Error> {
     let (key, values, assumed) = (id.to_string(), raw(values)?, Vec::new());
-    Ok(Plan { table, op: Op::Insert, key, values, fact: None, assumed })
+    Ok(Plan { table, op: Op::Insert, key, values, fact: None, assumed, clock: None })
 }
 
 fn merge(table: Table, key: String, values: &impl serde::Serialize) -> Result<Plan, Error> {
-    Ok(Plan { table, op: Op::Merge, key, values: raw(values)?, fact: None, assumed: Vec::new() })
+    let (values, assumed) = (raw(values)?, Vec::new());
+    Ok(Plan { table, op: Op::Merge, key, values, fact: None, assumed, clock: None })
 }
 
 pub(super) fn keys(user_id: UserId, provider: Provider, value: Value) -> Result<Plan, Error> {

@@ -197,6 +197,7 @@ pub(super) fn record(
         None => changed.row(plan.table, plan.key.as_str()),
     }
     let hlc = match (&plan.fact, &newest) {
+        _ if plan.clock.is_some() => plan.clock.unwrap_or(Hlc::ZERO),
         (Some(_), Some(newest)) => newest.clock.tick(now.unix_ms),
         (Some(_), None) => rows.clock()?.tick(now.unix_ms),
         (None, _) if matches!(plan.table, Table::Mirrored(_)) => rows.clock()?.tick(now.unix_ms),

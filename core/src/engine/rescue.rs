@@ -179,7 +179,7 @@ fn put_aside(path: &Path, user_id: UserId, now: Now) -> Result<(), Error> {
 }
 
 /// Whether the mutation would be understood when it is read again: what is damaged may look whole.
-fn is_usable(rescued: &RescuedMutation) -> bool {
+pub(super) fn is_usable(rescued: &RescuedMutation) -> bool {
     match rescued.table.kind() {
         TableKind::Registers => serde_json::from_str::<serde_json::Map<_, _>>(rescued.values.get()).is_ok(),
         TableKind::Events => {
@@ -194,7 +194,12 @@ fn mutation(rescued: &RescuedMutation) -> Mutation {
     Mutation { id, hlc, table, op, key, values, batch }
 }
 
-fn put(rows: Rows<'_>, rescued: &RescuedMutation, client: &str, changed: &mut Changed) -> Result<(), Error> {
+pub(super) fn put(
+    rows: Rows<'_>,
+    rescued: &RescuedMutation,
+    client: &str,
+    changed: &mut Changed,
+) -> Result<(), Error> {
     let is_register = rescued.table.kind() == TableKind::Registers;
     if is_register {
         registers::keep_shadow(rows, rescued.table, &rescued.key)?;

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::engine::plan::{Plan, keys};
+use crate::engine::plan::{KEYS, Plan, keys};
 use crate::engine::record::{carry_out, tick};
 use crate::engine::{Engine, Recorded};
 use crate::entropy::Entropy;
@@ -36,9 +36,10 @@ impl Engine {
     /// Begins what needs a passphrase. The slow part is [`VaultWork`]'s, away from the engine.
     ///
     /// # Errors
-    /// [`Error::Vault`] when there is no vault, or there is one already, or after too many wrong passphrases; the storage
-    /// errors.
+    /// [`Error::Vault`] when there is no vault, or there is one already, or after too many wrong passphrases;
+    /// [`Error::NeedsAccount`] for a guest; the storage errors.
     pub fn begin_vault_work(&mut self, request: VaultRequest, now: Now) -> Result<VaultWork, Error> {
+        self.needs_account(KEYS)?;
         let sealed = sealed(self.store.read(), self.user_id)?;
         self.vault.begin(request, &sealed, now.unix_ms, self.entropy.as_mut())
     }

@@ -65,7 +65,39 @@ id_type!(
     "client_id"
 );
 
+/// How the id of an imported item begins, as long as it is no account's.
+const ITEM: &[u8; 4] = b"item";
+
+impl UserId {
+    /// Whose work it is before anybody has signed in: no account's, because it is no UUID that a sign-in service makes (it says
+    /// "marea", "guest" and that it is of version 8: RFC 9562, 5.8).
+    pub const GUEST: UserId = UserId(Uuid::from_u128(0x6d61_7265_6100_8067_8075_6573_7400_0000));
+
+    /// Whether nobody has signed in.
+    pub fn is_guest(self) -> bool {
+        self == UserId::GUEST
+    }
+}
+
 impl MutationId {
+    /// The id that what an app kept before has as long as it is no account's: made of its name alone, so that it is the same one
+    /// on every device (a UUIDv8, RFC 9562, 5.8). `digest` is of the name; the first four bytes say whose kind of id it is.
+    pub(crate) fn of_item(mut digest: [u8; 16]) -> MutationId {
+        digest[..4].copy_from_slice(ITEM);
+        MutationId(Builder::from_custom_bytes(digest).into_uuid())
+    }
+
+    /// Whether it is one of those.
+    pub(crate) fn is_of_item(self) -> bool {
+        self.0.get_version_num() == 8 && self.0.as_bytes().starts_with(ITEM)
+    }
+
+    /// And the one that it has as an account's: the UUIDv5 (RFC 9562, 5.5) of the item's id in the name space of the user. So two
+    /// people who share a device do not share ids. `digest` is of both.
+    pub(crate) fn of_users_item(digest: [u8; 16]) -> MutationId {
+        MutationId(Builder::from_sha1_bytes(digest).into_uuid())
+    }
+
     /// Makes a UUIDv7 (RFC 9562, 5.7) from the host's time and randomness.
     pub(crate) fn make(now: UnixMillis, entropy: &mut dyn Entropy) -> Result<Self, Error> {
         let mut random = [0u8; 10];

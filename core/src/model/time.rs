@@ -219,6 +219,11 @@ impl LocalDate {
         Self((self.0 + 1).min(LAST_DAY))
     }
 
+    /// Noon of it in UTC: on this day nearly everywhere.
+    pub(crate) fn noon_utc(self) -> Timestamp {
+        Timestamp::from_millis(UnixMillis((i64::from(self.0) * 24 + 12) * 3_600_000))
+    }
+
     /// The day before; the first day stays itself.
     pub fn previous(self) -> Self {
         Self((self.0 - 1).max(FIRST_DAY))

@@ -43,6 +43,10 @@ pub(crate) enum Meta {
     VaultKnown,
     /// The catalogue that the mirrored tables are made from.
     Catalogue,
+    /// The names of imports that are done: a JSON list.
+    Imported,
+    /// Of a guest's mirror: the account that has begun to claim what is in it.
+    HandedTo,
 }
 
 impl Meta {
@@ -65,6 +69,8 @@ impl Meta {
             Meta::Unreadable => "unreadable",
             Meta::VaultKnown => "vault_known",
             Meta::Catalogue => "catalogue",
+            Meta::Imported => "imported",
+            Meta::HandedTo => "handed_to",
         }
     }
 }

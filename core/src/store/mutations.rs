@@ -132,6 +132,12 @@ impl Rows<'_> {
         self.remove_shadow(table, key)
     }
 
+    /// Forgets a mutation for good, whatever has become of it.
+    pub(crate) fn forget_mutation(self, id: MutationId) -> Result<(), Error> {
+        self.connection.prepare_cached("DELETE FROM mutations WHERE id = ?1")?.execute([id.to_string()])?;
+        Ok(())
+    }
+
     /// Where a mutation stands; `None` when this mirror never had it, or no longer keeps it.
     pub(crate) fn sent_mutation(self, id: MutationId) -> Result<Option<SentMutation>, Error> {
         let mut statement = self

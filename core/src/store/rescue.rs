@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::model::{Hlc, MutationId, Op, Rescued, RescuedMutation, RescuedRefusal, Table, sort_few};
 use crate::store::erase::beside;
 use crate::store::open::defend;
+use crate::store::{Rows, stored};
 
 /// The bytes with which every SQLite file begins (SQLite's "Database File Format", 1.3).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -203,6 +204,20 @@ fn mend_header(image: &mut [u8], page: Option<u16>) {
     }
     head[..MAGIC.len()].copy_from_slice(MAGIC);
     head[FORMAT_VERSIONS].fill(1);
+}
+
+impl Rows<'_> {
+    /// What waits for a server, oldest first, as it is handed over to another mirror.
+    pub(crate) fn unsent(self) -> Result<Vec<RescuedMutation>, Error> {
+        let sql = format!("{} ORDER BY seq", QUEUE.replace("BATCH", "batch"));
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(stored(read(row))?.1);
+        }
+        Ok(found)
+    }
 }
 
 fn from_connection(connection: &Connection) -> Rescued {

@@ -1,6 +1,27 @@
-//! SHA-256 of a file, block by block: its hash is its name in storage, and what comes back is checked against it.
+//! SHA-256 of a file, block by block: its hash is its name in storage, and what comes back is checked against it. And the digests
+//! of names that ids are made of; nothing is kept secret by those.
 
-use ring::digest::{Context, SHA256};
+use ring::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+
+/// The first 16 bytes of the SHA-256 of some parts, each with its length before it.
+pub(crate) fn digest_of_parts(parts: &[&str]) -> [u8; 16] {
+    let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_be_bytes()).collect();
+    let parts = lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), part.as_bytes()]);
+    digest(&SHA256, parts)
+}
+
+/// The first 16 bytes of the SHA-1 of a name in a name space: what a UUIDv5 is made of (RFC 9562, 5.5).
+pub(crate) fn digest_of_name(space: &[u8; 16], name: &str) -> [u8; 16] {
+    digest(&SHA1_FOR_LEGACY_USE_ONLY, [space.as_slice(), name.as_bytes()].into_iter())
+}
+
+fn digest<'a>(algorithm: &'static Algorithm, parts: impl Iterator<Item = &'a [u8]>) -> [u8; 16] {
+    let mut context = Context::new(algorithm);
+    parts.for_each(|part| context.update(part));
+    let mut first = [0; 16];
+    first.copy_from_slice(&context.finish().as_ref()[..16]);
+    first
+}
 
 /// A hash that is being computed.
 pub struct FileHash(Context);

@@ -32,6 +32,7 @@ mod views;
 mod work;
 
 pub use digest::FileHash;
+pub(crate) use digest::{digest_of_name, digest_of_parts};
 pub use secret::{ApiKey, DataKey, Passphrase, RecoveryCode};
 pub use views::{KeyState, KeyView, VaultOutcome, VaultState, VaultStatus};
 pub use work::{VaultRequest, VaultWork, WhichPassphrase, WorkStep};

@@ -25,6 +25,8 @@ pub enum MareaCode {
     QueryRefused = 7,
     /// A query needs more rows, bytes, steps or time than one may take. The message says of what.
     QueryLimit = 8,
+    /// Only an account has this, and nobody has signed in.
+    NeedsAccount = 9,
 
     /// Another program holds the mirror.
     MirrorLocked = 10,
@@ -85,7 +87,7 @@ pub enum MareaCode {
 }
 
 /// Every number and its name.
-const NAMES: [(MareaCode, &str); 35] = [
+const NAMES: [(MareaCode, &str); 36] = [
     (MareaCode::Ok, "ok\0"),
     (MareaCode::NullArgument, "null_argument\0"),
     (MareaCode::InvalidUtf8, "invalid_utf8\0"),
@@ -95,6 +97,7 @@ const NAMES: [(MareaCode, &str); 35] = [
     (MareaCode::UnknownTable, "unknown_table\0"),
     (MareaCode::QueryRefused, "query_refused\0"),
     (MareaCode::QueryLimit, "query_limit\0"),
+    (MareaCode::NeedsAccount, "needs_account\0"),
     (MareaCode::MirrorLocked, "mirror_locked\0"),
     (MareaCode::MirrorNewer, "mirror_newer\0"),
     (MareaCode::MirrorCorrupt, "mirror_corrupt\0"),

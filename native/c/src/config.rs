@@ -17,6 +17,9 @@ struct Input {
     /// The data folder.
     dir: PathBuf,
     user_id: Option<UserId>,
+    /// Nobody has signed in.
+    #[serde(default)]
+    guest: bool,
     url: Option<String>,
     #[serde(alias = "publishable_key")]
     anon_key: Option<String>,
@@ -47,11 +50,17 @@ pub(crate) struct Opened {
 /// Opens the mirror that the configuration names. Waits for no network.
 pub(crate) fn open(json: &str) -> Result<Opened, Problem> {
     let input: Input = read_json(json, "config")?;
+    let given = input.user_id.is_some() || input.access_token.is_some() || input.email.is_some();
+    if input.guest && given {
+        let problem = "has guest beside user_id, access_token or email; a guest is nobody of these";
+        return Err(Problem::Input("config", problem.to_owned()));
+    }
     let account = match input.access_token {
-        Some(_) => None,
-        None => account(&input)?,
+        None if !input.guest => account(&input)?,
+        _ => None,
     };
     let user_id = match (&input.user_id, &input.access_token, &account) {
+        _ if input.guest => UserId::GUEST,
         (Some(user_id), ..) => *user_id,
         (None, Some(token), _) => auth::user_of_token(token.expose())?,
         (None, None, Some(account)) => account.user_id,
@@ -135,5 +144,8 @@ mod tests {
         assert!(open(&config(&format!(r#"{plain},"allow_http":true,"online":false"#))).is_ok());
         let no_key = format!(r#","url":"http://localhost:1","user_id":"{USER}""#);
         assert!(open(&config(&no_key)).err().unwrap().to_json().contains("no anon_key"));
+        assert!(open(&config(r#","guest":true"#)).unwrap().client.user_id().is_guest());
+        let both = format!(r#","guest":true,"user_id":"{USER}""#);
+        assert!(open(&config(&both)).err().unwrap().to_json().contains("a guest is nobody"));
     }
 }

@@ -4,6 +4,7 @@
 //! decision. Writing is in `record`, mirrored tables and the app's own SQL in `tables`, the queue in `review`, watching in
 //! `follow`.
 
+mod adopt;
 mod files;
 mod follow;
 mod record;
@@ -218,7 +219,7 @@ impl Client {
         clock::now().local_date()
     }
 
-    /// Whose mirror it is.
+    /// Whose mirror it is; [`UserId::GUEST`] where nobody has signed in.
     pub fn user_id(&self) -> UserId {
         self.shared.user_id
     }

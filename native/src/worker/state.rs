@@ -213,7 +213,7 @@ impl State {
     }
 
     pub(super) fn can_sync(&self) -> bool {
-        self.server.is_some() && self.tokens.is_some()
+        self.server.is_some() && self.tokens.is_some() && !self.user_id.is_guest()
     }
 
     pub(super) fn syncs_by_itself(&self) -> bool {

@@ -108,7 +108,7 @@ async fn every_entry_does_what_it_says_and_leaks_nothing() {
     sanitized(&mut command);
     let output = succeed(command, "entries");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "every entry did what it says\n");
-    assert_eq!(world.total_sessions_of(1).await, 1);
+    assert_eq!(world.total_sessions_of(1).await, 2, "one recorded, one imported");
 }
 
 #[tokio::test(flavor = "multi_thread")]

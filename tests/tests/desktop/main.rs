@@ -1,5 +1,6 @@
 //! The desktop: the crate, the C library and the command line, as programs against the real backend.
 
+mod adopt;
 mod c_kill;
 mod c_library;
 mod client;

@@ -42,6 +42,7 @@ pub enum MareaSignal {
 ///
 /// - `"dir"`: the data folder. Required.
 /// - `"user_id"`: whose mirror, a UUID. Without it: the user of `access_token`, or of the last sign-in on this folder.
+/// - `"guest"`: true for who has not signed in: a mirror on this device alone, for `marea_claim` at sign-in.
 /// - `"url"`, `"publishable_key"` (or `"anon_key"`): the server, before `/rest/v1`, and the project's public key. Without them: those of the sign-in.
 /// - `"access_token"`: the signed-in user's access token, for apps with a sign-in of their own. The next one is handed in
 ///   with `marea_set_access_token`. Without it: the sign-in that `marea_sign_in` remembered, kept fresh by the client.

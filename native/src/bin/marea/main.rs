@@ -45,6 +45,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Event { command: EventCommand::Record(args) } => {
             commands::record::event(globals, args, output)
         }
+        Command::Import(args) => commands::import::run(globals, args, output),
         Command::Progress => commands::progress::run(globals, output),
         Command::Activity(args) => commands::activity::run(globals, args, output),
         Command::Export { command } => commands::export::run(globals, command, output),

@@ -2,6 +2,7 @@
 
 mod export;
 mod folders;
+mod import;
 mod key;
 mod queue;
 mod session;
@@ -17,6 +18,7 @@ use marea_native::LocalDate;
 use marea_native::auth::Secret;
 
 pub(crate) use export::{CreateArgs, ExportCommand, ListArgs, UpdateArgs};
+pub(crate) use import::ImportArgs;
 pub(crate) use key::{From, KeyCommand, New};
 pub(crate) use queue::QueueCommand;
 pub(crate) use session::{EventArgs, EventCommand, RecordArgs, SessionCommand};
@@ -161,6 +163,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: EventCommand,
     },
+    /// Bring in what an app kept before it had Marea, once
+    Import(ImportArgs),
     /// Show totals, averages and streaks, with everything recorded on this machine in them
     Progress,
     /// Show what was done: the weeks as a calendar, and totals as small charts

@@ -8,6 +8,7 @@ mod doctor_mirror;
 pub(crate) mod export;
 mod files;
 pub(crate) mod follow;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod keychain;

@@ -1,0 +1,227 @@
+//! What an app kept before it had Marea comes in, once.
+//!
+//! Nothing has to be remembered for that but which imports are done: an item's id is made of the user, the import's name and the
+//! item itself, so whichever tab, device or call brings it, it is one mutation with one id.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::engine::changed::Changed;
+use crate::engine::plan::{Change, Known, Plan};
+use crate::engine::record::record;
+use crate::engine::{Engine, from_json_or_default};
+use crate::error::Error;
+use crate::model::{
+    EventInput, Hlc, ImportItem, ImportKind, Imported, MutationId, Now, RefusedItem, SessionInput, UserId,
+};
+use crate::store::{Meta, Rows};
+use crate::vault::{digest_of_name, digest_of_parts};
+
+/// Characters of an import's name.
+const MAX_NAME: usize = 100;
+
+/// Imports that one mirror keeps in mind.
+const MAX_IMPORTS: usize = 1_000;
+
+/// An item that can come in: its place, its id and what it writes.
+type Ready = (u32, MutationId, Plan);
+
+impl Engine {
+    /// Brings in what an app kept before it had Marea: sessions, awards, rows of mirrored tables, with the times that they have. What
+    /// comes in is queued like any other write, in one transaction.
+    ///
+    /// Called again, here or on another device, it brings nothing twice. Once nothing of a name was refused, the name is done: a call
+    /// with it then does nothing, whatever its items are.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for the name; the storage errors: nothing has come in.
+    pub fn import_once(
+        &mut self,
+        name: &str,
+        items: Vec<Result<ImportItem, Error>>,
+        now: Now,
+    ) -> Result<Imported, Error> {
+        let characters = name.chars().count();
+        if characters == 0 || characters > MAX_NAME || name.contains('\0') {
+            return Err(Error::invalid("name", format!("must have 1 to {MAX_NAME} characters")));
+        }
+        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        let mut done = imports(self.store.read())?;
+        if done.iter().any(|known| known == name) {
+            return Ok(Imported { known: count, ..Imported::default() });
+        }
+        if done.len() >= MAX_IMPORTS {
+            return Err(Error::invalid("name", format!("{MAX_IMPORTS} imports are done here already")));
+        }
+        let mut outcome = Imported::default();
+        let ready = self.ready(name, items, now, &mut outcome);
+        done.push(name.to_owned());
+        loop {
+            let brought = self.bring(&ready, &done, now, outcome.clone());
+            match brought {
+                Err(Error::StorageFull) if self.store.is_image() && self.store.make_room()? => {}
+                brought => return brought,
+            }
+        }
+    }
+
+    /// Rows first: their clocks are before all others, and the newest mutation tells the mirror's clock.
+    fn ready(
+        &mut self,
+        name: &str,
+        items: Vec<Result<ImportItem, Error>>,
+        now: Now,
+        outcome: &mut Imported,
+    ) -> Vec<Ready> {
+        let (mut rows, mut facts, mut seen) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for (index, item) in (0..).zip(items) {
+            match item.and_then(|item| self.ready_one(name, item, &mut seen, now)) {
+                Ok((id, plan)) if plan.fact.is_none() => rows.push((index, id, plan)),
+                Ok((id, plan)) => facts.push((index, id, plan)),
+                Err(error) => outcome.refused.push(refused(index, &error)),
+            }
+        }
+        rows.extend(facts);
+        rows
+    }
+
+    fn ready_one(
+        &mut self,
+        name: &str,
+        item: ImportItem,
+        seen: &mut BTreeMap<String, u32>,
+        now: Now,
+    ) -> Result<(MutationId, Plan), Error> {
+        let (given, says, change, clock) = match item.what {
+            ImportKind::Session(input) => {
+                let (given, says) = (input.id, says(&SessionInput { id: None, ..input.clone() })?);
+                (given, says, Change::RecordSession(dated(input)?), None)
+            }
+            ImportKind::Event(input) => {
+                let (given, says) = (input.id, says(&EventInput { id: None, ..input.clone() })?);
+                (given, says, Change::RecordEvent(dated_award(input)?), None)
+            }
+            ImportKind::Row { table, values } => {
+                let key = item.key.clone();
+                let key =
+                    key.ok_or_else(|| Error::invalid("key", "is missing; a row is imported by its key"))?;
+                let says = text(&(&table, &key))?;
+                // Before every write and every deletion of the row, on whichever device that is known.
+                (None, says, Change::Insert { table, key: Some(key), values }, Some(Hlc::ZERO))
+            }
+        };
+        let id = given.unwrap_or_else(|| {
+            let what = match (&change, item.key) {
+                (Change::Insert { .. }, _) => says,
+                (_, Some(key)) => format!("key {key}"),
+                (_, None) => {
+                    let times = seen.entry(says.clone()).or_default();
+                    *times += 1;
+                    format!("{times} {says}")
+                }
+            };
+            id_of(name, &what, self.user_id)
+        });
+        let change = match change {
+            Change::RecordSession(input) => SessionInput { id: Some(id), ..input }.into(),
+            Change::RecordEvent(input) => EventInput { id: Some(id), ..input }.into(),
+            row => row,
+        };
+        let (_, plan) = self.plan(Some(id), change, now)?;
+        Ok((id, Plan { clock, ..plan }))
+    }
+
+    fn bring(
+        &mut self,
+        ready: &[Ready],
+        done: &[String],
+        now: Now,
+        mut outcome: Imported,
+    ) -> Result<Imported, Error> {
+        let writer = (self.user_id, self.client_id.to_string());
+        let mut changed = Changed::default();
+        let outcome = self.store.write(|rows| {
+            let mut newest = None;
+            for (index, id, plan) in ready {
+                if rows.sent_mutation(*id)?.is_some() {
+                    outcome.known += 1;
+                    continue;
+                }
+                let (writer, id) = ((writer.0, writer.1.as_str()), (Known::New(*id), None));
+                match record(rows, writer, id, plan.clone(), now, &mut newest, &mut changed)? {
+                    Ok(_) => outcome.imported += 1,
+                    Err(error) => outcome.refused.push(refused(*index, &error)),
+                }
+            }
+            if outcome.refused.is_empty() {
+                rows.set_meta(Meta::Imported, &text(&done)?)?;
+            }
+            Ok(outcome)
+        })?;
+        self.announce_rows(&changed);
+        self.schedule.wrote();
+        Ok(outcome)
+    }
+}
+
+/// The names of the imports that are done.
+pub(super) fn imports(rows: Rows<'_>) -> Result<Vec<String>, Error> {
+    Ok(from_json_or_default(rows.meta(Meta::Imported)?.as_deref()))
+}
+
+/// The id of an item: as a guest's that of its name, as an account's that of the account and the guest's. So what a guest has
+/// imported has, once it is claimed, the id that the account would have given it.
+fn id_of(name: &str, what: &str, user_id: UserId) -> MutationId {
+    let item = MutationId::of_item(digest_of_parts(&["marea import", name, what]));
+    if user_id.is_guest() { item } else { id_in_account(item, user_id) }
+}
+
+/// The id that a guest's item has in an account.
+pub(super) fn id_in_account(item: MutationId, user_id: UserId) -> MutationId {
+    MutationId::of_users_item(digest_of_name(user_id.as_uuid().as_bytes(), &item.to_string()))
+}
+
+/// A session that says when it was, and does not take the time of the import for its end.
+fn dated(input: SessionInput) -> Result<SessionInput, Error> {
+    let ended_at = match (input.ended_at, input.started_at, input.local_date) {
+        (None, Some(start), _) if input.duration_minutes.is_none() => Some(start),
+        (None, None, Some(day)) => Some(day.noon_utc()),
+        (None, None, None) => return Err(undated("ended_at", "ended_at, started_at or local_date")),
+        (given, ..) => given,
+    };
+    Ok(SessionInput { ended_at, ..input })
+}
+
+fn dated_award(input: EventInput) -> Result<EventInput, Error> {
+    let occurred_at = match (input.occurred_at, input.local_date) {
+        (None, Some(day)) => Some(day.noon_utc()),
+        (None, None) => return Err(undated("occurred_at", "occurred_at or local_date")),
+        (given, _) => given,
+    };
+    Ok(EventInput { occurred_at, ..input })
+}
+
+fn undated(field: &'static str, fields: &str) -> Error {
+    Error::invalid(field, format!("is missing; what is imported says when it was: {fields}"))
+}
+
+fn refused(index: u32, error: &Error) -> RefusedItem {
+    RefusedItem { index, message: error.to_string() }
+}
+
+/// What an item says: its fields by name, without those that are as if they were not there. So a field that a later version adds
+/// makes no other item of it.
+fn says(input: &impl serde::Serialize) -> Result<String, Error> {
+    let fields = serde_json::to_value(input).map_err(|_| Error::Internal("an import is not JSON"))?;
+    let is_said = |value: &&Value| {
+        !matches!(value, Value::Null | Value::Bool(false)) && **value != 0 && **value != json!([])
+    };
+    let said: BTreeMap<&String, &Value> =
+        fields.as_object().into_iter().flatten().filter(|(_, value)| is_said(value)).collect();
+    text(&said)
+}
+
+fn text(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|_| Error::Internal("an import is not JSON"))
+}

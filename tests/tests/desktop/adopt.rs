@@ -1,0 +1,103 @@
+//! What was there before the account was, with a real server: an app's own history from a file, and a guest's work at sign-in.
+
+use marea_native::{Client, Config, EventInput, SessionInput};
+use marea_tests::world::World;
+use serde_json::{Value, json};
+
+/// Three days of an app's localStorage.
+const HISTORY: &str = r#"[
+  { "session": { "session_type": "qa", "local_date": "2025-03-01", "duration_minutes": 10, "qa_attempts": 4, "qa_correct": 3 } },
+  { "session": { "session_type": "qa", "ended_at": "2025-03-02T22:30:00-05:00", "duration_minutes": 5 } },
+  { "event": { "local_date": "2025-03-03", "points": 40, "achievements": ["first_week"] } } ]"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_is_imported_once_from_every_device_and_keeps_its_days() {
+    let world = World::shared().await;
+    let (first, second) = (world.device_of(1), world.device_of(1));
+    let file = first.dir().with_extension("json");
+    std::fs::write(&file, HISTORY).expect("a file");
+    let import = ["import", "history", file.to_str().expect("a path")];
+    for device in [&first, &second] {
+        device.record(&["--minutes", "1"]).await;
+        let outcome = device.json(&import).await;
+        assert_eq!((&outcome["imported"], &outcome["refused"]), (&json!(3), &json!([])), "{outcome}");
+        assert_eq!(device.json(&import).await["known"], 3);
+        device.json(&["sync"]).await;
+    }
+    first.json(&["sync"]).await;
+    assert_eq!(world.total_sessions_of(1).await, 4, "two of before, and one of each device");
+    for device in [&first, &second] {
+        let progress = device.json(&["progress"]).await;
+        let seen: Vec<&Value> =
+            ["total_sessions", "total_time_spent_minutes", "total_points", "longest_streak_days"]
+                .map(|field| &progress[field])
+                .into();
+        assert_eq!(seen, [&json!(4), &json!(17), &json!(40), &json!(3)], "{progress}");
+        assert_eq!(device.json(&["status"]).await["rejected"], 0);
+        let days = device.json(&["activity", "--from", "2025-03-01", "--to", "2025-03-31"]).await;
+        assert_eq!(days.as_array().or(days["days"].as_array()).map(Vec::len), Some(3), "{days}");
+    }
+
+    // Somebody else on the same machine has ids of their own.
+    let other = world.device_of(2);
+    other.json(&import).await;
+    let report = other.json(&["sync"]).await;
+    assert_eq!((&report["pushed"], &report["rejected"]), (&json!(3), &json!(0)), "{report}");
+
+    std::fs::write(&file, r#"[{ "session": { "session_type": "qa", "minutes": "secret" } }]"#)
+        .expect("a file");
+    let refused = first.run(&["import", "other", import[2], "--json"]).await.exits(2);
+    assert!(
+        refused.stdout.contains("unknown field `minutes`") && !refused.stdout.contains("secret"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guests_work_comes_into_the_account_once_and_reaches_the_server_once() {
+    let world = World::shared().await;
+    let device = world.device_of(1);
+    // The account has been on this device before.
+    device.record(&["--minutes", "1"]).await;
+    device.json(&["sync"]).await;
+
+    let guest = Client::open(Config::guest(device.dir())).await.expect("a guest");
+    for minutes in [10, 20] {
+        let session = SessionInput { duration_minutes: Some(minutes), ..SessionInput::new("qa") };
+        guest.record_session(session).await.expect("recorded");
+    }
+    guest.record_event(EventInput { points: 5, ..EventInput::default() }).await.expect("recorded");
+    guest.import_once("history", HISTORY).await.expect("imported");
+    assert_eq!(guest.progress().await.expect("progress").total_sessions, 4);
+    assert_eq!(guest.claim().await.unwrap_err().code(), "needs_account");
+
+    let open = || async {
+        let config = Config::new(device.dir(), world.learner(1).to_string().parse().expect("an id"));
+        Client::open(config).await.expect("the account")
+    };
+    let account = open().await;
+    let claimed = account.claim().await.expect("claimed");
+    assert_eq!((claimed.claimed, claimed.known, claimed.kept), (6, 0, 0));
+    assert_eq!(account.claim().await.expect("nothing left").claimed, 0);
+    assert_eq!(account.progress().await.expect("progress").total_time_spent_minutes, 46);
+    assert_eq!(account.import_once("history", HISTORY).await.expect("known").imported, 0);
+    // The guest's own client is still open, and sees that its work has gone.
+    assert_eq!(guest.progress().await.expect("progress").total_sessions, 0);
+    assert_eq!(guest.status().await.expect("a status").pending, 0);
+    for client in [guest, account] {
+        client.shutdown(std::time::Duration::ZERO).await.expect("closed");
+    }
+    let users = marea_native::users_of(&device.dir()).expect("users");
+    assert_eq!(users.len(), 1, "a guest is no user");
+
+    let report = device.json(&["sync"]).await;
+    assert_eq!((&report["pushed"], &report["rejected"]), (&json!(6), &json!(0)), "{report}");
+    assert_eq!(world.total_sessions_of(1).await, 5);
+    // Imported on another device of the account, the history is the one that the guest brought.
+    let other = world.device_of(1);
+    let file = other.dir().with_extension("json");
+    std::fs::write(&file, HISTORY).expect("a file");
+    other.json(&["import", "history", file.to_str().expect("a path")]).await;
+    other.json(&["sync"]).await;
+    assert_eq!(world.total_sessions_of(1).await, 5);
+}
