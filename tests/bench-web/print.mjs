@@ -33,6 +33,11 @@ export function printTable(figures, { writes, rows, durability }) {
     table('progress() from the page', ['tab', 'p50', 'p99'], lines)
   }
   if (figures.openToProgressMs !== undefined) console.log(`\nopen() to first progress(), warm: ${ms(figures.openToProgressMs)}`)
+  if (figures.coldStart) {
+    const { bytes, ...visits } = figures.coldStart
+    const lines = Object.entries(visits).map(([how, took]) => [how, ms(took), `x ${(took / bytes).toFixed(2)}`])
+    table(`a first visit over 400 kbps with 400 ms of latency, to the first progress(); its bytes as one file: ${ms(bytes)}`, ['page', 'took', 'of one file'], lines)
+  }
   if (figures.downloads) {
     const lines = Object.entries(figures.downloads).map(([store, seen]) => [store, seen.raw, seen.gzip])
     table('what a browser downloads for it, in bytes, bundled and minified', ['store', 'as it is', 'gzipped'], lines)

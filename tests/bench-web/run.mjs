@@ -9,6 +9,7 @@ import { serve } from '../../demo/serve.mjs'
 import { makeProfile, startChromium } from '../../demo/tools/chromium.mjs'
 import { setFault, signUp, startBackend } from '../browser/backend.mjs'
 import { buildPages } from './build.mjs'
+import { coldStart } from './cold-start.mjs'
 import { correctness } from './correct.mjs'
 import { firstSync } from './first-sync.mjs'
 import { median, printTable } from './print.mjs'
@@ -125,6 +126,7 @@ try {
   if (wants('writes')) figures.writes = await writesAndReads()
   if (wants('reads')) figures.reads = await leaderAndFollower()
   if (wants('open')) figures.openToProgressMs = await startWarm()
+  if (wants('cold')) figures.coldStart = await coldStart({ browser, rounds: Math.min(ROUNDS, 3), say })
   if (wants('size')) figures.downloads = downloads(dist, metafile)
   if (wants('first-sync')) figures.firstSync = await firstSync({ backend, openStore, signUp, rounds: ROUNDS, rows: ROWS, say })
   if (wants('correctness')) {
