@@ -27,7 +27,21 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION IF EXISTS public.marea_sync(JSONB), public.marea_catalogue();
+DO $$
+DECLARE
+    login TEXT;
+BEGIN
+    SELECT coalesce(r.rolname, 'ALL') INTO login
+    FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole, unnest(s.setconfig) AS one
+    WHERE one = 'pgrst.db_pre_request=public.marea_pre_request' AND to_regprocedure('public.marea_pre_request()') IS NOT NULL;
+    IF login IS NOT NULL THEN
+        RAISE EXCEPTION 'PostgREST calls public.marea_pre_request() before each request and would refuse them all; nothing was changed'
+            USING HINT = format('ALTER ROLE %s RESET pgrst.db_pre_request; NOTIFY pgrst, ''reload config''; then run this again.', login);
+    END IF;
+END
+$$;
+
+DROP FUNCTION IF EXISTS public.marea_sync(JSONB), public.marea_catalogue(), public.marea_pre_request();
 SET LOCAL client_min_messages = warning; -- or it lists fifty things that go with the schema
 DROP SCHEMA IF EXISTS marea CASCADE;
 

@@ -195,7 +195,7 @@ RETURN coalesce(name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-
 COMMENT ON FUNCTION marea.is_file_name(TEXT) IS 'Whether an object is called as Marea calls them: <user>/<export id>/<sha256>.<ending>.';
 
 CREATE OR REPLACE FUNCTION marea.is_own_file(name TEXT) RETURNS BOOLEAN LANGUAGE sql STABLE
-RETURN marea.is_file_name(name) AND split_part(name, '/', 1) = (SELECT auth.uid())::text;
+RETURN marea.is_file_name(name) AND split_part(name, '/', 1) = (SELECT marea.user_id())::text;
 
 COMMENT ON FUNCTION marea.is_own_file(TEXT) IS 'Whether an object lies in the folder of the user who asks. For policies.';
 
@@ -203,7 +203,7 @@ CREATE OR REPLACE FUNCTION marea.may_add_file(name TEXT) RETURNS BOOLEAN LANGUAG
 -- CASE: a name of another form is never cast.
 RETURN CASE WHEN marea.is_own_file(name) THEN EXISTS (
     SELECT FROM public.export_history AS e
-    WHERE e.id = split_part(name, '/', 2)::uuid AND e.user_id = (SELECT auth.uid()) AND e.status <> 'expired'
+    WHERE e.id = split_part(name, '/', 2)::uuid AND e.user_id = (SELECT marea.user_id()) AND e.status <> 'expired'
 ) ELSE false END;
 
 COMMENT ON FUNCTION marea.may_add_file(TEXT) IS 'Whether an object is the file of an own export that has not expired. For policies.';

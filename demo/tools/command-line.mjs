@@ -13,7 +13,7 @@ export const OFFLINE = 3
 export function makeDevice(program, backend, token) {
   const folder = mkdtempSync(join(tmpdir(), 'marea-device-'))
   const run = (words, url = backend.url) => {
-    const env = { ...process.env, MAREA_DIR: folder, MAREA_URL: url, MAREA_ANON_KEY: backend.anon_key, MAREA_TOKEN: token }
+    const env = { ...process.env, MAREA_DIR: folder, MAREA_URL: url, MAREA_KEY: backend.anon_key, MAREA_TOKEN: token }
     return capture(program, [...words, '--json'], env)
   }
   return {

@@ -2,7 +2,7 @@
  * Records a practice session, shows the progress whenever it changes, and syncs. The whole life of a client, with every error
  * looked at.
  *
- *   MAREA_DIR=/tmp/ada MAREA_URL=... MAREA_ANON_KEY=... MAREA_TOKEN=... ./practice 12
+ *   MAREA_DIR=/tmp/ada MAREA_URL=... MAREA_KEY=... MAREA_TOKEN=... ./practice 12
  *
  * Without MAREA_URL it records and shows; what it records is sent by a later run, or by `marea sync`.
  */
@@ -68,8 +68,8 @@ static char *append(char *at, const char *name, const char *value)
 
 static char *configuration(void)
 {
-    const char *names[] = {"dir", "url", "anon_key", "access_token", "user_id"};
-    const char *variables[] = {"MAREA_DIR", "MAREA_URL", "MAREA_ANON_KEY", "MAREA_TOKEN", "MAREA_USER"};
+    const char *names[] = {"dir", "url", "publishable_key", "access_token", "user_id"};
+    const char *variables[] = {"MAREA_DIR", "MAREA_URL", "MAREA_KEY", "MAREA_TOKEN", "MAREA_USER"};
     size_t room = 256;
     for (size_t i = 0; i < 5; i++) {
         const char *value = getenv(variables[i]);

@@ -69,9 +69,9 @@ def version():
     return _library.marea_version().decode()
 
 
-def sign_in(dir, url, anon_key, email, password):
+def sign_in(dir, url, publishable_key, email, password):
     """Signs in and remembers it in the folder; `Client(dir=...)` is enough from then on."""
-    return json.loads(_call("marea_sign_in", *map(_text, (dir, url, anon_key, email, password))))
+    return json.loads(_call("marea_sign_in", *map(_text, (dir, url, publishable_key, email, password))))
 
 
 class Client:

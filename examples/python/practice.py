@@ -1,6 +1,6 @@
 """Records a practice session, shows the progress whenever it changes, and syncs.
 
-    MAREA_DIR=/tmp/ada MAREA_URL=... MAREA_ANON_KEY=... MAREA_TOKEN=... python3 practice.py 12
+    MAREA_DIR=/tmp/ada MAREA_URL=... MAREA_KEY=... MAREA_TOKEN=... python3 practice.py 12
 """
 
 import os
@@ -12,7 +12,7 @@ import marea
 given = {
     "dir": os.environ.get("MAREA_DIR"),
     "url": os.environ.get("MAREA_URL"),
-    "anon_key": os.environ.get("MAREA_ANON_KEY"),
+    "publishable_key": os.environ.get("MAREA_KEY"),
     "access_token": os.environ.get("MAREA_TOKEN"),
     "user_id": os.environ.get("MAREA_USER"),
 }

@@ -1,7 +1,7 @@
 //! An app in twenty lines: opens a learner's mirror, syncs by itself, prints what changes, and ends in order at Ctrl-C.
 //!
 //! ```sh
-//! cargo run -p marea-native --example background -- ~/.local/share/marea https://project.supabase.co ANON_KEY ACCESS_TOKEN
+//! cargo run -p marea-native --example background -- ~/.local/share/marea https://project.supabase.co KEY ACCESS_TOKEN
 //! ```
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
@@ -12,11 +12,11 @@ use marea_native::{Client, Config, StaticToken, auth};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [dir, url, anon_key, token] = arguments.as_slice() else {
-        return Err("give DIR URL ANON_KEY ACCESS_TOKEN".into());
+    let [dir, url, publishable_key, token] = arguments.as_slice() else {
+        return Err("give DIR URL KEY ACCESS_TOKEN".into());
     };
     let user = auth::user_of_token(token)?;
-    let config = Config::new(dir, user).server(url, anon_key).tokens(StaticToken::new(token));
+    let config = Config::new(dir, user).server(url, publishable_key).tokens(StaticToken::new(token));
     let client = Client::open(config).await?;
 
     let mut progress = client.watch_progress().await?;

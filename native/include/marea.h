@@ -126,7 +126,7 @@ enum MareaCode
    */
   MAREA_CODE_SYNC_BUSY = 25,
   /**
-   * The server's gateway refuses the anon key: it is wrong, of another project, or retired. The sign-in is kept.
+   * The server's gateway refuses the API key (publishable or anon key): it is wrong, of another project, or retired. The sign-in is kept.
    */
   MAREA_CODE_API_KEY_REFUSED = 26,
   /**
@@ -684,11 +684,11 @@ MareaCode marea_watch_rejected(const struct MareaClient *client,
 
 /**
  * Signs in with an email and a password, and remembers the sign-in (never the password) in the data folder `dir`. Ends within ten
- * seconds, whatever the server does. `account` gets `{"user_id", "email", "url", "anon_key"}`.
+ * seconds, whatever the server does. `account` gets `{"user_id", "email", "url", "publishable_key"}`.
  */
 MareaCode marea_sign_in(const char *dir,
                         const char *url,
-                        const char *anon_key,
+                        const char *publishable_key,
                         const char *email,
                         const char *password,
                         char **account,
@@ -700,7 +700,7 @@ MareaCode marea_sign_in(const char *dir,
  */
 MareaCode marea_sign_in_allowing_http(const char *dir,
                                       const char *url,
-                                      const char *anon_key,
+                                      const char *publishable_key,
                                       const char *email,
                                       const char *password,
                                       char **account,

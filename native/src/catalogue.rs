@@ -22,8 +22,8 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 ///
 /// `invalid_input` for an address or a key that cannot be one, `offline`, `api_key_refused`, and `server_failed` with what the
 /// server lacks.
-pub async fn fetch_catalogue(url: &str, anon_key: &str) -> Result<Catalogue, Error> {
-    fetch(url, anon_key, false).await
+pub async fn fetch_catalogue(url: &str, publishable_key: &str) -> Result<Catalogue, Error> {
+    fetch(url, publishable_key, false).await
 }
 
 /// As [`fetch_catalogue`], where somebody has asked for `http://` to another machine by name.
@@ -31,13 +31,14 @@ pub async fn fetch_catalogue(url: &str, anon_key: &str) -> Result<Catalogue, Err
 /// # Errors
 ///
 /// As [`fetch_catalogue`].
-pub async fn fetch_catalogue_allowing_http(url: &str, anon_key: &str) -> Result<Catalogue, Error> {
-    fetch(url, anon_key, true).await
+pub async fn fetch_catalogue_allowing_http(url: &str, publishable_key: &str) -> Result<Catalogue, Error> {
+    fetch(url, publishable_key, true).await
 }
 
-async fn fetch(url: &str, anon_key: &str, allow_http: bool) -> Result<Catalogue, Error> {
-    check_server(url, anon_key, allow_http)?;
-    let key = HeaderValue::from_str(anon_key).map_err(|_| Error::InvalidServer { what: "anon key" })?;
+async fn fetch(url: &str, publishable_key: &str, allow_http: bool) -> Result<Catalogue, Error> {
+    check_server(url, publishable_key, allow_http)?;
+    let key = HeaderValue::from_str(publishable_key)
+        .map_err(|_| Error::InvalidServer { what: "publishable key" })?;
     let client = http_client_builder()
         .timeout(Duration::from_millis(TIMEOUT_MS))
         .build()

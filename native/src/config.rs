@@ -28,7 +28,7 @@ pub struct Config {
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) url: String,
-    pub(crate) anon_key: String,
+    pub(crate) publishable_key: String,
 }
 
 impl Config {
@@ -60,10 +60,10 @@ impl Config {
         self
     }
 
-    /// The server to sync with: the address before `/rest/v1`, and the project's anon key.
+    /// The server to sync with: the address before `/rest/v1`, and the project's publishable (or anon) key.
     #[must_use]
-    pub fn server(mut self, url: impl Into<String>, anon_key: impl Into<String>) -> Config {
-        self.server = Some(Server { url: url.into(), anon_key: anon_key.into() });
+    pub fn server(mut self, url: impl Into<String>, publishable_key: impl Into<String>) -> Config {
+        self.server = Some(Server { url: url.into(), publishable_key: publishable_key.into() });
         self
     }
 
@@ -105,7 +105,7 @@ impl Config {
             return Ok(());
         }
         match (&self.server, &self.tokens) {
-            (Some(server), Some(_)) => check_server(&server.url, &server.anon_key, self.allow_http),
+            (Some(server), Some(_)) => check_server(&server.url, &server.publishable_key, self.allow_http),
             (Some(_), None) => Err(Error::NotConfigured { missing: "tokens" }),
             (None, Some(_)) => Err(Error::NotConfigured { missing: "server" }),
             (None, None) => Ok(()),
@@ -119,10 +119,10 @@ impl Config {
 }
 
 /// Whether there can be a server behind this address and this key, and tokens may go there.
-pub(crate) fn check_server(url: &str, anon_key: &str, allow_http: bool) -> Result<(), Error> {
+pub(crate) fn check_server(url: &str, publishable_key: &str, allow_http: bool) -> Result<(), Error> {
     match allow_http {
-        true => marea_core::check_server_allowing_http(url, anon_key)?,
-        false => marea_core::check_server(url, anon_key)?,
+        true => marea_core::check_server_allowing_http(url, publishable_key)?,
+        false => marea_core::check_server(url, publishable_key)?,
     };
     Ok(())
 }

@@ -61,10 +61,10 @@ pub enum Error {
         problem: &'static str,
     },
 
-    /// The address or the anon key cannot be used in a request.
+    /// The address or the publishable key cannot be used in a request.
     #[error("the server's {what} cannot be used in a request; check it for typing errors")]
     InvalidServer {
-        /// "address" or "anon key".
+        /// "address" or "publishable key".
         what: &'static str,
     },
 
@@ -122,7 +122,7 @@ pub enum Error {
 
     /// The server's gateway does not know the API key. The sign-in is kept.
     #[error(
-        "the server refuses the anon key: it is wrong, of another project, or retired; give the project's current one (the sign-in and the queue are kept)"
+        "the server refuses the API key (publishable or anon key): it is wrong, of another project, or retired; give the project's current one (the sign-in and the queue are kept)"
     )]
     ApiKeyRefused,
 

@@ -47,7 +47,7 @@
 //! # async fn example(user: marea_native::UserId) -> Result<(), marea_native::Error> {
 //! let client = Client::open(
 //!     Config::new("/home/ada/.local/share/app", user)
-//!         .server("https://project.supabase.co", "the project's anon key")
+//!         .server("https://project.supabase.co", "sb_publishable_...")
 //!         .tokens(|refused| async move { current_token(refused).await }),
 //! )
 //! .await?;

@@ -103,7 +103,7 @@ static void misuse(MareaClient *client)
     REFUSED(MAREA_CODE_INVALID_INPUT, "url: expected the address before /rest/v1",
             marea_open("{\"dir\":\"/nowhere\",\"user_id\":\"7d0c7d5e-0d0e-4c0f-9b3a-2f8f5a1b6c3d\","
                        "\"url\":\"https://x.supabase.co/rest/v1\",\"anon_key\":\"k\"}", &none, &error));
-    REFUSED(MAREA_CODE_INVALID_INPUT, "anon_key: is empty",
+    REFUSED(MAREA_CODE_INVALID_INPUT, "publishable_key: is empty",
             marea_sign_in("/nowhere", "https://x.supabase.co", "", "ada@example.com", "p", &out, &error));
     REFUSED(MAREA_CODE_INVALID_INPUT, "allow_http",
             marea_sign_in("/nowhere", "http://10.0.0.1", "k", "ada@example.com", "p", &out, &error));

@@ -94,6 +94,8 @@ pub fn typescript_type(kind: &str) -> &'static str {
         "bool" => "boolean",
         "text" | "varchar" | "bpchar" | "uuid" | "date" | "timestamptz" | "timestamp" => "string",
         "json" | "jsonb" => "Json",
+        // As Supabase's generator writes it.
+        "void" => "undefined",
         other => panic!("no TypeScript type for {other} yet"),
     }
 }

@@ -34,7 +34,7 @@ after(async () => {
   for (const clean of cleanups.reverse()) await clean()
 })
 
-const settings = () => ({ MAREA_DIR: folder, MAREA_URL: backend.url, MAREA_ANON_KEY: backend.anon_key, MAREA_TOKEN: learner.token })
+const settings = () => ({ MAREA_DIR: folder, MAREA_URL: backend.url, MAREA_KEY: backend.anon_key, MAREA_TOKEN: learner.token })
 
 function start(program, words, options) {
   const child = spawn(program, words, options)

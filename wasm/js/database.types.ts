@@ -216,6 +216,7 @@ export type Database = {
     Views: { [_ in never]: never }
     Functions: {
       marea_catalogue: { Args: Record<PropertyKey, never>; Returns: Json }
+      marea_pre_request: { Args: Record<PropertyKey, never>; Returns: undefined }
       marea_sync: { Args: { request: Json }; Returns: Json }
     }
     Enums: { [_ in never]: never }

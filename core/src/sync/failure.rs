@@ -47,7 +47,7 @@ pub enum Failure {
     TokenUnavailable,
     /// The gateway in front of the server does not know the app's API key: nobody's sign-in is to blame.
     #[error(
-        "the server refuses the app's API key (the anon key): it is wrong, of another project, or retired; give the app the project's current one, the sign-in and everything recorded are kept"
+        "the server refuses the app's API key (publishable or anon key): it is wrong, of another project, or retired; give the app the project's current one, the sign-in and everything recorded are kept"
     )]
     ApiKeyRefused,
     /// The account was known to the server, and is no longer there.

@@ -32,7 +32,7 @@ const PLAIN_HTTP: &str = "http:// to another machine lets everybody on the way r
 ///
 /// # Errors
 /// [`Error::InvalidInput`], as `check_server` says.
-pub(super) fn check(url: &str, anon_key: &str, plain_http: PlainHttp) -> Result<String, Error> {
+pub(super) fn check(url: &str, publishable_key: &str, plain_http: PlainHttp) -> Result<String, Error> {
     let invalid = |problem: &str| Err(Error::invalid("url", problem));
     let address = parsed(url.trim()).unwrap_or_default();
     // A parsed http or https address has a host.
@@ -58,11 +58,14 @@ pub(super) fn check(url: &str, anon_key: &str, plain_http: PlainHttp) -> Result<
         );
         return invalid(&problem);
     }
-    if anon_key.trim().is_empty() {
-        return Err(Error::invalid("anon_key", "is empty; expected the project's anon or publishable key"));
+    if publishable_key.trim().is_empty() {
+        return Err(Error::invalid(
+            "publishable_key",
+            "is empty; expected the project's anon or publishable key",
+        ));
     }
-    if !fits_a_header(anon_key) {
-        return Err(Error::invalid("anon_key", "has a character that no HTTP header can hold"));
+    if !fits_a_header(publishable_key) {
+        return Err(Error::invalid("publishable_key", "has a character that no HTTP header can hold"));
     }
     Ok(address)
 }
@@ -97,8 +100,8 @@ pub(super) fn fits_a_header(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn refusal(url: &str, anon_key: &str) -> Option<String> {
-        let error = check(url, anon_key, PlainHttp::Refused).err()?;
+    fn refusal(url: &str, publishable_key: &str) -> Option<String> {
+        let error = check(url, publishable_key, PlainHttp::Refused).err()?;
         assert_eq!(error.code(), "invalid_input", "{url}");
         Some(error.to_string())
     }
@@ -180,7 +183,7 @@ mod tests {
     fn a_key_must_fit_into_a_header() {
         for key in ["", " ", "a\nb", "k\u{0}"] {
             let said = refusal("https://x.supabase.co", key).unwrap_or_else(|| panic!("{key:?} was taken"));
-            assert!(said.starts_with("anon_key: "), "{said}");
+            assert!(said.starts_with("publishable_key: "), "{said}");
         }
     }
 }

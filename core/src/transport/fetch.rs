@@ -23,13 +23,13 @@ extern "C" {
 /// One endpoint.
 pub(super) struct Http {
     endpoint: String,
-    anon_key: String,
+    publishable_key: String,
 }
 
 impl Http {
     // Fails on the desktop only.
-    pub(super) fn new(endpoint: &str, anon_key: &str) -> Result<Http, Error> {
-        Ok(Http { endpoint: endpoint.to_owned(), anon_key: anon_key.to_owned() })
+    pub(super) fn new(endpoint: &str, publishable_key: &str) -> Result<Http, Error> {
+        Ok(Http { endpoint: endpoint.to_owned(), publishable_key: publishable_key.to_owned() })
     }
 
     /// Posts JSON, and waits for the answer's headers. `timeout_ms` bounds its body too.
@@ -56,7 +56,7 @@ impl Http {
         headers.set("accept", "application/json")?;
         headers.set("content-type", "application/json")?;
         headers.set("authorization", bearer)?;
-        headers.set("apikey", &self.anon_key)?;
+        headers.set("apikey", &self.publishable_key)?;
         let request = RequestInit::new();
         request.set_method("POST");
         request.set_headers(&headers);

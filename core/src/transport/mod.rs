@@ -66,26 +66,26 @@ impl std::fmt::Debug for Transport {
 }
 
 impl Transport {
-    /// Prepares the way to `url` (as Supabase gives it: scheme and host) with the project's public `anon_key`.
+    /// Prepares the way to `url` (as Supabase gives it: scheme and host) with the project's public `publishable_key`.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for the field `url` or `anon_key`: one that cannot be a server's, and `http://` to another machine.
-    pub fn new(url: &str, anon_key: &str) -> Result<Transport, Error> {
-        Transport::to(url, anon_key, PlainHttp::Refused)
+    /// [`Error::InvalidInput`] for the field `url` or `publishable_key`: one that cannot be a server's, and `http://` to another machine.
+    pub fn new(url: &str, publishable_key: &str) -> Result<Transport, Error> {
+        Transport::to(url, publishable_key, PlainHttp::Refused)
     }
 
     /// As [`Transport::new`], where somebody has asked for `http://` to another machine by name.
     ///
     /// # Errors
     /// As [`Transport::new`].
-    pub fn allowing_http(url: &str, anon_key: &str) -> Result<Transport, Error> {
-        Transport::to(url, anon_key, PlainHttp::Allowed)
+    pub fn allowing_http(url: &str, publishable_key: &str) -> Result<Transport, Error> {
+        Transport::to(url, publishable_key, PlainHttp::Allowed)
     }
 
-    fn to(url: &str, anon_key: &str, plain_http: PlainHttp) -> Result<Transport, Error> {
-        let base = address::check(url, anon_key, plain_http)?;
+    fn to(url: &str, publishable_key: &str, plain_http: PlainHttp) -> Result<Transport, Error> {
+        let base = address::check(url, publishable_key, plain_http)?;
         let endpoint = format!("{}/{PATH}", base.trim_end_matches('/'));
-        Ok(Transport { http: Http::new(&endpoint, anon_key)? })
+        Ok(Transport { http: Http::new(&endpoint, publishable_key)? })
     }
 
     /// Sends one request and waits for its answer, `timeout_ms` milliseconds at most.

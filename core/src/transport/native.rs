@@ -56,18 +56,18 @@ impl Resolve for SystemResolver {
 ///
 /// # Errors
 /// [`Error::InvalidInput`] for the field `url`: one that is no http or https address, that holds a password, a query or a
-/// fragment, or that names one of the services behind the server instead of the server; for the field `anon_key`: one that is
+/// fragment, or that names one of the services behind the server instead of the server; for the field `publishable_key`: one that is
 /// empty or that no HTTP header can hold. Also an `http://` address of another machine: [`check_server_allowing_http`] takes it.
-pub fn check_server(url: &str, anon_key: &str) -> Result<Url, Error> {
-    parsed(&address::check(url, anon_key, PlainHttp::Refused)?)
+pub fn check_server(url: &str, publishable_key: &str) -> Result<Url, Error> {
+    parsed(&address::check(url, publishable_key, PlainHttp::Refused)?)
 }
 
 /// As [`check_server`], where somebody has asked for `http://` to another machine by name.
 ///
 /// # Errors
 /// As [`check_server`].
-pub fn check_server_allowing_http(url: &str, anon_key: &str) -> Result<Url, Error> {
-    parsed(&address::check(url, anon_key, PlainHttp::Allowed)?)
+pub fn check_server_allowing_http(url: &str, publishable_key: &str) -> Result<Url, Error> {
+    parsed(&address::check(url, publishable_key, PlainHttp::Allowed)?)
 }
 
 fn parsed(checked: &str) -> Result<Url, Error> {
@@ -78,15 +78,16 @@ fn parsed(checked: &str) -> Result<Url, Error> {
 pub(super) struct Http {
     pub(super) client: Client,
     pub(super) endpoint: Url,
-    pub(super) anon_key: HeaderValue,
+    pub(super) publishable_key: HeaderValue,
 }
 
 impl Http {
-    pub(super) fn new(endpoint: &str, anon_key: &str) -> Result<Http, Error> {
+    pub(super) fn new(endpoint: &str, publishable_key: &str) -> Result<Http, Error> {
         let client = http_client_builder();
         let client = client.build().map_err(|_| Error::Internal("the HTTP client could not be made"))?;
-        let anon_key = secret(anon_key).ok_or(Error::Internal("a checked API key fits into no header"))?;
-        Ok(Http { client, endpoint: parsed(endpoint)?, anon_key })
+        let publishable_key =
+            secret(publishable_key).ok_or(Error::Internal("a checked API key fits into no header"))?;
+        Ok(Http { client, endpoint: parsed(endpoint)?, publishable_key })
     }
 
     #[cfg(test)]
@@ -108,7 +109,7 @@ impl Http {
             (ACCEPT, json.clone()),
             (CONTENT_TYPE, json),
             (AUTHORIZATION, bearer),
-            (HeaderName::from_static("apikey"), self.anon_key.clone()),
+            (HeaderName::from_static("apikey"), self.publishable_key.clone()),
         ]);
         let request = self.client.post(self.endpoint.clone()).timeout(Duration::from_millis(timeout_ms));
         let sent = request.headers(headers).body(body).send().await;

@@ -117,6 +117,6 @@ impl Http {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| refused(()))?;
         let bearer = secret(bearer).ok_or_else(|| refused(()))?;
         let call = self.client.request(method, url).header(AUTHORIZATION, bearer);
-        Ok(call.header("apikey", self.anon_key.clone()))
+        Ok(call.header("apikey", self.publishable_key.clone()))
     }
 }

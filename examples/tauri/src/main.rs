@@ -1,6 +1,6 @@
 //! A Tauri app on `marea-native`: shows the progress as it changes, whoever changed it, and records a session.
 //!
-//! `MAREA_USER` says whose mirror. With `MAREA_URL`, `MAREA_ANON_KEY` and `MAREA_TOKEN` it syncs by itself; without, it records.
+//! `MAREA_USER` says whose mirror. With `MAREA_URL`, `MAREA_KEY` and `MAREA_TOKEN` it syncs by itself; without, it records.
 //! An app would take the user and the tokens from its own sign-in, or from `marea_native::auth`.
 
 use std::error::Error;
@@ -28,7 +28,7 @@ fn open(app: &tauri::App) -> Result<Client, Box<dyn Error>> {
     let user = var("MAREA_USER").ok_or("MAREA_USER says whose progress it is: the user's id")?;
     let dir = var("MAREA_DIR").map_or_else(|| app.path().app_local_data_dir(), |dir| Ok(dir.into()))?;
     let mut config = Config::new(dir, user.parse()?);
-    if let (Some(url), Some(key), Some(token)) = (var("MAREA_URL"), var("MAREA_ANON_KEY"), var("MAREA_TOKEN")) {
+    if let (Some(url), Some(key), Some(token)) = (var("MAREA_URL"), var("MAREA_KEY"), var("MAREA_TOKEN")) {
         config = config.server(url, key).tokens(StaticToken::new(token));
     }
     Ok(block_on(Client::open(config))?)

@@ -54,7 +54,7 @@ pub enum MareaCode {
     /// Another program has been syncing this mirror all the while.
     SyncBusy = 25,
 
-    /// The server's gateway refuses the anon key: it is wrong, of another project, or retired. The sign-in is kept.
+    /// The server's gateway refuses the API key (publishable or anon key): it is wrong, of another project, or retired. The sign-in is kept.
     ApiKeyRefused = 26,
     /// The account no longer exists on the server. What was recorded is kept on this device.
     AccountDeleted = 27,

@@ -21,7 +21,8 @@ struct Input {
     #[serde(default)]
     guest: bool,
     url: Option<String>,
-    #[serde(alias = "publishable_key")]
+    publishable_key: Option<String>,
+    /// The older name of `publishable_key`, which loses where both are given.
     anon_key: Option<String>,
     access_token: Option<Secret>,
     /// Which of the accounts that have signed in on this folder.
@@ -76,30 +77,30 @@ pub(crate) fn open(json: &str) -> Result<Opened, Problem> {
     }
     config = config.allow_http(input.allow_http || account.as_ref().is_some_and(|known| known.allow_http));
     let known = account.as_ref().map(|account| (account.url.clone(), account.anon_key.clone()));
-    let server = match (input.url, input.anon_key, known) {
-        (Some(url), Some(anon_key), _) => Some((url, anon_key)),
+    let server = match (input.url, input.publishable_key.or(input.anon_key), known) {
+        (Some(url), Some(key), _) => Some((url, key)),
         (Some(_), None, None) => {
-            return Err(Problem::Input("config", "has a url and no anon_key".to_owned()));
+            return Err(Problem::Input("config", "has a url and no publishable_key".to_owned()));
         }
-        (_, anon_key, Some((url, known_key))) => Some((url, anon_key.unwrap_or(known_key))),
+        (_, key, Some((url, known_key))) => Some((url, key.unwrap_or(known_key))),
         (None, _, None) => None,
     };
     let handed = match &account {
         Some(_) => None,
         None => Some(Arc::new(Handed::new(input.access_token))),
     };
-    if let Some((url, anon_key)) = server {
+    if let Some((url, key)) = server {
         config = match (account, &handed) {
             // The sign-in service is behind the same gateway: a key that is given anew is for both.
             (Some(account), _) => {
                 let allow_http = input.allow_http || account.allow_http;
-                let account = auth::Account { anon_key: anon_key.clone(), allow_http, ..account };
+                let account = auth::Account { anon_key: key.clone(), allow_http, ..account };
                 config.tokens(RememberedAccount::new(&input.dir, account, None))
             }
             (None, Some(handed)) => config.tokens(Source(Arc::clone(handed))),
             (None, None) => config,
         };
-        config = config.server(url, anon_key);
+        config = config.server(url, key);
     }
     Ok(Opened { client: block_on(Client::open(config))?, tokens: handed })
 }
@@ -143,7 +144,7 @@ mod tests {
         assert!(said.contains("invalid_input") && said.contains("allow_http"), "{said}");
         assert!(open(&config(&format!(r#"{plain},"allow_http":true,"online":false"#))).is_ok());
         let no_key = format!(r#","url":"http://localhost:1","user_id":"{USER}""#);
-        assert!(open(&config(&no_key)).err().unwrap().to_json().contains("no anon_key"));
+        assert!(open(&config(&no_key)).err().unwrap().to_json().contains("no publishable_key"));
         assert!(open(&config(r#","guest":true"#)).unwrap().client.user_id().is_guest());
         let both = format!(r#","guest":true,"user_id":"{USER}""#);
         assert!(open(&config(&both)).err().unwrap().to_json().contains("a guest is nobody"));

@@ -29,7 +29,7 @@ const ACCOUNTS_MAX: usize = 100;
 pub struct Account {
     /// The server's address, without a slash at its end.
     pub url: String,
-    /// The project's anon key: public, kept so that later commands need only the folder.
+    /// The project's publishable key, or the anon key of a project from before: public, kept so that later commands need only the folder.
     pub anon_key: String,
     /// As it was given at sign-in.
     pub email: String,

@@ -18,7 +18,7 @@ struct Claims {
 ///
 /// # Errors
 ///
-/// [`Error::NotAToken`] when the text is not a JWT, or has no user in it (an anon key, for example).
+/// [`Error::NotAToken`] when the text is not a JWT, or has no user in it (an API key, for example).
 pub fn user_of_token(token: &str) -> Result<UserId, Error> {
     let not = |problem| Error::NotAToken { problem };
     let mut parts = token.split('.');
@@ -31,7 +31,7 @@ pub fn user_of_token(token: &str) -> Result<UserId, Error> {
         .map_err(|_| not("its second part is not base64url"))?;
     let claims: Claims =
         serde_json::from_slice(&payload).map_err(|_| not("its payload is not a JSON object"))?;
-    let subject = claims.sub.ok_or_else(|| not("it names no user (no `sub`); an anon key is not enough"))?;
+    let subject = claims.sub.ok_or_else(|| not("it names no user (no `sub`); an API key is not enough"))?;
     subject.parse().map_err(|_| not("its `sub` is not a user id"))
 }
 

@@ -53,9 +53,14 @@ struct SessionUser {
 ///
 /// [`Error::Offline`] when the server cannot be reached in time, [`Error::SignInRefused`] when it does not accept the password,
 /// [`Error::SignInNotAllowed`] when it lets this account not in, [`Error::ApiKeyRefused`] when its gateway does not know the
-/// anon key, [`Error::SignInFailed`] when its answer is not a session; `invalid_input` for an address or key that cannot be one.
-pub async fn sign_in(url: &str, anon_key: &str, email: &str, password: &Secret) -> Result<Account, Error> {
-    sign_in_to(Server { url, anon_key, allow_http: false }, email, password).await
+/// key, [`Error::SignInFailed`] when its answer is not a session; `invalid_input` for an address or key that cannot be one.
+pub async fn sign_in(
+    url: &str,
+    publishable_key: &str,
+    email: &str,
+    password: &Secret,
+) -> Result<Account, Error> {
+    sign_in_to(Server { url, publishable_key, allow_http: false }, email, password).await
 }
 
 /// As [`sign_in`], where somebody has asked for `http://` to another machine by name. The account remembers that.
@@ -65,24 +70,24 @@ pub async fn sign_in(url: &str, anon_key: &str, email: &str, password: &Secret) 
 /// As [`sign_in`].
 pub async fn sign_in_allowing_http(
     url: &str,
-    anon_key: &str,
+    publishable_key: &str,
     email: &str,
     password: &Secret,
 ) -> Result<Account, Error> {
-    sign_in_to(Server { url, anon_key, allow_http: true }, email, password).await
+    sign_in_to(Server { url, publishable_key, allow_http: true }, email, password).await
 }
 
 /// Where the service is, and how it may be spoken to.
 #[derive(Clone, Copy)]
 pub(super) struct Server<'a> {
     url: &'a str,
-    anon_key: &'a str,
+    publishable_key: &'a str,
     allow_http: bool,
 }
 
 impl Server<'_> {
     pub(super) fn of(account: &Account) -> Server<'_> {
-        Server { url: &account.url, anon_key: &account.anon_key, allow_http: account.allow_http }
+        Server { url: &account.url, publishable_key: &account.anon_key, allow_http: account.allow_http }
     }
 }
 
@@ -157,10 +162,14 @@ async fn is_deleted(account: &Account) -> bool {
     }
 }
 
-fn account_of(session: Session, Server { url, anon_key, allow_http }: Server<'_>, email: &str) -> Account {
+fn account_of(
+    session: Session,
+    Server { url, publishable_key, allow_http }: Server<'_>,
+    email: &str,
+) -> Account {
     Account {
         url: normal_url(url).to_owned(),
-        anon_key: anon_key.to_owned(),
+        anon_key: publishable_key.to_owned(),
         email: email.to_owned(),
         user_id: session.user.id,
         access_token: session.access_token,
@@ -171,13 +180,14 @@ fn account_of(session: Session, Server { url, anon_key, allow_http }: Server<'_>
 }
 
 async fn request(
-    Server { url, anon_key, allow_http }: Server<'_>,
+    Server { url, publishable_key, allow_http }: Server<'_>,
     grant_type: &str,
     grant: &impl Serialize,
     refused: fn(String) -> Error,
 ) -> Result<Session, Error> {
-    check_server(url, anon_key, allow_http)?;
-    let mut key = HeaderValue::from_str(anon_key).map_err(|_| Error::InvalidServer { what: "anon key" })?;
+    check_server(url, publishable_key, allow_http)?;
+    let mut key = HeaderValue::from_str(publishable_key)
+        .map_err(|_| Error::InvalidServer { what: "publishable key" })?;
     key.set_sensitive(true);
     // It follows no redirect: a password must not.
     let client = http_client_builder()

@@ -13,14 +13,14 @@
 //! use marea_native::{Client, Config, Error};
 //!
 //! # async fn example(dir: &Path, password: Secret) -> Result<Client, Error> {
-//! let (url, anon_key) = ("https://project.supabase.co", "the project's anon key");
+//! let (url, publishable_key) = ("https://project.supabase.co", "sb_publishable_...");
 //! // Once, with a network.
-//! let account = auth::sign_in(url, anon_key, "ada@example.com", &password).await?;
+//! let account = auth::sign_in(url, publishable_key, "ada@example.com", &password).await?;
 //! Accounts::remember(dir, account)?;
 //!
 //! // At every later start, with or without one.
 //! let account = Accounts::load(dir)?.find(Some(url), None).cloned().ok_or(Error::SignInEnded)?;
-//! let config = Config::new(dir, account.user_id).server(url, anon_key);
+//! let config = Config::new(dir, account.user_id).server(url, publishable_key);
 //! Client::open(config.tokens(RememberedAccount::new(dir, account, None))).await
 //! # }
 //! ```

@@ -242,7 +242,7 @@ impl State {
         }
         let server = self.server.as_ref().ok_or(Error::NotConfigured { missing: "server" })?;
         // `Config::check` has seen to `http://`.
-        let made = Transport::allowing_http(&server.url, &server.anon_key)?;
+        let made = Transport::allowing_http(&server.url, &server.publishable_key)?;
         Ok(self.transport.get_or_init(|| made))
     }
 

@@ -7,3 +7,4 @@ mod keys;
 #[cfg(target_os = "linux")]
 mod process;
 mod rest;
+mod third_party;

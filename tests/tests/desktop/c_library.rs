@@ -18,7 +18,7 @@ async fn of_learner(world: &World, program: impl AsRef<Path>, folder: &Path) -> 
     command
         .env("MAREA_DIR", folder)
         .env("MAREA_URL", &ready.url)
-        .env("MAREA_ANON_KEY", &ready.anon_key)
+        .env("MAREA_KEY", &ready.publishable_key)
         .env("MAREA_TOKEN", world.token(1, 3600))
         .env_remove("MAREA_USER");
     command

@@ -287,7 +287,7 @@ async fn what_a_client_cannot_be_opened_with_is_told_by_name() {
     for (config, told) in [
         (config().server(format!("{server}/rest/v1"), "key").tokens(tokens()), "url: "),
         (config().server("x.supabase.co", "key").tokens(tokens()), "url: "),
-        (config().server(server, "").tokens(tokens()), "anon_key: "),
+        (config().server(server, "").tokens(tokens()), "publishable_key: "),
         (config().server(server, "key"), "Config::tokens"),
         (config().tokens(tokens()), "Config::server"),
     ] {

@@ -340,3 +340,19 @@ async fn accounts_are_listed_signed_out_and_in_again_and_erased() {
     assert_eq!(list["accounts"].as_array().map(Vec::len), Some(1), "{list}");
     assert_eq!(world.total_sessions_of(1).await, 1, "the server keeps what it has");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_has_a_newer_and_an_older_name() {
+    let world = World::shared_with_accounts().await;
+    let key = world.backend().ready().publishable_key.clone();
+    for (newer, older, flags) in [
+        (key.as_str(), "retired", [].as_slice()),
+        ("", key.as_str(), &[]),
+        ("retired", "retired", &["--key", &key]),
+        ("retired", "retired", &["--anon-key", &key]),
+    ] {
+        let device = account(&world, 1).await.with("MAREA_KEY", newer).with("MAREA_ANON_KEY", older);
+        let words: Vec<&str> = ["sync"].iter().chain(flags).copied().collect();
+        device.run(&words).await.exits(0);
+    }
+}

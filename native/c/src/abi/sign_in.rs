@@ -17,6 +17,8 @@ struct Shown<'a> {
     user_id: String,
     email: &'a str,
     url: &'a str,
+    publishable_key: &'a str,
+    /// The older name, which goes on being there.
     anon_key: &'a str,
 }
 
@@ -26,6 +28,7 @@ impl Shown<'_> {
             user_id: account.user_id.to_string(),
             email: &account.email,
             url: &account.url,
+            publishable_key: &account.anon_key,
             anon_key: &account.anon_key,
         }
     }
@@ -38,12 +41,12 @@ fn wait_for<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Proble
 }
 
 /// Signs in with an email and a password, and remembers the sign-in (never the password) in the data folder `dir`. Ends within ten
-/// seconds, whatever the server does. `account` gets `{"user_id", "email", "url", "anon_key"}`.
+/// seconds, whatever the server does. `account` gets `{"user_id", "email", "url", "publishable_key"}`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_sign_in(
     dir: *const c_char,
     url: *const c_char,
-    anon_key: *const c_char,
+    publishable_key: *const c_char,
     email: *const c_char,
     password: *const c_char,
     account: *mut *mut c_char,
@@ -54,9 +57,9 @@ pub unsafe extern "C" fn marea_sign_in(
         clear(account);
         guard(error, || {
             let dir = Path::new(text(dir, "dir")?);
-            let (url, anon_key) = (text(url, "url")?, text(anon_key, "anon_key")?);
+            let (url, key) = (text(url, "url")?, text(publishable_key, "publishable_key")?);
             let password = Secret::new(text(password, "password")?);
-            let signed_in = wait_for(auth::sign_in(url, anon_key, text(email, "email")?, &password))?;
+            let signed_in = wait_for(auth::sign_in(url, key, text(email, "email")?, &password))?;
             Accounts::remember(dir, signed_in.clone())?;
             give_json(account, &Shown::of(&signed_in))
         })
@@ -69,7 +72,7 @@ pub unsafe extern "C" fn marea_sign_in(
 pub unsafe extern "C" fn marea_sign_in_allowing_http(
     dir: *const c_char,
     url: *const c_char,
-    anon_key: *const c_char,
+    publishable_key: *const c_char,
     email: *const c_char,
     password: *const c_char,
     account: *mut *mut c_char,
@@ -79,9 +82,9 @@ pub unsafe extern "C" fn marea_sign_in_allowing_http(
         clear(account);
         guard(error, || {
             let dir = Path::new(text(dir, "dir")?);
-            let (url, anon_key) = (text(url, "url")?, text(anon_key, "anon_key")?);
+            let (url, key) = (text(url, "url")?, text(publishable_key, "publishable_key")?);
             let (email, password) = (text(email, "email")?, Secret::new(text(password, "password")?));
-            let signed_in = wait_for(auth::sign_in_allowing_http(url, anon_key, email, &password))?;
+            let signed_in = wait_for(auth::sign_in_allowing_http(url, key, email, &password))?;
             Accounts::remember(dir, signed_in.clone())?;
             give_json(account, &Shown::of(&signed_in))
         })

@@ -39,7 +39,7 @@ pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
     let dir = globals.dir()?;
     if let Some(token) = globals.token() {
         let user_id = auth::user_of_token(token.expose())?;
-        let server = globals.url().zip(globals.anon_key()).map(|(url, key)| (url.to_owned(), key.to_owned()));
+        let server = globals.url().zip(globals.key()).map(|(url, key)| (url.to_owned(), key.to_owned()));
         return Ok(Identity {
             dir,
             user_id,
@@ -55,7 +55,7 @@ pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
         None => sign_in(globals, &dir, &accounts)?,
     };
     // The sign-in service is behind the same gateway: a key that is given anew is for both.
-    let anon_key = globals.anon_key().unwrap_or(&account.anon_key).to_owned();
+    let anon_key = globals.key().unwrap_or(&account.anon_key).to_owned();
     let allow_http = globals.allow_http || account.allow_http;
     let account = Account { anon_key, allow_http, ..account };
     let server = Some((account.url.clone(), account.anon_key.clone()));
@@ -77,7 +77,7 @@ fn sign_in(globals: &Globals, dir: &Path, known: &Accounts) -> Result<Account, F
                 .to_owned(),
         }));
     };
-    sign_in_as(email, globals.url().zip(globals.anon_key()), globals, dir).map_err(|failure| {
+    sign_in_as(email, globals.url().zip(globals.key()), globals, dir).map_err(|failure| {
         let first = "nobody has signed in on this folder with that email and server before: sign in once with a network, then \
                      everything but `sync` works without one";
         match failure.code.as_str() {
@@ -99,7 +99,7 @@ pub(crate) fn sign_in_anew(globals: &Globals) -> Result<Account, Failure> {
         (None, None) => ask_email()?,
     };
     let url = globals.url().or(before.map(|account| account.url.as_str()));
-    let anon_key = globals.anon_key().or(before.map(|account| account.anon_key.as_str()));
+    let anon_key = globals.key().or(before.map(|account| account.anon_key.as_str()));
     sign_in_as(&email, url.zip(anon_key), globals, &dir)
 }
 

@@ -89,11 +89,11 @@ pub(crate) struct Globals {
     pub(crate) allow_http: bool,
 
     /// The project's public key: sb_publishable_..., or the anon key of a project from before. Remembered by a sign-in
-    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_KEY", value_name = "KEY", hide_env_values = true)]
+    // `--anon-key` is the older name, for scripts that have it; so is MAREA_ANON_KEY, below.
+    #[arg(long, alias = "anon-key", global = true, help_heading = GLOBAL, env = "MAREA_KEY", value_name = "KEY", hide_env_values = true)]
     key: Option<String>,
 
-    // The older name, for scripts that have it.
-    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_ANON_KEY", hide = true, hide_env_values = true)]
+    #[arg(skip = std::env::var("MAREA_ANON_KEY").ok())]
     anon_key: Option<String>,
 
     /// An access token of the signed-in user; goes before --email, and is not remembered
@@ -128,8 +128,8 @@ impl Globals {
         self.url.as_deref().filter(|text| !text.is_empty())
     }
 
-    /// The newer name first.
-    pub(crate) fn anon_key(&self) -> Option<&str> {
+    /// A flag of either name, then the newer variable, then the older one.
+    pub(crate) fn key(&self) -> Option<&str> {
         [&self.key, &self.anon_key].into_iter().filter_map(|key| key.as_deref()).find(|text| !text.is_empty())
     }
 

@@ -111,7 +111,7 @@ pub(crate) struct QueryArgs {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  marea schema --url https://project.supabase.co --anon-key KEY --out marea.schema.json
+  marea schema --url https://project.supabase.co --key KEY --out marea.schema.json
   marea schema --out marea.schema.json --check     in CI: fails when the file is not what the server has
 
 For a TypeScript module with types: npx marea-client schema.")]

@@ -321,7 +321,7 @@ fn troubles(trouble: &Trouble) -> Vec<Check> {
         }
         Trouble::UserMissing => NO_USER,
         Trouble::AccountDeleted => DELETED,
-        Trouble::Refused { .. } => "Look at the anon key and at the server's log.",
+        Trouble::Refused { .. } => "Look at the publishable key and at the server's log.",
         Trouble::ProxyTooLarge => "Raise the size that whatever stands in front of the server lets through.",
         Trouble::AnswerTooLarge => {
             "Run `marea sync`: it asks for less. If it stays so, look for a row of many megabytes."

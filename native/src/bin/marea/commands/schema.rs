@@ -22,11 +22,11 @@ pub(crate) fn run(globals: &Globals, args: &SchemaArgs, output: &Output) -> Resu
             out.display()
         )));
     }
-    let (url, key) = match (globals.url(), globals.anon_key()) {
+    let (url, key) = match (globals.url(), globals.key()) {
         (Some(url), Some(key)) => (url.to_owned(), key.to_owned()),
         // That of the sign-in.
         _ => identify(globals)?.server().map(|(url, key)| (url.to_owned(), key.to_owned())).ok_or_else(
-            || Failure::usage("say which server: --url and --anon-key (or MAREA_URL and MAREA_ANON_KEY)"),
+            || Failure::usage("say which server: --url and --key (or MAREA_URL and MAREA_KEY)"),
         )?,
     };
     let catalogue = runtime()?.block_on(async {
