@@ -38,11 +38,11 @@ pub use merge::{Fact, FactKind, Fold, Rule, Streaks, rule_of};
 pub use merge::{MergedRow, merge_registers};
 pub use model::{
     ActivityDay, ApiKeys, Claimed, ClientId, Connection, EventInput, Export, ExportChange, ExportInput,
-    ExportKey, ExportPage, ExportQuery, ExportStatus, FileInput, FileState, FileView, Handover, Hlc,
-    ImportItem, ImportKind, Imported, KeyEnvelope, ListQuery, LocalDate, MutationId, MutationView, Now, Op,
-    Progress, Provider, QueueView, Refusal, RefusedItem, Rescued, RescuedMutation, RescuedRefusal, Session,
-    SessionInput, Status, StatusError, StorageKind, SyncLimits, Table, TableName, Timestamp, UnixMillis,
-    Unreadable, UserId, Zone, from_json,
+    ExportKey, ExportPage, ExportQuery, ExportStatus, FileInput, FileState, FileView, FilesStatus, Handover,
+    Hlc, ImportItem, ImportKind, Imported, KeyEnvelope, ListQuery, LocalDate, MutationId, MutationView, Now,
+    Op, Progress, Provider, QueueView, Refusal, RefusedItem, Rescued, RescuedMutation, RescuedRefusal,
+    Session, SessionInput, Status, StatusError, StorageKind, SyncLimits, Table, TableName, Timestamp,
+    UnixMillis, Unreadable, UserId, Zone, from_json,
 };
 #[cfg(feature = "planted-faults")]
 pub use model::{LIMITS, Limit, LimitKind};
@@ -65,6 +65,8 @@ pub use wire::{
 
 #[cfg(feature = "http")]
 pub use driver::{Host, Outcome, SyncReport, sync_since, sync_until_idle};
+#[cfg(all(feature = "http", target_family = "wasm"))]
+pub use transport::authorization;
 #[cfg(all(feature = "http", not(target_family = "wasm")))]
 pub use transport::{Arriving, check_server, check_server_allowing_http, http_client_builder, why_unreached};
 #[cfg(feature = "http")]

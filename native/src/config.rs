@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use marea_core::{Catalogue, UserId};
+use marea_core::{Catalogue, FILE_QUOTA_BYTES, UserId};
 
 use crate::Error;
 use crate::tokens::TokenSource;
@@ -22,6 +22,7 @@ pub struct Config {
     pub(crate) background_sync: bool,
     pub(crate) online: bool,
     pub(crate) allow_http: bool,
+    pub(crate) file_quota_bytes: u64,
 }
 
 /// The address of PostgREST's gateway and the key that it asks of every caller. The key is public.
@@ -43,6 +44,7 @@ impl Config {
             background_sync: true,
             online: true,
             allow_http: false,
+            file_quota_bytes: FILE_QUOTA_BYTES,
         }
     }
 
@@ -96,6 +98,14 @@ impl Config {
     #[must_use]
     pub fn online(mut self, online: bool) -> Config {
         self.online = online;
+        self
+    }
+
+    /// How many bytes files of exports may take on this device: 200 MB unless it is given. Uploaded ones leave it when others need
+    /// the room; what finds none all the same is refused with `storage_full`.
+    #[must_use]
+    pub fn file_quota_bytes(mut self, bytes: u64) -> Config {
+        self.file_quota_bytes = bytes;
         self
     }
 

@@ -1,12 +1,9 @@
 //! What an app does with files of exports: adds them, reads them, holds them back. Moving them is in `transfers`.
 
-use crate::engine::changed::Changed;
-use crate::engine::plan::Known;
-use crate::engine::record::record;
 use crate::engine::{Change, Engine, Recorded};
 use crate::error::Error;
 use crate::model::{
-    BUCKET, ExportInput, FileInput, FileRecord, FileState, FileView, MutationId, Now, StatusError, Table,
+    BUCKET, ExportInput, FileInput, FileRecord, FileState, FileView, FilesStatus, MutationId, Now, Table,
     read_file_url,
 };
 use crate::store::Rows;
@@ -23,6 +20,8 @@ pub enum FileSource {
         name: String,
         /// SHA-256 of the bytes.
         sha256: String,
+        /// The media type.
+        content_type: String,
     },
     /// At the server.
     Remote {
@@ -56,21 +55,16 @@ impl Engine {
         file.check()?;
         self.needs_account("files")?;
         let id = export.id.ok_or_else(|| Error::invalid("id", "is needed for an export with a file"))?;
-        let (_, plan) = self.plan(None, Change::CreateExport(export), now)?;
-        let (user_id, client) = (self.user_id, self.client_id.to_string());
-        let mut changed = Changed::default();
-        let (fits, pending) = self.store.write_queueing(|rows, newest| {
-            let is_new =
-                record(rows, (user_id, &client), (Known::Maybe(id), None), plan, now, newest, &mut changed)??;
-            Ok((add(rows, id, file, quota, now)?, u32::from(is_new)))
-        })?;
-        self.announce_rows(&changed);
-        self.schedule.wrote();
-        if fits {
-            Ok(Recorded { id, pending, counts_from: None, key: id.to_string() })
-        } else {
-            Err(Error::FilesFull)
-        }
+        let mut fits = false;
+        let recorded = self.mutate_beside(
+            Change::CreateExport(export),
+            &mut |rows| {
+                fits = add(rows, id, &file, quota, now)?;
+                Ok(())
+            },
+            now,
+        )?;
+        if fits { Ok(recorded) } else { Err(Error::FilesFull) }
     }
 
     /// Gives an export that is there its file: one that had none, or whose file was refused.
@@ -86,11 +80,13 @@ impl Engine {
     ) -> Result<(), Error> {
         file.check()?;
         self.needs_account("files")?;
-        let fits = self.store.write_beside_queue(|rows| {
+        let mut fits = false;
+        self.store.change(&mut |rows| {
             if rows.register(Table::ExportHistory, &export_id.to_string())?.is_none() {
                 return Err(Error::invalid("id", "there is no such export in this mirror"));
             }
-            add(rows, export_id, file, quota, now)
+            fits = add(rows, export_id, &file, quota, now)?;
+            Ok(())
         })?;
         if fits { Ok(()) } else { Err(Error::FilesFull) }
     }
@@ -102,6 +98,30 @@ impl Engine {
     pub fn files(&self) -> Result<Vec<FileView>, Error> {
         let files = self.store.read().files()?;
         Ok(files.into_iter().map(|record| self.view(record)).collect())
+    }
+
+    /// How they stand, all in all.
+    pub(super) fn files_status(&self) -> Result<FilesStatus, Error> {
+        let mut status = FilesStatus::default();
+        let current = self.transfers.under_way();
+        for file in self.files()? {
+            match file.state {
+                FileState::Waiting | FileState::Uploading => {
+                    status.waiting += 1;
+                    status.bytes_waiting += file.size - file.sent;
+                }
+                FileState::Uploaded => status.uploaded += 1,
+                FileState::Refused => status.refused += 1,
+                FileState::Gone => {}
+            }
+            if file.on_device {
+                status.bytes_on_device += file.size;
+            }
+            if current == Some(file.export_id) {
+                status.current = Some(file);
+            }
+        }
+        Ok(status)
     }
 
     fn view(&self, record: FileRecord) -> FileView {
@@ -125,7 +145,7 @@ impl Engine {
     /// # Errors
     /// [`Error::InvalidInput`] where this device has no such file, and the storage errors.
     pub fn pause_file(&mut self, export_id: MutationId, paused: bool) -> Result<(), Error> {
-        let found = self.store.write_beside_queue(|rows| rows.pause_file(export_id, paused))?;
+        let found = self.change_file(export_id, &mut |file| file.paused = paused)?;
         self.transfers.forget_failure(export_id);
         if found { Ok(()) } else { Err(no_file()) }
     }
@@ -136,16 +156,14 @@ impl Engine {
     /// [`Error::InvalidInput`] where this device has no such file or not its bytes, and the storage errors.
     pub fn retry_file(&mut self, export_id: MutationId) -> Result<(), Error> {
         self.transfers.forget_failure(export_id);
-        self.store.write_beside_queue(|rows| match rows.file(export_id)? {
-            Some(file) if file.state == FileState::Refused && !file.has_bytes => {
-                Err(Error::invalid("id", "this file's bytes are not on this device; attach them again"))
-            }
-            Some(file) if file.state == FileState::Refused => {
-                rows.set_file_state(export_id, FileState::Waiting)
-            }
-            Some(_) => Ok(()),
-            None => Err(no_file()),
-        })
+        let file = self.store.read().file(export_id)?.ok_or_else(no_file)?;
+        if file.state != FileState::Refused {
+            return Ok(());
+        }
+        if !file.has_bytes {
+            return Err(Error::invalid("id", "this file's bytes are not on this device; attach them again"));
+        }
+        self.change_file(export_id, &mut |file| file.set_state(FileState::Waiting)).map(|_| ())
     }
 
     /// Every file that waits for its next attempt may have it at once.
@@ -159,11 +177,24 @@ impl Engine {
     /// [`Error::InvalidInput`] where this device has no such file, and the storage errors.
     pub fn cancel_file(&mut self, export_id: MutationId) -> Result<(), Error> {
         self.transfers.forget(export_id);
-        self.store.write_beside_queue(|rows| match rows.file(export_id)? {
-            Some(file) if file.tried => rows.set_file_state(export_id, FileState::Gone),
-            Some(_) => rows.forget_file(export_id),
-            None => Err(no_file()),
-        })
+        let found = self.change_file(export_id, &mut |file| file.set_state(FileState::Gone))?;
+        if found { Ok(()) } else { Err(no_file()) }
+    }
+
+    /// Changes what is known of a file; says whether there is one.
+    pub(super) fn change_file(
+        &mut self,
+        export_id: MutationId,
+        change: &mut dyn FnMut(&mut FileRecord),
+    ) -> Result<bool, Error> {
+        let mut found = false;
+        self.store.change(&mut |rows| {
+            let Some(mut file) = rows.file(export_id)? else { return Ok(()) };
+            found = true;
+            change(&mut file);
+            rows.put_file(&file)
+        })?;
+        Ok(found)
     }
 
     /// Where an export's file is. A `file_url` is read only when it is exactly this user's and this export's.
@@ -175,7 +206,8 @@ impl Engine {
         let file = rows.file(export_id)?.filter(|file| file.has_bytes && file.state != FileState::Gone);
         if let Some(file) = file {
             let name = file.input.local_name(export_id);
-            return Ok(FileSource::Local { name, sha256: file.input.sha256 });
+            let FileInput { sha256, content_type, .. } = file.input;
+            return Ok(FileSource::Local { name, sha256, content_type });
         }
         self.remote_file(export_id)
     }
@@ -213,65 +245,61 @@ impl Engine {
     /// # Errors
     /// The storage errors.
     pub fn sweep_files(&mut self, found: &[String]) -> Result<Vec<String>, Error> {
-        let files = self.store.read().files()?;
-        let wanted = |file: &&FileRecord| file.has_bytes && file.state != FileState::Gone;
-        let wanted: Vec<&FileRecord> = files.iter().filter(wanted).collect();
-        let is_here = |file: &FileRecord| found.contains(&file.input.local_name(file.export_id));
-        let missing: Vec<&FileRecord> = wanted.iter().copied().filter(|file| !is_here(file)).collect();
-        if !missing.is_empty() {
-            self.store
-                .write_beside_queue(|rows| missing.iter().try_for_each(|file| lost_bytes(rows, file)))?;
+        let mut unwanted = found.to_vec();
+        for file in self.store.read().files()? {
+            if !file.has_bytes || file.state == FileState::Gone {
+                continue;
+            }
+            let name = file.input.local_name(file.export_id);
+            match unwanted.iter().position(|it| *it == name) {
+                Some(at) => drop(unwanted.remove(at)),
+                None => drop(self.change_file(file.export_id, &mut FileRecord::lose_bytes)?),
+            }
         }
-        let names: Vec<String> = wanted.iter().map(|file| file.input.local_name(file.export_id)).collect();
-        Ok(found.iter().filter(|name| !names.contains(name)).cloned().collect())
+        Ok(unwanted)
     }
-}
-
-/// The bytes of a file are not here any more: what was not uploaded cannot be.
-pub(super) fn lost_bytes(rows: Rows<'_>, file: &FileRecord) -> Result<(), Error> {
-    rows.drop_bytes(file.export_id)?;
-    if matches!(file.state, FileState::Waiting | FileState::Uploading) {
-        let message = "the file's bytes are no longer on this device; attach them again".to_owned();
-        rows.refuse_file(file.export_id, &StatusError { code: "file_missing".to_owned(), message })?;
-    }
-    Ok(())
 }
 
 /// Adds a file, with as many uploaded ones leaving the device as make room for it. Says whether there was room.
-fn add(rows: Rows<'_>, id: MutationId, input: FileInput, quota: u64, now: Now) -> Result<bool, Error> {
-    let before = rows.file(id)?;
-    if let Some(known) = &before
-        && known.state != FileState::Refused
-    {
-        return match known.input == input {
+fn add(rows: Rows<'_>, id: MutationId, input: &FileInput, quota: u64, now: Now) -> Result<bool, Error> {
+    let files = rows.files()?;
+    let before = files.iter().find(|file| file.export_id == id);
+    if let Some(known) = before.filter(|known| known.state != FileState::Refused) {
+        return match known.input == *input {
             true => Ok(true),
             false => Err(Error::invalid("file", "this export has another file already")),
         };
     }
-    let size = input.size;
-    if size <= quota {
-        let uploaded = |file: &FileRecord| file.state == FileState::Uploaded && file.has_bytes;
-        for file in rows.files()?.into_iter().filter(uploaded) {
-            if rows.bytes_of_files()?.saturating_add(size) <= quota {
+    let others = || files.iter().filter(|file| file.has_bytes && file.export_id != id);
+    let mut taken = others().fold(0_u64, |sum, file| sum.saturating_add(file.input.size));
+    if input.size <= quota {
+        for file in others().filter(|file| file.state == FileState::Uploaded) {
+            if taken.saturating_add(input.size) <= quota {
                 break;
             }
-            rows.drop_bytes(file.export_id)?;
+            taken -= file.input.size;
+            let mut file = file.clone();
+            file.lose_bytes();
+            rows.put_file(&file)?;
         }
     }
-    let fits = rows.bytes_of_files()?.saturating_add(size) <= quota;
-    let message = "there was no room for the file on this device; make some and attach it again".to_owned();
-    let failure = (!fits).then(|| StatusError { code: "storage_full".to_owned(), message });
-    let record = FileRecord {
+    let fits = taken.saturating_add(input.size) <= quota;
+    let mut record = FileRecord {
         export_id: id,
-        input,
-        state: if fits { FileState::Waiting } else { FileState::Refused },
+        input: input.clone(),
+        state: FileState::Waiting,
         has_bytes: fits,
         tried: before.is_some_and(|before| before.tried),
         upload_id: None,
         paused: false,
-        failure,
+        failure: None,
+        added_ms: now.unix_ms,
     };
-    rows.add_file(&record, now.unix_ms)?;
+    if !fits {
+        let message = "there was no room for the file on this device; make some and attach it again";
+        record.refuse("storage_full", message);
+    }
+    rows.put_file(&record)?;
     Ok(fits)
 }
 

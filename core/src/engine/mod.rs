@@ -292,6 +292,7 @@ impl Engine {
             unreadable: unreadable::list(rows)?,
             cursor: apply::cursor(rows)?.map(|cursor| cursor.version),
             limits: self.sync_limits(),
+            files: self.files_status()?,
         })
     }
 

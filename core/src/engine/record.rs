@@ -68,6 +68,17 @@ impl Engine {
         self.record_making_room(changes, None, now)
     }
 
+    /// Records a change, and does `also` in the same transaction, unless the change is refused for its input.
+    pub(super) fn mutate_beside(
+        &mut self,
+        change: Change,
+        also: &mut dyn FnMut(Rows<'_>) -> Result<(), Error>,
+        now: Now,
+    ) -> Result<Recorded, Error> {
+        let outcome = self.record_all(vec![(None, change)], None, also, now)?.pop();
+        outcome.unwrap_or(Err(Error::Internal("a change had no outcome")))
+    }
+
     fn record_making_room(
         &mut self,
         changes: Vec<(Option<MutationId>, Change)>,
@@ -75,10 +86,10 @@ impl Engine {
         now: Now,
     ) -> Result<Vec<Result<Recorded, Error>>, Error> {
         if !self.store.is_image() {
-            return self.record_all(changes, batch, now);
+            return self.record_all(changes, batch, &mut |_| Ok(()), now);
         }
         let recorded = loop {
-            match self.record_all(changes.clone(), batch, now) {
+            match self.record_all(changes.clone(), batch, &mut |_| Ok(()), now) {
                 Err(Error::StorageFull) if self.store.make_room()? => {}
                 done => break done,
             }
@@ -93,6 +104,7 @@ impl Engine {
         &mut self,
         changes: Vec<(Option<MutationId>, Change)>,
         batch: Option<MutationId>,
+        also: &mut dyn FnMut(Rows<'_>) -> Result<(), Error>,
         now: Now,
     ) -> Result<Vec<Result<Recorded, Error>>, Error> {
         let mut planned: Vec<Result<(Known, Plan), Error>> =
@@ -120,6 +132,9 @@ impl Engine {
                 }
                 queued += u32::from(matches!(outcome, Ok((.., true))));
                 outcomes.push(outcome);
+            }
+            if outcomes.iter().all(Result::is_ok) {
+                also(rows)?;
             }
             Ok((outcomes, queued))
         })?;

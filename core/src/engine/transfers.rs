@@ -1,9 +1,6 @@
 //! Which request about which file comes next, when, and what an answer does: one at a time, apart from the sync and never in
 //! its way. An export's row is acknowledged first, then its file goes, then the row says where it is.
 
-use crate::engine::changed::Changed;
-use crate::engine::files::lost_bytes;
-use crate::engine::record::record;
 use crate::engine::{Change, Engine};
 use crate::error::Error;
 use crate::model::{
@@ -87,6 +84,11 @@ impl Transfers {
         self.offsets.get(&id).copied().unwrap_or_default().saturating_add(moving)
     }
 
+    /// The file about which a request is under way.
+    pub(super) fn under_way(&self) -> Option<MutationId> {
+        self.moving.as_ref().map(|moving| moving.export_id)
+    }
+
     pub(super) fn last_error(&self, id: MutationId) -> Option<StatusError> {
         self.retries.get(&id).map(|retry| retry.error.clone())
     }
@@ -139,13 +141,13 @@ impl Engine {
         let Some(file) = self.store.read().files_to_move()?.into_iter().find(due) else { return Ok(None) };
         let id = file.export_id;
         if !file.has_bytes && file.state != FileState::Gone {
-            self.store.write_beside_queue(|rows| lost_bytes(rows, &file))?;
+            self.change_file(id, &mut FileRecord::lose_bytes)?;
             return Ok(None);
         }
         let step = self.transfers.step(&file);
         if !file.tried {
             // Before it leaves: whatever the server gets of it will be deleted there once the export is.
-            self.store.write_beside_queue(|rows| rows.file_was_tried(id))?;
+            self.change_file(id, &mut |file| file.tried = true)?;
         }
         let upload_id = file.upload_id.as_deref().unwrap_or_default();
         let request = steps_request(&step, self.user_id, id, &file.input, upload_id);
@@ -164,8 +166,8 @@ impl Engine {
 
     /// Files whose exports are gone: once noticed, their bytes may leave the device.
     fn retire_files(&mut self, now: Now) -> Result<(), Error> {
-        if self.store.read().must_retire_files(now.timestamp())? {
-            self.store.write_beside_queue(|rows| rows.retire_files(now.timestamp()))?;
+        for file in self.store.read().files_to_retire(now.timestamp())? {
+            self.change_file(file.export_id, &mut |file| file.state = FileState::Gone)?;
         }
         Ok(())
     }
@@ -177,10 +179,10 @@ impl Engine {
     /// The storage errors.
     pub fn next_transfer_wake(&self, now: Now) -> Result<Option<UnixMillis>, Error> {
         let rows = self.store.read();
-        if self.transfers.moving.is_some() || self.paused || !rows.has_files()? {
+        if self.transfers.moving.is_some() || self.paused || rows.files()?.is_empty() {
             return Ok(None);
         }
-        if rows.must_retire_files(now.timestamp())? {
+        if !rows.files_to_retire(now.timestamp())?.is_empty() {
             return Ok(Some(now.unix_ms));
         }
         let waits = rows.files_to_move()?.into_iter();
@@ -226,18 +228,18 @@ impl Engine {
             }
             Err(TransferFailure::Bytes) => {
                 self.transfers.forget(id);
-                self.store.write_beside_queue(|rows| lost_bytes(rows, &file))
+                self.change_file(id, &mut FileRecord::lose_bytes).map(|_| ())
             }
             Err(TransferFailure::Network(failure)) => {
                 // How much of a piece has arrived is not known.
                 self.transfers.offsets.remove(&id);
-                self.try_later(id, failure.code(), failure.to_string(), None, now);
+                self.try_later(id, failure.code(), &failure.to_string(), None, now);
                 Ok(())
             }
         };
         if applied.is_err() {
             self.transfers.offsets.remove(&id);
-            self.try_later(id, "storage_failed", "the mirror could not be written".to_owned(), None, now);
+            self.try_later(id, "storage_failed", "the mirror could not be written", None, now);
         }
         applied
     }
@@ -254,45 +256,39 @@ impl Engine {
             Verdict::Stored => return self.stored(file, now),
             Verdict::Begun(upload_id) => {
                 // The address first: pieces of an upload that nobody finds again would be sent twice.
-                self.store.write_beside_queue(|rows| rows.set_upload(id, Some(&upload_id)))?;
+                self.change_file(id, &mut |file| file.set_upload(Some(upload_id.clone())))?;
                 self.transfers.offsets.insert(id, 0);
                 self.transfers.retries.remove(&id);
             }
             Verdict::Received(offset) => return self.received(moving, file, offset, now),
             Verdict::AskAgain => {
                 self.transfers.offsets.remove(&id);
-                self.try_later(id, "upload_interrupted", "it goes on where it was cut".to_owned(), None, now);
+                self.try_later(id, "upload_interrupted", "it goes on where it was cut", None, now);
             }
             Verdict::BeginAgain => {
                 self.transfers.offsets.remove(&id);
                 self.transfers.looks.remove(&id);
-                self.store.write_beside_queue(|rows| rows.set_upload(id, None))?;
-                self.try_later(id, "upload_expired", "it begins again".to_owned(), None, now);
+                self.change_file(id, &mut |file| file.set_upload(None))?;
+                self.try_later(id, "upload_expired", "it begins again", None, now);
             }
-            Verdict::Deleted => {
-                self.transfers.forget(id);
-                self.store.write_beside_queue(|rows| rows.forget_file(id))?;
-            }
+            Verdict::Deleted => self.deleted(id)?,
             // The server's own sweep has its row and will find it.
-            Verdict::NotAllowed if moving.step == Step::Delete => {
-                self.transfers.forget(id);
-                self.store.write_beside_queue(|rows| rows.forget_file(id))?;
-            }
+            Verdict::NotAllowed if moving.step == Step::Delete => self.deleted(id)?,
             Verdict::NotAllowed if self.attempts(id) >= MOST_DENIALS => {
                 self.refuse(id, "file_not_allowed", "the server's policies do not allow this file")?;
             }
             Verdict::NotAllowed => {
                 let message = "the server does not know this export yet, or does not allow its file";
-                self.try_later(id, "file_not_allowed", message.to_owned(), None, now);
+                self.try_later(id, "file_not_allowed", message, None, now);
             }
             Verdict::Token if !moving.fresh_token => self.transfers.fresh_token = true,
             Verdict::Token => {
                 let failure = Failure::Unauthorized { code: "storage".to_owned() };
-                self.try_later(id, failure.code(), failure.to_string(), None, now);
+                self.try_later(id, failure.code(), &failure.to_string(), None, now);
             }
             Verdict::Refused(code, message) => self.refuse(id, code, message)?,
             Verdict::Wait(code, after) => {
-                let message = "the server does not take the file now; it will be tried again".to_owned();
+                let message = "the server does not take the file now; it will be tried again";
                 self.try_later(id, code, message, after, now);
             }
         }
@@ -307,7 +303,7 @@ impl Engine {
             Step::Patch { offset: before, .. } if offset <= before => {
                 // Nothing of the piece was taken: not again at once.
                 self.transfers.offsets.remove(&id);
-                self.try_later(id, "no_progress", "it will be tried again".to_owned(), None, now);
+                self.try_later(id, "no_progress", "it will be tried again", None, now);
                 return Ok(());
             }
             // Complete, and the answer that said so was lost: or the object could not be made of it.
@@ -326,22 +322,20 @@ impl Engine {
         // Deleted while it went up: what has arrived is deleted next.
         let Some(export) = export.filter(|_| file.state != FileState::Gone) else {
             self.transfers.forget(id);
-            return self.store.write_beside_queue(|rows| rows.set_file_state(id, FileState::Gone));
+            return self.change_file(id, &mut |file| file.set_state(FileState::Gone)).map(|_| ());
         };
         let change = Change::UpdateExport { id, change: self.became(file, &export, now) };
-        let (known, plan) = self.plan(None, change, now)?;
-        let (user_id, client) = (self.user_id, self.client_id.to_string());
-        let mut changed = Changed::default();
-        self.store.write_queueing(|rows, newest| {
-            rows.set_upload(id, None)?;
-            rows.set_file_state(id, FileState::Uploaded)?;
-            let is_new = record(rows, (user_id, &client), (known, None), plan, now, newest, &mut changed)??;
-            Ok(((), u32::from(is_new)))
-        })?;
+        let mut uploaded = file.clone();
+        uploaded.upload_id = None;
+        uploaded.set_state(FileState::Uploaded);
+        self.mutate_beside(change, &mut |rows| rows.put_file(&uploaded), now)?;
         self.transfers.forget(id);
-        self.announce_rows(&changed);
-        self.schedule.wrote();
         Ok(())
+    }
+
+    fn deleted(&mut self, id: MutationId) -> Result<(), Error> {
+        self.transfers.forget(id);
+        self.change_file(id, &mut FileRecord::forget).map(|_| ())
     }
 
     fn became(&self, file: &FileRecord, export: &Export, now: Now) -> ExportChange {
@@ -357,8 +351,7 @@ impl Engine {
     }
 
     fn refuse(&mut self, id: MutationId, code: &str, message: &str) -> Result<(), Error> {
-        let why = StatusError { code: code.to_owned(), message: message.to_owned() };
-        self.store.write_beside_queue(|rows| rows.refuse_file(id, &why))?;
+        self.change_file(id, &mut |file| file.refuse(code, message))?;
         self.transfers.forget(id);
         Ok(())
     }
@@ -367,11 +360,11 @@ impl Engine {
         self.transfers.retries.get(&id).map_or(0, |retry| retry.attempts)
     }
 
-    fn try_later(&mut self, id: MutationId, code: &str, message: String, after_ms: Option<u64>, now: Now) {
+    fn try_later(&mut self, id: MutationId, code: &str, message: &str, after_ms: Option<u64>, now: Now) {
         let attempts = self.attempts(id);
         let jitter = full_jitter_ms(attempts, self.random());
         let wait_ms = jitter.max(after_ms.unwrap_or(0)).min(LONGEST_MS);
-        let error = StatusError { code: code.to_owned(), message };
+        let error = StatusError { code: code.to_owned(), message: message.to_owned() };
         let retry = Retry { attempts: attempts.saturating_add(1), at: now.unix_ms.plus_ms(wait_ms), error };
         self.transfers.retries.insert(id, retry);
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::{MutationId, StatusError, UserId};
+use crate::model::{MutationId, StatusError, UnixMillis, UserId};
 
 /// The bucket of the server's object storage in which all files are.
 pub(crate) const BUCKET: &str = "marea-exports";
@@ -68,8 +68,10 @@ pub struct FileView {
     /// How it stands.
     pub state: FileState,
     /// Bytes.
+    #[cfg_attr(feature = "tsify", tsify(type = "number"))]
     pub size: u64,
     /// Bytes that the server is known to have.
+    #[cfg_attr(feature = "tsify", tsify(type = "number"))]
     pub sent: u64,
     /// The learner holds it back.
     pub paused: bool,
@@ -90,6 +92,42 @@ pub(crate) struct FileRecord {
     pub(crate) upload_id: Option<String>,
     pub(crate) paused: bool,
     pub(crate) failure: Option<StatusError>,
+    pub(crate) added_ms: UnixMillis,
+}
+
+impl FileRecord {
+    pub(crate) fn set_state(&mut self, state: FileState) {
+        (self.state, self.failure) = (state, None);
+    }
+
+    /// What is gone stays so.
+    pub(crate) fn refuse(&mut self, code: &str, message: &str) {
+        if self.state != FileState::Gone {
+            (self.state, self.upload_id) = (FileState::Refused, None);
+            self.failure = Some(StatusError { code: code.to_owned(), message: message.to_owned() });
+        }
+    }
+
+    /// The resumable upload that the server has begun; none where there is none any more.
+    pub(crate) fn set_upload(&mut self, upload_id: Option<String>) {
+        if self.state != FileState::Gone {
+            self.state = if upload_id.is_some() { FileState::Uploading } else { FileState::Waiting };
+        }
+        self.upload_id = upload_id;
+    }
+
+    /// The server has nothing of it, and it is wanted no more: it is forgotten when it is written.
+    pub(crate) fn forget(&mut self) {
+        (self.state, self.tried) = (FileState::Gone, false);
+    }
+
+    /// The bytes are not on this device any more: what was not uploaded cannot be.
+    pub(crate) fn lose_bytes(&mut self) {
+        self.has_bytes = false;
+        if matches!(self.state, FileState::Waiting | FileState::Uploading) {
+            self.refuse("file_missing", "the file's bytes are no longer on this device; attach them again");
+        }
+    }
 }
 
 impl FileInput {

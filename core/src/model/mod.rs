@@ -65,7 +65,7 @@ pub use queue_view::{MutationView, QueueView, Refusal};
 pub(crate) use register::{Clocks, RegisterRow, RegisterWrite, Stamp};
 pub use rescued::{Rescued, RescuedMutation, RescuedRefusal};
 pub use session::{Session, SessionInput};
-pub use status::{Connection, Status, StatusError, StorageKind, SyncLimits};
+pub use status::{Connection, FilesStatus, Status, StatusError, StorageKind, SyncLimits};
 pub(crate) use table::TableKind;
 pub use table::{Table, TableName};
 pub use time::{LocalDate, Now, Timestamp, UnixMillis};

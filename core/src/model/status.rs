@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClientId, Timestamp, Unreadable, UserId};
+use crate::model::{ClientId, FileView, Timestamp, Unreadable, UserId};
 
 /// What the last attempt to reach the server showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,4 +104,28 @@ pub struct Status {
     /// What one request carries and asks for at most.
     #[serde(default)]
     pub limits: SyncLimits,
+    /// How the files of exports stand.
+    #[serde(default)]
+    pub files: FilesStatus,
+}
+
+/// The files of exports, all in all. [`crate::Engine::files`] lists them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+#[serde(default)]
+pub struct FilesStatus {
+    /// Files that the server has not all of yet, those that are held back included.
+    pub waiting: u32,
+    /// Bytes that are still to be sent of them.
+    #[cfg_attr(feature = "tsify", tsify(type = "number"))]
+    pub bytes_waiting: u64,
+    /// Files that the server has.
+    pub uploaded: u32,
+    /// Files that the server or this device does not take.
+    pub refused: u32,
+    /// Bytes that files take on this device.
+    #[cfg_attr(feature = "tsify", tsify(type = "number"))]
+    pub bytes_on_device: u64,
+    /// The file about which a request is under way, with how far it is.
+    pub current: Option<FileView>,
 }

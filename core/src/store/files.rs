@@ -1,6 +1,6 @@
 //! The table `files`: which files there are and how they stand. Their bytes are the host's affair.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, ToSql};
 
 use crate::error::Error;
 use crate::model::{FileInput, FileRecord, FileState, MutationId, StatusError, Timestamp, UnixMillis};
@@ -8,7 +8,7 @@ use crate::store::{Rows, stored};
 
 const COLUMNS: &str =
     "export_id, sha256, extension, content_type, size, state, has_bytes, tried, upload_id, paused,
-    failure_code, failure_message";
+    failure_code, failure_message, added_ms";
 
 /// An export that the server has: its row is here, and its insertion waits no more. One that was refused has no file to send
 /// until somebody has decided about it.
@@ -25,139 +25,72 @@ const RETIRED: &str = "state <> 'gone' AND (
         AND op = 'insert' AND state IN ('pending', 'in_doubt', 'resend', 'rejected')))";
 
 impl Rows<'_> {
-    pub(crate) fn add_file(self, record: &FileRecord, now: UnixMillis) -> Result<(), Error> {
+    /// Writes what is known of a file, in place of what was. One that is gone, and of which the server never heard, is forgotten.
+    pub(crate) fn put_file(self, record: &FileRecord) -> Result<(), Error> {
+        let FileRecord { input, failure, .. } = record;
+        let id = record.export_id.to_string();
+        if record.state == FileState::Gone && !record.tried {
+            return self.change_files("DELETE FROM files WHERE export_id = ?1", &[&id]).map(|_| ());
+        }
         let sql = format!(
-            "INSERT OR REPLACE INTO files ({COLUMNS}, added_ms)
+            "INSERT OR REPLACE INTO files ({COLUMNS})
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
         );
-        let FileRecord { input, failure, .. } = record;
-        self.connection.prepare_cached(&sql)?.execute(params![
-            record.export_id.to_string(),
-            input.sha256,
-            input.extension,
-            input.content_type,
-            signed(input.size),
-            record.state.name(),
-            record.has_bytes,
-            record.tried,
-            record.upload_id,
-            record.paused,
-            failure.as_ref().map(|it| it.code.as_str()),
-            failure.as_ref().map(|it| it.message.as_str()),
-            now.0,
-        ])?;
-        Ok(())
+        let values: [&dyn ToSql; 13] = [
+            &id,
+            &input.sha256,
+            &input.extension,
+            &input.content_type,
+            &i64::try_from(input.size).unwrap_or(i64::MAX),
+            &record.state.name(),
+            &record.has_bytes,
+            &record.tried,
+            &record.upload_id,
+            &record.paused,
+            &failure.as_ref().map(|it| it.code.as_str()),
+            &failure.as_ref().map(|it| it.message.as_str()),
+            &record.added_ms.0,
+        ];
+        self.change_files(&sql, &values).map(|_| ())
     }
 
     pub(crate) fn file(self, export_id: MutationId) -> Result<Option<FileRecord>, Error> {
-        let sql = format!("SELECT {COLUMNS} FROM files WHERE export_id = ?1");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        statement.query_row([export_id.to_string()], |row| Ok(read(row))).optional()?.transpose()
+        Ok(self.list_files("export_id = ?1", &[&export_id.to_string()])?.pop())
     }
 
     /// All of them, the one that was added first at the front.
     pub(crate) fn files(self) -> Result<Vec<FileRecord>, Error> {
-        self.list_files("TRUE")
+        self.list_files("TRUE", &[])
     }
 
     /// Those about which something is to be asked of the server: deletions first.
     pub(crate) fn files_to_move(self) -> Result<Vec<FileRecord>, Error> {
         self.list_files(&format!(
             "(state = 'gone' AND tried) OR (state IN ('waiting', 'uploading') AND NOT paused AND {ACKNOWLEDGED})"
-        ))
+        ), &[])
     }
 
-    fn list_files(self, condition: &str) -> Result<Vec<FileRecord>, Error> {
+    /// Those whose export is deleted or has expired, and that are not gone yet.
+    pub(crate) fn files_to_retire(self, now: Timestamp) -> Result<Vec<FileRecord>, Error> {
+        self.list_files(RETIRED, &[&now.to_string()])
+    }
+
+    fn list_files(self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<FileRecord>, Error> {
         let sql = format!(
             "SELECT {COLUMNS} FROM files WHERE {condition} ORDER BY state <> 'gone', added_ms, export_id"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let found = statement.query_map([], |row| Ok(read(row)))?;
-        found.map(|record| record?).collect()
+        let mut rows = statement.query(values)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(read(row)?);
+        }
+        Ok(found)
     }
 
-    /// Files whose export is deleted or has expired become `gone`; those of which the server never heard are forgotten. Says
-    /// whether there were any.
-    pub(crate) fn retire_files(self, now: Timestamp) -> Result<bool, Error> {
-        let sql = format!("UPDATE files SET state = 'gone' WHERE {RETIRED}");
-        let retired = self.connection.prepare_cached(&sql)?.execute([now.to_string()])?;
-        let forgotten = "DELETE FROM files WHERE state = 'gone' AND NOT tried";
-        Ok(retired + self.connection.prepare_cached(forgotten)?.execute([])? > 0)
+    fn change_files(self, sql: &str, values: &[&dyn ToSql]) -> Result<usize, Error> {
+        Ok(self.connection.prepare_cached(sql)?.execute(values)?)
     }
-
-    /// Whether [`Rows::retire_files`] would change anything, without a transaction.
-    pub(crate) fn must_retire_files(self, now: Timestamp) -> Result<bool, Error> {
-        let sql = format!("SELECT EXISTS (SELECT 1 FROM files WHERE {RETIRED})");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([now.to_string()], |row| row.get(0))?)
-    }
-
-    /// Whether there are any.
-    pub(crate) fn has_files(self) -> Result<bool, Error> {
-        let mut statement = self.connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM files)")?;
-        Ok(statement.query_row([], |row| row.get(0))?)
-    }
-
-    pub(crate) fn set_file_state(self, export_id: MutationId, state: FileState) -> Result<(), Error> {
-        let sql =
-            "UPDATE files SET state = ?2, failure_code = NULL, failure_message = NULL WHERE export_id = ?1";
-        self.connection.prepare_cached(sql)?.execute([export_id.to_string().as_str(), state.name()])?;
-        Ok(())
-    }
-
-    pub(crate) fn refuse_file(self, export_id: MutationId, why: &StatusError) -> Result<(), Error> {
-        let sql =
-            "UPDATE files SET state = 'refused', upload_id = NULL, failure_code = ?2, failure_message = ?3
-                   WHERE export_id = ?1 AND state <> 'gone'";
-        let id = export_id.to_string();
-        self.connection.prepare_cached(sql)?.execute([
-            id.as_str(),
-            why.code.as_str(),
-            why.message.as_str(),
-        ])?;
-        Ok(())
-    }
-
-    pub(crate) fn file_was_tried(self, export_id: MutationId) -> Result<(), Error> {
-        let sql = "UPDATE files SET tried = 1 WHERE export_id = ?1";
-        self.connection.prepare_cached(sql)?.execute([export_id.to_string()])?;
-        Ok(())
-    }
-
-    pub(crate) fn set_upload(self, export_id: MutationId, upload_id: Option<&str>) -> Result<(), Error> {
-        let sql = "UPDATE files SET upload_id = ?2, state = CASE WHEN state = 'gone' THEN 'gone' WHEN ?2 IS NULL THEN 'waiting' ELSE 'uploading' END
-                   WHERE export_id = ?1";
-        self.connection.prepare_cached(sql)?.execute(params![export_id.to_string(), upload_id])?;
-        Ok(())
-    }
-
-    pub(crate) fn pause_file(self, export_id: MutationId, paused: bool) -> Result<bool, Error> {
-        let sql = "UPDATE files SET paused = ?2 WHERE export_id = ?1";
-        Ok(self.connection.prepare_cached(sql)?.execute(params![export_id.to_string(), paused])? > 0)
-    }
-
-    /// The bytes are no longer here.
-    pub(crate) fn drop_bytes(self, export_id: MutationId) -> Result<(), Error> {
-        let sql = "UPDATE files SET has_bytes = 0 WHERE export_id = ?1";
-        self.connection.prepare_cached(sql)?.execute([export_id.to_string()])?;
-        Ok(())
-    }
-
-    pub(crate) fn forget_file(self, export_id: MutationId) -> Result<(), Error> {
-        self.connection
-            .prepare_cached("DELETE FROM files WHERE export_id = ?1")?
-            .execute([export_id.to_string()])?;
-        Ok(())
-    }
-
-    /// Bytes that files take on this device.
-    pub(crate) fn bytes_of_files(self) -> Result<u64, Error> {
-        let sql = "SELECT coalesce(sum(size), 0) FROM files WHERE has_bytes";
-        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))?.unsigned_abs())
-    }
-}
-
-fn signed(size: u64) -> i64 {
-    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 fn read(row: &Row<'_>) -> Result<FileRecord, Error> {
@@ -179,5 +112,6 @@ fn read(row: &Row<'_>) -> Result<FileRecord, Error> {
         upload_id: row.get(8)?,
         paused: row.get(9)?,
         failure: code.map(|code| StatusError { code, message: message.unwrap_or_default() }),
+        added_ms: UnixMillis(row.get(12)?),
     })
 }

@@ -193,6 +193,14 @@ impl Store {
         self.write_queueing(forgetting).map(|(value, _)| value)
     }
 
+    /// As [`Store::write_beside_queue`], but compiled once for all such work: of files there is much, and a browser downloads it.
+    pub(crate) fn change(
+        &mut self,
+        work: &mut dyn FnMut(Rows<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.write_beside_queue(|rows| work(rows))
+    }
+
     /// As [`Store::write`], for work that does nothing to the queue but to lengthen it, in the order of the clock: by how much,
     /// `work` says beside its value. It is given what the newest fact has left, where that is known, and puts there what its own
     /// newest leaves. Returns how many mutations wait then.

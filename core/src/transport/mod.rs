@@ -157,6 +157,15 @@ impl Transport {
     }
 }
 
+/// The header `authorization` for a request about a file that the host sends itself, once it is sure that the token is this user's.
+///
+/// # Errors
+/// [`Failure::OtherUser`], and [`Failure::Unauthorized`] for what is no token.
+#[cfg(target_family = "wasm")]
+pub fn authorization(token: &str, user_id: UserId) -> Result<String, Failure> {
+    bearer(token, user_id)
+}
+
 /// What PostgREST wants: the arguments of the function by name.
 #[derive(Serialize)]
 struct Body<'r> {

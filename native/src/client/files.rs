@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use marea_core::{ExportInput, FILE_QUOTA_BYTES, FileHash, FileSource, FileView, MutationId, Recorded};
+use marea_core::{ExportInput, FileHash, FileSource, FileView, MutationId, Recorded};
 use tokio::sync::oneshot;
 
 use super::Client;
@@ -76,7 +76,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `storage_full` when files take more than [`FILE_QUOTA_BYTES`] then: the export is recorded without its file. Else as
+    /// `storage_full` when files take more than [`Config::file_quota_bytes`](crate::Config::file_quota_bytes) then: the export is recorded without its file. Else as
     /// [`Client::create_export`].
     pub async fn create_export_with_file(
         &self,
@@ -93,11 +93,9 @@ impl Client {
         // On the engine's thread nothing else would be answered while a large file is copied.
         let kept =
             off_this_thread(move || bytes.keep(id, &extension, &content_type, &mut *file.open()?)).await?;
-        let input = kept.input.clone();
+        let (input, quota) = (kept.input.clone(), self.shared.file_quota_bytes);
         let recorded = self
-            .call(move |engine| {
-                engine.create_export_with_file(export, input, FILE_QUOTA_BYTES, crate::clock::now())
-            })
+            .call(move |engine| engine.create_export_with_file(export, input, quota, crate::clock::now()))
             .await;
         if recorded.is_err() {
             kept.discard()?;
@@ -177,7 +175,7 @@ impl Client {
         let to = to.to_owned();
         let failed = |to: PathBuf| move |source: io::Error| Error::of_files("write", to, source);
         match source {
-            FileSource::Local { name, sha256 } => {
+            FileSource::Local { name, sha256, .. } => {
                 let from = Bytes::beside(&self.shared.mirror_path).path(&name);
                 off_this_thread(move || {
                     let mut source = File::open(&from).map_err(|it| Error::of_files("read", from, it))?;

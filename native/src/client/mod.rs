@@ -51,6 +51,7 @@ struct Shared {
     inbox: mpsc::Sender<Message>,
     user_id: UserId,
     mirror_path: PathBuf,
+    file_quota_bytes: u64,
 }
 
 impl Client {
@@ -67,8 +68,9 @@ impl Client {
     pub async fn open(config: Config) -> Result<Client, Error> {
         config.check()?;
         let (user_id, mirror_path) = (config.user_id, config.mirror_path());
+        let file_quota_bytes = config.file_quota_bytes;
         let inbox = worker::start(config).await?;
-        Ok(Client { shared: Arc::new(Shared { inbox, user_id, mirror_path }) })
+        Ok(Client { shared: Arc::new(Shared { inbox, user_id, mirror_path, file_quota_bytes }) })
     }
 
     /// Totals, averages and streaks, with everything recorded on this device in them. The streak is as of today.
