@@ -101,5 +101,6 @@ export async function bundle(dist, plugins = []) {
     file('testing/index.ts', 'testing/index.js', [sharing('../index.js'), beside('./page.js')]),
     file('testing/react.ts', 'testing/react.js', [sharing('../index.js'), beside('../react/index.js')]),
     pageForTests(dist, options),
+    file('writers.ts', 'writers.js', []),
   ])
 }

@@ -17,6 +17,7 @@ const ENTRIES = {
   vite: 'dist/vite.d.ts',
   testing: 'dist/testing/index.d.ts',
   'testing-react': 'dist/testing/react.d.ts',
+  writers: 'dist/writers.d.ts',
 }
 const check = process.argv.includes('--check')
 

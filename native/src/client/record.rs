@@ -45,6 +45,15 @@ impl Client {
         self.mutate(Change::UpdateExport { id, change }).await
     }
 
+    /// Deletes an export, on all devices. Its file, if it has one, leaves this device and the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::update_export`].
+    pub async fn delete_export(&self, id: MutationId) -> Result<Recorded, Error> {
+        self.mutate(Change::DeleteExport { id }).await
+    }
+
     /// Any local write. Calls that wait at the same time share a transaction: many at once are as durable as one by one, and quicker.
     ///
     /// # Errors

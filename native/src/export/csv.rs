@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Records, text};
+use super::value::text;
+use super::{Column, Records};
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
@@ -11,9 +12,9 @@ pub(super) fn write(records: &Records, byte_order_mark: bool) -> Vec<u8> {
     if byte_order_mark {
         out.push_str(BYTE_ORDER_MARK);
     }
-    line(&mut out, records.columns.iter().map(|name| (*name).to_owned()));
+    line(&mut out, records.columns.iter().map(|column| harmless(column.name.clone())));
     for row in &records.rows {
-        line(&mut out, records.columns.iter().map(|name| cell(row.get(*name))));
+        line(&mut out, records.columns.iter().map(|column| cell(column, row.get(&column.name))));
     }
     out.into_bytes()
 }
@@ -29,18 +30,24 @@ fn line(out: &mut String, cells: impl Iterator<Item = String>) {
 }
 
 /// What somebody wrote must not become what a spreadsheet does: text that begins like a formula gets an apostrophe before it
-/// (OWASP, "CSV Injection"). Numbers are left alone, negative ones too.
-fn cell(value: Option<&Value>) -> String {
+/// (OWASP, "CSV Injection"). Numbers are left alone, negative ones too, also those that are too long for a number of JSON.
+fn cell(column: &Column, value: Option<&Value>) -> String {
     let found = text(value);
-    let is_text = !matches!(value, Some(Value::Number(_) | Value::Bool(_)));
-    match is_text && found.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
+    match column.is_number || matches!(value, Some(Value::Number(_) | Value::Bool(_))) {
+        true => found,
+        false => harmless(found),
+    }
+}
+
+fn harmless(found: String) -> String {
+    match found.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
         true => format!("'{found}"),
         false => found,
     }
 }
 
 fn quoted(cell: &str) -> String {
-    let needs_quotes = cell.contains([',', '"', '\r', '\n', ';', '\t']) || cell.trim() != cell;
+    let needs_quotes = cell.contains([',', '"', '\r', '\n', ';', '\t']) || cell.trim_matches(' ') != cell;
     match needs_quotes {
         true => format!("\"{}\"", cell.replace('"', "\"\"")),
         false => cell.to_owned(),
@@ -72,14 +79,15 @@ mod tests {
             (json!({ "a": 1 }), "\"{\"\"a\"\":1}\""),
             (json!(" padded "), "\" padded \""),
         ] {
-            assert_eq!(quoted(&cell(Some(&value))), expected, "{value}");
+            assert_eq!(quoted(&cell(&Column::from("a"), Some(&value))), expected, "{value}");
         }
     }
 
     #[test]
     fn lines_end_as_the_standard_says() {
         let row = json!({ "a": 1, "b": "x" }).as_object().cloned().unwrap_or_default();
-        let records = Records { title: "T", columns: vec!["a", "b", "c"], rows: vec![row] };
+        let columns = ["a", "b", "c"].map(Column::from).to_vec();
+        let records = Records { title: "T".to_owned(), columns, rows: vec![row] };
         assert_eq!(write(&records, false), b"a,b,c\r\n1,x,\r\n");
         assert_eq!(write(&records, true), b"\xef\xbb\xbfa,b,c\r\n1,x,\r\n");
     }

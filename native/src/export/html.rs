@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use marea_core::{ActivityDay, LocalDate, Progress};
 
-use super::{Records, text};
+use super::Records;
+use super::value::{json, text};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b2a33}\
 h1,h2{line-height:1.2}dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(11rem,1fr));gap:1rem}\
@@ -22,7 +23,7 @@ pub(super) fn write(
     let mut out = String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
     // It shows what a learner wrote: whatever that is, it runs nothing and calls nowhere.
     out.push_str("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">");
-    let title = escape(records.title);
+    let title = escape(&records.title);
     let _ = write!(
         out,
         "<meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1><p>As of {}</p><dl>",
@@ -37,14 +38,14 @@ pub(super) fn write(
         out.push_str(&chart(label, days, span, of));
     }
     out.push_str("<h2>Records</h2><div class=\"wrap\"><table><thead><tr>");
-    for name in &records.columns {
-        let _ = write!(out, "<th>{}</th>", escape(&name.replace('_', " ")));
+    for column in &records.columns {
+        let _ = write!(out, "<th>{}</th>", escape(&column.name.replace('_', " ")));
     }
     out.push_str("</tr></thead><tbody>");
     for row in &records.rows {
         out.push_str("<tr>");
-        for name in &records.columns {
-            let _ = write!(out, "<td>{}</td>", escape(&text(row.get(*name))));
+        for column in &records.columns {
+            let _ = write!(out, "<td>{}</td>", escape(&text(row.get(&column.name))));
         }
         out.push_str("</tr>");
     }
@@ -67,7 +68,7 @@ fn totals(progress: &Progress) -> [(&'static str, String); 8] {
         ("Days in a row", progress.current_streak_days.to_string()),
         ("Longest run of days", progress.longest_streak_days.to_string()),
         ("Questions", progress.total_questions_answered.to_string()),
-        ("Answered correctly", format!("{:.1} %", progress.average_accuracy)),
+        ("Answered correctly", format!("{} %", json(&progress.average_accuracy.into()))),
         ("Words learned", progress.total_vocabulary_learned.to_string()),
     ]
 }

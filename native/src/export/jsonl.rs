@@ -1,17 +1,17 @@
 //! JSON Lines: one object a line, UTF-8, a line feed after each.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Records;
+use super::value::object;
 
 pub(super) fn write(records: &Records) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = String::new();
     for row in &records.rows {
-        let known =
-            records.columns.iter().filter_map(|name| Some(((*name).to_owned(), row.get(*name)?.clone())));
-        let object: Map<String, Value> = known.collect();
-        out.extend_from_slice(Value::Object(object).to_string().as_bytes());
-        out.push(b'\n');
+        let members =
+            records.columns.iter().map(|it| (it.name.as_str(), row.get(&it.name).unwrap_or(&Value::Null)));
+        out += &object(members);
+        out.push('\n');
     }
-    out
+    out.into_bytes()
 }

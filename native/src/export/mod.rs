@@ -3,10 +3,12 @@
 mod csv;
 mod html;
 mod jsonl;
+mod table;
+mod value;
 
 use std::str::FromStr;
 
-use marea_core::{ActivityDay, Export, ExportQuery, LocalDate};
+use marea_core::{ActivityDay, Export, ExportQuery, LocalDate, Progress};
 use serde_json::{Map, Value};
 
 use crate::client::Client;
@@ -84,9 +86,26 @@ impl From<MadeFile> for NewFile {
 
 /// Records with the same columns.
 struct Records {
-    title: &'static str,
-    columns: Vec<&'static str>,
+    title: String,
+    columns: Vec<Column>,
     rows: Vec<Map<String, Value>>,
+}
+
+#[derive(Clone)]
+struct Column {
+    name: String,
+    /// Its values are numbers, though some are too long for a number of JSON and come as text.
+    is_number: bool,
+}
+
+impl From<&str> for Column {
+    fn from(name: &str) -> Column {
+        Column { name: name.to_owned(), is_number: false }
+    }
+}
+
+fn columns(names: &[&str]) -> Vec<Column> {
+    names.iter().copied().map(Column::from).collect()
 }
 
 impl Client {
@@ -97,14 +116,28 @@ impl Client {
     /// When the mirror cannot be read.
     pub async fn make_export_file(&self, kind: ExportKind, format: ExportFormat) -> Result<MadeFile, Error> {
         let records = self.records(kind).await?;
+        self.write_records(&records, format).await
+    }
+
+    /// The same of a mirrored table: all its rows, by their keys.
+    ///
+    /// # Errors
+    ///
+    /// `unknown_table`, and when the mirror cannot be read.
+    pub async fn make_table_file(&self, table: &str, format: ExportFormat) -> Result<MadeFile, Error> {
+        let records = table::records(self, table).await?;
+        self.write_records(&records, format).await
+    }
+
+    async fn write_records(&self, records: &Records, format: ExportFormat) -> Result<MadeFile, Error> {
         let bytes = match format {
-            ExportFormat::Csv { byte_order_mark } => csv::write(&records, byte_order_mark),
-            ExportFormat::JsonLines => jsonl::write(&records),
+            ExportFormat::Csv { byte_order_mark } => csv::write(records, byte_order_mark),
+            ExportFormat::JsonLines => jsonl::write(records),
             ExportFormat::Html => {
                 let until = self.today();
                 let since = days_before(until, CHART_DAYS);
                 let days = self.activity(since, until).await?;
-                html::write(&records, &self.progress().await?, &days, (since, until))
+                html::write(records, &self.progress().await?, &days, (since, until))
             }
         };
         let count = i32::try_from(records.rows.len()).unwrap_or(i32::MAX);
@@ -113,35 +146,38 @@ impl Client {
 
     async fn records(&self, kind: ExportKind) -> Result<Records, Error> {
         Ok(match kind {
-            ExportKind::Progress => Records {
-                title: "Progress",
-                columns: PROGRESS.to_vec(),
-                rows: vec![object(&self.progress().await?)],
-            },
+            ExportKind::Progress => of_progress(&self.progress().await?),
             ExportKind::Activity => {
-                let (first, last): (LocalDate, LocalDate) = ("1970-01-01".parse()?, "9999-12-31".parse()?);
-                let days = self.activity(first, last).await?;
-                Records {
-                    title: "Activity",
-                    columns: ACTIVITY.to_vec(),
-                    rows: days.iter().map(object::<ActivityDay>).collect(),
-                }
+                of_activity(&self.activity("1970-01-01".parse()?, "9999-12-31".parse()?).await?)
             }
             ExportKind::Exports => {
-                let (mut rows, mut after) = (Vec::new(), None);
+                let (mut exports, mut after) = (Vec::new(), None);
                 loop {
                     let query = ExportQuery { limit: Some(500), after, ..ExportQuery::default() };
                     let page = self.exports(query).await?;
-                    rows.extend(page.exports.iter().map(object::<Export>));
+                    exports.extend(page.exports);
                     after = page.next;
                     if after.is_none() {
-                        break;
+                        break of_exports(&exports);
                     }
                 }
-                Records { title: "Exports", columns: EXPORTS.to_vec(), rows }
             }
         })
     }
+}
+
+fn of_progress(progress: &Progress) -> Records {
+    Records { title: "Progress".to_owned(), columns: columns(&PROGRESS), rows: vec![object(progress)] }
+}
+
+fn of_activity(days: &[ActivityDay]) -> Records {
+    let rows = days.iter().map(object).collect();
+    Records { title: "Activity".to_owned(), columns: columns(&ACTIVITY), rows }
+}
+
+fn of_exports(exports: &[Export]) -> Records {
+    let rows = exports.iter().map(object).collect();
+    Records { title: "Exports".to_owned(), columns: columns(&EXPORTS), rows }
 }
 
 const PROGRESS: [&str; 19] = [
@@ -190,11 +226,47 @@ fn days_before(day: LocalDate, days: i64) -> LocalDate {
     (0..days).fold(day, |day, _| day.previous())
 }
 
-/// What a cell holds, as text; nothing where there is nothing.
-fn text(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a mirror holds, and the files that are made of it: the browser's writers are tested with the same.
+    const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/exports.json");
+
+    /// After a change of the writers: MAREA_WRITE_FIXTURES=1 writes down what they make now.
+    #[test]
+    fn the_same_mirror_gives_the_same_bytes_everywhere() {
+        let mut shared: Value = serde_json::from_str(&std::fs::read_to_string(SHARED).unwrap()).unwrap();
+        let part = |name: &str| serde_json::to_string(&shared[name]).unwrap();
+        let progress: Progress = serde_json::from_str(&part("progress")).unwrap();
+        let days: Vec<ActivityDay> = serde_json::from_str(&part("activity")).unwrap();
+        let exports: Vec<Export> = serde_json::from_str(&part("exports")).unwrap();
+        let until: LocalDate = shared["day"].as_str().unwrap().parse().unwrap();
+        let table = table::of(
+            serde_json::from_str(&part("table")).unwrap(),
+            serde_json::from_str(&part("rows")).unwrap(),
+        );
+        let mut made = Map::new();
+        let all = [of_progress(&progress), of_activity(&days), of_exports(&exports), table];
+        for records in &all {
+            let name = records.title.to_lowercase();
+            let span = (days_before(until, CHART_DAYS), until);
+            for (ending, bytes) in [
+                ("csv", csv::write(records, false)),
+                ("bom.csv", csv::write(records, true)),
+                ("jsonl", jsonl::write(records)),
+                ("html", html::write(records, &progress, &days, span)),
+            ] {
+                made.insert(format!("{name}.{ending}"), String::from_utf8(bytes).unwrap().into());
+            }
+        }
+        if std::env::var_os("MAREA_WRITE_FIXTURES").is_some() {
+            shared["files"] = made.into();
+            std::fs::write(SHARED, serde_json::to_string_pretty(&shared).unwrap() + "\n").unwrap();
+            return;
+        }
+        for (name, bytes) in &made {
+            assert_eq!(&shared["files"][name], bytes, "{name}");
+        }
     }
 }

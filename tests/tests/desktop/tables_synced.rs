@@ -62,6 +62,8 @@ async fn rows_go_from_one_device_to_the_other_and_both_additions_count() {
         assert_eq!(found["rows"], json!([["El mar", "ola", 9]]), "{found}");
     }
 
+    a_file_is_made_of_it(&world, &first).await;
+
     // Deleted on one device, with all that hangs on it; a late change on the other brings nothing back.
     first.run(&["table", "delete", "word_lists", &list]).await.exits(0);
     second.run(&["table", "update", "word_lists", &list, r#"{"title": "late"}"#]).await.exits(0);
@@ -75,6 +77,30 @@ async fn rows_go_from_one_device_to_the_other_and_both_additions_count() {
         assert_eq!(device.json(&["status"]).await["pending"], 0);
     }
     world.stop().await;
+}
+
+/// An export of a mirrored table; deleted, it takes its object along.
+async fn a_file_is_made_of_it(world: &World, device: &Device) {
+    let objects = "SELECT count(*) FROM storage.objects WHERE bucket_id = 'marea-exports'";
+    let made = device.json(&["export", "create", "--type", "vocabulary_items", "--format", "csv"]).await;
+    let id = made["id"].as_str().expect("an id");
+    assert_eq!(device.json(&["sync"]).await["files"]["uploaded"], 1);
+    assert_eq!(device.json(&["export", "show", id]).await["records_count"], 1);
+    let copy = device.dir().join("words.csv");
+    device.json(&["export", "download", id, "--out", &copy.display().to_string()]).await;
+    let text = std::fs::read_to_string(&copy).expect("the file");
+    let (head, row) = text.split_once("\r\n").expect("two lines");
+    assert!(head.starts_with("id,") && row.contains(",ola,"), "{text}");
+    assert_eq!(world.one::<i64>(objects).await, 1);
+    // Of what is not mirrored the app makes the file.
+    device.json(&["export", "create", "--type", "nothing_mirrored", "--format", "csv"]).await;
+    assert_eq!(device.json(&["export", "files"]).await.as_array().map(Vec::len), Some(1));
+
+    device.json(&["export", "delete", id]).await;
+    device.run(&["export", "delete", id, "--json"]).await.exits(1).error("not_found");
+    device.json(&["sync"]).await;
+    assert_eq!(world.one::<i64>(objects).await, 0);
+    assert_eq!(device.json(&["export", "files"]).await, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

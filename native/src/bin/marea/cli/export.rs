@@ -51,6 +51,12 @@ pub(crate) enum ExportCommand {
         #[arg(value_name = "ID")]
         id: MutationId,
     },
+    /// Delete an export, on all devices; its file goes with it
+    Delete {
+        /// The export's id
+        #[arg(value_name = "ID")]
+        id: MutationId,
+    },
     /// Show one export with all that is known of it
     Show {
         /// The export's id
@@ -61,8 +67,8 @@ pub(crate) enum ExportCommand {
 
 #[derive(Args)]
 #[command(after_help = "\
-With --file, or with a type that this command makes itself (progress, activity, exports) as csv, jsonl or html, the file is
-kept on this device and uploaded with the next sync.
+With --file, or with a type that this command makes itself (progress, activity, exports, or the name of a mirrored table) as csv,
+jsonl or html, the file is kept on this device and uploaded with the next sync.
 
 Examples:
   marea export create --type activity --format csv

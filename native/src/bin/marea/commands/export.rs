@@ -23,6 +23,14 @@ pub(crate) fn run(globals: &Globals, command: &ExportCommand, output: &Output) -
         ExportCommand::Pause { id } => files::change(globals, *id, files::Word::Pause, output),
         ExportCommand::Retry { id } => files::change(globals, *id, files::Word::Retry, output),
         ExportCommand::Cancel { id } => files::change(globals, *id, files::Word::Cancel, output),
+        ExportCommand::Delete { id } => {
+            let client = identify(globals)?.open()?;
+            if block_on(client.export(*id))?.is_none() {
+                return Err(unknown(*id));
+            }
+            let recorded = block_on(client.delete_export(*id)).map_err(in_words_of_the_command_line)?;
+            said(&recorded, "Deleted export", output)
+        }
         ExportCommand::Show { id } => {
             let found = block_on(identify(globals)?.open()?.export(*id))?;
             output.result(&found.ok_or_else(|| unknown(*id))?, one)

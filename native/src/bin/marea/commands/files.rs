@@ -42,8 +42,14 @@ pub(super) fn file_for(
         "html" => ExportFormat::Html,
         _ => return Ok(None),
     };
-    let Ok(kind) = args.export_type.parse::<ExportKind>() else { return Ok(None) };
-    let made = block_on(client.make_export_file(kind, format))?;
+    let made = match args.export_type.parse::<ExportKind>() {
+        Ok(kind) => block_on(client.make_export_file(kind, format))?,
+        Err(()) => match block_on(client.make_table_file(&args.export_type, format)) {
+            // Something of the app's own, which makes its file.
+            Err(error) if error.code() == "unknown_table" => return Ok(None),
+            made => made?,
+        },
+    };
     let records = made.records;
     Ok(Some((made.into(), Some(records))))
 }
