@@ -88,7 +88,7 @@ test('a tab that leads knows it again after it has followed another that is gone
     const followed = new Promise((resolve) => {
       new BroadcastChannel(`${meeting}:leader`).onmessage = ({ data }) => data.kind === 'hello' && resolve()
     })
-    news.postMessage({ kind: 'leading', term: 'another', version: { protocol: 1, mirror: 99, calls: 2 }, online: true })
+    news.postMessage({ kind: 'leading', term: 'another', version: { protocol: 1, mirror: 99, calls: 99 }, online: true })
     await followed
   }, learner.id)
   await waitFor('it to lead again', () => leadingPage([page]), (found) => found !== null)

@@ -23,7 +23,7 @@ export function nextProtocol(made) {
 export function beforeTables(made) {
   return other(made, {
     'candidate.ts': [/MareaEngine\.mirrorVersion\(\)/, '$& - 1'],
-    'protocol.ts': [/(TAB_CALLS *= *)2/, (_, name) => `${name}1`],
+    'protocol.ts': [/(TAB_CALLS *= *)\d+/, (_, name) => `${name}1`],
   })
 }
 

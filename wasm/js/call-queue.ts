@@ -26,6 +26,7 @@ export class CallQueue {
   #queue: Open[] = []
   readonly #turn = new MessageChannel()
   #stopped = false
+  #ended = false
 
   /**
    * `trapped` is told once, when the engine's memory can no longer be trusted; `displaced`, when another has come to own
@@ -49,6 +50,7 @@ export class CallQueue {
   }
 
   stop(): void {
+    this.#ended = true
     this.#turn.port1.close()
   }
 
@@ -108,9 +110,11 @@ export class CallQueue {
   }
 
   #replyLater(id: number, value: Promise<unknown>, reply: Reply): void {
+    // Whoever leads next is asked again for what is not answered.
+    const unlessEnded = (result: () => Result): void => void (this.#ended || reply([result()]))
     value.then(
-      (value) => reply([{ id, value }]),
-      (error: unknown) => reply([this.#failure(id, error)]),
+      (value) => unlessEnded(() => ({ id, value })),
+      (error: unknown) => unlessEnded(() => this.#failure(id, error)),
     )
   }
 

@@ -120,7 +120,7 @@ export class WaitingCalls {
    */
   rejectReads(reason: MareaError): void {
     for (const waiting of [...this.#waiting.values()]) {
-      if (waiting.call.method !== 'write') this.#take(waiting).reject(reason)
+      if (!WRITES.includes(waiting.call.method)) this.#take(waiting).reject(reason)
     }
   }
 
@@ -132,5 +132,8 @@ export class WaitingCalls {
     return waiting
   }
 }
+
+/** What must not be done twice. */
+const WRITES: Method[] = ['write', 'keepFile']
 
 const writeOf = ({ method, args }: Call): Write | null => (method === 'write' ? (args[0] as Write) : null)

@@ -6,11 +6,12 @@
 // gone, does not compile. Ranges and rules between fields are the engine's, the same on every platform.
 
 import { boolean, byteCount, day, instant, integer, json, jsonObject, millis, oneOf } from './check-kinds.js'
-import { readable, record, text, texts, uuid } from './check-kinds.js'
+import { readable, record, text, texts, unexpected, uuid } from './check-kinds.js'
 import type { Check } from './check-kinds.js'
 import { batchWrite, listQuery, parameters, rowKey, sqlText, tableChange, tableName, where } from './check-tables.js'
 import { MareaError } from './errors.js'
-import type { Args, Method } from './protocol.js'
+import { isBlob } from './file-input.js'
+import type { Args, FileChange, Method, NewFile } from './protocol.js'
 import type { ApiProvider, EventInput, ExportChange, ExportInput, ExportKey, ExportQuery } from './types.js'
 import type { BatchWrite, ExportStatus, PassphraseOptions, SessionInput, Write } from './types.js'
 
@@ -130,6 +131,23 @@ const passphraseWork: Check = (value) => {
 
 const provider = oneOf<ApiProvider>({ openai: 0, unsplash: 0, anthropic: 0 })
 
+const quota: Check = (value, path) => {
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value
+  throw unexpected(path, 'a whole number of bytes', value)
+}
+
+const newFile = record<NewFile>(
+  'a file',
+  { id: uuid, input: (value) => exportInput(value, ''), extension: text, content_type: text, quota },
+  { required: ['id', 'extension', 'content_type'] },
+)
+
+/** Handed on as it is: a copy of it in a message is the same bytes. */
+const blob: Check = (value, path) => {
+  if (!isBlob(value)) throw unexpected(path, 'a Blob', value)
+  return value
+}
+
 /** For each call its arguments: what they are called, and what they must be. */
 const table: { [M in Method]: [name: string, check: Check][] } = {
   write: [['', write]],
@@ -173,6 +191,20 @@ const table: { [M in Method]: [name: string, check: Check][] } = {
   query: [
     ['sql', sqlText],
     ['parameters', parameters],
+  ],
+  keepFile: [
+    ['', (value, path) => ({ input: null, quota: null, ...(newFile(value, path) as object) })],
+    ['file', blob],
+  ],
+  files: [],
+  changeFile: [
+    ['id', uuid],
+    ['what', oneOf<FileChange>({ pause: 0, resume: 0, retry: 0, cancel: 0 })],
+  ],
+  exportFile: [['id', uuid]],
+  exportUrl: [
+    ['id', uuid],
+    ['expiresIn', integer],
   ],
   keysStatus: [],
   keysWork: [['', passphraseWork]],

@@ -1,6 +1,8 @@
 // The calls, each as one call of the engine. Writes are not here: they are collected and carried out together.
 
 import { checkArguments } from './check.js'
+import * as files from './file-calls.js'
+import type { FileBytes } from './files.js'
 import { serverRefused } from './policy.js'
 import type { Refusals } from './policy.js'
 import { noteStorage } from './surroundings.js'
@@ -10,6 +12,7 @@ import type { MareaEngine } from './marea_wasm.js'
 import { ALL_TOPICS } from './protocol.js'
 import type { Answer, Args, Method, Topic } from './protocol.js'
 import { answerQueue } from './queue.js'
+import type { Transfers } from './transfers.js'
 import type { ActivityDay, ClientStatus, Export, ExportPage, Progress, StatusError, SyncReport } from './types.js'
 
 /** What a handler works with. */
@@ -21,6 +24,9 @@ export interface LeaderContext {
   /** What the page's policies have forbidden. */
   refusals: Refusals
   loop: SyncLoop
+  /** The bytes of files, and what moves them. */
+  bytes: FileBytes
+  transfers: Transfers
   /** Another one whenever anything but a write has happened to the queue. */
   queueMark(): string
   /** The same, after writes: they have lengthened the queue and done nothing else to it. */
@@ -50,10 +56,11 @@ const handlers: Handlers = {
   status: (context) => explained(context, context.engine.status() as ClientStatus),
   diagnostics: ({ engine }) => engine.diagnostics(),
   sync: async (context) => (context.loop.online ? explained(context, await context.loop.syncNow()) : offlineReport(context.engine)),
-  signal({ engine, loop, changed }, name) {
+  signal({ engine, loop, transfers, changed }, name) {
     engine.signal(name)
     changed('status')
     loop.poke()
+    transfers.poke()
   },
   setOnline: ({ setOnline }, online) => setOnline(online),
   lookAtStorage: ({ engine, changed }) => noteStorage(engine, () => changed('status')),
@@ -69,6 +76,11 @@ const handlers: Handlers = {
   list: ({ engine }, table, query) => engine.listRows(table, JSON.stringify(query)),
   count: ({ engine }, table, where) => engine.countRows(table, JSON.stringify(where)),
   query: ({ engine }, sql, parameters) => engine.query(sql, parameters),
+  keepFile: files.keepFile,
+  files: files.files,
+  changeFile: files.changeFile,
+  exportFile: files.exportFile,
+  exportUrl: files.exportUrl,
   keysStatus: vault.status,
   keysWork: vault.work,
   keysLock: vault.lock,

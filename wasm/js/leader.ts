@@ -7,6 +7,7 @@ import type { Reply } from './call-queue.js'
 import type { WireError } from './errors.js'
 import type { LeaderContext } from './handlers.js'
 import { makeName } from './ids.js'
+import { FileBytes } from './files.js'
 import { SyncLoop } from './loop.js'
 import type { MareaEngine } from './marea_wasm.js'
 import { BUILT_IN, EVERY_TABLE, isNewer, leaderChannel, newsChannel, SOME_TABLE, tabChannel, tableTopic } from './protocol.js'
@@ -15,6 +16,7 @@ import type { Calls, Candidacy, FromHost, Leading, News, Result, Results, Revisi
 import type { ToLeader, Topic, Version } from './protocol.js'
 import { noteStorage } from './surroundings.js'
 import { Tokens } from './tokens.js'
+import { Transfers } from './transfers.js'
 
 // Of tabs that were closed without a word, some channels stay open; a site with this many tabs is rare.
 const MAX_TAB_CHANNELS = 64
@@ -74,25 +76,39 @@ export class Leader {
   }
 
   /** Begins to serve. */
-  lead(engine: MareaEngine, { userId, url }: Candidacy, refusals: Refusals, opened: Revision): void {
+  lead(engine: MareaEngine, { userId, url, anonKey }: Candidacy, refusals: Refusals, opened: Revision): void {
     this.#opened = opened
     const loop = new SyncLoop(
       engine,
       this.#online,
-      () => this.#changed('queue', 'status'),
+      () => {
+        this.#changed('queue', 'status')
+        // The server may have the row of a file now.
+        transfers.poke()
+      },
       (error) => this.#work?.noteTrap(error),
     )
+    const bytes = new FileBytes(engine)
+    const transfers = new Transfers(engine, bytes, { url, anonKey }, this.#online, {
+      wantToken: this.wantToken,
+      changed: (moved) => {
+        if (moved) loop.poke()
+        this.#changed('exports', 'files', 'queue', 'status')
+      },
+      failed: (error) => this.#work?.noteTrap(error),
+    })
     const setOnline = (online: boolean): void => {
       this.#online = online
       engine.setOnline(online)
       loop.setOnline(online)
+      transfers.setOnline(online)
       this.#tell({ kind: 'online', online })
       this.#changed('status')
     }
     const changed = (...topics: Topic[]): void => this.#changed(...topics)
     const queueMark = (): string => `${this.#term} ${this.#queueChanges}`
     const wrote = (topics: Topic[]): void => this.#note(topics)
-    this.#context = { engine, userId, url, refusals, loop, changed, setOnline, queueMark, wrote }
+    this.#context = { engine, userId, url, refusals, loop, bytes, transfers, changed, setOnline, queueMark, wrote }
     this.#work = new CallQueue(
       this.#context,
       (error) => this.#events.trapped(error),
@@ -103,6 +119,7 @@ export class Leader {
     this.#events.toOwnPage(this.#leading())
     this.#tell(this.#leading())
     void loop.run()
+    void transfers.run()
     void noteStorage(engine, () => this.#changed('status'))
   }
 
@@ -137,6 +154,7 @@ export class Leader {
   /** Serves nobody any more, and closes the mirror. False when a request is under way: ending the worker then does it. */
   stop(): boolean {
     this.#context?.loop.stop()
+    this.#context?.transfers.stop()
     this.#work?.stop()
     this.#inbox.close()
     this.#news.close()

@@ -21,6 +21,11 @@ export type MareaErrorCode =
   | 'app_outdated'
   | 'worker_failed'
   | 'too_many_calls'
+  | 'files_unavailable'
+  | 'offline'
+  | 'unauthorized'
+  | 'token_unavailable'
+  | 'server_failed'
   | 'closed'
   | 'vault_not_set_up'
   | 'vault_set_up'
@@ -39,6 +44,8 @@ export class MareaError extends Error {
   readonly code: MareaErrorCode
   /** Whether the same call may succeed later without a change. */
   readonly retry: boolean
+  /** Of an export that was recorded, and whose file was not. */
+  declare readonly exportId?: string
 
   constructor(code: MareaErrorCode, message: string, retry: boolean) {
     super(message)

@@ -4,6 +4,8 @@ import { runBatch } from './batch.js'
 import type { Batch, Change } from './batch.js'
 import { checkArguments } from './check.js'
 import { tableName } from './check-tables.js'
+import { MareaError } from './errors.js'
+import { fileCall, withoutFile } from './file-input.js'
 import { makeWriteId } from './ids.js'
 import { Keys } from './keys.js'
 import { EVERY_TABLE } from './protocol.js'
@@ -21,6 +23,7 @@ import type {
   ExportInput,
   ExportPage,
   ExportQuery,
+  FileView,
   MutationView,
   Progress,
   QueueView,
@@ -52,13 +55,15 @@ export class Marea<S = RegisteredSchema> {
   readonly #tab: Tab
   readonly #watches = new Watches()
   readonly #tables: Tables
+  readonly #fileQuota: number | null
 
   /** The learner's API keys, sealed with a passphrase on this device. */
   readonly keys: Keys
 
   /** @internal */
-  constructor(tab: Tab, schema?: Catalogue) {
+  constructor(tab: Tab, schema?: Catalogue, fileQuota?: number) {
     this.#tab = tab
+    this.#fileQuota = fileQuota ?? null
     this.#tables = new Tables(tab, this.#watches, schema)
     this.keys = new Keys(tab, this.#watches)
   }
@@ -98,9 +103,64 @@ export class Marea<S = RegisteredSchema> {
     return this.#watches.own(['activity'], () => this.activity(from, to), listener, onError)
   }
 
-  /** Asks for an export. Resolves with its id when that is durable on this device. */
-  createExport(input: ExportInput): Promise<Recorded> {
-    return this.#tab.call('write', { kind: 'create_export', id: makeWriteId(), input })
+  /**
+   * Asks for an export. Resolves with its id when that is durable on this device, and with it its file, if it has one: that is
+   * uploaded once the export has reached the server.
+   *
+   * Where there is no room for the file (`storage_full`), or this browser keeps none (`files_unavailable`), the export is recorded all
+   * the same: then the error has its id as `exportId`.
+   */
+  async createExport(input: ExportInput & { file?: Blob | Uint8Array | null }): Promise<Recorded> {
+    const [file, rest] = withoutFile(input)
+    if (file === null) return this.#tab.call('write', { kind: 'create_export', id: makeWriteId(), input: rest })
+    const id = rest.id ?? makeWriteId()
+    try {
+      return (await this.#tab.call('keepFile', ...fileCall(id, rest, file, this.#fileQuota))) as Recorded
+    } catch (error) {
+      if (!(error instanceof MareaError) || !['storage_full', 'files_unavailable'].includes(error.code)) throw error
+      const recorded = await this.export(id).catch(() => null)
+      throw recorded ? Object.assign(error, { exportId: recorded.id }) : error
+    }
+  }
+
+  /** Gives an export that is there its file: one that had none, or whose file was refused. Errors as those of `createExport`. */
+  async attachFile(id: string, file: Blob | Uint8Array): Promise<void> {
+    await this.#tab.call('keepFile', ...fileCall(id, null, file, this.#fileQuota))
+  }
+
+  /** All files of exports that this device knows of, oldest first, with how far each is and what it met last. */
+  files(): Promise<FileView[]> {
+    return this.#tab.call('files')
+  }
+
+  /** Calls `listener` with these files as they are, and whenever one gets on. Returns how to stop. */
+  watchFiles(listener: Listener<FileView[]>, onError?: ErrorListener): () => void {
+    return this.#watches.shared('files', ['files'], () => this.files(), listener, onError)
+  }
+
+  /** Holds the file of an export back, or (false) lets it go on. */
+  pauseFile(id: string, paused = true): Promise<void> {
+    return this.#tab.call('changeFile', id, paused ? 'pause' : 'resume')
+  }
+
+  /** Tries a file now that was refused, or that waits for its next attempt. */
+  retryFile(id: string): Promise<void> {
+    return this.#tab.call('changeFile', id, 'retry')
+  }
+
+  /** Gives a file up, here and at the server. The export stays. */
+  cancelFile(id: string): Promise<void> {
+    return this.#tab.call('changeFile', id, 'cancel')
+  }
+
+  /** The file of an export: from this device, else fetched from the server and checked against its hash. */
+  exportFile(id: string): Promise<Blob> {
+    return this.#tab.call('exportFile', id)
+  }
+
+  /** A link that opens the file of an export for whoever has it, for so many seconds: an hour unless it is given. */
+  exportUrl(id: string, { expiresIn = 3600 }: { expiresIn?: number } = {}): Promise<string> {
+    return this.#tab.call('exportUrl', id, expiresIn)
   }
 
   /** Says what became of an export. Only the columns that are set change; for each the last writer wins. */

@@ -51,6 +51,11 @@ export interface OpenOptions {
    * memory; `status().storage` says which.
    */
   storage?: 'opfs' | 'local-storage' | 'memory'
+  /** Files of exports. */
+  files?: {
+    /** How many bytes they may take on this device: 200 MB unless it is given. Uploaded ones leave it when others need the room. */
+    quotaBytes?: number
+  }
   /**
    * Called while the engine is downloaded, for a progress bar: at each piece that comes, and once at the end. Where another
    * tab serves this one, the mirror may be open before that.
@@ -109,7 +114,7 @@ export async function open<S = RegisteredSchema>(options: OpenOptions): Promise<
     noteMirror(options.userId, storage)
     // What the app asks for counts also where another tab leads that was opened otherwise.
     if (options.online !== undefined) await tab.call('setOnline', options.online)
-    marea = new Marea<S>(tab, options.schema)
+    marea = new Marea<S>(tab, options.schema, options.files?.quotaBytes)
     tellOpened(marea as Marea)
     if (storage === 'opfs' && options.persist !== false) void askToPersist(tab)
     return marea

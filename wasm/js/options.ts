@@ -45,10 +45,18 @@ export function checkServer(options: unknown): Given {
   if (given.onLoading !== undefined) kind(given, 'onLoading', 'function', 'a function')
   if (given.trustedTypesPolicy !== undefined) kind(given, 'trustedTypesPolicy', 'string', 'the name of a policy')
   if (given.workerUrl !== undefined && !(given.workerUrl instanceof URL)) kind(given, 'workerUrl', 'string', 'an address')
+  if (given.files !== undefined) checkFiles(kind(given, 'files', 'object', 'an object with quotaBytes'))
   if (given.storage !== undefined && !['opfs', 'local-storage', 'memory'].includes(given.storage as string)) {
     refuse('storage', "expected 'opfs', 'local-storage' or 'memory'")
   }
   return given
+}
+
+function checkFiles(files: unknown): void {
+  const { quotaBytes, ...others } = files as Given
+  for (const name of Object.keys(others)) refuse(`files.${name}`, 'is no option; there is quotaBytes')
+  if (quotaBytes === undefined || (Number.isSafeInteger(quotaBytes) && (quotaBytes as number) >= 0)) return
+  refuse('files.quotaBytes', `expected a whole number of bytes, got ${nameOf(quotaBytes)}`)
 }
 
 function checkUrl(url: string, allowHttp: boolean): void {

@@ -12,8 +12,10 @@ import type {
   ActivityDay,
   ClientStatus,
   Export,
+  ExportInput,
   ExportPage,
   ExportQuery,
+  FileView,
   MutationView,
   Progress,
   Recorded,
@@ -35,7 +37,7 @@ export const TAB_PROTOCOL = 1
  * Grows with each call that is added. A tab follows no leader that does not know all of its calls: that one makes room as soon as it
  * hears of this tab's candidate. A leader that knows more serves older tabs.
  */
-export const TAB_CALLS = 2
+export const TAB_CALLS = 3
 
 /** What a build of the package is able to read. */
 export interface Version {
@@ -69,19 +71,19 @@ export const tabChannel = (meeting: string, tab: string): string => `${meeting}:
 export type SignalName = 'online' | 'offline' | 'visible' | 'new_token'
 
 /** What can be read anew after something changed. */
-export type Topic = 'progress' | 'activity' | 'exports' | 'keys' | 'queue' | 'status' | 'some-table' | 'every-table' | `table:${string}`
+export type Topic = 'progress' | 'activity' | 'exports' | 'files' | 'keys' | 'queue' | 'status' | 'some-table' | 'every-table' | `table:${string}`
 /** Told beside the topic of each mirrored table, for what reads several of them. */
 export const SOME_TABLE: Topic = 'some-table'
 /** All mirrored tables, and what is known of them, may be others. */
 export const EVERY_TABLE: Topic = 'every-table'
 export const tableTopic = (table: string): Topic => `table:${table}`
-export const ALL_TOPICS: Topic[] = ['progress', 'activity', 'exports', 'keys', 'queue', 'status', EVERY_TABLE]
+export const ALL_TOPICS: Topic[] = ['progress', 'activity', 'exports', 'files', 'keys', 'queue', 'status', EVERY_TABLE]
 
 /** What the rows of the tables that Marea brings are read through. */
 export const BUILT_IN: Record<string, Topic[]> = {
   user_progress: ['progress'],
   daily_activity: ['activity', 'progress'],
-  export_history: ['exports'],
+  export_history: ['exports', 'files'],
   user_api_keys: ['keys'],
 }
 
@@ -117,6 +119,12 @@ export interface Methods {
   count(table: string, where: Where<object>): number
   /** The parameters and the answer are JSON: in a message of numbers a big integer would not survive. */
   query(sql: string, parameters: string): string
+  /** An export with its file, or (`input` null, and so the answer) the file of one that is there. */
+  keepFile(asked: NewFile, file: Blob): Recorded | null
+  files(): FileView[]
+  changeFile(id: string, what: FileChange): void
+  exportFile(id: string): Blob
+  exportUrl(id: string, expiresIn: number): string
   keysStatus(): KeysStatus
   keysWork(work: PassphraseWork): PassphraseOutcome
   keysLock(): void
@@ -131,6 +139,19 @@ export interface Methods {
   keysUnlockRemembered(): boolean
   keysForget(): void
   keysReset(): void
+}
+
+export type FileChange = 'pause' | 'resume' | 'retry' | 'cancel'
+
+/** A file that is to be kept. */
+export interface NewFile {
+  /** The export's. */
+  id: string
+  input: ExportInput | null
+  extension: string
+  content_type: string
+  /** What files may take on this device, in bytes; null: as the engine says. */
+  quota: number | null
 }
 
 export type Method = keyof Methods

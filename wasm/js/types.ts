@@ -15,8 +15,11 @@ export type Export = Required<generated.Export>
 export type ExportPage = Omit<generated.ExportPage, 'exports'> & { exports: Export[] }
 /** Where the mirror lives on this device. */
 export type Storage = Exclude<generated.StorageKind, 'file'>
-export type ClientStatus = generated.ClientStatus & { storage: Storage }
+export type ClientStatus = generated.ClientStatus & { storage: Storage; files: FilesStatus }
+/** The files of exports, all in all. `current` is the one about which a request is under way. */
+export type FilesStatus = Required<Omit<generated.FilesStatus, 'current'>> & { current: FileView | undefined }
 export type ApiProvider = generated.Provider
+export type FileView = Required<Omit<generated.FileView, 'last_error'>> & Pick<generated.FileView, 'last_error'>
 export type KeysStatus = generated.VaultStatus
 export type Recorded = generated.Recorded & Required<Pick<generated.Recorded, 'key'>>
 export type {
@@ -25,6 +28,7 @@ export type {
   ExportKey,
   ExportQuery,
   ExportStatus,
+  FileState,
   KeyState,
   KeyView,
   MutationView,

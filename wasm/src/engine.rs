@@ -6,7 +6,7 @@ use std::rc::Rc;
 use js_sys::Function;
 use marea_core::{
     ActivityDay, Export, ExportPage, ExportQuery, MIRROR_VERSION, MutationView, Progress, QueueView, Signal,
-    StatusError, SyncReport, Transport, UserId, sync_until_idle,
+    StatusError, SyncReport, TransferTicket, Transport, UserId, sync_until_idle,
 };
 use tsify::Ts;
 use wasm_bindgen::prelude::*;
@@ -24,7 +24,9 @@ use crate::types::{ClientStatus, Surroundings};
 pub struct MareaEngine {
     pub(crate) host: Rc<BrowserHost>,
     transport: Transport,
-    place: Place,
+    pub(crate) place: Place,
+    /// The request about a file that is under way.
+    pub(crate) transfer: Cell<Option<TransferTicket>>,
     surroundings: RefCell<Surroundings>,
     syncing: Cell<bool>,
 }
@@ -52,7 +54,14 @@ impl MareaEngine {
         let Opened { engine, place, recovery } = storage::open(&storage, user, known).await?;
         let host = Rc::new(BrowserHost::new(engine, get_access_token, on_changed));
         let surroundings = RefCell::new(Surroundings { recovery, ..Surroundings::default() });
-        Ok(Self { host, transport, place, surroundings, syncing: Cell::new(false) })
+        Ok(Self {
+            host,
+            transport,
+            place,
+            transfer: Cell::new(None),
+            surroundings,
+            syncing: Cell::new(false),
+        })
     }
 
     /// The newest mirror schema that this build can read.

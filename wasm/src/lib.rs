@@ -12,6 +12,8 @@ mod engine;
 #[cfg(target_family = "wasm")]
 mod error;
 #[cfg(target_family = "wasm")]
+mod files;
+#[cfg(target_family = "wasm")]
 mod host;
 #[cfg(target_family = "wasm")]
 mod omitted;
@@ -23,6 +25,8 @@ mod query;
 mod storage;
 #[cfg(target_family = "wasm")]
 mod tables;
+#[cfg(target_family = "wasm")]
+mod transfers;
 #[cfg(target_family = "wasm")]
 pub mod types;
 #[cfg(target_family = "wasm")]

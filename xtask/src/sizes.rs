@@ -23,12 +23,13 @@ pub(crate) struct Size {
 const DOWNLOADED: [&str; 5] =
     ["marea_wasm_bg.wasm", "index.js", "worker.js", "supabase.js", "react/index.js"];
 /// What only those load who ask for it, and what each may weigh gzipped.
-const APART: [(&str, u64); 2] = [("devtools.js", 8_192), ("vite.js", 2_048)];
+const APART: [(&str, u64); 3] = [("devtools.js", 8_192), ("vite.js", 2_048), ("writers.js", 4_096)];
 
-/// What all that is downloaded may weigh, as servers send it: docs/adr/0103-the-apps-own-sql.md.
-const LIMIT_GZIP_BYTES: u64 = 663_000;
+/// What all that is downloaded may weigh, as servers send it: docs/adr/0103-the-apps-own-sql.md, and for files
+/// docs/adr/0129-a-file-goes-to-the-leader-as-a-blob.md.
+const LIMIT_GZIP_BYTES: u64 = 683_000;
 /// Over the 540,000 that were aimed at: ADR 103 says what was tried, and what came since.
-const LIMIT_BROTLI_BYTES: u64 = 556_000;
+const LIMIT_BROTLI_BYTES: u64 = 576_000;
 
 /// The sum of the sizes of the files that are named as arguments, compressed with Brotli, each by itself.
 const BROTLI: &str = "const { readFileSync } = require('fs'), { brotliCompressSync } = require('zlib')

@@ -4,7 +4,7 @@
 import { useSyncExternalStore } from 'react'
 import type { Queue, QueueOptions } from '../marea.js'
 import type { ListQuery, QueryParameter, QueryRow, RegisteredSchema, Row, TableName } from '../schema.js'
-import type { ActivityDay, ClientStatus, ExportPage, ExportQuery, KeysStatus, Progress } from '../types.js'
+import type { ActivityDay, ClientStatus, ExportPage, ExportQuery, FileView, KeysStatus, Progress } from '../types.js'
 import { followActivity, nameOf } from './activity.js'
 import type { ActivityRange } from './activity.js'
 import type { Listener } from '../watch.js'
@@ -77,6 +77,11 @@ function keyOf(query: object): string {
 /** How much waits for the server and how much it refused, and the first of each, with the reasons. */
 export function useQueue({ limit = 100 }: QueueOptions = {}): Live<Queue> {
   return useLive(`queue:${limit}`, (marea, listener, onError) => marea.watchQueue(listener, onError, { limit }))
+}
+
+/** The files of exports on this device, oldest first, each with how far it is: for a progress bar, and for what was refused. */
+export function useFiles(): Live<FileView[]> {
+  return useLive('files', (marea, listener, onError) => marea.watchFiles(listener, onError))
 }
 
 /** Whether the vault is open, and which API keys there are, with a hint of each while it is open. Never the keys themselves. */

@@ -18,7 +18,8 @@ use crate::types::Recovery;
 
 /// What has to be let go of with the engine.
 pub(crate) enum Place {
-    Opfs(OpfsSAHPoolUtil),
+    /// With the name of the folder for the bytes of files.
+    Opfs(OpfsSAHPoolUtil, String),
     /// With the revision that the mirror has come to.
     LocalStorage(Arc<AtomicU64>),
     Memory,
@@ -28,8 +29,16 @@ impl Place {
     /// Gives it back, for others to take; says whether that was possible.
     pub(crate) fn release(&self) -> bool {
         match self {
-            Place::Opfs(pool) => pool.pause().is_ok(),
+            Place::Opfs(pool, _) => pool.pause().is_ok(),
             Place::LocalStorage(_) | Place::Memory => true,
+        }
+    }
+
+    /// The folder below the site's `.marea` for the bytes of files, which belong to this mirror; none where there are no folders.
+    pub(crate) fn files_folder(&self) -> Option<String> {
+        match self {
+            Place::Opfs(_, folder) => Some(folder.clone()),
+            Place::LocalStorage(_) | Place::Memory => None,
         }
     }
 
@@ -37,7 +46,7 @@ impl Place {
     pub(crate) fn revision(&self) -> Option<f64> {
         match self {
             Place::LocalStorage(revision) => Some(revision.load(Ordering::Relaxed) as f64),
-            Place::Opfs(_) | Place::Memory => None,
+            Place::Opfs(..) | Place::Memory => None,
         }
     }
 }
@@ -115,7 +124,11 @@ async fn on_opfs(user: UserId, known: bool) -> Result<Opened, JsValue> {
                     return Err(from_core(&error));
                 }
                 let recovery = recovery(damaged.is_some(), fresh && known);
-                return Ok(Opened { engine, place: Place::Opfs(pool), recovery });
+                return Ok(Opened {
+                    engine,
+                    place: Place::Opfs(pool, opfs::files_folder(&user, generation)),
+                    recovery,
+                });
             }
             // Left as it is, beside the new one. A second damaged one in a row is no accident of the first.
             Err((true, _)) if damaged.is_none() => {

@@ -67,6 +67,11 @@ fn directory(user: &UserId, generation: u32) -> String {
     if generation == 0 { user.to_string() } else { format!("{user}.{generation}") }
 }
 
+/// The folder for the bytes of files: beside the pool, where it is erased with it, and left with it when a new one is begun.
+pub(super) fn files_folder(user: &UserId, generation: u32) -> String {
+    format!("{}.files", directory(user, generation))
+}
+
 /// The newest generation of the user's mirror; 0 when there is none yet.
 pub(super) async fn newest_generation(user: &UserId) -> Result<u32, JsValue> {
     let names = list_root().await.map_err(|cause| dom_failure(&dom_name(&cause)))?;

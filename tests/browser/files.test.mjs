@@ -1,0 +1,374 @@
+// Files of exports: kept in the browser's file system, uploaded beside the sync, read back, gone when they are due; through kills,
+// cuts, two tabs and full devices.
+
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { before, test } from 'node:test'
+import { openMarea, record, startBrowser, startStage, status, sync, waitFor, waitUntilSent } from './harness.mjs'
+import { leadingPage, openTabs, takeOver } from './tabs.mjs'
+
+const PIECE = 6 << 20
+
+let stage, browser
+before(async () => {
+  stage = await startStage()
+  browser = await startBrowser(stage, { plain: true })
+})
+
+/** Bytes that look like nothing in particular, the same here and in a page. */
+const BYTES = `(size, seed) => {
+  const bytes = new Uint8Array(size)
+  let state = seed + 1
+  for (let at = 0; at < size; at++) bytes[at] = (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 24
+  return bytes
+}`
+const bytesOf = new Function(`return ${BYTES}`)()
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex')
+
+/** Asks for an export with a file of this size; gives its id. */
+const create = (page, size, seed = 1, more = {}) =>
+  page.evaluate(
+    async ([size, seed, more, make]) => {
+      const file = new Blob([new Function(`return ${make}`)()(size, seed)], { type: 'application/zip' })
+      return (await window.marea.createExport({ export_type: 'photos', export_format: 'zip', ...more, file })).id
+    },
+    [size, seed, more, BYTES],
+  )
+
+const files = (page) => page.evaluate(() => window.marea.files())
+const stateOf = async (page, id) => (await files(page)).find((file) => file.export_id === id)?.state
+const until = (page, id, state) => waitFor(`the file ${state ?? 'forgotten'}`, () => stateOf(page, id), (seen) => seen === state)
+
+/** Name and size of each object of a learner. */
+async function objects(learner) {
+  const { rows } = await stage.database.query(
+    `SELECT name, (metadata ->> 'size')::int AS size FROM storage.objects WHERE name LIKE $1 || '/%' ORDER BY name`,
+    [learner.id],
+  )
+  return rows
+}
+
+/** The names of the bytes that lie on the device. */
+const kept = (page, learner) =>
+  page.evaluate(async (user) => {
+    const names = []
+    try {
+      const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('.marea')
+      for await (const name of (await root.getDirectoryHandle(`${user}.files`)).keys()) names.push(name)
+    } catch {
+      // There is no folder.
+    }
+    return names
+  }, learner.id)
+
+/** What `exportFile` gives: its size, type and hash, as the page reads it. */
+const read = (page, id) =>
+  page.evaluate(async (id) => {
+    const file = await window.marea.exportFile(id)
+    const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', await file.arrayBuffer()))
+    return { size: file.size, type: file.type, sha256: Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('') }
+  }, id)
+
+test('a file that is made offline waits on the device, arrives, and is read on another device', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { online: false })
+  for (const [seed, size] of [0, 10, PIECE, PIECE + 1, 2 * PIECE + 5].entries()) {
+    const bytes = bytesOf(size, seed)
+    const id = await create(page, size, seed)
+    assert.equal(await stateOf(page, id), 'waiting')
+    assert.deepEqual(await read(page, id), { size, type: 'application/zip', sha256: sha256(bytes) })
+    assert.equal((await kept(page, learner)).filter((name) => name === `${id}.${sha256(bytes)}.zip`).length, 1)
+    await page.evaluate(() => window.marea.setOnline(true))
+    await until(page, id, 'uploaded')
+    await waitUntilSent(page)
+    await page.evaluate(() => window.marea.setOnline(false))
+    const path = `${learner.id}/${id}/${sha256(bytes)}.zip`
+    assert.deepEqual((await objects(learner)).find(({ name }) => name === path)?.size, size)
+    const { rows } = await stage.database.query('SELECT file_url, status FROM public.export_history WHERE id = $1', [id])
+    assert.deepEqual(rows, [{ file_url: `storage://marea-exports/${path}`, status: 'completed' }])
+  }
+  assert.equal((await objects(learner)).length, 5, 'each once')
+  const { files: told } = await status(page)
+  const all = 10 + PIECE + (PIECE + 1) + (2 * PIECE + 5)
+  assert.deepEqual(told, { waiting: 0, bytes_waiting: 0, uploaded: 5, refused: 0, bytes_on_device: all, current: undefined })
+
+  const other = await browser.newPage(t)
+  await page.evaluate(() => window.marea.erase())
+  await openMarea(other, stage, learner)
+  await sync(other)
+  assert.deepEqual(await kept(other, learner), [])
+  for (const { name, size } of await objects(learner)) {
+    const [, id, file] = name.split('/')
+    const found = await read(other, id)
+    assert.deepEqual([found.size, `${found.sha256}.zip`], [size, file])
+    const link = await other.evaluate((id) => window.marea.exportUrl(id, { expiresIn: 60 }), id)
+    assert.equal(sha256(Buffer.from(await (await fetch(link)).arrayBuffer())), found.sha256)
+  }
+  assert.deepEqual([...page.problems, ...other.problems], [])
+})
+
+test('a follower\'s file goes to the leader, and on when either of them is killed', async (t) => {
+  const learner = await stage.signUp()
+  const tabs = await openTabs(t, browser, stage, learner, 2)
+  const leader = await waitFor('a leader', () => leadingPage(tabs), (page) => page !== null)
+  const follower = tabs.find((page) => page !== leader)
+  const size = 3 * PIECE
+  // The answer to the second piece is lost, and with it the leader.
+  await stage.fault({ kind: 'drop_answer', path: '/storage/v1/upload/resumable/', times: 3 })
+  const id = await create(follower, size, 3)
+  assert.deepEqual(await read(follower, id), { size, type: 'application/zip', sha256: sha256(bytesOf(size, 3)) })
+  await until(follower, id, 'uploading')
+  await takeOver.killed(browser, leader)
+  await stage.clearFaults()
+  await until(follower, id, 'uploaded')
+  await waitUntilSent(follower)
+  assert.deepEqual((await objects(learner)).map((it) => it.size), [size])
+
+  // A follower that is killed has left its bytes with the leader, or has promised nothing.
+  const other = await browser.newPage(t)
+  await openMarea(other, stage, learner)
+  const second = await create(other, 1000, 4)
+  await takeOver.killed(browser, other)
+  await until(follower, second, 'uploaded')
+  assert.equal((await objects(learner)).length, 2)
+})
+
+test('killed in any state each file that was acknowledged arrives once and whole, and no bytes stay without a row', async (t) => {
+  const learner = await stage.signUp()
+  const promised = new Map()
+  let page
+  const openPage = async () => {
+    page = await browser.newPage(t)
+    await page.exposeFunction('promised', (id, sha) => void promised.set(id, sha))
+    await openMarea(page, stage, learner)
+    await page.evaluate((make) => {
+      const bytes = new Function(`return ${make}`)()
+      window.stop = false
+      window.writing = (async () => {
+        for (let seed = 0; !window.stop; seed++) {
+          const file = bytes([10, 50_000, 7 << 20][seed % 3], seed)
+          const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', file))
+          const { id } = await window.marea.createExport({ export_type: 'x', export_format: 'bin', file })
+          await window.promised(id, Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join(''))
+        }
+      })()
+    }, BYTES)
+  }
+  await openPage()
+  const KILLS = Number(process.env.MAREA_KILLS ?? 4)
+  for (let kill = 1; kill <= KILLS; kill++) {
+    const goal = promised.size + 1 + (kill % 4)
+    await waitFor('files to be kept', () => promised.size, (size) => size >= goal)
+    if (kill % 2) await takeOver.killed(browser, page)
+    else {
+      await browser.kill()
+      await browser.start()
+    }
+    await openPage()
+  }
+  await page.evaluate(() => {
+    window.stop = true
+    return window.writing
+  })
+  await waitFor('all uploaded', () => status(page), ({ files, pending }) => files.waiting === 0 && pending === 0)
+  const there = await objects(learner)
+  for (const [id, sha] of promised) {
+    const found = there.filter(({ name }) => name.split('/')[1] === id)
+    assert.deepEqual(found.map(({ name }) => name), [`${learner.id}/${id}/${sha}.bin`])
+    assert.equal((await read(page, id)).sha256, sha)
+  }
+  const known = new Set((await files(page)).map((file) => file.export_id))
+  for (const name of await kept(page, learner)) assert.ok(known.has(name.split('.')[0]), `bytes without a row: ${name}`)
+  t.diagnostic(`${promised.size} promised, ${there.length} arrived`)
+})
+
+test('there is room for what the app allows, and what finds none says so by name', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { files: { quotaBytes: 100_000 }, online: false })
+  const failure = (size) =>
+    page.evaluate(async (size) => {
+      try {
+        await window.marea.createExport({ export_type: 'x', export_format: 'bin', file: new Uint8Array(size) })
+      } catch ({ name, code, exportId }) {
+        return { name, code, exportId }
+      }
+    }, size)
+  const first = await create(page, 60_000)
+  const refused = await failure(60_000)
+  assert.deepEqual([refused.name, refused.code], ['MareaError', 'storage_full'])
+  const recorded = await page.evaluate((id) => window.marea.export(id), refused.exportId)
+  assert.equal(recorded.status, 'pending')
+  assert.equal(await stateOf(page, refused.exportId), 'refused')
+  assert.equal((await kept(page, learner)).length, 1)
+  // Uploaded ones make room.
+  await page.evaluate(() => window.marea.setOnline(true))
+  await until(page, first, 'uploaded')
+  await page.evaluate((id) => window.marea.attachFile(id, new Uint8Array(60_000)), refused.exportId)
+  await until(page, refused.exportId, 'uploaded')
+  assert.deepEqual((await kept(page, learner)).map((name) => name.split('.')[0]), [refused.exportId])
+  assert.equal((await read(page, first)).size, 60_000, 'fetched')
+})
+
+test('where there is no file system the export is recorded, and the error says that its file is not', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  const device = await browser.newPage(t)
+  await openMarea(device, stage, learner)
+  const there = await create(device, 5_000, 9)
+  await until(device, there, 'uploaded')
+  await waitUntilSent(device)
+  await device.evaluate(() => window.marea.close())
+  for (const storage of ['memory', 'local-storage']) {
+    await page.evaluate(() => localStorage.clear())
+    await openMarea(page, stage, learner, { storage })
+    const error = await page.evaluate(async () => {
+      try {
+        await window.marea.createExport({ export_type: 'x', export_format: 'bin', file: new Blob(['abc']) })
+      } catch ({ name, code, exportId }) {
+        return { name, code, exportId }
+      }
+    })
+    assert.deepEqual([error.name, error.code], ['MareaError', 'files_unavailable'])
+    await waitUntilSent(page)
+    const { rows } = await stage.database.query('SELECT 1 FROM public.export_history WHERE id = $1', [error.exportId])
+    assert.equal(rows.length, 1)
+    await sync(page)
+    assert.equal((await read(page, there)).sha256, sha256(bytesOf(5_000, 9)), 'what is at the server can be read')
+    await page.evaluate(() => window.marea.close())
+  }
+})
+
+test('deleted while it uploads, held back, given up: nothing of it stays', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  await stage.fault({ kind: 'status', path: '/storage/v1/upload/resumable/', status: 503, times: 1_000 })
+  const deleted = await create(page, 2 * PIECE, 5)
+  await until(page, deleted, 'uploading')
+  await page.evaluate((id) => window.marea.deleteExport(id), deleted)
+  await waitUntilSent(page)
+  await until(page, deleted, undefined)
+  await stage.clearFaults()
+  const held = await page.evaluate(async () => {
+    await window.marea.setOnline(false)
+    const { id } = await window.marea.createExport({ export_type: 'x', export_format: 'bin', file: new Blob(['abc']) })
+    await window.marea.pauseFile(id)
+    await window.marea.setOnline(true)
+    return id
+  })
+  await waitUntilSent(page)
+  await sync(page)
+  assert.deepEqual((await files(page)).map(({ state, paused }) => [state, paused]), [['waiting', true]])
+  await page.evaluate((id) => window.marea.pauseFile(id, false), held)
+  await until(page, held, 'uploaded')
+  await page.evaluate((id) => window.marea.cancelFile(id), held)
+  await until(page, held, undefined)
+  await waitFor('no object', () => objects(learner), (found) => found.length === 0)
+  assert.deepEqual(await kept(page, learner), [])
+})
+
+test('what the server refuses is said by name, and what it only lacks is waited for', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  const bucket = (change) => stage.database.query(`UPDATE storage.buckets SET ${change} WHERE id = 'marea-exports'`)
+  const errorOf = (id, code) =>
+    waitFor(code, () => files(page), (seen) => seen.find((file) => file.export_id === id)?.last_error?.code === code)
+  t.after(() => bucket('file_size_limit = NULL, allowed_mime_types = NULL'))
+  await bucket('file_size_limit = 1000')
+  const small = await create(page, 1001)
+  await errorOf(small, 'file_too_large')
+  assert.equal(await stateOf(page, small), 'refused')
+  await bucket(`file_size_limit = NULL, allowed_mime_types = ARRAY['text/csv']`)
+  const wrong = await create(page, 10)
+  await errorOf(wrong, 'file_type_refused')
+  await bucket('allowed_mime_types = NULL')
+  for (const id of [small, wrong]) {
+    await page.evaluate((id) => window.marea.retryFile(id), id)
+    await until(page, id, 'uploaded')
+  }
+  // Other files, and the sync, go on beside one that waits.
+  await stage.fault({ kind: 'status', path: '/storage/v1/object', status: 503, times: 1_000 })
+  const waiting = await create(page, 10, 7)
+  await errorOf(waiting, 'server_failed')
+  await record(page)
+  await waitUntilSent(page)
+  await stage.clearFaults()
+  await page.evaluate((id) => window.marea.retryFile(id), waiting)
+  await until(page, waiting, 'uploaded')
+})
+
+test('a full device, an expired token, another user\'s token, an erased mirror', async (t) => {
+  const [learner, other] = [await stage.signUp(), await stage.signUp()]
+  const page = await browser.newPage(t)
+  const errorOf = (id, code) =>
+    waitFor(code, () => files(page), (seen) => seen.find((file) => file.export_id === id)?.last_error?.code === code)
+  await openMarea(page, stage, learner, { online: false })
+  const devtools = await browser.context.newCDPSession(page)
+  const { origin } = new URL(page.url())
+  await devtools.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 8 << 20 })
+  const failure = await page.evaluate(async (size) => {
+    try {
+      await window.marea.createExport({ export_type: 'x', export_format: 'bin', file: new Uint8Array(size) })
+    } catch ({ code, exportId }) {
+      return { code, exportId }
+    }
+  }, 20 << 20)
+  assert.equal(failure.code, 'storage_full')
+  assert.equal((await page.evaluate((id) => window.marea.export(id), failure.exportId)).status, 'pending')
+  assert.deepEqual(await kept(page, learner), [])
+  await devtools.send('Storage.overrideQuotaForOrigin', { origin })
+
+  const id = await create(page, 3_000, 2)
+  const [, payload] = learner.token.split('.')
+  const claims = JSON.parse(Buffer.from(payload, 'base64url'))
+  // A token that nobody signed, of the right user, and then a fresh one.
+  const bad = `${learner.token.split('.')[0]}.${Buffer.from(JSON.stringify({ ...claims, exp: 1 })).toString('base64url')}.x`
+  await page.evaluate((token) => void (window.tokens.now = token), other.token)
+  await page.evaluate(() => window.marea.setOnline(true))
+  await sync(page)
+  assert.equal((await objects(other)).length, 0)
+  await page.evaluate(([bad, good]) => void Object.assign(window.tokens, { now: bad, fresh: good }), [bad, learner.token])
+  await page.evaluate(() => window.marea.tokenChanged())
+  await waitUntilSent(page)
+  await until(page, id, 'uploaded')
+  assert.equal((await objects(learner)).length, 1)
+
+  // The export that found no room gets its file, and another user's token is sent nowhere with it.
+  await page.evaluate((token) => void Object.assign(window.tokens, { now: token, fresh: token }), other.token)
+  await page.evaluate((id) => window.marea.attachFile(id, new Uint8Array(10)), failure.exportId)
+  await errorOf(failure.exportId, 'other_user')
+  assert.deepEqual([(await objects(learner)).length, (await objects(other)).length], [1, 0])
+  await page.evaluate(() => window.marea.erase())
+  assert.deepEqual(await kept(page, learner), [])
+})
+
+test('what is no file, and a file that is not there, is refused by name', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { online: false })
+  const refused = (call) => page.evaluate((call) => window.failureOf(() => new Function('marea', `return ${call}`)(window.marea)), call)
+  const none = '00000000-0000-4000-8000-000000000000'
+  for (const [call, message] of [
+    [`marea.createExport({ export_type: 'x', export_format: 'csv', file: 'a,b' })`, /^file: expected a Blob or a Uint8Array, got string/],
+    [`marea.createExport({ export_type: 'x', export_format: 'csv', file: {} })`, /^file: expected a Blob or a Uint8Array, got object/],
+    [`marea.createExport({ export_type: '', export_format: 'csv', file: new Blob(['a']) })`, /^export_type/],
+    [`marea.createExport({ export_format: 'csv', file: new Blob(['a']) })`, /export_type/],
+    [`marea.createExport({ export_type: 'x', export_format: 'csv', name: 'y', file: new Blob(['a']) })`, /name/],
+    [`marea.attachFile('${none}', new Blob(['a']))`, /no such export/],
+    [`marea.exportFile('${none}')`, /no such export/],
+    [`marea.exportFile('x')`, /^id: expected a UUID/],
+    [`marea.exportUrl('${none}', { expiresIn: 'soon' })`, /^expiresIn: expected an integer/],
+    [`marea.pauseFile('${none}')`, /no file of such an export/],
+  ]) {
+    const error = await refused(call)
+    assert.deepEqual([error?.name, error?.code], ['MareaError', 'invalid_input'], `${call}: ${JSON.stringify(error)}`)
+    assert.match(error.message, message, call)
+  }
+  assert.deepEqual([await kept(page, learner), await files(page)], [[], []])
+  const { id } = await page.evaluate(() => window.marea.createExport({ export_type: 'x', export_format: 'csv' }))
+  assert.match((await refused(`marea.exportFile('${id}')`)).message, /has no file/)
+  assert.equal((await status(page)).pending, 1)
+})
