@@ -198,7 +198,7 @@ impl Store {
         &mut self,
         work: &mut dyn FnMut(Rows<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.write_beside_queue(|rows| work(rows))
+        self.write_beside_queue(work)
     }
 
     /// As [`Store::write`], for work that does nothing to the queue but to lengthen it, in the order of the clock: by how much,
