@@ -29,11 +29,12 @@ const POLICY =
 
 /**
  * Starts a server. `mounts` maps a path prefix that ends in `/` to a folder; the longest match wins.
- * Resolves with its address and a function that stops it.
+ * `policy` is the Content-Security-Policy of everything. Resolves with its address and a function that stops it.
  */
-export function serve({ mounts, config, port = 0 }) {
+export function serve({ mounts, config, port = 0, policy = POLICY }) {
   const prefixes = Object.keys(mounts).sort((a, b) => b.length - a.length)
   const server = createServer((request, response) => {
+    response.setHeader('content-security-policy', policy)
     const path = pathOf(request.url)
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405)
     if (path === null) return refuse(response, 400)
@@ -73,7 +74,6 @@ function headers(type, cache) {
   return {
     'content-type': type,
     'cache-control': cache,
-    'content-security-policy': POLICY,
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'no-referrer',
   }

@@ -1,95 +1,17 @@
 // The packed package in fresh apps of the kinds that people make: types checked, built, served, and used in Chromium.
-//
-// Each app is steered by its address: which server, and whose mirror.
 
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
-import { createInterface } from 'node:readline'
-import { after, before, test } from 'node:test'
-import { promisify } from 'node:util'
-import { serve } from '../../demo/serve.mjs'
-import { assertArrived, inPostgres, startBrowser, startStage, waitFor } from '../browser/harness.mjs'
+import { before, test } from 'node:test'
+import { assertArrived, inPostgres, waitFor } from '../browser/harness.mjs'
+import { bin, build, buildNext, checkTypes, ownProblems, serveFolder, setTheStage, startNext, startVite, text, waitForText } from './drive.mjs'
 import { apps } from './install.mjs'
 
-const run = promisify(execFile)
-const bin = (name) => `${apps}/node_modules/.bin/${name}`
-
-let stage, browser
+let stage, browser, address, openPage, recordsAndSyncs
 before(async () => {
-  stage = await startStage()
-  browser = await startBrowser(stage)
+  stage = await setTheStage()
+  ;({ browser, address, openPage, recordsAndSyncs } = stage)
 })
-
-const undo = []
-after(async () => {
-  for (const stop of undo.reverse()) await stop()
-})
-
-async function serveFolder(folder) {
-  const server = await serve({ mounts: { '/': folder } })
-  undo.push(server.stop)
-  return server.url
-}
-
-/** Fails with what the program said, which `execFile` keeps apart. */
-async function build(program, args, app, env = {}) {
-  const options = { cwd: `${apps}/${app}`, env: { ...process.env, ...env } }
-  const { stdout } = await run(program, args, options).catch((error) => {
-    throw new Error(`${app}: ${program} failed\n${error.stdout}${error.stderr}`)
-  })
-  return stdout
-}
-
-const checkTypes = (app) => build(bin('tsc'), ['-p', '.'], app)
-
-/** The app's address for a learner. */
-function address(url, learner, { token = learner?.token } = {}) {
-  const query = new URLSearchParams({ url: stage.backend.url, anonKey: stage.backend.anon_key })
-  if (learner) query.set('userId', learner.id)
-  if (token) query.set('token', token)
-  return `${url}/?${query}`
-}
-
-async function openPage(t, url) {
-  const page = await browser.context.newPage()
-  t.after(() => page.close().catch(() => undefined))
-  page.problems = []
-  page.on('pageerror', (error) => page.problems.push(error.message))
-  page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()))
-  page.workersSeen = 0
-  page.on('worker', () => page.workersSeen++)
-  await page.goto(url)
-  return page
-}
-
-const text = (page, id) => page.locator(`#${id}`).textContent()
-const waitForText = (page, id, expected) =>
-  waitFor(`#${id} to be ${expected}`, () => text(page, id), (seen) => seen === String(expected))
-
-/** What every app must do: write without a network, keep it over a reload, and send it once. */
-async function recordsAndSyncs(page, learner) {
-  await waitForText(page, 'state', 'open')
-  await waitForText(page, 'sessions', 0)
-  await stage.fault({ kind: 'offline' })
-  await page.click('#record')
-  await waitForText(page, 'sessions', 1)
-  await waitForText(page, 'pending', 1)
-  assert.deepEqual((await inPostgres(stage, learner)).ids, [])
-  await page.reload()
-  await waitForText(page, 'sessions', 1)
-  await waitForText(page, 'pending', 1)
-  await stage.clearFaults()
-  // The network is back; a browser says so, and nobody has to touch anything.
-  await page.evaluate(() => window.dispatchEvent(new Event('online')))
-  await waitForText(page, 'pending', 0)
-  const { ids } = await inPostgres(stage, learner)
-  assert.equal(ids.length, 1)
-  await assertArrived(stage, learner, ids)
-}
-
-/** What the browser itself reports of a server that is away is no fault of the app. */
-const ownProblems = (page) => page.problems.filter((problem) => !problem.includes('Failed to load resource'))
 
 test('Vite and React: hooks in StrictMode', async (t) => {
   await checkTypes('vite-react')
@@ -155,7 +77,7 @@ test('Vite and React: hooks in StrictMode', async (t) => {
 })
 
 test('Vite and its plugin: the development server shows the developer tools, and a build has nothing of them', async (t) => {
-  const url = await startServer(bin('vite'), ['--port', '0', '--host', '127.0.0.1'], 'vite-react')
+  const url = await startVite(bin('vite'), 'vite-react')
   const learner = await stage.signUp()
   const page = await openPage(t, address(url, learner))
   await waitForText(page, 'state', 'open')
@@ -296,11 +218,11 @@ test('esbuild and supabase-js: whoever is signed in has their mirror', async (t)
   })
 })
 
-test('Next, app router: a server component around the provider', async (t) => {
+test('Next 16, app router: a server component around the provider', async (t) => {
   await checkTypes('next-app-router')
-  const env = { NEXT_TELEMETRY_DISABLED: '1', CI: '1' }
-  await build(bin('next'), ['build'], 'next-app-router', env)
-  const url = await startNext(`${apps}/node_modules/next`, 'next-app-router', ['start'], env)
+  const next = `${apps}/node_modules/next`
+  await buildNext(next, 'next-app-router', [], '.next')
+  const url = await startNext(next, 'next-app-router', ['start'], '.next')
   const learner = await stage.signUp()
   const html = await (await fetch(address(url, learner))).text()
   assert.match(html, /<output id="state">opening<\/output><output id="sessions"><\/output>/)
@@ -308,37 +230,3 @@ test('Next, app router: a server component around the provider', async (t) => {
   await recordsAndSyncs(page, learner)
   assert.deepEqual(ownProblems(page), [])
 })
-
-test('Next 15.5, its development server with Turbopack: the worker comes from a blob', async (t) => {
-  const env = { NEXT_TELEMETRY_DISABLED: '1', CI: '1' }
-  const url = await startNext(`${apps}/next-15/node_modules/next`, 'next-15', ['dev', '--turbopack'], env)
-  const learner = await stage.signUp()
-  // It compiles when it is asked, which may take longer than a browser waits.
-  assert.equal((await fetch(address(url, learner))).status, 200)
-  const page = await openPage(t, address(url, learner))
-  await recordsAndSyncs(page, learner)
-  assert.deepEqual(ownProblems(page), [])
-})
-
-/** Has Next serve an app, until the file's tests are over. */
-const startNext = (next, app, command, env) =>
-  startServer(`${next}/dist/bin/next`, [...command, '--port', '0', '--hostname', '127.0.0.1'], app, env)
-
-function startServer(program, args, app, env = {}) {
-  const options = { cwd: `${apps}/${app}`, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] }
-  const child = spawn(process.execPath, [program, ...args], options)
-  const ended = new Promise((resolve) => child.once('close', resolve))
-  undo.push(async () => {
-    child.kill('SIGTERM')
-    await ended
-  })
-  return new Promise((resolve, reject) => {
-    let said = ''
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      said += `${line}\n`
-      const local = /Local:\s+(http:\/\/\S+)/.exec(line)?.[1]
-      if (local) resolve(local)
-    })
-    child.once('close', () => reject(new Error(`${app} was not served:\n${said}`)))
-  })
-}

@@ -1,6 +1,6 @@
 // `node install.mjs` puts the packed npm package in a folder of apps, as their author would have it: everything from the registry
 // but Marea, and Marea from its tarball. The folder is target/apps; what was installed there stays as long as the lock file does.
-// `next-15` has a Next of its own, in its own folder, and `testing` the runners of unit tests. The test files run beside one another, so it is run once, before them.
+// `older` has older bundlers, in a folder of its own, and `testing` the runners of unit tests. The test files run beside one another, so it is run once, before them.
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -18,20 +18,21 @@ export const apps = join(root, 'target', 'apps')
 if (process.argv[1] === fileURLToPath(import.meta.url)) installApps()
 
 function installApps() {
-  const older = join(apps, 'next-15')
+  const older = join(apps, 'older')
   const testing = join(apps, 'testing')
   // Sources anew, and nothing that an earlier run built from older ones.
   for (const folder of [apps, older, testing]) {
     mkdirSync(folder, { recursive: true })
     for (const name of readdirSync(folder)) {
-      if (!['node_modules', '.installed', 'next-15', 'testing'].includes(name)) rmSync(join(folder, name), { recursive: true })
+      if (!['node_modules', '.installed', 'older', 'testing'].includes(name)) rmSync(join(folder, name), { recursive: true })
     }
   }
-  const others = (path) => !['node_modules', 'dist', '.next'].includes(basename(path))
+  const others = (path) => !['node_modules', 'dist', '.next', '.parcel-cache'].includes(basename(path))
   cpSync(here, apps, { recursive: true, filter: others })
-  cpSync(join(here, 'next-app-router'), older, { recursive: true, filter: others })
+  cpSync(join(here, 'next-app-router'), join(older, 'next-app-router'), { recursive: true, filter: others })
+  cpSync(join(here, 'tsconfig.json'), join(older, 'tsconfig.json'))
   installPackages(here, apps)
-  installPackages(join(here, 'next-15'), older)
+  installPackages(join(here, 'older'), older)
   installPackages(join(here, 'testing'), testing)
   const tarball = pack()
   for (const folder of [apps, testing]) installMarea(tarball, folder)

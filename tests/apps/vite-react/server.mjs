@@ -11,5 +11,5 @@ function Page() {
   return createElement('p', null, `${state} ${values.map(({ data }) => String(data)).join(' ')}`)
 }
 
-const options = { url: 'https://project.example', anonKey: 'anon', userId: crypto.randomUUID(), getAccessToken: () => null }
+const options = { url: 'https://project.example', publishableKey: 'anon', userId: crypto.randomUUID(), getAccessToken: () => null }
 console.log(renderToString(createElement(MareaProvider, { options }, createElement(Page))))

@@ -15,7 +15,7 @@ declare global {
 }
 
 const asked = new URLSearchParams(location.search)
-const [url, anonKey] = [asked.get('url')!, asked.get('anonKey')!]
+const [url, publishableKey] = [asked.get('url')!, asked.get('publishableKey')!]
 
 const show = (id: string, text: unknown): void => {
   document.getElementById(id)!.textContent = String(text)
@@ -23,12 +23,12 @@ const show = (id: string, text: unknown): void => {
 
 // Whose sign-in is elsewhere: such a client says nothing about who is signed in.
 const options = asked.has('elsewhere') ? { accessToken: async () => null } : {}
-window.supabase = createClient(url, anonKey, options)
+window.supabase = createClient(url, publishableKey, options)
 const account = open()
 
 function open(): Account {
   try {
-    return openWithSupabase(window.supabase, { url, anonKey })
+    return openWithSupabase(window.supabase, { url, publishableKey })
   } catch (error) {
     show('state', error instanceof MareaError ? `${error.code} ${error.message}` : error)
     throw error

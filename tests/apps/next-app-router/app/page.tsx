@@ -6,13 +6,13 @@ import { Signed } from './signed'
 export const dynamic = 'force-dynamic'
 
 export default async function Page({ searchParams }: { searchParams: Promise<Record<string, string>> }) {
-  const { url, anonKey, userId, token } = await searchParams
-  if (!url || !anonKey || !userId || !token) {
+  const { url, publishableKey, userId, token } = await searchParams
+  if (!url || !publishableKey || !userId || !token) {
     return (
       <MareaProvider options={null}>
         <p>Nobody is signed in.</p>
       </MareaProvider>
     )
   }
-  return <Signed url={url} anonKey={anonKey} userId={userId} token={token} />
+  return <Signed url={url} publishableKey={publishableKey} userId={userId} token={token} />
 }

@@ -2,9 +2,9 @@
 
 import { MareaProvider, useMarea, useProgress, useSyncStatus } from '@marea/client/react'
 
-export function Signed({ url, anonKey, userId, token }: { url: string; anonKey: string; userId: string; token: string }) {
+export function Signed({ url, publishableKey, userId, token }: { url: string; publishableKey: string; userId: string; token: string }) {
   return (
-    <MareaProvider options={{ url, anonKey, userId, getAccessToken: () => token }}>
+    <MareaProvider options={{ url, publishableKey, userId, getAccessToken: () => token }}>
       <Learned />
     </MareaProvider>
   )

@@ -36,7 +36,7 @@ function App() {
   // A new object and a new function with each render, as apps write it.
   const options: OpenOptions | null = learner && {
     url: asked.get('url')!,
-    anonKey: asked.get('anonKey')!,
+    publishableKey: asked.get('publishableKey')!,
     userId: learner.userId,
     getAccessToken: () => learner.token,
   }

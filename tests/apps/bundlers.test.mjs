@@ -1,0 +1,110 @@
+// The packed package built by every other bundler that people use, in its plainest form: the worker and the module are found, in the build and,
+// for Vite, on the development server. One small source, two builds at a time.
+
+import assert from 'node:assert/strict'
+import { copyFile, readFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { before, test } from 'node:test'
+import { bin, build, buildNext, ownProblems, serveFolder, setTheStage, startNext, startVite } from './drive.mjs'
+import { apps } from './install.mjs'
+
+const NEXT_15 = `${apps}/older/node_modules/next`
+const OLDER_APP = 'older/next-app-router'
+
+/** With the page of all of them, for bundlers that make none. */
+async function bundled(name, program, args) {
+  await build(program, args, 'bundlers')
+  await copyFile(`${apps}/bundlers/index.html`, `${apps}/bundlers/dist/${name}/index.html`)
+}
+
+// The longest first.
+const BUILDS = {
+  'next 15, webpack': () => buildNext(NEXT_15, OLDER_APP, [], '.next-webpack'),
+  'next 15, turbopack': () => buildNext(NEXT_15, OLDER_APP, ['--turbopack'], '.next-turbopack'),
+  webpack: () => bundled('webpack', bin('webpack'), ['--env', 'out=webpack']),
+  parcel: () => build(bin('parcel'), ['build', 'parcel/index.html', '--dist-dir', 'dist/parcel', '--no-cache', '--no-source-maps'], 'bundlers'),
+  rspack: () => bundled('rspack', bin('rspack'), ['build', '--config', 'webpack.config.mjs', '--env', 'out=rspack']),
+  rollup: () => bundled('rollup', bin('rollup'), ['-c', 'rollup.config.mjs', '--silent']),
+  'vite 8, svelte': () => build(bin('vite'), ['build', '--logLevel', 'warn'], 'vite-svelte'),
+  'vite 7, vue': () => build(`${apps}/older/node_modules/.bin/vite`, ['build', '--logLevel', 'warn'], 'older/vite-vue'),
+}
+
+let stage
+const built = new Map()
+before(async () => {
+  const waiting = Object.entries(BUILDS)
+  const outcomes = waiting.map(([name]) => {
+    let settle
+    const outcome = new Promise((resolve, reject) => (settle = { resolve, reject }))
+    outcome.catch(() => undefined)
+    built.set(name, outcome)
+    return settle
+  })
+  const work = async () => {
+    while (waiting.length > 0) {
+      const [, start] = waiting.shift()
+      const { resolve, reject } = outcomes.shift()
+      await start().then(resolve, reject)
+    }
+  }
+  void work()
+  void work()
+  stage = await setTheStage()
+})
+
+async function works(t, url) {
+  const learner = await stage.signUp()
+  const address = stage.address(url, learner)
+  // A development server compiles when it is asked, which may take longer than a browser waits.
+  assert.equal((await fetch(address)).status, 200)
+  const page = await stage.openPage(t, address)
+  await stage.recordsAndSyncs(page, learner)
+  assert.deepEqual(ownProblems(page), [])
+}
+
+for (const name of ['webpack', 'rspack', 'rollup']) {
+  test(`${name}: the build`, async (t) => {
+    await built.get(name)
+    await works(t, await serveFolder(`${apps}/bundlers/dist/${name}`))
+  })
+}
+
+test('Parcel: the build, under a policy that lets its import map in', async (t) => {
+  await built.get('parcel')
+  const folder = `${apps}/bundlers/dist/parcel`
+  const page = await readFile(`${folder}/index.html`, 'utf8')
+  const [, map] = /<script type="?importmap"?>(.*?)<\/script>/s.exec(page)
+  const hash = createHash('sha256').update(map).digest('base64')
+  await works(t, await serveFolder(folder, `default-src 'self'; script-src 'self' 'wasm-unsafe-eval' 'sha256-${hash}'; connect-src 'self' http:; img-src data:`))
+})
+
+for (const [name, vite, app] of [
+  ['vite 8, svelte', `${apps}/node_modules/vite/bin/vite.js`, 'vite-svelte'],
+  ['vite 7, vue', `${apps}/older/node_modules/vite/bin/vite.js`, 'older/vite-vue'],
+]) {
+  test(`${name}: the build`, async (t) => {
+    await built.get(name)
+    await works(t, await serveFolder(`${apps}/${app}/dist`))
+  })
+
+  test(`${name}: the development server`, async (t) => {
+    await built.get(name)
+    await works(t, await startVite(vite, app))
+  })
+}
+
+for (const [bundler, flags] of [
+  ['webpack', []],
+  ['turbopack', ['--turbopack']],
+]) {
+  test(`Next 15, ${bundler}: the build`, async (t) => {
+    await built.get(`next 15, ${bundler}`)
+    await works(t, await startNext(NEXT_15, OLDER_APP, ['start'], `.next-${bundler}`))
+  })
+
+  // With Turbopack the worker comes from a blob there.
+  test(`Next 15, ${bundler}: the development server`, async (t) => {
+    await built.get(`next 15, ${bundler}`)
+    await works(t, await startNext(NEXT_15, OLDER_APP, ['dev', ...flags], `.next-dev-${bundler}`))
+  })
+}
