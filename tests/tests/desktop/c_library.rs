@@ -95,6 +95,20 @@ async fn the_c_example_records_and_syncs_shared_static_and_under_the_sanitizer()
     }
 }
 
+#[test]
+fn the_c_of_the_documents_is_compiled() {
+    let here = std::fs::read_to_string(root().join("tests/c/documents.c")).expect("the program");
+    let text = std::fs::read_to_string(root().join("docs/DESKTOP.md")).expect("the document");
+    let blocks: Vec<&str> =
+        text.split("\n```c\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    assert!(!blocks.is_empty());
+    for line in blocks.iter().flat_map(|block| block.lines()) {
+        assert!(here.lines().any(|compiled| compiled.trim() == line.trim()), "not compiled: {line}");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    Installed::shared().compile("documents", &[], folder.path());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_entry_does_what_it_says_and_leaks_nothing() {
     let world = World::shared_with_accounts().await;
