@@ -17,6 +17,7 @@ mod mutants;
 mod package;
 mod paths;
 mod record;
+mod release;
 mod run;
 mod say;
 mod sbom;
@@ -75,6 +76,12 @@ enum Task {
     },
     /// Pack the npm package into target/npm/ with a list of its parts (SBOM), check it, and say how large everything is
     Package,
+    /// Make and check all that a release publishes
+    Release {
+        /// Publish nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Check what Marea is built from: licences, sources, signatures, known vulnerabilities
     Audit,
     /// Build the documentation's site into target/site/dist/
@@ -169,6 +176,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Tidy => tidy::run()?,
         Task::Wasm { dev } => wasm::build(&setup::ensure()?, wasm::Effort::of_dev_flag(dev))?,
         Task::Package => package::run()?,
+        Task::Release { dry_run } => release::run(dry_run)?,
         Task::Audit => audit::run()?,
         Task::Site => site::run()?,
         Task::Sizes => sizes::run()?,

@@ -1,0 +1,103 @@
+//! `cargo xtask release --dry-run`: everything that a release needs, up to the point at which something leaves this machine.
+//!
+//! Publishing itself is a person's, on a machine that may: CONTRIBUTING.md says how. What cannot be checked here is said, not passed over.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{build, package, paths, run::Run, say, setup, sizes, wasm};
+
+/// The crates that others may depend on, in the order in which they are published.
+const CRATES: [&str; 2] = ["marea-core", "marea-native"];
+
+/// Makes all that would be published, and checks it.
+pub(crate) fn run(dry_run: bool) -> Result<()> {
+    if !dry_run {
+        bail!(
+            "nothing is published from here; `cargo xtask release --dry-run` makes and checks it, CONTRIBUTING.md has the rest"
+        );
+    }
+    say::heading("── versions ──");
+    let version = env!("CARGO_PKG_VERSION");
+    versions_agree(version, &read("wasm/package.json")?, &read("CHANGELOG.md")?)?;
+    eprintln!("  ✓ {version}, in Cargo.toml, wasm/package.json and CHANGELOG.md");
+
+    say::heading("── crates ──");
+    // Packed together: the second one finds the first among those that were packed, not in a registry. They were compiled by the tests.
+    let packed = CRATES
+        .iter()
+        .fold(Run::new("cargo").args(["package", "--no-verify", "--allow-dirty"]), |run, name| {
+            run.args(["--package", name])
+        });
+    packed.show()?;
+    semver_checks();
+
+    say::heading("── the npm package ──");
+    wasm::build(&setup::ensure()?, wasm::Effort::Release)?;
+    build::npm_package()?;
+    build::page()?;
+    let tally = package::check()?;
+    sizes::print()?;
+    if tally.failed > 0 {
+        bail!("the npm package has {} faults", tally.failed);
+    }
+
+    say::heading("── not done here ──");
+    eprintln!("  tests: `cargo xtask test`; licences and known vulnerabilities: `cargo xtask audit`");
+    eprintln!(
+        "  npm publish --provenance: only a build service that npm trusts can sign where a package was built"
+    );
+    eprintln!("  cargo publish: the crates say `publish = false` until their names are decided");
+    Ok(())
+}
+
+/// One version everywhere, and a chapter that tells of it.
+fn versions_agree(version: &str, manifest: &str, changelog: &str) -> Result<()> {
+    let manifest: Value = serde_json::from_str(manifest).context("wasm/package.json is no JSON")?;
+    match manifest.get("version").and_then(Value::as_str) {
+        Some(other) if other == version => {}
+        other => bail!("wasm/package.json has version {}, Cargo.toml {version}", other.unwrap_or("none")),
+    }
+    if !changelog.lines().any(|line| line.starts_with(&format!("## {version}"))) {
+        bail!("CHANGELOG.md has no chapter `## {version}`");
+    }
+    Ok(())
+}
+
+/// Against the last release that was published, where the tool is installed and there is one.
+fn semver_checks() {
+    match Run::new("cargo").args(["semver-checks", "--package", CRATES[0]]).read() {
+        Ok(_) => eprintln!("  ✓ the Rust API is compatible with the last release (cargo-semver-checks)"),
+        Err(_) => {
+            eprintln!("  - cargo-semver-checks: not installed, or there is no release to compare with yet")
+        }
+    }
+}
+
+fn read(name: &str) -> Result<String> {
+    fs::read_to_string(paths::root().join(name)).with_context(|| format!("cannot read {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_is_not_everywhere_is_found() {
+        let manifest = |version: &str| format!(r#"{{"version": "{version}"}}"#);
+        assert!(
+            versions_agree("1.2.3", &manifest("1.2.3"), "# Changelog\n\n## 1.2.3 (2026-11-30)\n").is_ok()
+        );
+        assert!(versions_agree("1.2.3", &manifest("1.2.4"), "## 1.2.3\n").is_err());
+        assert!(versions_agree("1.2.3", "{}", "## 1.2.3\n").is_err());
+        assert!(versions_agree("1.2.3", &manifest("1.2.3"), "## 1.2\n").is_err());
+    }
+
+    #[test]
+    fn the_versions_of_this_tree_agree() {
+        let (manifest, changelog) = (read("wasm/package.json").unwrap(), read("CHANGELOG.md").unwrap());
+        versions_agree(env!("CARGO_PKG_VERSION"), &manifest, &changelog).unwrap();
+    }
+}
