@@ -11,6 +11,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bundle } from './bundle.mjs'
+import { writeDocuments } from './documents.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const [pkg, dist] = ['pkg', 'dist'].map((folder) => join(here, folder))
@@ -42,3 +43,4 @@ const types = join(dist, 'marea_wasm.d.ts')
 writeFileSync(types, readFileSync(types, 'utf8').replace(/^.*\[Symbol\.dispose].*\n/gm, ''))
 
 await bundle(dist)
+writeDocuments(join(here, '..'), dist)

@@ -33,6 +33,14 @@ const beside = (file) => ({
   },
 })
 
+/** An adapter meets an open mirror by a name (js/marea.ts), and has none of its code. */
+const named = {
+  name: 'named',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/js\/marea\.ts$/ }, () => ({ contents: "export const follow = Symbol.for('@marea/client:follow')", loader: 'ts' }))
+  },
+}
+
 /** A worker, and what the page may need of it later, is not in the page's file. */
 const apart = {
   name: 'apart',
@@ -98,6 +106,8 @@ export async function bundle(dist, plugins = []) {
     file('supabase.ts', 'supabase.js', [sharing('./index.js')]),
     file('devtools/index.ts', 'devtools.js', []),
     file('vite.ts', 'vite.js', []),
+    file('tanstack-db/index.ts', 'tanstack-db.js', [sharing('./index.js'), named]),
+    ...['vue', 'svelte', 'solid', 'kysely', 'opentelemetry'].map((name) => file(`${name}.ts`, `${name}.js`, [sharing('./index.js'), named])),
     file('testing/index.ts', 'testing/index.js', [sharing('../index.js'), beside('./page.js')]),
     file('testing/react.ts', 'testing/react.js', [sharing('../index.js'), beside('../react/index.js')]),
     pageForTests(dist, options),

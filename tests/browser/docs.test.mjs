@@ -25,6 +25,10 @@ const ELSEWHERE = {
   'docs/PROTOCOL.md json': 'tests/tests/engine/protocol.rs',
   'docs/UNIT_TESTS.md ts': 'tests/apps/testing.test.mjs',
   'docs/UNIT_TESTS.md tsx': 'tests/apps/testing.test.mjs',
+  'docs/ADAPTERS.md ts': 'tests/apps/testing.test.mjs',
+  'docs/ADAPTERS.md tsx': 'tests/apps/testing.test.mjs',
+  'docs/ADAPTERS.md vue': 'tests/apps/testing.test.mjs',
+  'docs/ADAPTERS.md svelte': 'tests/apps/testing.test.mjs',
   'docs/DESKTOP.md c': 'tests/tests/desktop/c_library.rs',
   'docs/FIVE_MINUTES.md sh': 'tests/apps/five-minutes.mjs',
 }

@@ -12,6 +12,9 @@ export function dayText(date: Date): string {
   return `${String(date.getFullYear()).padStart(4, '0')}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
 }
 
+/** The learner's calendar day, `YYYY-MM-DD`: today's on this device, or that of a time. */
+export const localDay = (time: Date = new Date()): string => dayText(time)
+
 /** Calls `listener` when the local day is another than before, while the page is visible or as soon as it is. Returns how to stop. */
 export function onNewDay(listener: () => void): () => void {
   let day = dayText(new Date())

@@ -31,6 +31,9 @@ export type {
   Where,
 } from './schema.js'
 export type { Loading } from './module.js'
+export type { ActivityRange } from './activity.js'
+export { localDay } from './days.js'
+export type { ErrorContext, ErrorReporter } from './report.js'
 export { MareaError } from './errors.js'
 export type { MareaErrorCode } from './errors.js'
 export type { ErrorListener, Listener } from './watch.js'

@@ -2,6 +2,8 @@
 
 import { runBatch } from './batch.js'
 import type { Batch, Change } from './batch.js'
+import { daysOf, followActivity } from './activity.js'
+import type { ActivityRange } from './activity.js'
 import { checkArguments } from './check.js'
 import { tableName } from './check-tables.js'
 import { MareaError } from './errors.js'
@@ -38,6 +40,9 @@ import type { ErrorListener, Listener } from './watch.js'
 /** How the package tells an open mirror that something can be read anew. Not for apps. */
 export const refresh = Symbol('refresh')
 
+/** How an adapter of the package follows a whole table: it comes by an entry of its own, so they meet under a name. Not for apps. */
+export const follow = Symbol.for('@marea/client:follow')
+
 /**
  * What waits for the server, and what it refused: how many, and the first of them, oldest first. All of them are in `pending()`
  * and `rejected()`.
@@ -57,6 +62,8 @@ export class Marea<S = RegisteredSchema> {
   readonly #tables: Tables
   readonly #fileQuota: number | null
 
+  /** The schema module that this tab opened the mirror with. */
+  readonly schema: Catalogue | undefined
   /** The learner's API keys, sealed with a passphrase on this device. */
   readonly keys: Keys
 
@@ -64,6 +71,7 @@ export class Marea<S = RegisteredSchema> {
   constructor(tab: Tab, schema?: Catalogue, fileQuota?: number) {
     this.#tab = tab
     this.#fileQuota = fileQuota ?? null
+    this.schema = schema
     this.#tables = new Tables(tab, this.#watches, schema)
     this.keys = new Keys(tab, this.#watches)
   }
@@ -96,9 +104,20 @@ export class Marea<S = RegisteredSchema> {
     return this.#tab.call('activity', from, to)
   }
 
-  /** Calls `listener` with these days as they are, and after every change in any tab. Returns how to stop. */
-  watchActivity(from: string, to: string, listener: Listener<ActivityDay[]>, onError?: ErrorListener): () => void {
-    // With nobody to be told later, wrong arguments are told now.
+  /**
+   * Calls `listener` with these days as they are, and after every change in any tab: the last so many (`{ days: 7 }`, today included,
+   * and others as soon as a new day has begun), or those from `from` to `to`. Returns how to stop.
+   */
+  watchActivity(range: ActivityRange, listener: Listener<ActivityDay[]>, onError?: ErrorListener): () => void
+  watchActivity(from: string, to: string, listener: Listener<ActivityDay[]>, onError?: ErrorListener): () => void
+  watchActivity(...given: unknown[]): () => void {
+    if (typeof given[0] === 'object' && given[0] !== null) {
+      const [range, listener, onError] = given as [ActivityRange, Listener<ActivityDay[]>, ErrorListener | undefined]
+      // With nobody to be told later, wrong arguments are told now.
+      if (!onError) checkArguments('activity', daysOf(range, new Date()))
+      return followActivity(range, (...days) => this.watchActivity(...days), listener, onError ?? (() => undefined))
+    }
+    const [from, to, listener, onError] = given as [string, string, Listener<ActivityDay[]>, ErrorListener | undefined]
     if (!onError) checkArguments('activity', [from, to])
     return this.#watches.own(['activity'], () => this.activity(from, to), listener, onError)
   }
@@ -323,6 +342,11 @@ export class Marea<S = RegisteredSchema> {
     )
     await this.#tab.erase()
     return unsent
+  }
+
+  /** @internal Has `read` read now, and after every change of the table. Returns how to stop. */
+  [follow](table: string, read: () => Promise<unknown>, onError: ErrorListener): () => void {
+    return this.#tables.follow(table, read, onError)
   }
 
   /** @internal */

@@ -12,6 +12,8 @@ import { checkOptions, keyOf } from './options.js'
 import { isThePlaces, placesFor, refusedReason } from './places.js'
 import type { Candidacy } from './protocol.js'
 import type { Catalogue, RegisteredSchema } from './schema.js'
+import { reportErrors } from './report.js'
+import type { ErrorReporter } from './report.js'
 import { startWorkerHost } from './worker-host.js'
 import type { WorkerHost, HostEvents } from './worker-host.js'
 import { Tab } from './tab.js'
@@ -61,6 +63,11 @@ export interface OpenOptions {
    * tab serves this one, the mirror may be open before that.
    */
   onLoading?(loading: Loading): void
+  /**
+   * Told of each error in the tab that leads, for a service that collects errors: what goes wrong between the device and the server (not
+   * that there is no network), writes that the server refused, and what the device met. It holds nothing that a learner wrote.
+   */
+  onError?: ErrorReporter
   /**
    * The address of `worker.js`, where it is not beside this module on the page's own origin (assets on a CDN, from which a
    * browser starts no worker).
@@ -116,6 +123,7 @@ export async function open<S = RegisteredSchema>(options: OpenOptions): Promise<
     if (options.online !== undefined) await tab.call('setOnline', options.online)
     marea = new Marea<S>(tab, options.schema, options.files?.quotaBytes)
     tellOpened(marea as Marea)
+    if (options.onError) reportErrors(marea as Marea, options.onError.bind(options))
     if (storage === 'opfs' && options.persist !== false) void askToPersist(tab)
     return marea
   }

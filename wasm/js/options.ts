@@ -42,7 +42,7 @@ export function checkServer(options: unknown): Given {
   // A key of the backend's opens every row to whoever loads the page.
   if (key.startsWith('sb_secret_')) refuse(option, `is a secret key, which no app may have; expected ${KEY}`)
   for (const name of ['online', 'persist']) if (given[name] !== undefined) kind(given, name, 'boolean', 'true or false')
-  if (given.onLoading !== undefined) kind(given, 'onLoading', 'function', 'a function')
+  for (const name of ['onLoading', 'onError']) if (given[name] !== undefined) kind(given, name, 'function', 'a function')
   if (given.trustedTypesPolicy !== undefined) kind(given, 'trustedTypesPolicy', 'string', 'the name of a policy')
   if (given.workerUrl !== undefined && !(given.workerUrl instanceof URL)) kind(given, 'workerUrl', 'string', 'an address')
   if (given.files !== undefined) checkFiles(kind(given, 'files', 'object', 'an object with quotaBytes'))

@@ -94,6 +94,10 @@ export class Tables {
     return this.#watches.own(topicsOf(table), () => this.row<R>(table, key), listener, onError)
   }
 
+  follow(table: string, read: () => Promise<unknown>, onError: ErrorListener): () => void {
+    return this.#watches.own(topicsOf(table), read, () => undefined, onError)
+  }
+
   watchQuery<R = QueryRow>(
     sql: string,
     given: readonly QueryParameter[],

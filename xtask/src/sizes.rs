@@ -23,7 +23,17 @@ pub(crate) struct Size {
 const DOWNLOADED: [&str; 5] =
     ["marea_wasm_bg.wasm", "index.js", "worker.js", "supabase.js", "react/index.js"];
 /// What only those load who ask for it, and what each may weigh gzipped.
-const APART: [(&str, u64); 3] = [("devtools.js", 8_192), ("vite.js", 2_048), ("writers.js", 4_096)];
+const APART: [(&str, u64); 9] = [
+    ("devtools.js", 8_192),
+    ("vite.js", 2_048),
+    ("writers.js", 4_096),
+    ("vue.js", 2_048),
+    ("svelte.js", 2_048),
+    ("solid.js", 2_048),
+    ("tanstack-db.js", 2_048),
+    ("kysely.js", 2_048),
+    ("opentelemetry.js", 2_048),
+];
 
 /// What all that is downloaded may weigh, as servers send it: docs/adr/0103-the-apps-own-sql.md, and for files
 /// docs/adr/0129-a-file-goes-to-the-leader-as-a-blob.md.

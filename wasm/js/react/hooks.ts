@@ -4,9 +4,8 @@
 import { useSyncExternalStore } from 'react'
 import type { Queue, QueueOptions } from '../marea.js'
 import type { ListQuery, QueryParameter, QueryRow, RegisteredSchema, Row, TableName } from '../schema.js'
+import type { ActivityRange } from '../activity.js'
 import type { ActivityDay, ClientStatus, ExportPage, ExportQuery, FileView, KeysStatus, Progress } from '../types.js'
-import { followActivity, nameOf } from './activity.js'
-import type { ActivityRange } from './activity.js'
 import type { Listener } from '../watch.js'
 import { useMareaState, useSource } from './context.js'
 import { EMPTY, NOT_READ, storeOf } from './live.js'
@@ -28,7 +27,7 @@ export function useProgress(): Live<Progress> {
  * at midnight), or of a range (`{ from: '2026-11-01', to: '2026-11-30' }`, both included).
  */
 export function useActivity(range: ActivityRange): Live<ActivityDay[]> {
-  return useLive(nameOf(range), (marea, listener, onError) => followActivity(marea, range, listener, onError))
+  return useLive(nameOf(range), (marea, listener, onError) => marea.watchActivity(range, listener, onError))
 }
 
 /** How much waits, whether the server can be reached, what went wrong last. Offline is a state, not an error. */
@@ -61,6 +60,12 @@ export function useQuery<R extends object = QueryRow>(sql: string, parameters: r
   return useLive(`query:${sql}:${keyOf(parameters)}`, (marea, listener, onError) =>
     marea.watchQuery<R>(sql, parameters, listener, onError),
   )
+}
+
+/** The same text for the same days, so that components which show them share one reading. */
+function nameOf(range: ActivityRange): string {
+  // What is no range is told as an error when it is followed: no component fails for it.
+  return range?.days === undefined ? `activity:${String(range?.from)}:${String(range?.to)}` : `activity:${String(range.days)}`
 }
 
 /** The same text for the same query, in whichever order it was written. */

@@ -1,24 +1,10 @@
 // One value of an open mirror, followed for as long as a component shows it, once for all components that do.
 
 import { MareaError } from '../errors.js'
+import { NOT_READ } from '../live.js'
+import type { Follow, Live } from '../live.js'
 import type { Marea } from '../marea.js'
 import type { ErrorListener, Listener } from '../watch.js'
-
-/**
- * A value as a component sees it. `data` is null until it has been read once; `error` says why the last reading failed,
- * while `data` stays what was read before.
- */
-export interface Live<T> {
-  readonly data: T | null
-  readonly error: MareaError | null
-  /** Whether it has not been read yet, nor found to be unreadable. */
-  readonly loading: boolean
-}
-
-/** How a value is followed: one of the `watch*` of the mirror. */
-export type Follow<T> = (marea: Marea, listener: Listener<T>, onError: ErrorListener) => () => void
-
-export const NOT_READ: Live<never> = { data: null, error: null, loading: true }
 
 /** What `useSyncExternalStore` asks for. */
 export interface Store<T> {
@@ -49,6 +35,9 @@ export function storeOf<T>(marea: Marea, key: string, follow: Follow<T>): Store<
   }
   return store
 }
+
+export { NOT_READ }
+export type { Follow, Live }
 
 class LiveStore<T> implements Store<T> {
   readonly #follow: (listener: Listener<T>, onError: ErrorListener) => () => void

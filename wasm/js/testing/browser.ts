@@ -45,6 +45,8 @@ export function copyOf<T>(value: T): T {
   if (typeof value === 'function' || typeof value === 'symbol') throw new TypeError('This cannot be sent to another tab.')
   if (typeof value !== 'object' || value === null || value instanceof WebAssembly.Module) return value
   if (ArrayBuffer.isView(value)) return new Uint8Array(value as unknown as Uint8Array).slice() as T
+  // Bytes that never change.
+  if (['[object Blob]', '[object File]'].includes(Object.prototype.toString.call(value))) return value
   if (Array.isArray(value)) return value.map(copyOf) as T
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, copyOf(member as unknown)])) as T
 }

@@ -1,21 +1,14 @@
-// Which days `useActivity` shows, and when it reads them again.
+// Which days a range of days is, and when it is read again.
 
-import { dayText, onNewDay } from '../days.js'
-import { MareaError } from '../errors.js'
-import type { Marea } from '../marea.js'
-import type { ActivityDay } from '../types.js'
-import type { ErrorListener, Listener } from '../watch.js'
+import { dayText, onNewDay } from './days.js'
+import { MareaError } from './errors.js'
+import type { ActivityDay } from './types.js'
+import type { ErrorListener, Listener } from './watch.js'
 
 /** The last so many days, today included; or a range of days written `YYYY-MM-DD`, both included. */
 export type ActivityRange =
   | { readonly days: number; readonly from?: never; readonly to?: never }
   | { readonly from: string; readonly to: string; readonly days?: never }
-
-/** The same text for the same days, so that components which show them share one reading. */
-export function nameOf(range: ActivityRange): string {
-  // What is no range is told as an error when it is followed: no component fails for it.
-  return range?.days === undefined ? `activity:${String(range?.from)}:${String(range?.to)}` : `activity:${String(range.days)}`
-}
 
 /** A hundred years. */
 const MAX_DAYS = 36_525
@@ -34,8 +27,8 @@ const wrong = (message: string): MareaError => new MareaError('invalid_input', m
 
 /** Follows the days; those of a range that ends today are others as soon as a new day has begun. */
 export function followActivity(
-  marea: Marea,
   range: ActivityRange,
+  watch: (from: string, to: string, listener: Listener<ActivityDay[]>, onError: ErrorListener) => () => void,
   listener: Listener<ActivityDay[]>,
   onError: ErrorListener,
 ): () => void {
@@ -52,7 +45,7 @@ export function followActivity(
     if (followed === `${from} ${to}`) return
     followed = `${from} ${to}`
     stop()
-    stop = marea.watchActivity(from, to, listener, onError)
+    stop = watch(from, to, listener, onError)
   }
   follow()
   const stopDays = onNewDay(follow)

@@ -1,0 +1,64 @@
+// What a service that collects errors is told, and the spans of OpenTelemetry.
+
+import { SpanStatusCode } from '@opentelemetry/api'
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
+import { expect, test, vi } from 'vitest'
+import { MareaError } from '@marea/client'
+import type { ErrorContext } from '@marea/client'
+import { traceSync } from '@marea/client/opentelemetry'
+import { openTestMarea, refusingServer } from '@marea/client/testing'
+
+const SECRET = 'something that a learner wrote'
+
+test('onError is told each error once, and nothing that a learner wrote', async () => {
+  const told: [MareaError, ErrorContext][] = []
+  const device = await openTestMarea({ onError: (error, context) => void told.push([error, context]) })
+  const tab = await device.openTab()
+  const codes = () => told.map(([{ code }, { source, table }]) => [code, source, table].filter(Boolean).join(' '))
+  await tab.recordSession({ session_type: 'qa', session_data: { note: SECRET } })
+  await device.clock.settled()
+  expect(codes()).toEqual([])
+  device.network.serve(() => ({ status: 500, body: { message: SECRET } }))
+  await device.clock.advance(60_000)
+  expect(codes()).toEqual(['server_failed sync'])
+  device.network.serve(refusingServer('23514', `no: ${SECRET}`))
+  await device.marea.sync()
+  await device.clock.settled()
+  expect(codes()).toEqual(['server_failed sync', 'refused refused sessions'])
+  for (const [error] of told) {
+    expect(error).toBeInstanceOf(MareaError)
+    expect(`${error.message} ${error.stack} ${JSON.stringify(error)}`).not.toContain(SECRET)
+  }
+  // What was refused before is not told again.
+  await device.reload()
+  await device.clock.settled()
+  expect(codes()).toHaveLength(2)
+  expect(await device.marea.rejected()).toHaveLength(1)
+  await device.close()
+  await expect(openTestMarea({ onError: 1 as never })).rejects.toMatchObject({ message: expect.stringContaining('onError') })
+})
+
+test('a span for each conversation with the server', async () => {
+  const exporter = new InMemorySpanExporter()
+  const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
+  const device = await openTestMarea()
+  const stop = traceSync(device.marea, provider.getTracer('app'))
+  await device.marea.recordSession({ session_type: SECRET.slice(0, 20) })
+  device.network.serve(() => ({ status: 503, body: null }))
+  await device.marea.sync()
+  device.network.serve(refusingServer('23514', SECRET))
+  await device.marea.sync()
+  const spans = () => exporter.getFinishedSpans().map(({ name, status, attributes }) => [name, status.code, attributes['marea.code'], attributes['marea.rejected']])
+  await vi.waitFor(() => expect(spans().at(-1)).toEqual(['marea.sync', SpanStatusCode.UNSET, 'ok', 1]))
+  expect(spans()).toContainEqual(['marea.sync', SpanStatusCode.ERROR, 'server_failed', 0])
+  for (const { startTime, endTime, attributes } of exporter.getFinishedSpans()) {
+    expect(startTime[0] * 1e9 + startTime[1]).toBeLessThanOrEqual(endTime[0] * 1e9 + endTime[1])
+    expect(JSON.stringify(attributes)).not.toContain('learner')
+  }
+  stop()
+  const before = exporter.getFinishedSpans().length
+  await device.marea.sync()
+  await device.clock.settled()
+  expect(exporter.getFinishedSpans()).toHaveLength(before)
+  await device.close()
+})
