@@ -76,7 +76,7 @@ made (relation, columns) AS (VALUES
         'started_at timestamp with time zone, status character varying, updated_at timestamp with time zone, user_id uuid')
 ),
 standing AS MATERIALIZED (
-    SELECT m.relation, c.relkind, c.oid IS NOT NULL AS is_here, coalesce(c.relkind IN ('r', 'p') AND m.columns = (
+    SELECT m.relation, c.oid, c.relkind, c.oid IS NOT NULL AS is_here, coalesce(c.relkind IN ('r', 'p') AND m.columns = (
                SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, NULL), ', ' ORDER BY a.attname COLLATE "C")
                FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), false) AS is_ours,
            (SELECT count(*) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
@@ -91,7 +91,7 @@ functions_of_001 (name, mark) AS (VALUES
 bodies AS MATERIALIZED (
     SELECT p.oid, p.proname, n.nspname, p.prokind, l.lanname,
            format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) AS signature,
-           p.prorettype = 'trigger'::regtype AS is_trigger, p.prosrc,
+           p.prorettype = 'trigger'::regtype AS is_trigger, p.prosecdef AS is_definer, p.prosrc,
            coalesce(array_to_string(p.proconfig, ' '), '') AS settings,
            regexp_replace(coalesce(nullif(p.prosrc, ''), pg_get_functiondef(p.oid)), '--[^\n]*|/\*.*?\*/', ' ', 'g') AS body
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
@@ -291,7 +291,9 @@ findings (place, severity, subject, finding, remedy) AS (
            '-- Let it INSERT INTO public.user_progress (user_id) VALUES (NEW.id) ON CONFLICT (user_id) DO NOTHING, or leave that out.'
     FROM triggers AS t WHERE t.oid IN (SELECT w.oid FROM writers AS w) AND t.relname = 'users'
     UNION ALL
-    SELECT 145, 'warning', 'function ' || b.signature, 'writes progress by itself; the next fold would take that back. Let it insert an award',
+    SELECT 145, 'warning', 'function ' || b.signature, 'writes progress by itself; the next fold would take that back. Let it insert an award'
+               || CASE WHEN NOT b.is_definer AND has_function_privilege((SELECT oid FROM pg_roles WHERE rolname = 'service_role'), b.oid, 'EXECUTE')
+                   THEN '. Called by service_role (a backend with the secret key) it is refused: 42501' ELSE '' END,
            format('-- Let it INSERT INTO marea.progress_events (id, user_id, occurred_at, local_date, points, ...), or drop it:%sDROP %s %s;',
                E'\n', CASE b.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, b.signature)
     FROM bodies AS b
@@ -299,6 +301,24 @@ findings (place, severity, subject, finding, remedy) AS (
       -- What a trigger function calls is told with the trigger.
       AND NOT EXISTS (SELECT FROM bodies AS c WHERE c.is_trigger AND c.oid IN (SELECT w.oid FROM writers AS w)
           AND c.body ~* ('\m' || regexp_replace(b.proname, '([^a-zA-Z0-9_])', '\\\1', 'g') || '"?\s*\('))
+    UNION ALL
+    SELECT 147, 'warning', format('job %s of cron', coalesce(j.value ->> 'jobname', j.value ->> 'jobid')),
+           'writes progress by itself; the next fold would take that back, and as service_role it is refused (42501): ' || (j.value ->> 'command'),
+           format('-- Let it INSERT INTO marea.progress_events (id, user_id, occurred_at, local_date, points, ...), or stop it:%sSELECT cron.unschedule(%s);',
+               E'\n', j.value ->> 'jobid')
+    FROM asked AS a, jsonb_array_elements(a.found) AS j
+    WHERE a.name = 'jobs' AND (
+        j.value ->> 'command' ~* '\m(insert\s+into|update|delete\s+from|merge\s+into|truncate(\s+table)?)\s+(only\s+)?(("?public"?\s*\.\s*)?"?user_progress|"?marea"?\s*\.\s*"?daily_activity)"?(?![a-z0-9_$])'
+        OR EXISTS (SELECT FROM bodies AS b WHERE b.oid IN (SELECT w.oid FROM writers AS w) AND NOT b.is_trigger
+            AND j.value ->> 'command' ~* ('\m' || regexp_replace(b.proname, '([^a-zA-Z0-9_])', '\\\1', 'g') || '"?\s*\(')))
+    UNION ALL
+    SELECT 148, 'note', 'grants on public.user_progress', 'role service_role may write it today. Where a backend does so with the secret key, it is refused once '
+               || 'Marea is here (42501): the fold alone writes totals',
+           E'-- Let the backend call a function of yours (SECURITY DEFINER) that does INSERT INTO marea.progress_events (id, user_id, occurred_at,\n'
+           || E'-- local_date, points, ...). A job that must write totals says first, in its transaction:\n-- SET LOCAL marea.allow_progress_writes = ''on'';'
+    FROM standing AS s, pg_roles AS r
+    WHERE s.relation = 'user_progress' AND s.is_here AND NOT s.is_ours AND s.relkind IN ('r', 'p') AND r.rolname = 'service_role'
+      AND has_table_privilege(r.oid, s.oid, 'INSERT, UPDATE, DELETE')
     UNION ALL
     SELECT 146, 'note', format('view %s.%s', v.relnamespace::regnamespace, v.relname), format('reads public.%s, and will go on reading the old table', s.relation),
            format('-- Make it again when 001 is in, from: %s', replace(pg_get_viewdef(v.oid), E'\n', ' '))

@@ -2,10 +2,10 @@
 // for Vite, on the development server. One small source, two builds at a time.
 
 import assert from 'node:assert/strict'
-import { copyFile, readFile } from 'node:fs/promises'
 import { createHash } from 'node:crypto'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { before, test } from 'node:test'
-import { bin, build, buildNext, ownProblems, serveFolder, setTheStage, startNext, startVite } from './drive.mjs'
+import { bin, build, buildNext, ownProblems, serveFolder, setTheStage, startNext, startVite, waitForText } from './drive.mjs'
 import { apps } from './install.mjs'
 
 const NEXT_15 = `${apps}/older/node_modules/next`
@@ -92,6 +92,29 @@ for (const [name, vite, app] of [
     await works(t, await startVite(vite, app))
   })
 }
+
+test('the service worker of docs/BUNDLERS.md, with the list of files that its script makes, starts an app without a network', async (t) => {
+  await built.get('vite 8, svelte')
+  const app = `${apps}/vite-svelte`
+  const text = await readFile(new URL('../../docs/BUNDLERS.md', import.meta.url), 'utf8')
+  const blocks = [...text.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code)
+  await writeFile(`${app}/sw.js`, blocks.find((code) => code.includes("addEventListener('fetch'")))
+  await writeFile(`${app}/precache.mjs`, blocks.find((code) => code.includes('precache.mjs')))
+  await build(process.execPath, ['precache.mjs'], 'vite-svelte')
+  const learner = await stage.signUp()
+  const page = await stage.openPage(t, stage.address(await serveFolder(`${app}/dist`), learner))
+  await page.evaluate(async () => {
+    await navigator.serviceWorker.register('/sw.js')
+    await navigator.serviceWorker.ready
+  })
+  await waitForText(page, 'state', 'open')
+  await page.context().setOffline(true)
+  t.after(() => page.context().setOffline(false))
+  await page.reload()
+  await waitForText(page, 'state', 'open')
+  await page.click('#record')
+  await waitForText(page, 'sessions', 1)
+})
 
 for (const [bundler, flags] of [
   ['webpack', []],

@@ -6,7 +6,7 @@ use marea_tests::schema::{SNAPSHOT, assert_same};
 use crate::app::{Supabase, by_subject, preflight, preflight_with, verdict};
 
 /// What the awkward app has, and how much it matters.
-const AWKWARD: [(&str, &str); 18] = [
+const AWKWARD: [(&str, &str); 19] = [
     ("public.export_history", "blocker"),
     ("public.user_api_keys", "blocker"),
     ("public.user_progress", "blocker"),
@@ -25,6 +25,7 @@ const AWKWARD: [(&str, &str); 18] = [
     ("column public.sessions.session_type", "note"),
     ("constraint sessions_metrics_sane on public.sessions", "note"),
     ("view public.leaders", "note"),
+    ("grants on public.user_progress", "note"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +69,7 @@ async fn the_awkward_app_is_told_everything_and_each_remedy_helps() {
 }
 
 /// What breaks the tidy app, as a superuser, and the finding that must tell. The remedy makes it whole for the next.
-const BROKEN: [(&str, &str, &str); 27] = [
+const BROKEN: [(&str, &str, &str); 30] = [
     ("ALTER ROLE service_role RENAME TO somebody", "role service_role", "blocker"),
     ("ALTER FUNCTION auth.uid() RENAME TO who", "auth.uid()", "blocker"),
     ("REVOKE USAGE ON SCHEMA auth FROM authenticated", "schema auth", "blocker"),
@@ -121,6 +122,27 @@ const BROKEN: [(&str, &str, &str); 27] = [
         "trigger count_word on public.words",
         "warning",
     ),
+    // Where ADR 93 refuses service_role: a backend's own function, and jobs that write totals themselves or by it.
+    (
+        "CREATE FUNCTION public.grade(learner uuid) RETURNS VOID LANGUAGE plpgsql AS
+            'BEGIN UPDATE user_progress SET total_points = 0 WHERE user_id = learner; END';
+         GRANT EXECUTE ON FUNCTION public.grade(uuid) TO service_role",
+        "function public.grade(learner uuid)",
+        "warning",
+    ),
+    (
+        "CREATE SCHEMA cron; CREATE TABLE cron.job (jobid bigint, jobname text, schedule text, command text, active boolean);
+         CREATE FUNCTION cron.unschedule(bigint) RETURNS boolean LANGUAGE sql AS 'DELETE FROM cron.job WHERE jobid = $1 RETURNING true';
+         INSERT INTO cron.job VALUES (7, 'reset', '0 3 * * *', 'update only public.user_progress set total_points = 0', true)",
+        "job reset of cron",
+        "warning",
+    ),
+    (
+        "CREATE PROCEDURE public.level_up() LANGUAGE plpgsql AS 'begin update public.user_progress set total_points = 1; end';
+         INSERT INTO cron.job VALUES (8, 'levels', '0 3 * * *', 'CALL public.level_up()', true)",
+        "job levels of cron",
+        "warning",
+    ),
     ("CREATE TYPE public.kind AS ENUM ('mixed'); ALTER TABLE public.sessions ALTER session_type DROP DEFAULT,
         ALTER session_type TYPE public.kind USING 'mixed'", "column public.sessions.session_type", "note"),
     ("ALTER TABLE public.sessions ADD CONSTRAINT short CHECK (duration_minutes < 90)", "constraint short on public.sessions", "note"),
@@ -142,6 +164,8 @@ async fn each_finding_is_found_and_gone_after_its_remedy() {
         let findings = preflight(&database).await;
         let found = by_subject(&findings);
         let one = found.get(&(subject, severity)).unwrap_or_else(|| panic!("{harm}: {findings:#?}"));
+        let writes_totals = subject.starts_with("job ") || subject.contains(".grade(");
+        assert!(!writes_totals || one.finding.contains("service_role"), "{one:#?}");
         database.execute(&one.remedy).await;
         let after = preflight(&database).await;
         assert!(
