@@ -1,7 +1,10 @@
 // Serves the built page on this machine only: `node demo/serve.mjs [--port N] [--config JSON]`.
 //
-// Prints one JSON line, {"url": ...}, when it listens. Of the configuration only the backend's address and its public
+// Prints one JSON line, {"url": ..., "two": ...}, when it listens. Of the configuration only the backend's address and its public
 // key are handed out: the line that the backend prints holds secrets too, and may be given as it is.
+//
+// The page is served at two ports, the second one after the first. To a browser these are two origins, each with files and
+// storage of its own, as two devices have; `two` is the page that shows both side by side.
 
 import { createReadStream, statSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -24,26 +27,60 @@ const TYPES = {
 
 // What an app needs to allow for Marea: workers of its own, and WebAssembly.
 const POLICY =
-  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
-  "worker-src 'self'; connect-src 'self' http: https:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; " +
+  "worker-src 'self'; connect-src 'self' http: https: ws: wss:; object-src 'none'; base-uri 'none'"
+
+/** Who may show the page in a frame: nobody, or the same page at the other port. */
+function policyFor(devices) {
+  if (devices.length === 0) return `${POLICY}; frame-ancestors 'none'`
+  return `${POLICY}; frame-src ${devices.join(' ')}; frame-ancestors ${devices.join(' ')}`
+}
 
 /**
- * Starts a server. `mounts` maps a path prefix that ends in `/` to a folder; the longest match wins.
- * `policy` is the Content-Security-Policy of everything. Resolves with its address and a function that stops it.
+ * Starts a server. `mounts` maps a path prefix that ends in `/` to a folder; the longest match wins. `devices` are the origins
+ * that serve the same page, this one among them; it may be filled later.
+ * `policy`, where it is given, is the Content-Security-Policy in place of the demo's.
+ * Resolves with its address and a function that stops it.
  */
-export function serve({ mounts, config, port = 0, policy = POLICY }) {
+export function serve({ mounts, config, port = 0, devices = [], policy }) {
+  const headers = (type, cache) => ({
+    'content-type': type,
+    'cache-control': cache,
+    'content-security-policy': policy ?? policyFor(devices),
+    'x-content-type-options': 'nosniff',
+    'referrer-policy': 'no-referrer',
+  })
   const prefixes = Object.keys(mounts).sort((a, b) => b.length - a.length)
   const server = createServer((request, response) => {
-    response.setHeader('content-security-policy', policy)
     const path = pathOf(request.url)
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405)
     if (path === null) return refuse(response, 400)
-    if (path === '/config.json' && config) return sendText(response, JSON.stringify(publicPart(config)))
+    if (path === '/config.json' && config) return sendText(response, JSON.stringify({ ...publicPart(config), devices }))
     const prefix = prefixes.find((candidate) => path.startsWith(candidate))
     const file = prefix && fileAt(mounts[prefix], path.slice(prefix.length))
     if (!file) return refuse(response, 404)
     sendFile(request, response, file)
   })
+  const sendFile = (request, response, file) => {
+    const named = file.includes(`${sep}assets${sep}`)
+    const head = headers(TYPES[extname(file)] ?? 'application/octet-stream', named ? 'public, max-age=31536000, immutable' : 'no-cache')
+    // What the build compressed lies beside what it built.
+    const packed = `${file}.br`
+    const isPacked = /\bbr\b/.test(request.headers['accept-encoding'] ?? '') && statSync(packed, { throwIfNoEntry: false })?.isFile()
+    response.writeHead(200, { ...head, vary: 'accept-encoding', ...(isPacked ? { 'content-encoding': 'br' } : {}) })
+    if (request.method === 'HEAD') return response.end()
+    const stream = createReadStream(isPacked ? packed : file)
+    stream.on('error', () => response.destroy())
+    stream.pipe(response)
+  }
+  const sendText = (response, text) => {
+    response.writeHead(200, headers('application/json', 'no-store'))
+    response.end(text)
+  }
+  const refuse = (response, status) => {
+    response.writeHead(status, headers('text/plain; charset=utf-8', 'no-store'))
+    response.end()
+  }
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, '127.0.0.1', () => {
@@ -70,38 +107,27 @@ function fileAt(folder, name) {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ? path : null
 }
 
-function headers(type, cache) {
-  return {
-    'content-type': type,
-    'cache-control': cache,
-    'x-content-type-options': 'nosniff',
-    'referrer-policy': 'no-referrer',
-  }
-}
-
-function sendFile(request, response, file) {
-  const named = file.includes(`${sep}assets${sep}`)
-  const cache = named ? 'public, max-age=31536000, immutable' : 'no-cache'
-  response.writeHead(200, headers(TYPES[extname(file)] ?? 'application/octet-stream', cache))
-  if (request.method === 'HEAD') return response.end()
-  const stream = createReadStream(file)
-  stream.on('error', () => response.destroy())
-  stream.pipe(response)
-}
-
-function sendText(response, text) {
-  response.writeHead(200, headers('application/json', 'no-store'))
-  response.end(text)
-}
-
-function refuse(response, status) {
-  response.writeHead(status, headers('text/plain; charset=utf-8', 'no-store'))
-  response.end()
-}
-
 function stop(server) {
   server.closeAllConnections()
   return new Promise((resolve) => server.close(resolve))
+}
+
+/** Serves the same page at two ports; `ports` are two numbers, or 0 for any free one. */
+export async function serveTwo({ mounts, config, ports = [0, 0] }) {
+  const devices = []
+  const servers = []
+  const stopAll = () => Promise.all(servers.map((server) => server.stop()))
+  try {
+    for (const port of ports) {
+      const server = await serve({ mounts, config, port, devices })
+      servers.push(server)
+      devices.push(server.url)
+    }
+  } catch (error) {
+    await stopAll()
+    throw error
+  }
+  return { url: devices[0], two: `${devices[0]}/two.html`, devices, stop: stopAll }
 }
 
 async function main() {
@@ -112,9 +138,10 @@ async function main() {
     process.exit(1)
   }
   const config = values.config ? JSON.parse(values.config) : null
-  const server = await serve({ mounts: { '/': dist }, config, port: Number(values.port ?? 0) })
+  const port = Number(values.port ?? 0)
+  const server = await serveTwo({ mounts: { '/': dist }, config, ports: [port, port && port + 1] })
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void server.stop().then(() => process.exit(0)))
-  console.log(JSON.stringify({ url: server.url }))
+  console.log(JSON.stringify({ url: server.url, two: server.two }))
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -8,6 +8,7 @@ import { useSpeech } from './language'
 import { schema } from './marea.schema'
 import { Home } from './parts/Home'
 import { Notice } from './parts/Notice'
+import { useRemoteAccount } from './parts/Remote'
 import { SignIn } from './pages/SignIn'
 import { Sessions } from './session'
 import { useAirplane } from './useAirplane'
@@ -32,6 +33,7 @@ export function App() {
 function Account({ config, sessions }: { config: Config; sessions: Sessions }) {
   const session = useSyncExternalStore(sessions.subscribe, sessions.getSnapshot)
   const [airplane, setAirplane] = useAirplane()
+  useRemoteAccount(config, sessions, session)
   const userId = session?.userId
   const options = useMemo(
     () =>

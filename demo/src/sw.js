@@ -28,6 +28,8 @@ self.addEventListener('activate', (event) => {
 self.addEventListener('fetch', (event) => {
   const url = new URL(event.request.url)
   if (event.request.method !== 'GET' || url.origin !== self.location.origin) return
+  // The page of two devices names both of their addresses, which change from one start of the demo to the next.
+  if (url.pathname === '/two.html') return
   event.respondWith(url.pathname === CONFIG ? networkFirst(event.request) : cacheFirst(event.request, url))
 })
 

@@ -32,6 +32,10 @@ export function Device() {
         >
           {t.device.diagnostics}
         </button>
+        {/* Loaded when it is asked for: nobody else pays for it. */}
+        <button type="button" className="button" onClick={() => void import('@marea/client/devtools').then(({ mountDevtools }) => mountDevtools(marea, { open: true }), failed)} data-testid="tools">
+          {t.device.tools}
+        </button>
       </div>
       {queue && queue.rejected.length > 0 && (
         <section aria-labelledby="refused-title">

@@ -4,12 +4,14 @@ import type { SessionInput } from '@marea/client'
 import { useMarea } from '@marea/client/react'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import type { Config } from '../config'
+import { device } from '../device'
 import { useSpeech } from '../language'
 import { LearnerContext } from '../learner'
 import type { Learner } from '../learner'
 import { Page } from '../pages/Page'
 import type { Session, Sessions } from '../session'
 import { Notice } from './Notice'
+import { Remote } from './Remote'
 import { Shell } from './Shell'
 import { Toast } from './Toast'
 import type { Told } from './Toast'
@@ -68,6 +70,7 @@ export function Home(props: Props) {
       <Shell>
         <Page />
       </Shell>
+      {device !== null && <Remote />}
       <Toast told={told} onGone={() => setTold(null)} recorded={recorded.current} />
     </LearnerContext.Provider>
   )

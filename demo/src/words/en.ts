@@ -286,6 +286,32 @@ export const en = {
     twoText: 'See in ten seconds what happens when two devices work without a network.',
   },
 
+  two: {
+    title: 'Two devices, one learner',
+    lead: 'Left and right are two devices: each has a database of its own. Switch either of them offline, work on both, and watch what becomes of it.',
+    laptop: 'Laptop',
+    phone: 'Phone',
+    play: 'Show me',
+    playing: 'Watch',
+    again: 'Once more',
+    fresh: 'Start over',
+    back: 'The app alone',
+    missing: 'Two devices need two addresses. Start the demo with “cargo xtask demo”.',
+    waiting: 'Waiting',
+    agree: 'Both show the same.',
+    differ: 'They differ, until both have talked to the server.',
+    steps: {
+      ready: 'Both devices are signed in and agree.',
+      offline: 'Both go offline.',
+      work: 'Each goes on working. The same word is collected on both.',
+      online: 'Both come back. Nothing is lost, and nothing is there twice.',
+      told: 'Online, what one does shows on the other at once.',
+      fetch: 'Online, what one does shows on the other at its next look.',
+      end: 'That is all. Now try it yourself.',
+      failed: 'A device did not answer. Start over, please.',
+    },
+  },
+
   languages: { en: 'English', es: 'Spanish' },
 }
 

@@ -288,6 +288,32 @@ export const es: Words = {
     twoText: 'Mira en diez segundos qué pasa cuando dos dispositivos trabajan sin conexión.',
   },
 
+  two: {
+    title: 'Dos dispositivos, una persona',
+    lead: 'A la izquierda y a la derecha hay dos dispositivos, cada uno con su base de datos. Deja sin conexión uno u otro, trabaja en los dos y mira qué pasa.',
+    laptop: 'Portátil',
+    phone: 'Teléfono',
+    play: 'Muéstramelo',
+    playing: 'Mira',
+    again: 'Otra vez',
+    fresh: 'Empezar de cero',
+    back: 'Solo la aplicación',
+    missing: 'Dos dispositivos necesitan dos direcciones. Inicia la demo con «cargo xtask demo».',
+    waiting: 'Por enviar',
+    agree: 'Los dos muestran lo mismo.',
+    differ: 'Son distintos hasta que los dos hablen con el servidor.',
+    steps: {
+      ready: 'Los dos dispositivos han entrado y coinciden.',
+      offline: 'Los dos se quedan sin conexión.',
+      work: 'Cada uno sigue trabajando. Los dos recogen una misma palabra.',
+      online: 'Vuelven los dos. No falta nada y nada está repetido.',
+      told: 'Con conexión, lo que hace uno se ve en el otro al momento.',
+      fetch: 'Con conexión, lo que hace uno se ve en el otro cuando vuelve a mirar.',
+      end: 'Eso es todo. Ahora pruébalo tú.',
+      failed: 'Un dispositivo no responde. Empieza de cero, por favor.',
+    },
+  },
+
   languages: { en: 'inglés', es: 'español' },
 }
 

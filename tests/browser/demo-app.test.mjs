@@ -1,0 +1,311 @@
+// The demo as an app: what a learner does in it, without a network and with one, on one device and on two; and that it can be used
+// by everybody: with a keyboard, a screen reader, a phone, in either language.
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { afterEach, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { serve, serveTwo } from '../../demo/serve.mjs'
+import { goTo, setAirplane, signUp, waitForPage } from '../../demo/tools/page.mjs'
+import { startBrowser, startStage, waitFor } from './harness.mjs'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const mounts = { '/': `${root}demo/dist` }
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const PAGES = ['', 'pictures', 'pictures/harbour', 'pictures/market/questions', 'pictures/park/words', 'words', 'review', 'progress', 'history', 'exports', 'keys', 'device', 'settings', 'more']
+
+let stage, browser
+before(async () => {
+  stage = await startStage()
+  await stage.database.query(readFileSync(`${root}demo/tables.sql`, 'utf8'))
+  browser = await startBrowser(stage)
+})
+
+afterEach(() => stage.clearFaults())
+
+async function open(t, path = '/', start = serve) {
+  const server = await start({ mounts, config: stage.backend })
+  t.after(server.stop)
+  const page = await browser.context.newPage()
+  t.after(() => page.close().catch(() => undefined))
+  page.problems = []
+  page.on('pageerror', (error) => page.problems.push(error.message))
+  page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()))
+  await page.goto(`${server.url}${path}`)
+  return page
+}
+
+/** A page with a learner of its own. */
+async function openSignedIn(t) {
+  const page = await open(t)
+  const account = { email: `${randomUUID()}@example.com`, password: randomUUID() }
+  await signUp(page, account)
+  const { rows } = await stage.database.query('SELECT id FROM auth.users WHERE email = $1', [account.email])
+  return { page, learner: rows[0].id }
+}
+
+const byId = (page, id) => page.getByTestId(id)
+const rows = async (sql, learner) => (await stage.database.query(sql, [learner])).rows
+const settled = (page, count) => waitFor('the queue', () => byId(page, 'pending').textContent(), (text) => text === String(count))
+
+test('a whole lesson without a network, and all of it on the server afterwards', async (t) => {
+  const { page, learner } = await openSignedIn(t)
+  await setAirplane(page, true)
+
+  await goTo(page, 'pictures', 'harbour', 'words')
+  await byId(page, 'collect-word').first().click()
+  await byId(page, 'collect-all').click()
+  await waitFor('all words taken', () => page.locator('.word-card[aria-pressed=true]').count(), (count) => count === 8)
+
+  await goTo(page, 'pictures', 'harbour', 'describe')
+  await byId(page, 'description').fill('Hay un faro y dos barcos en el mar.')
+  assert.match(await page.locator('#words-used').innerText(), /3 of 8/)
+  await byId(page, 'save-description').click()
+
+  await goTo(page, 'pictures', 'harbour', 'questions')
+  await byId(page, 'wrong-option').first().click()
+  await byId(page, 'next-question').click()
+  for (let question = 1; question < 4; question++) {
+    await byId(page, 'right-option').click()
+    await byId(page, 'next-question').click()
+  }
+  await byId(page, 'result').waitFor()
+
+  await goTo(page, 'review')
+  // One is not known at first and comes once more; all others are.
+  for (const grade of ['again', ...Array(8).fill('good')]) {
+    await byId(page, 'show-answer').click()
+    await byId(page, `grade-${grade}`).click()
+  }
+  await byId(page, 'review-done').click()
+
+  await byId(page, 'list').click()
+  await byId(page, 'word').fill('la brújula')
+  await byId(page, 'meaning').fill('the compass')
+  await byId(page, 'add-word').click()
+  await waitFor('the word', () => byId(page, 'word-row').count(), (count) => count === 9)
+
+  await goTo(page, 'history')
+  await byId(page, 'text').getByRole('button', { name: 'Edit' }).click()
+  await page.getByRole('textbox', { name: 'Text' }).fill('Hay un faro rojo y dos barcos en el mar.')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await waitFor('the correction', () => page.locator('.text-body').innerText(), (text) => text.includes('rojo'))
+
+  await goTo(page, 'settings')
+  await byId(page, 'goal').selectOption('30')
+
+  // Nothing of it depends on this visit.
+  await goTo(page, '')
+  await page.reload()
+  await waitForPage(page, { sessions: 3, words: 8, accuracy: 75, state: 'offline' })
+  await setAirplane(page, false)
+  await waitForPage(page, { sessions: 3, pending: 0, state: 'synced' })
+
+  const words = await rows('SELECT word, meaning, picture, times_seen, times_right, interval_days FROM words WHERE user_id = $1 ORDER BY times_seen DESC, word', learner)
+  assert.equal(words.length, 9)
+  assert.deepEqual(words.map(({ times_seen }) => times_seen), [2, 1, 1, 1, 1, 1, 1, 1, 0])
+  assert.deepEqual(words.map(({ times_right }) => times_right), [1, 1, 1, 1, 1, 1, 1, 1, 0])
+  assert.deepEqual(words[8], { word: 'la brújula', meaning: 'the compass', picture: null, times_seen: 0, times_right: 0, interval_days: 0 })
+  assert.deepEqual(await rows('SELECT title, language FROM word_lists WHERE user_id = $1', learner), [{ title: 'El puerto', language: 'es' }])
+  assert.deepEqual(await rows('SELECT picture, body FROM descriptions WHERE user_id = $1', learner), [{ picture: 'harbour', body: 'Hay un faro rojo y dos barcos en el mar.' }])
+  assert.deepEqual(await rows('SELECT daily_minutes FROM learner_settings WHERE user_id = $1', learner), [{ daily_minutes: 30 }])
+
+  // What is deleted is gone on the server too, with all that hangs on it.
+  await goTo(page, 'words')
+  await byId(page, 'list').click()
+  await page.getByRole('button', { name: 'Delete list' }).click()
+  await page.getByRole('group').getByRole('button', { name: 'Delete', exact: true }).click()
+  await settled(page, 0)
+  await waitFor('no words', () => rows('SELECT id FROM words WHERE user_id = $1', learner), (left) => left.length === 0)
+  assert.deepEqual(page.problems, [])
+})
+
+test('an export is made without a network, and downloaded', async (t) => {
+  const { page, learner } = await openSignedIn(t)
+  await setAirplane(page, true)
+  await goTo(page, 'pictures', 'kitchen', 'words')
+  await byId(page, 'collect-all').click()
+  await goTo(page, 'exports')
+  await byId(page, 'make-export').click()
+  const [download] = await Promise.all([page.waitForEvent('download'), byId(page, 'download').click()])
+  assert.match(download.suggestedFilename(), /^marea-words-.*\.csv$/)
+  const lines = readFileSync(await download.path(), 'utf8').trim().split('\r\n')
+  assert.equal(lines[0], 'list,word,meaning,times_seen,times_right,interval_days,due_on')
+  assert.equal(lines.length, 9)
+  await setAirplane(page, false)
+  await settled(page, 0)
+  const made = await rows('SELECT export_type, export_format, status, records_count FROM export_history WHERE user_id = $1', learner)
+  assert.deepEqual(made, [{ export_type: 'words', export_format: 'csv', status: 'completed', records_count: 8 }])
+  assert.deepEqual(page.problems, [])
+})
+
+test('a key is sealed: the server has an envelope, and the page a hint while it is open', async (t) => {
+  const { page, learner } = await openSignedIn(t)
+  await goTo(page, 'keys')
+  await page.getByRole('button', { name: 'Suggest one' }).click()
+  await waitFor('a passphrase', () => byId(page, 'passphrase').inputValue(), (text) => text.length > 15)
+  const passphrase = await byId(page, 'passphrase').inputValue()
+  await byId(page, 'use-passphrase').click()
+  await byId(page, 'api-key').fill('sk-test-0123456789abcdef')
+  await byId(page, 'seal').click()
+  await waitFor('the hint', () => byId(page, 'sealed-key').innerText(), (text) => text.includes('cdef'))
+  await byId(page, 'lock').click()
+  await byId(page, 'passphrase').fill(`${passphrase} not`)
+  await byId(page, 'use-passphrase').click()
+  await page.getByRole('alert').waitFor()
+  await byId(page, 'passphrase').fill(passphrase)
+  await byId(page, 'use-passphrase').click()
+  await byId(page, 'lock').waitFor()
+  await settled(page, 0)
+  const [sealed] = await rows('SELECT openai_api_key FROM user_api_keys WHERE user_id = $1', learner)
+  assert.doesNotMatch(sealed.openai_api_key, /0123456789abcdef/)
+  assert.deepEqual(page.problems, [])
+})
+
+test('two devices work without a network, and agree afterwards', async (t) => {
+  const page = await open(t, '/two.html', serveTwo)
+  await page.evaluate(() => localStorage.clear())
+  await page.reload()
+  await waitFor('both signed in', () => byId(page, 'play').isEnabled(), (ready) => ready)
+  await byId(page, 'play').click()
+  const step = () => byId(page, 'two-step').getAttribute('data-step')
+  await waitFor('the end', step, (name) => name === 'end' || name === 'failed', 60_000)
+  assert.equal(await step(), 'end')
+  assert.equal(await byId(page, 'two-verdict').getAttribute('data-same'), 'true')
+  const { email } = JSON.parse(await page.evaluate(() => localStorage.getItem('marea-demo.two.account')))
+  const { rows: words } = await stage.database.query(
+    'SELECT l.title, count(*)::int AS words FROM words w JOIN word_lists l ON l.id = w.list_id JOIN auth.users u ON u.id = w.user_id WHERE u.email = $1 GROUP BY 1 ORDER BY 1',
+    [email],
+  )
+  // A word that both collected is there once, in one list.
+  assert.deepEqual(words, [{ title: 'El mercado', words: 2 }, { title: 'El puerto', words: 3 }, { title: 'La cocina', words: 2 }])
+
+  // The switch of one is not the other's.
+  const laptop = page.frameLocator('iframe').first()
+  const phone = page.frameLocator('iframe').last()
+  await laptop.getByTestId('airplane').check({ force: true })
+  await waitFor('the laptop to be offline', () => laptop.getByTestId('sync-state').getAttribute('data-level'), (level) => level === 'offline')
+  assert.equal(await phone.getByTestId('airplane').isChecked(), false)
+  assert.deepEqual(page.problems, [])
+})
+
+test('a page of another origin can neither show the app nor order it about', async (t) => {
+  const page = await open(t)
+  const other = await open(t)
+  await other.evaluate((url) => {
+    const frame = document.createElement('iframe')
+    frame.src = url
+    document.body.append(frame)
+  }, `${page.url()}?device=phone`)
+  await waitFor('the refusal', () => other.problems.join(' '), (text) => /frame-src|frame-ancestors|Refused to frame|Framing/.test(text))
+})
+
+test('a checker for accessibility finds nothing, in light and dark, English and Spanish', async (t) => {
+  const { page } = await openSignedIn(t)
+  await goTo(page, 'pictures', 'harbour', 'words')
+  await byId(page, 'collect-all').click()
+  await goTo(page, 'pictures', 'harbour', 'describe')
+  await byId(page, 'description').fill('El faro es rojo y blanco.')
+  await byId(page, 'save-description').click()
+  await page.emulateMedia({ reducedMotion: 'reduce' })
+  await page.evaluate(axe)
+  const found = []
+  for (const [language, colorScheme] of [['en', 'light'], ['es', 'dark']]) {
+    await page.emulateMedia({ colorScheme })
+    await goTo(page, 'settings')
+    await byId(page, `language-${language}`).check({ force: true })
+    await waitFor('the language', () => page.evaluate(() => document.documentElement.lang), (lang) => lang === language)
+    for (const path of PAGES) {
+      await goTo(page, path)
+      await page.locator('main h1, main [data-testid=show-answer]').first().waitFor()
+      found.push(...(await violations(page, `${path} ${language} ${colorScheme}`)))
+    }
+    await goTo(page, '')
+    await byId(page, 'log').click()
+    found.push(...(await violations(page, `dialog ${language} ${colorScheme}`)))
+    await page.keyboard.press('Escape')
+  }
+  assert.deepEqual(found, [])
+})
+
+async function violations(page, where) {
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }))
+  return violations.map(({ id, nodes }) => `${where}: ${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' ')}`)
+}
+
+test('the entrance and the page of two devices are accessible too', async (t) => {
+  const page = await open(t, '/two.html', serveTwo)
+  await waitFor('both signed in', () => byId(page, 'play').isEnabled(), (ready) => ready)
+  const entrance = await open(t)
+  await byId(entrance, 'email').waitFor()
+  for (const [shown, where] of [[page, 'two'], [entrance, 'entrance']]) {
+    await shown.evaluate(axe)
+    assert.deepEqual(await violations(shown, where), [])
+  }
+})
+
+test('no page is wider than a phone', async (t) => {
+  const { page } = await openSignedIn(t)
+  await goTo(page, 'pictures', 'harbour', 'words')
+  await byId(page, 'collect-all').click()
+  await page.setViewportSize({ width: 360, height: 740 })
+  for (const path of PAGES) {
+    await goTo(page, path)
+    await page.locator('main h1').first().waitFor({ state: 'attached' })
+    const { client, scroll } = await page.evaluate(() => ({ client: document.documentElement.clientWidth, scroll: document.documentElement.scrollWidth }))
+    assert.equal(scroll, client, `#/${path}`)
+  }
+})
+
+test('a word is collected and reviewed with the keyboard alone', async (t) => {
+  const { page } = await openSignedIn(t)
+  const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-testid') ?? document.activeElement?.textContent ?? '')
+  const tabTo = async (wanted) => {
+    for (let presses = 0; presses < 60; presses++) {
+      if ((await focused()).includes(wanted)) return
+      await page.keyboard.press('Tab')
+    }
+    assert.fail(`nothing with ${wanted} has been reached by Tab; at ${await focused()}`)
+  }
+  await tabTo('Skip to the content')
+  await tabTo('Pictures')
+  await page.keyboard.press('Enter')
+  await tabTo('El mercado')
+  await page.keyboard.press('Enter')
+  await tabTo('Words')
+  // The first of that name is in the bar; the picture's own comes behind it.
+  await page.keyboard.press('Tab')
+  await tabTo('Words')
+  await page.keyboard.press('Enter')
+  await tabTo('collect-word')
+  await page.keyboard.press('Enter')
+  await waitFor('the word', () => page.locator('.word-card[aria-pressed=true]').count(), (count) => count === 1)
+  await page.evaluate(() => (location.hash = '#/review'))
+  await byId(page, 'show-answer').waitFor()
+  await page.keyboard.press('Space')
+  await byId(page, 'grade-good').waitFor()
+  await page.keyboard.press('3')
+  await byId(page, 'review-done').waitFor()
+  assert.deepEqual(page.problems, [])
+})
+
+test('a browser offers to install it, and it moves nothing for those who want no motion', async (t) => {
+  const page = await open(t)
+  await byId(page, 'email').waitFor()
+  await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined))
+  const devtools = await page.context().newCDPSession(page)
+  const { errors } = await devtools.send('Page.getAppManifest')
+  assert.deepEqual(errors, [])
+  const { installabilityErrors } = await devtools.send('Page.getInstallabilityErrors')
+  assert.deepEqual(installabilityErrors.filter(({ errorId }) => errorId !== 'in-incognito'), [])
+  await page.emulateMedia({ reducedMotion: 'reduce' })
+  const longest = await page.evaluate(() =>
+    Math.max(0, ...[...document.querySelectorAll('*')].flatMap((element) => {
+      const { animationDuration, transitionDuration } = getComputedStyle(element)
+      return `${animationDuration},${transitionDuration}`.split(',').map(Number.parseFloat)
+    })),
+  )
+  assert.ok(longest < 0.001, `something moves for ${longest} s`)
+})
