@@ -1,21 +1,28 @@
-// The demo without a person: one learner, two devices, no network, and no session lost or counted twice.
+// The demo without a person: one learner, two devices, no network, and no session, word or file lost or counted twice.
 //
 // Plays in a real Chromium and with the real command line against the backend that MAREA_BACKEND describes, says each
 // step as it happens, and ends with one JSON line whose numbers were read from the places that they name.
 //
 // Environment: MAREA_BACKEND (the backend's JSON line), MAREA_PAGE_URL (where the page is served), MAREA_BIN (the
-// `marea` command); if wanted MAREA_CHROMIUM (the browser) and MAREA_SCREENSHOT (where to put the README's picture).
+// `marea` command); if wanted MAREA_CHROMIUM (the browser), MAREA_SCREENSHOT (where to put the README's picture), and MAREA_TWO_URL
+// (where two devices are served side by side) with MAREA_ANIMATION (where to put the moving picture of them).
 
 import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import pg from 'pg'
 import { makeProfile, startChromium } from './tools/chromium.mjs'
 import { makeDevice, OFFLINE } from './tools/command-line.mjs'
-import { readPage, recordSession, setAirplane, signUp, waitForPage } from './tools/page.mjs'
-import { takePicture } from './tools/picture.mjs'
+import { collectWords, exportWords, goTo, readPage, recordSession, reviewOne, setAirplane, signUp, waitForPage } from './tools/page.mjs'
+import { takeAnimation, takePicture } from './tools/picture.mjs'
+import { waitFor } from './tools/wait.mjs'
 
 // Nothing listens there: what a device without a network finds.
 const NO_SERVER = 'http://127.0.0.1:9'
+
+const PICTURE = 'harbour'
 
 const say = (text) => console.log(`  ${text}`)
 
@@ -45,10 +52,16 @@ async function play(stage) {
   await recordSession(page, { kind: 'qa', minutes: 15, descriptions: 0, questions: 12, correct: 9, words: 2 })
   await waitForPage(page, { sessions: 2, minutes: 35, pending: 2 })
 
+  say('She takes the words of a picture along, and makes a file of them: still nothing has left the browser.')
+  await collectWords(page, PICTURE)
+  await exportWords(page)
+
   say('The page is reloaded, still offline.')
+  await goTo(page, '')
+  const { pending } = await readPage(page)
   await page.reload()
-  const kept = await waitForPage(page, { sessions: 2, minutes: 35, pending: 2 })
-  say(`They are there: the page shows ${kept.sessions} sessions, ${kept.pending} of them waiting to be sent.`)
+  const kept = await waitForPage(page, { sessions: 2, minutes: 35, pending })
+  say(`It is all there: the page shows ${kept.sessions} sessions, and ${kept.pending} changes that wait to be sent.`)
 
   say('On another device, the command line, the same learner records a third session. No network there either.')
   const { id, token } = await signIn(backend, account)
@@ -69,19 +82,59 @@ async function play(stage) {
   await setAirplane(page, false)
   await waitForPage(page, { sessions: 3, minutes: 45, pending: 0 })
   say('It has sent its two and received the other one.')
+  const file = await fileFromServer(page, laptop)
+  say(`The file that was made without a network is on the server: the command line fetches its ${file} bytes.`)
+
+  say('Both go offline once more, and both review the same word.')
+  await setAirplane(page, true)
+  await goTo(page, 'review')
+  const reviewed = await reviewOne(page)
+  const { rows } = await laptop.ask('table', 'list', 'words', '--where', JSON.stringify({ word: reviewed }))
+  await laptop.ask('table', 'add', 'words', rows[0].id, '{"times_seen": 1, "times_right": 1}')
+  await goTo(page, '')
+  await setAirplane(page, false)
+  await waitForPage(page, { pending: 0 })
+  await laptop.ask('sync')
 
   say('The command line syncs again, and a third device starts from nothing.')
   const newcomer = makeDevice(program, backend, token)
   undo.push(newcomer.remove)
   await laptop.ask('sync')
   await newcomer.ask('sync')
-  const found = await compare(stage, id, page, laptop, newcomer)
-  const path = process.env.MAREA_SCREENSHOT
-  if (path) {
-    const { context } = browser
-    await takePicture({ context, backend, pageUrl, program, path, signIn: (account) => signIn(backend, account) })
-  }
+  const found = { ...(await compare(stage, id, page, laptop, newcomer)), ...(await compareWords(stage, id, reviewed, newcomer)), file_bytes: file }
+  const { context } = browser
+  const { MAREA_SCREENSHOT: path, MAREA_ANIMATION: moving, MAREA_TWO_URL: twoUrl } = process.env
+  if (path) await takePicture({ context, backend, pageUrl, program, path, signIn: (account) => signIn(backend, account) })
+  if (moving && twoUrl) await takeAnimation({ context, twoUrl, path: moving })
   return found
+}
+
+/** Fetches the file of the learner's one export on the command line; its size. */
+async function fileFromServer(page, laptop) {
+  await goTo(page, 'exports')
+  const sent = () => page.getByTestId('export').getAttribute('data-sent')
+  await waitFor('the file to be sent', sent, (value) => value === 'true')
+  await goTo(page, '')
+  await waitForPage(page, { pending: 0 })
+  await laptop.ask('sync')
+  const { exports } = await laptop.ask('export', 'list')
+  const folder = mkdtempSync(join(tmpdir(), 'marea-file-'))
+  try {
+    const path = join(folder, 'words.csv')
+    await laptop.ask('export', 'download', exports[0].id, '--out', path)
+    return statSync(path).size
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** The words that a device which began from nothing has, and how often the one that both devices reviewed was seen. */
+async function compareWords({ database }, userId, word, newcomer) {
+  const { rows } = await newcomer.ask('query', 'SELECT count(*) AS words, max(times_seen) AS seen FROM words')
+  const answer = await database.query('SELECT count(*)::int AS words, max(times_seen) AS seen FROM public.words WHERE user_id = $1', [userId])
+  const [there] = answer.rows
+  say(`${there.words} words, "${word}" reviewed ${there.seen} times: once on each device.`)
+  return { words: there.words, times_seen: there.seen, words_agree: isDeepStrictEqual(rows[0], [there.words, there.seen]) }
 }
 
 /** Reads every place, and says whether they agree. */
@@ -162,9 +215,9 @@ async function main() {
     console.error(`The demo failed: ${error.message}`)
   }
   for (const step of undo.reverse()) await Promise.resolve(step()).catch((error) => console.error(error.message))
-  const { agree, ...numbers } = found ?? { agree: false }
+  const { agree, words_agree: wordsAgree, ...numbers } = found ?? { agree: false }
   const totals = [numbers.sessions, numbers.postgres_total_sessions, numbers.browser_total_sessions, numbers.cli_total_sessions]
-  const ok = agree && totals.every((total) => total === 3) && numbers.pending === 0
+  const ok = agree && wordsAgree && totals.every((total) => total === 3) && numbers.pending === 0 && numbers.times_seen === 2
   console.log(JSON.stringify({ demo: ok ? 'ok' : 'failed', ...numbers }))
   process.exitCode = ok ? 0 : 1
 }

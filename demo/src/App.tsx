@@ -25,7 +25,7 @@ export function App() {
     )
   }, [])
 
-  if (!started) return null
+  if (!started) return <p className="boot">marea</p>
   if ('failed' in started) return <Notice title={t.noBackend}>{started.failed}</Notice>
   return <Account config={started.config} sessions={started.sessions} />
 }

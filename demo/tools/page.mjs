@@ -35,6 +35,32 @@ export async function recordSession(page, { kind, ...fields }) {
   await waitFor('the session to be kept', kept, (count) => count === before + 1)
 }
 
+/** Takes all words of a picture along. */
+export async function collectWords(page, picture) {
+  await goTo(page, 'pictures', picture, 'words')
+  await byId(page, 'collect-all').click()
+  const missing = () => page.locator('.word-card[aria-pressed=false]').count()
+  await waitFor('all words to be taken', missing, (count) => count === 0)
+}
+
+/** Makes a file of the words, and waits until the page lists it. */
+export async function exportWords(page) {
+  await goTo(page, 'exports')
+  await byId(page, 'make-export').click()
+  await byId(page, 'export').first().waitFor()
+}
+
+/** Reviews the first word that is due, as known; which one it was. */
+export async function reviewOne(page) {
+  await byId(page, 'card-word').waitFor()
+  const left = () => byId(page, 'cards-left').textContent()
+  const [word, before] = [(await byId(page, 'card-word').innerText()).trim(), await left()]
+  await byId(page, 'show-answer').click()
+  await byId(page, 'grade-good').click()
+  await waitFor('the next word', left, (text) => text !== before)
+  return word
+}
+
 export async function setAirplane(page, on) {
   await byId(page, 'airplane').setChecked(on, { force: true })
 }

@@ -34,7 +34,8 @@ pub(crate) fn run(headless: bool) -> Result<ExitCode> {
     let (_backend, ready) = Service::start("backend", backend, events.sender.clone())?;
     let (_page, page) = Service::start("page", page_server(&tools, &ready)?, events.sender.clone())?;
     let url = page["url"].as_str().context("the page's server did not say its address")?;
-    if headless { story(&tools, &binaries, &ready, url, &events) } else { show(url, &events) }
+    let two = page["two"].as_str().context("the page's server did not say where two devices are")?;
+    if headless { story(&tools, &binaries, &ready, (url, two), &events) } else { show(url, two, &events) }
 }
 
 /// Serves the page; of what the backend said, it is given only what the page may know.
@@ -44,8 +45,9 @@ fn page_server(tools: &Tools, ready: &Value) -> Result<Run> {
     Ok(Run::new(&tools.node).arg(server).args(["--config", &public.to_string()]))
 }
 
-fn show(url: &str, events: &Events) -> Result<ExitCode> {
-    println!("\n  Marea's demo is at  {url}\n");
+fn show(url: &str, two: &str, events: &Events) -> Result<ExitCode> {
+    println!("\n  Marea's demo is at  {url}");
+    println!("  Two devices in one window:  {two}\n");
     println!("  Sign in as learner1@example.com or learner2@example.com, password marea-demo.");
     println!("  Ctrl-C ends it.");
     Ok(match events.next() {
@@ -61,12 +63,19 @@ fn show(url: &str, events: &Events) -> Result<ExitCode> {
 }
 
 /// Plays the story; its exit code is the demo's, and its last line of standard output stays the last.
-fn story(tools: &Tools, binaries: &Binaries, ready: &Value, url: &str, events: &Events) -> Result<ExitCode> {
+fn story(
+    tools: &Tools,
+    binaries: &Binaries,
+    ready: &Value,
+    (url, two): (&str, &str),
+    events: &Events,
+) -> Result<ExitCode> {
     say::heading("The story");
     let story = Run::new(&tools.node)
         .arg(paths::root().join("demo").join("story.mjs"))
         .env("MAREA_BACKEND", ready.to_string())
         .env("MAREA_PAGE_URL", url)
+        .env("MAREA_TWO_URL", two)
         .env("MAREA_BIN", &binaries.marea)
         .env("MAREA_CHROMIUM", &tools.chromium);
     let mut story = Service::start_loud("story", story, events.sender.clone())?;

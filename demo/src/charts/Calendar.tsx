@@ -17,14 +17,15 @@ export function Calendar({ days, count }: { days: readonly ActivityDay[]; count:
   const shown = lastDays(count)
   const offset = weekdayOf(shown[0] as string)
   const weeks = Math.ceil((count + offset) / 7)
-  const active = days.filter((day) => day.sessions > 0).length
+  const active = days.filter((day) => day.sessions > 0 && day.day >= (shown[0] as string)).length
+  const says = active === 0 ? t.progress.activeNone : t.progress.active(active, count)
   const levelOf = (minutes: number): number => (minutes === 0 ? 0 : Math.min(4, Math.ceil((minutes / goal) * 2)))
   const cells = shown.map((day, index) => ({ day, column: Math.floor((index + offset) / 7), row: (index + offset) % 7 }))
   const months = cells.filter((cell, index) => cell.day.endsWith('-01') || index === 0)
   const name = (day: string): string => noonOf(day).toLocaleDateString(language, { day: 'numeric', month: 'long' })
   return (
-    <Chart wide says={t.progress.active(active, count)} text={t.progress.calendar}>
-      <svg className="calendar" viewBox={`0 0 ${LEFT + weeks * CELL} ${TOP + 7 * CELL}`} role="img" aria-label={t.progress.active(active, count)}>
+    <Chart wide says={says} text={t.progress.calendar}>
+      <svg className="calendar" viewBox={`0 0 ${LEFT + weeks * CELL} ${TOP + 7 * CELL}`} role="img" aria-label={says}>
         {months.map((cell, index) =>
           // The first label gives way where the next month begins right beside it.
           index === 0 && months[1] && months[1].column - cell.column < 3 ? null : (

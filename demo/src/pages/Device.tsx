@@ -110,6 +110,9 @@ function Facts({ status }: { status: ClientStatus }) {
     [t.device.used, status.usage_bytes == null ? '–' : size(status.usage_bytes)],
     [t.device.traffic, `${size(status.bytes_sent)} / ${size(status.bytes_received)}`],
   ]
+  // Of versions that can be told of changes at once.
+  const { wakeups } = status as { wakeups?: string }
+  if (wakeups !== undefined) facts.push([t.device.wakeups, (t.device.wakeup as Record<string, string>)[wakeups] ?? wakeups])
   return (
     <dl className="card facts">
       {facts.map(([name, value]) => (

@@ -8,12 +8,15 @@ import { Forecast, Strengths } from '../charts/WordCharts'
 import { Weekdays } from '../charts/Weekdays'
 import { useSpeech } from '../language'
 import { ProgressTabs } from '../parts/ProgressTabs'
+import { useNarrow } from '../useNarrow'
 
-// Eighteen whole weeks fit a phone without scrolling.
 const DAYS = 126
+// As many weeks as can be told apart on a phone.
+const NARROW_DAYS = 84
 
 export function Progress() {
   const { t } = useSpeech()
+  const narrow = useNarrow()
   const { data: days } = useActivity({ days: DAYS })
   return (
     <div className="page">
@@ -21,7 +24,7 @@ export function Progress() {
       <ProgressTabs />
       {days && (
         <div className="charts">
-          <Calendar days={days} count={DAYS} />
+          <Calendar days={days} count={narrow ? NARROW_DAYS : DAYS} />
           <Goal days={days} />
           <Accuracy days={days} />
           <Strengths />

@@ -45,7 +45,7 @@ export function useRemoteAccount(config: Config, sessions: Sessions, session: Se
 
 export function Remote() {
   const { t, language, target } = useSpeech()
-  const { marea, config, session, airplane, setAirplane, record, tell } = useLearner()
+  const { marea, config, session, airplane, setAirplane, tell } = useLearner()
   const { data: progress } = useProgress()
   const { data: status } = useSyncStatus()
   const { data: words } = useQuery<{ words: number }>('SELECT count(*) AS words FROM words')
@@ -76,7 +76,7 @@ export function Remote() {
         case 'sync':
           return marea.sync()
         case 'practise':
-          return record({ session_type: 'qa', qa_attempts: order.questions, qa_correct: order.correct, duration_minutes: order.minutes })
+          return marea.recordSession({ session_type: 'qa', qa_attempts: order.questions, qa_correct: order.correct, duration_minutes: order.minutes })
         case 'collect': {
           const picture = pictureOf(order.picture)
           const chosen = picture?.words.filter((_, index) => order.words.includes(index)) ?? []
@@ -89,6 +89,6 @@ export function Remote() {
     return listen<Order>(config.devices, parentWindow, (order) => {
       Promise.resolve(carryOut(order)).catch((error: Error) => tell(error.message))
     })
-  }, [marea, config, session, setAirplane, record, tell, language, target])
+  }, [marea, config, session, setAirplane, tell, language, target])
   return null
 }

@@ -20,7 +20,7 @@ export function Two() {
       () => setOrigins([]),
     )
   }, [])
-  if (!origins) return null
+  if (!origins) return <p className="boot">marea</p>
   if (origins.length < 2) {
     return (
       <Notice title={t.two.title}>
