@@ -97,8 +97,10 @@ export async function bundle(dist, plugins = []) {
     define: { MODULE_BYTES: String(statSync(join(pkg, 'marea_wasm_bg.wasm')).size) },
     plugins,
   }
-  const file = (entry, out, ours) =>
-    build({ ...options, entryPoints: [join(js, entry)], outfile: join(dist, out), plugins: [...plugins, ...ours] })
+  const file = (entry, out, ours, others = {}) =>
+    build({ ...options, ...others, entryPoints: [join(js, entry)], outfile: join(dist, out), plugins: [...plugins, ...ours] })
+  // Without a worker and a module to find, there is nothing that shorter syntax would hide from a bundler.
+  const adapter = (entry, out) => file(entry, out, [sharing('./index.js'), named], { minifySyntax: true })
   await Promise.all([
     file('package.ts', 'index.js', [apart]),
     file('worker.ts', 'worker.js', [glue]),
@@ -106,8 +108,8 @@ export async function bundle(dist, plugins = []) {
     file('supabase.ts', 'supabase.js', [sharing('./index.js')]),
     file('devtools/index.ts', 'devtools.js', []),
     file('vite.ts', 'vite.js', []),
-    file('tanstack-db/index.ts', 'tanstack-db.js', [sharing('./index.js'), named]),
-    ...['vue', 'svelte', 'solid', 'kysely', 'opentelemetry'].map((name) => file(`${name}.ts`, `${name}.js`, [sharing('./index.js'), named])),
+    adapter('tanstack-db/index.ts', 'tanstack-db.js'),
+    ...['vue', 'svelte', 'solid', 'kysely', 'opentelemetry'].map((name) => adapter(`${name}.ts`, `${name}.js`)),
     file('testing/index.ts', 'testing/index.js', [sharing('../index.js'), beside('./page.js')]),
     file('testing/react.ts', 'testing/react.js', [sharing('../index.js'), beside('../react/index.js')]),
     pageForTests(dist, options),

@@ -14,11 +14,10 @@ declare module 'vue' {
   }
   export function computed<T>(get: () => T): ComputedRef<T>
   export function inject<T>(key: symbol): T | undefined
-  export function onScopeDispose(dispose: () => void): void
   export function provide<T>(key: symbol, value: T): void
   export function shallowRef<T>(value: T): ShallowRef<T>
   export function toValue<T>(given: MaybeRefOrGetter<T>): T
-  export function watchEffect(run: (onCleanup: (cleanup: () => void) => void) => void): () => void
+  export function watchEffect(run: (onCleanup: (cleanup: () => void) => void) => void, options: { flush: 'post' }): () => void
 }
 declare module 'svelte' {
   export function getContext<T>(key: symbol): T | undefined

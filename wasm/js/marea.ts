@@ -76,6 +76,11 @@ export class Marea<S = RegisteredSchema> {
     this.keys = new Keys(tab, this.#watches)
   }
 
+  /** Whose mirror it is. */
+  get userId(): string {
+    return this.#tab.userId
+  }
+
   /**
    * Writes a session down. Resolves when it is durable on this device; it reaches the server later, exactly once.
    * Sessions that are recorded without waiting for each other share one disk write.

@@ -5,6 +5,7 @@
 import { createComponent, createContext, createEffect, createSignal, onCleanup, useContext } from 'solid-js'
 import type { Accessor, JSX } from 'solid-js'
 import type { ActivityRange } from './activity.js'
+import { OPENING } from './connection.js'
 import type { MareaSource, MareaState } from './connection.js'
 import { MareaError } from './errors.js'
 import * as live from './live.js'
@@ -37,8 +38,12 @@ function useSource(): MareaSource {
 /** The state of the mirror, and the mirror once it is open: `state().marea`. */
 export function useMarea(): { readonly state: Accessor<MareaState>; readonly retry: () => void } {
   const source = useSource()
-  const [state, show] = createSignal<MareaState>(source.state)
-  onCleanup(source.subscribe(() => show(source.state as never)))
+  // A server has no mirror, and the first rendering in a browser must show what the server did.
+  const [state, show] = createSignal<MareaState>(OPENING)
+  createEffect(() => {
+    onCleanup(source.subscribe(() => show(source.state as never)))
+    show(source.state as never)
+  })
   return { state, retry: source.retry }
 }
 

@@ -2,9 +2,10 @@
 //
 // Nothing here decides anything or keeps a copy of anything: it follows a `watch*` of the open mirror while the component is there.
 
-import { computed, inject, onScopeDispose, provide, shallowRef, toValue, watchEffect } from 'vue'
+import { computed, inject, provide, shallowRef, toValue, watchEffect } from 'vue'
 import type { App, ComputedRef, MaybeRefOrGetter, ShallowRef } from 'vue'
 import type { ActivityRange } from './activity.js'
+import { OPENING } from './connection.js'
 import type { MareaSource, MareaState } from './connection.js'
 import { MareaError } from './errors.js'
 import * as live from './live.js'
@@ -23,6 +24,9 @@ export interface LiveRefs<T> {
 }
 
 const KEY = Symbol('marea')
+
+/** A server has no mirror, and the first rendering in a browser must show what the server did: effects come after it. */
+const IN_A_BROWSER = { flush: 'post' } as const
 
 /** For `app.use(marea, source)`: the whole app has this mirror. */
 export const marea = {
@@ -45,8 +49,12 @@ function useSource(): MareaSource {
 /** The state of the mirror, and the mirror once it is open: `state.value.marea`. */
 export function useMarea(): { readonly state: ShallowRef<MareaState>; readonly retry: () => void } {
   const source = useSource()
-  const state = shallowRef(source.state)
-  onScopeDispose(source.subscribe(() => (state.value = source.state)))
+  const state = shallowRef<MareaState>(OPENING)
+  const show = (): void => void (state.value = source.state)
+  watchEffect((onCleanup) => {
+    onCleanup(source.subscribe(show))
+    show()
+  }, IN_A_BROWSER)
   return { state, retry: source.retry }
 }
 
@@ -54,7 +62,7 @@ export function useMarea(): { readonly state: ShallowRef<MareaState>; readonly r
 export function useLive<T>(follow: () => Follow<T>): LiveRefs<T> {
   const source = useSource()
   const now = shallowRef<Live<T>>(live.NOT_READ)
-  watchEffect((onCleanup) => onCleanup(live.followLive(source, follow(), (next) => (now.value = next))))
+  watchEffect((onCleanup) => onCleanup(live.followLive(source, follow(), (next) => (now.value = next))), IN_A_BROWSER)
   return { data: computed(() => now.value.data), error: computed(() => now.value.error), loading: computed(() => now.value.loading) }
 }
 

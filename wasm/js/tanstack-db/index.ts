@@ -76,7 +76,7 @@ export function mareaCollectionOptions<N extends TableName<S>, S = RegisteredSch
   const config = {
     id,
     getKey: (row: R) => String(row[described.key]),
-    schema: schemaOf<R, Insert<N, S> & object>(described),
+    schema: schemaOf<R, Insert<N, S> & object>(described, marea.userId),
     sync: { sync, rowUpdateMode: 'full' as const },
     onInsert: done,
     onUpdate: done,
@@ -140,12 +140,14 @@ function onceAtATime(run: () => Promise<void>): () => Promise<void> {
   }
 }
 
-function schemaOf<R extends Record<string, unknown>, I>({ key, table }: Described): RowSchema<R, I> {
+function schemaOf<R extends Record<string, unknown>, I>({ key, table }: Described, userId: string): RowSchema<R, I> {
   const empty = Object.fromEntries((table?.columns ?? []).map(({ name }) => [name, null]))
   const isUuid = table?.columns.some(({ name, type }) => name === key && type === 'uuid') ?? true
   const validate = (given: unknown): { value: R } => {
     const row: Record<string, unknown> = { ...empty, ...Object.fromEntries(Object.entries(Object(given)).map(([name, value]) => [name, plain(value)])) }
-    if (isUuid) row[key] ??= makeWriteId()
+    // A row that is the user's only one has the user's id.
+    if (table?.owner === key) row[key] ??= userId.toLowerCase()
+    else if (isUuid) row[key] ??= makeWriteId()
     return { value: row as R }
   }
   return { '~standard': { version: 1, vendor: 'marea', validate } }

@@ -47,7 +47,7 @@ test('values are shown, follow the mirror and their arguments, and stop with the
   setLevel('b1')
   setKey(ids[1]!)
   await vi.waitFor(() => expect(text()).toBe('open,1,3,2026-03-01,perro,perro,query_refused'))
-  await device.clock.advance(7 * 24 * 60 * 60 * 1000)
+  await device.clock.set('2026-03-08T10:00:00')
   await vi.waitFor(() => expect(text()).toBe('open,1,3,,perro,perro,query_refused'))
   await device.reload()
   await vi.waitFor(() => expect(text()).toBe('open,1,3,,perro,perro,query_refused'))

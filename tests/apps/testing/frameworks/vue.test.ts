@@ -1,7 +1,8 @@
 // The adapter for Vue, in an app.
 
-import { createApp, defineComponent, h, nextTick, ref } from 'vue'
+import { createApp, createSSRApp, defineComponent, h, nextTick, ref } from 'vue'
 import type { Ref } from 'vue'
+import { renderToString } from 'vue/server-renderer'
 import { afterEach, expect, test, vi } from 'vitest'
 import { marea as plugin, provideMarea, useActivity, useMarea, useProgress, useQuery, useRow, useSyncStatus, useTable } from '@marea/client/vue'
 import { localDay } from '@marea/client'
@@ -27,12 +28,12 @@ test('values are shown, follow the mirror, and stop with the component', async (
     return () => h('p', `${state.value.state} ${progress.loading.value} ${progress.data.value?.total_sessions} ${status.data.value?.pending} ${today()}`)
   })
   const { place, app } = mount(Shown, device)
-  expect(place.textContent).toBe('open true undefined undefined undefined')
+  expect(place.textContent).toBe('opening true undefined undefined undefined')
   await vi.waitFor(() => expect(place.textContent).toBe('open false 0 0 '))
   await device.marea.recordSession({ session_type: 'qa' })
   await vi.waitFor(() => expect(place.textContent).toBe(`open false 1 1 ${localDay(device.clock.now)}`))
   // A week later the day is none of the last seven.
-  await device.clock.advance(7 * 24 * 60 * 60 * 1000)
+  await device.clock.set('2026-03-08T10:00:00')
   await vi.waitFor(() => expect(place.textContent).toBe('open false 1 1 '))
   const marea = await device.reload()
   await marea.recordSession({ session_type: 'qa' })
@@ -68,6 +69,17 @@ test('arguments may be refs, and errors are shown', async () => {
   sql.value = 'DELETE FROM vocabulary_items'
   await vi.waitFor(() => expect(place.textContent).toBe('perro,perro,,query_refused'))
   app.unmount()
+})
+
+test('on a server nothing is followed', async () => {
+  const device = await offlineDevice()
+  const subscribe = vi.spyOn(device.source, 'subscribe')
+  const Shown = defineComponent(() => {
+    const [{ state }, progress] = [useMarea(), useProgress()]
+    return () => h('p', `${state.value.state} ${progress.loading.value}`)
+  })
+  expect(await renderToString(createSSRApp(Shown).use(plugin, device.source))).toBe('<p>opening true</p>')
+  expect(subscribe).not.toHaveBeenCalled()
 })
 
 test('without a mirror it says what is missing', () => {

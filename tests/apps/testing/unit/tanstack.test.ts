@@ -43,6 +43,31 @@ test('an insert is shown at once, durable without a network, and has its key', a
   expect(await marea.table('vocabulary_items').count()).toBe(1)
 })
 
+test("a table of one row for each user has the user's id for its key, and one that only the server writes is refused", async () => {
+  const device = await offlineDevice()
+  const settings = createCollection(mareaCollectionOptions({ marea: device.marea, table: 'user_settings' }))
+  await settings.preload()
+  await settings.insert({ theme: 'dark' }).isPersisted.promise
+  expect(settings.get(device.userId)?.theme).toBe('dark')
+  await settings.update(device.userId, (draft) => void (draft.preferences = { sound: false })).isPersisted.promise
+  expect(await device.marea.table('user_settings').get(device.userId)).toMatchObject({ theme: 'dark', preferences: { sound: false } })
+  const days = createCollection(mareaCollectionOptions({ marea: device.marea, table: 'word_of_the_day' }))
+  await days.preload()
+  const refused = days.insert({ id: crypto.randomUUID(), word: 'sol' } as never)
+  await expect(refused.isPersisted.promise).rejects.toBeInstanceOf(MareaError)
+  expect(days.size).toBe(0)
+})
+
+test('times and big integers may be given as JavaScript has them', async () => {
+  const device = await offlineDevice()
+  const [descriptions, reviews] = [createCollection(mareaCollectionOptions({ marea: device.marea, table: 'saved_descriptions' })), reviewsOf(device)]
+  const [id, review] = [crypto.randomUUID(), crypto.randomUUID()]
+  await descriptions.insert({ id, image_url: 'https://example.com/cat', created_at: new Date('2026-03-01T08:00:00Z') }).isPersisted.promise
+  expect(descriptions.get(id)?.created_at).toBe('2026-03-01T08:00:00.000000Z')
+  await reviews.insert({ id: review, item_id: crypto.randomUUID(), times_right: 9007199254740993n }).isPersisted.promise
+  expect(reviews.get(review)?.times_right).toBe('9007199254740993')
+})
+
 test('many rows in one insert are one batch', async () => {
   const device = await offlineDevice()
   const items = itemsOf(device)
