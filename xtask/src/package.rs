@@ -27,8 +27,8 @@ pub(crate) fn check() -> Result<Tally> {
     let parts = tarball.with_extension("cdx.json");
     fs::write(&parts, serde_json::to_vec_pretty(&sbom::of(&release())?)?)?;
     eprintln!("  {}", parts.display());
-    // Not for CommonJS; and the module is no code.
-    let esm = ["--profile", "esm-only", "--exclude-entrypoints", "./marea_wasm_bg.wasm"];
+    // Not for CommonJS; and the module and the list of documents are no code.
+    let esm = ["--profile", "esm-only", "--exclude-entrypoints", "./marea_wasm_bg.wasm", "./llms.txt"];
     let publint = Run::new(paths::npm_bin("publint")).args(["run", "--strict"]).arg(&tarball);
     let attw = Run::new(paths::npm_bin("attw")).arg(&tarball).args(esm);
     let report = Run::new("node").arg(paths::root().join("wasm").join("api").join("report.mjs"));
