@@ -52,7 +52,7 @@ const apart = {
 /** What the page's code for tests finds in the place of a browser's globals: see js/testing/device.ts. */
 const SURROUNDINGS = [
   ...['AbortController', 'BroadcastChannel', 'Date', 'Headers', 'MAREA_MODULE', 'MareaError', 'MessageChannel', 'TextDecoder', 'TextEncoder'],
-  ...['Window', 'clearInterval', 'clearTimeout', 'crypto', 'document', 'fetch', 'global', 'globalThis', 'isSecureContext', 'localStorage'],
+  ...['WebSocket', 'Window', 'clearInterval', 'clearTimeout', 'crypto', 'document', 'fetch', 'global', 'globalThis', 'isSecureContext', 'localStorage'],
   ...['navigator', 'reportError', 'self', 'setInterval', 'setTimeout', 'structuredClone', 'window'],
 ]
 

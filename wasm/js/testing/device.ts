@@ -45,6 +45,10 @@ export class Device {
       MessageChannel: messageChannelClass(this.#turns),
       TextDecoder,
       TextEncoder,
+      // As a class: what a constructor returns is what `new` gives.
+      WebSocket: function (url: string) {
+        return network.openSocket(url)
+      },
       clearInterval: (id: unknown) => clock.stop(id),
       clearTimeout: (id: unknown) => clock.stop(id),
       crypto: webcrypto,

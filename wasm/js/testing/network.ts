@@ -24,11 +24,14 @@ export interface ServerAnswer {
 /** A server of the test's own, in place of a real one. One that throws cannot be reached. */
 export type TestServer = (request: ServerRequest) => ServerAnswer | Promise<ServerAnswer>
 
+const RealSocket = globalThis.WebSocket as typeof WebSocket | undefined
+
 export class TestNetwork {
   readonly #turns: Turns
   readonly #real: boolean
   readonly #changed: (online: boolean) => void
   readonly #now: () => Date
+  readonly #sockets = new Set<WebSocket>()
   #server: TestServer | null = null
   #online: boolean
   #attempts = 0
@@ -68,9 +71,19 @@ export class TestNetwork {
     if (server) this.online()
   }
 
+  /** @internal A socket for wake-ups, where the environment has sockets. Without the network it is refused, and closed when that goes. */
+  openSocket(url: string): WebSocket {
+    if (!this.#online || !this.#real || typeof RealSocket !== 'function') throw new TypeError('There is no network.')
+    const socket = new RealSocket(url)
+    this.#sockets.add(socket)
+    socket.addEventListener('close', () => this.#sockets.delete(socket))
+    return socket
+  }
+
   #set(online: boolean): void {
     if (this.#online === online) return
     this.#online = online
+    if (!online) for (const socket of this.#sockets) socket.close()
     this.#changed(online)
   }
 
@@ -83,32 +96,36 @@ export class TestNetwork {
   async #answer(url: string, request: EngineRequest): Promise<EngineAnswer> {
     if (!this.#online || (!this.#server && !this.#real)) throw new TypeError('There is no network.')
     if (!this.#server) return ask(url, request)
-    const { status, body, headers = {} } = await this.#server({ url, body: readJson(request.body), time: this.#now() })
+    const { status, body, headers = {} } = await this.#server({ url, body: readJson(await bytesOf(request.body)), time: this.#now() })
     return answerOf(status, headers, new TextEncoder().encode(JSON.stringify(body ?? null)))
   }
 }
 
-/** What the module hands to `fetch`. */
+/** What the module and the page hand to `fetch`. */
 export interface EngineRequest {
   method?: string
-  headers?: Iterable<[string, string]>
-  body?: Uint8Array | string
+  headers?: Iterable<[string, string]> | Record<string, string>
+  body?: Uint8Array | Blob | string | null
   signal?: { addEventListener(type: 'abort', listener: () => void): void }
 }
 
-/** What it uses of an answer. */
+/** What they use of an answer: a `Response`, where the environment has one. */
 export interface EngineAnswer {
   readonly status: number
+  readonly ok: boolean
   readonly headers: { get(name: string): string | null }
   arrayBuffer(): Promise<ArrayBuffer>
+  text(): Promise<string>
 }
 
 /** Asks by Node's own HTTP: an environment of a test may have no `fetch`, or one with the rules of a page. */
-function ask(url: string, { method = 'GET', headers = [], body, signal }: EngineRequest): Promise<EngineAnswer> {
+async function ask(url: string, { method = 'GET', headers = {}, body, signal }: EngineRequest): Promise<EngineAnswer> {
   const { request } = url.startsWith('https:') ? https : http
+  const bytes = await bytesOf(body)
+  const named = Symbol.iterator in headers ? Object.fromEntries(headers) : headers
   return new Promise((resolve, reject) => {
     const refuse = (): void => reject(new TypeError('The server could not be reached.'))
-    const options = { method, headers: Object.fromEntries(headers), agent: false } as const
+    const options = { method, headers: named, agent: false } as const
     const asked = request(url, options, (answer) => {
       const chunks: Uint8Array[] = []
       answer.on('data', (chunk) => chunks.push(chunk))
@@ -120,17 +137,27 @@ function ask(url: string, { method = 'GET', headers = [], body, signal }: Engine
       asked.destroy()
       refuse()
     })
-    asked.end(body)
+    asked.end(bytes)
   })
 }
 
 function answerOf(status: number, headers: Readonly<Record<string, unknown>>, body: Uint8Array<ArrayBuffer>): EngineAnswer {
   const byName = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)]))
+  if (typeof Response === 'function' && status >= 200) {
+    return new Response([204, 205, 304].includes(status) ? null : body, { status, headers: [...byName] })
+  }
   return {
     status,
+    ok: status >= 200 && status < 300,
     headers: { get: (name) => byName.get(name.toLowerCase()) ?? null },
     arrayBuffer: async () => body.buffer.slice(body.byteOffset, body.byteOffset + body.byteLength),
+    text: async () => new TextDecoder().decode(body),
   }
+}
+
+async function bytesOf(body: EngineRequest['body']): Promise<Uint8Array | string | undefined> {
+  if (body === null || body === undefined || typeof body === 'string' || ArrayBuffer.isView(body)) return body ?? undefined
+  return new Uint8Array(await body.arrayBuffer())
 }
 
 function joined(chunks: Uint8Array[]): Uint8Array<ArrayBuffer> {
@@ -143,7 +170,12 @@ function joined(chunks: Uint8Array[]): Uint8Array<ArrayBuffer> {
   return whole
 }
 
-function readJson(body: EngineRequest['body']): unknown {
+/** What is no JSON (the bytes of a file) is text. */
+function readJson(body: Uint8Array | string | undefined): unknown {
   const text = typeof body === 'string' ? body : new TextDecoder().decode(body)
-  return text === '' ? null : JSON.parse(text)
+  try {
+    return text === '' ? null : JSON.parse(text)
+  } catch {
+    return text
+  }
 }

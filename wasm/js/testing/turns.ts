@@ -1,10 +1,15 @@
 // What is under way inside a test's device: messages on their way, requests. So that a test can wait until nothing is, without a
 // guess at how long that takes.
 
+import { performance } from 'node:perf_hooks'
 import timers from 'node:timers'
 
 // Those of Node, as they are when this is loaded: a test may replace the global ones.
 const { setImmediate } = timers
+const elapsedMs = performance.now.bind(performance)
+
+// A server that never answers is given up by the engine, whose timers a clock that stands still would hold back.
+const LIMIT_MS = 60_000
 
 export class Turns {
   #taken = 0
@@ -38,7 +43,8 @@ export class Turns {
 
   /** Resolves when nothing is under way, and nothing has happened for two turns. */
   async settled(): Promise<void> {
-    for (let [quiet, seen] = [0, -1]; quiet < 2; ) {
+    const limit = elapsedMs() + LIMIT_MS
+    for (let [quiet, seen] = [0, -1]; quiet < 2 && elapsedMs() < limit; ) {
       await new Promise<void>((resolve) => setImmediate(resolve))
       quiet = this.#underWay === 0 && this.#taken === seen ? quiet + 1 : 0
       seen = this.#taken

@@ -132,6 +132,15 @@ test('keys are sealed and used', async () => {
   await device.close()
 })
 
+test('files have no place here, which is said, and the export is there', async () => {
+  const device = await openTestMarea()
+  const made = device.marea.createExport({ export_type: 'progress', export_format: 'csv', file: new Blob(['a,b']) })
+  await expect(made).rejects.toMatchObject({ name: 'MareaError', code: 'files_unavailable' })
+  expect((await device.marea.exports()).exports).toHaveLength(1)
+  await expect(device.marea.exportFile(crypto.randomUUID())).rejects.toMatchObject({ code: 'invalid_input' })
+  await device.close()
+})
+
 test('a listener that throws is told as an uncaught error, and stops nothing', async () => {
   const device = await openTestMarea()
   const uncaught = vi.fn()
