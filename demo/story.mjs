@@ -96,12 +96,14 @@ async function play(stage) {
   await waitForPage(page, { pending: 0 })
   await laptop.ask('sync')
 
+  const told = await toldAtOnce(stage, page, laptop, rows[0].list_id)
+
   say('The command line syncs again, and a third device starts from nothing.')
   const newcomer = makeDevice(program, backend, token)
   undo.push(newcomer.remove)
   await laptop.ask('sync')
   await newcomer.ask('sync')
-  const found = { ...(await compare(stage, id, page, laptop, newcomer)), ...(await compareWords(stage, id, reviewed, newcomer)), file_bytes: file }
+  const found = { ...(await compare(stage, id, page, laptop, newcomer)), ...(await compareWords(stage, id, reviewed, newcomer)), file_bytes: file, told }
   const { context } = browser
   const { MAREA_SCREENSHOT: path, MAREA_ANIMATION: moving, MAREA_TWO_URL: twoUrl } = process.env
   if (path) await takePicture({ context, backend, pageUrl, program, path, signIn: (account) => signIn(backend, account) })
@@ -126,6 +128,24 @@ async function fileFromServer(page, laptop) {
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** One device adds a word; the other one, which does nothing, is told of it. False where the server tells nobody. */
+async function toldAtOnce({ database }, page, laptop, list) {
+  const answer = await database.query("SELECT to_regprocedure('marea.has_wakeups()') IS NOT NULL AS tells")
+  if (!answer.rows[0].tells) return false
+  await goTo(page, 'device')
+  const joined = () => page.getByTestId('facts').getAttribute('data-wakeups')
+  await waitFor('the page to listen for changes', joined, (state) => state === 'joined')
+  await goTo(page, 'list', list)
+  const words = () => page.getByTestId('word-row').count()
+  const before = await words()
+  await laptop.ask('table', 'insert', 'words', JSON.stringify({ list_id: list, word: 'la marea', meaning: 'the tide' }))
+  await laptop.ask('sync')
+  await waitFor('the word to come by itself', words, (count) => count === before + 1)
+  await goTo(page, '')
+  say('The command line adds a word, and the browser shows it at once: it was told.')
+  return true
 }
 
 /** The words that a device which began from nothing has, and how often the one that both devices reviewed was seen. */

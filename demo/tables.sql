@@ -63,3 +63,12 @@ SELECT marea.mirror('public.words', rules =>
     '{"times_seen": "counter", "times_right": "counter", "picture": "once", "created_at": "once"}');
 SELECT marea.mirror('public.descriptions', rules => '{"picture": "once", "written_at": "once"}');
 SELECT marea.mirror('public.learner_settings');
+
+-- Other devices of a learner are told of a change at once, where this version of Marea can.
+DO $$
+BEGIN
+    IF to_regprocedure('marea.set_wakeups(boolean)') IS NOT NULL THEN
+        PERFORM marea.set_wakeups(true);
+    END IF;
+END
+$$;

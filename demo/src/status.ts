@@ -15,7 +15,8 @@ export function syncStateOf(t: Words, status: ClientStatus | null, airplane: boo
   if (!status) return said('opening', t.sync.opening)
   const { pending } = status
   if (stale) return said('stuck', t.sync.stale(pending))
-  if (airplane) return said('offline', t.sync.airplane(pending))
+  // The developer tools have a switch too.
+  if (airplane || status.paused) return said('offline', t.sync.airplane(pending))
   if (status.connection === 'offline') return said('offline', t.sync.offline(pending))
   // Before the first attempt of this visit, the error is one of an earlier visit, and says nothing about now.
   if (status.last_error && status.connection === 'online') return said('stuck', t.sync.stuck(pending))

@@ -2,6 +2,7 @@
 // by everybody: with a keyboard, a screen reader, a phone, in either language.
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -49,6 +50,12 @@ async function openSignedIn(t) {
 const byId = (page, id) => page.getByTestId(id)
 const rows = async (sql, learner) => (await stage.database.query(sql, [learner])).rows
 const settled = (page, count) => waitFor('the queue', () => byId(page, 'pending').textContent(), (text) => text === String(count))
+
+test('the schema module is what the server says', () => {
+  const { url, anon_key: key } = stage.backend
+  const command = [`${root}wasm/cli/marea-client.mjs`, 'schema', '--url', url, '--key', key, '--out', `${root}demo/src/marea.schema.ts`, '--check']
+  execFileSync(process.execPath, command, { stdio: 'pipe' })
+})
 
 test('a whole lesson without a network, and all of it on the server afterwards', async (t) => {
   const { page, learner } = await openSignedIn(t)
@@ -248,6 +255,18 @@ test('the entrance and the page of two devices are accessible too', async (t) =>
     await shown.evaluate(axe)
     assert.deepEqual(await violations(shown, where), [])
   }
+})
+
+test('the developer tools open in the app, and their switch is the app\'s', async (t) => {
+  const { page } = await openSignedIn(t)
+  await goTo(page, 'device')
+  await byId(page, 'tools').click()
+  const tools = page.locator('marea-devtools')
+  await tools.getByLabel('Network').uncheck()
+  await waitFor('the page to say so', () => byId(page, 'sync-state').getAttribute('data-level'), (level) => level === 'offline')
+  await tools.getByLabel('Network').check()
+  await waitFor('the page to say so', () => byId(page, 'sync-state').getAttribute('data-level'), (level) => level === 'synced')
+  assert.deepEqual(page.problems, [])
 })
 
 test('no page is wider than a phone', async (t) => {

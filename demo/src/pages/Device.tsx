@@ -114,7 +114,7 @@ function Facts({ status }: { status: ClientStatus }) {
   const { wakeups } = status as { wakeups?: string }
   if (wakeups !== undefined) facts.push([t.device.wakeups, (t.device.wakeup as Record<string, string>)[wakeups] ?? wakeups])
   return (
-    <dl className="card facts">
+    <dl className="card facts" data-testid="facts" data-wakeups={wakeups}>
       {facts.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>

@@ -35,6 +35,11 @@ export function Shell({ children }: { children: ReactNode }) {
     main.current?.focus({ preventScroll: true })
   }, [path])
 
+  const title = (t.nav as Record<string, string>)[place]
+  useEffect(() => {
+    document.title = title ? `${title} · Marea` : 'Marea'
+  }, [title])
+
   const link = (name: IconName & keyof typeof t.nav, kind: string) => (
     <a key={name} className={kind} href={hrefOf(...(name === 'today' ? [] : [name]))} aria-current={place === name ? 'page' : undefined}>
       <Icon name={name} />
