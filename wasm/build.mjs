@@ -44,3 +44,4 @@ writeFileSync(types, readFileSync(types, 'utf8').replace(/^.*\[Symbol\.dispose].
 
 await bundle(dist)
 writeDocuments(join(here, '..'), dist)
+for (const name of ['LICENSE-APACHE', 'LICENSE-MIT']) cpSync(join(here, '..', name), join(dist, name))
