@@ -175,6 +175,8 @@ test('what cannot be opened with is told at once, by name', async (t) => {
       // What is there under neither name is asked for under the newer one.
       'publishableKey: ': [
         { ...given, anonKey: undefined },
+        // A secret key, in either form.
+        ...['sb_secret_abc', `e30.${btoa('{"role":"service_role"}')}.sig`].map((publishableKey) => ({ ...given, anonKey: undefined, publishableKey })),
         ...[7, '', ' ', 'key\n', 'Bearer key'].map((publishableKey) => ({ ...given, anonKey: undefined, publishableKey })),
       ],
       'userId: ': [undefined, null, 7, '', 'ada', 'user_2abc'].map((userId) => ({ ...given, userId })),

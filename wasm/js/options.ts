@@ -40,7 +40,7 @@ export function checkServer(options: unknown): Given {
   // What no HTTP header can hold: of a pasted key, most often the line break at its end.
   if (!/^[\x21-\x7e]+$/.test(key)) refuse(option, `expected ${KEY}, without spaces and line breaks`)
   // A key of the backend's opens every row to whoever loads the page.
-  if (key.startsWith('sb_secret_')) refuse(option, `is a secret key, which no app may have; expected ${KEY}`)
+  if (isSecret(key)) refuse(option, `is a secret key, which no app may have; expected ${KEY}`)
   for (const name of ['online', 'persist']) if (given[name] !== undefined) kind(given, name, 'boolean', 'true or false')
   for (const name of ['onLoading', 'onError']) if (given[name] !== undefined) kind(given, name, 'function', 'a function')
   if (given.trustedTypesPolicy !== undefined) kind(given, 'trustedTypesPolicy', 'string', 'the name of a policy')
@@ -57,6 +57,17 @@ function checkFiles(files: unknown): void {
   for (const name of Object.keys(others)) refuse(`files.${name}`, 'is no option; there is quotaBytes')
   if (quotaBytes === undefined || (Number.isSafeInteger(quotaBytes) && (quotaBytes as number) >= 0)) return
   refuse('files.quotaBytes', `expected a whole number of bytes, got ${nameOf(quotaBytes)}`)
+}
+
+/** In both forms that Supabase gives: opaque, and a JWT with its role. */
+function isSecret(key: string): boolean {
+  if (key.startsWith('sb_secret_')) return true
+  try {
+    const payload = key.split('.')[1] ?? ''
+    return JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))).role === 'service_role'
+  } catch {
+    return false
+  }
 }
 
 function checkUrl(url: string, allowHttp: boolean): void {

@@ -1,6 +1,10 @@
 //! Whether an address and an API key can be those of a server, before anything is opened with them: a typing error is told at
 //! once, by the name of what was given.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
 use crate::error::Error;
 
 /// What Supabase serves below a project's address.
@@ -67,7 +71,22 @@ pub(super) fn check(url: &str, publishable_key: &str, plain_http: PlainHttp) -> 
     if !fits_a_header(publishable_key) {
         return Err(Error::invalid("publishable_key", "has a character that no HTTP header can hold"));
     }
+    if is_secret(publishable_key.trim()) {
+        return Err(Error::invalid(
+            "publishable_key",
+            "is a secret key, which no device may have: it opens every row; expected the project's publishable (or anon) key",
+        ));
+    }
     Ok(address)
+}
+
+/// Whether a key is the backend's, in either form: it says so itself.
+fn is_secret(key: &str) -> bool {
+    let role = || {
+        let payload = URL_SAFE_NO_PAD.decode(key.split('.').nth(1)?.trim_end_matches('=')).ok()?;
+        serde_json::from_slice::<Value>(&payload).ok()?.get("role")?.as_str().map(str::to_owned)
+    };
+    key.starts_with("sb_secret_") || role().as_deref() == Some("service_role")
 }
 
 /// The host of a parsed address, which writes numbers as they are: `http://2130706433` is `127.0.0.1` by now.
@@ -184,6 +203,19 @@ mod tests {
         for key in ["", " ", "a\nb", "k\u{0}"] {
             let said = refusal("https://x.supabase.co", key).unwrap_or_else(|| panic!("{key:?} was taken"));
             assert!(said.starts_with("publishable_key: "), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_secret_key_is_no_devices() {
+        let jwt = |payload: &str| format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(payload));
+        let service = jwt(r#"{"iss":"supabase","role":"service_role"}"#);
+        for key in ["sb_secret_abc", " sb_secret_abc", &service] {
+            let said = refusal("https://x.supabase.co", key).unwrap_or_else(|| panic!("{key:?} was taken"));
+            assert!(said.contains("secret key") && !said.contains("abc"), "{said}");
+        }
+        for key in ["sb_publishable_abc", &jwt(r#"{"role":"anon"}"#), &jwt("[]"), "a.b.c", "."] {
+            assert_eq!(refusal("https://x.supabase.co", key), None, "{key}");
         }
     }
 }
