@@ -46,7 +46,7 @@ pub(crate) enum Part {
     Storage,
     /// Tests in real Chromium
     Browser,
-    /// The packed npm package in fresh apps: Vite and React, Next, esbuild and supabase-js
+    /// The packed npm package in fresh apps of every bundler, and under unit tests
     Apps,
     /// The documentation's site: built, every link followed, looked at on a phone
     Site,
