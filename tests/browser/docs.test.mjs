@@ -63,6 +63,7 @@ import type { SupabaseLike } from '@marea/client/supabase'
 declare global {
   const url: string, anonKey: string, publishableKey: string, userId: string, passphrase: string
   const user: { id: string } | null
+  const file: Blob
   const options: OpenOptions
   const marea: Marea
   const supabase: SupabaseLike & { storage: { from(bucket: string): { remove(paths: string[]): Promise<{ data: unknown; error: Error | null }> } } }
