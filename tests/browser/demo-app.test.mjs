@@ -182,7 +182,7 @@ test('two devices work without a network, and agree afterwards', async (t) => {
   await waitFor('both signed in', () => byId(page, 'play').isEnabled(), (ready) => ready)
   await byId(page, 'play').click()
   const step = () => byId(page, 'two-step').getAttribute('data-step')
-  await waitFor('the end', step, (name) => name === 'end' || name === 'failed', 60_000)
+  await waitFor('the end', step, (name) => name === 'end' || name === 'failed', 240_000)
   assert.equal(await step(), 'end')
   assert.equal(await byId(page, 'two-verdict').getAttribute('data-same'), 'true')
   const { email } = JSON.parse(await page.evaluate(() => localStorage.getItem('marea-demo.two.account')))

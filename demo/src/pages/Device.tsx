@@ -102,7 +102,7 @@ function Facts({ status }: { status: ClientStatus }) {
     return new Intl.NumberFormat(language, { style: 'unit', unit, maximumFractionDigits: 1 }).format(amount)
   }
   const facts: [name: string, value: string][] = [
-    [t.device.connection, t.device.connections[status.connection]],
+    [t.device.connection, status.paused ? t.switches.airplane : t.device.connections[status.connection]],
     [t.device.waiting, String(status.pending)],
     [t.device.lastSync, time(status.last_synced_at)],
     [t.device.next, time(status.next_attempt_at)],
