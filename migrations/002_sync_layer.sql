@@ -82,7 +82,8 @@ CREATE TABLE IF NOT EXISTS marea.clocks (
     pruned  BIGINT NOT NULL DEFAULT 0 CHECK (pruned >= 0),
     checked_at      TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
     checked_version BIGINT NOT NULL DEFAULT 0,
-    run             BIGINT NOT NULL DEFAULT 0
+    run             BIGINT NOT NULL DEFAULT 0,
+    moving          BOOLEAN NOT NULL DEFAULT false
 ) WITH (fillfactor = 50); -- updated with every change of the user: room for the new row on the same page
 
 COMMENT ON TABLE marea.clocks IS
@@ -94,6 +95,8 @@ COMMENT ON COLUMN marea.clocks.pruned IS
 COMMENT ON COLUMN marea.clocks.checked_at IS 'When the last checkpoint was made, server clock; written by marea.assign_versions().';
 COMMENT ON COLUMN marea.clocks.checked_version IS 'The version before that moment; written by marea.assign_versions().';
 COMMENT ON COLUMN marea.clocks.run IS 'The run (marea.runs) in which the clock moved last; written by whoever moves it.';
+COMMENT ON COLUMN marea.clocks.moving IS
+    'The user is on the way to another server: what changes a synced row is refused; written by marea.move_user().';
 
 CREATE TABLE IF NOT EXISTS marea.checkpoints (
     user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
@@ -293,6 +296,45 @@ FROM marea.clients AS c
 WHERE c.noted_at > now() - interval '1 hour';
 
 COMMENT ON VIEW marea.known_devices IS 'Devices that need not be noted again yet, in the words of a request.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- moved
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Users who went to another server: who still asks here is told where to go, and nobody changes a row of theirs any more.
+
+CREATE TABLE IF NOT EXISTS marea.moved (
+    user_id  UUID PRIMARY KEY,
+    address  TEXT NOT NULL CONSTRAINT moved_address_sane CHECK (octet_length(address) BETWEEN 1 AND 500 AND address !~ '[[:cntrl:]]'),
+    moved_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
+);
+
+COMMENT ON TABLE marea.moved IS
+    'Users whose data went to another server, or is on its way; written by marea.move_user(). No foreign key: it stays when the rows go.';
+COMMENT ON COLUMN marea.moved.user_id IS 'The user.';
+COMMENT ON COLUMN marea.moved.address IS 'Where the user is now: what clients are told. An URL, or a name that the app understands.';
+COMMENT ON COLUMN marea.moved.moved_at IS 'Since when; server clock.';
+
+ALTER TABLE marea.moved ENABLE ROW LEVEL SECURITY;
+REVOKE ALL ON marea.moved FROM PUBLIC, anon, authenticated, service_role;
+
+CREATE OR REPLACE FUNCTION marea.refuse_moved() RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    there TEXT;
+BEGIN
+    SELECT m.address INTO there FROM marea.moved AS m WHERE m.user_id = auth.uid();
+    IF there IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT421', MESSAGE = 'the user''s data is on another server', DETAIL = there,
+            HINT = 'Send the same request to the address in the details; nothing was kept of it here.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.refuse_moved() IS 'Refuses the request of a user whose data went to another server, and says where it is.';
+
+REVOKE ALL ON FUNCTION marea.refuse_moved FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION marea.refuse_moved TO authenticated;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- catalogue
@@ -1954,6 +1996,7 @@ DECLARE
     began     CONSTANT TIMESTAMPTZ := clock_timestamp();
     this_hour CONSTANT TIMESTAMPTZ := date_trunc('hour', began);
     this_run  BIGINT;
+    is_moving BOOLEAN;
 BEGIN
     IF NOT EXISTS (SELECT FROM marea.pending WHERE xact = NEW.xact AND seq = NEW.seq) THEN
         RETURN NULL;
@@ -1979,27 +2022,34 @@ BEGIN
             run = EXCLUDED.run,
             checked_at = CASE WHEN c.checked_at < this_hour THEN began ELSE c.checked_at END,
             checked_version = CASE WHEN c.checked_at < this_hour THEN c.version ELSE c.checked_version END
-        RETURNING c.user_id, c.version, c.checked_at, c.checked_version
+        RETURNING c.user_id, c.version, c.checked_at, c.checked_version, c.moving
     ), checked AS (
         INSERT INTO marea.checkpoints (user_id, at, version)
         SELECT b.user_id, b.checked_at, b.checked_version FROM bumped AS b WHERE b.checked_at = began
         ON CONFLICT (user_id, at) DO NOTHING
+    ), lines AS (
+        INSERT INTO marea.rows AS r (user_id, table_name, row_key, version, deleted)
+        SELECT numbered.user_id, numbered.table_name, numbered.row_key, b.version - numbered.place, numbered.deleted
+        FROM (
+            SELECT changed.*, row_number() OVER (PARTITION BY user_id ORDER BY seq DESC, table_name DESC, row_key DESC) - 1 AS place
+            FROM changed
+        ) AS numbered
+        JOIN bumped AS b ON b.user_id = numbered.user_id
+        ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET
+            version = EXCLUDED.version,
+            deleted = EXCLUDED.deleted,
+            changed_at = EXCLUDED.changed_at,
+            -- A deleted row's clocks are of no more use, but for that of its deletion: an older write must not bring it back. Deleted
+            -- keys may be written again, and then an older write must still lose.
+            hlc = CASE WHEN NOT EXCLUDED.deleted OR r.table_name = 'user_api_keys' THEN r.hlc
+                WHEN r.hlc ? '*' THEN jsonb_build_object('*', r.hlc -> '*') ELSE '{}' END
     )
-    INSERT INTO marea.rows AS r (user_id, table_name, row_key, version, deleted)
-    SELECT numbered.user_id, numbered.table_name, numbered.row_key, b.version - numbered.place, numbered.deleted
-    FROM (
-        SELECT changed.*, row_number() OVER (PARTITION BY user_id ORDER BY seq DESC, table_name DESC, row_key DESC) - 1 AS place
-        FROM changed
-    ) AS numbered
-    JOIN bumped AS b ON b.user_id = numbered.user_id
-    ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET
-        version = EXCLUDED.version,
-        deleted = EXCLUDED.deleted,
-        changed_at = EXCLUDED.changed_at,
-        -- A deleted row's clocks are of no more use, but for that of its deletion: an older write must not bring it back. Deleted
-        -- keys may be written again, and then an older write must still lose.
-        hlc = CASE WHEN NOT EXCLUDED.deleted OR r.table_name = 'user_api_keys' THEN r.hlc
-            WHEN r.hlc ? '*' THEN jsonb_build_object('*', r.hlc -> '*') ELSE '{}' END;
+    SELECT bool_or(b.moving) INTO is_moving FROM bumped AS b;
+    IF is_moving THEN
+        -- Told by the clock, which whoever moves a user has held: a transaction that began before and ends after is told too.
+        RAISE EXCEPTION USING ERRCODE = 'PT421', MESSAGE = 'the user''s data is on its way to another server, or there already',
+            HINT = 'SELECT * FROM marea.moved says where; marea.stop_move() takes it back.';
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -2409,7 +2459,7 @@ BEGIN
 
     SELECT c.version INTO clock
     FROM marea.clocks AS c
-    WHERE c.user_id = me AND c.version::text = stands
+    WHERE c.user_id = me AND c.version::text = stands AND NOT c.moving
       AND split_part(epoch, '.', 2)::bigint <= least(c.version, (
         SELECT p.version FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > given ORDER BY p.at LIMIT 1))
       AND EXISTS (
@@ -5233,6 +5283,8 @@ BEGIN
         SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
         -- One push per user at a time: two devices of one user touch the same rows, in whatever order.
         PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || me, 0));
+        -- Under the lock, which whoever moves the user away has held.
+        PERFORM marea.refuse_moved();
         results := marea.push(request -> 'mutations', request ->> 'client_id', is_long);
         -- Versions are taken now, last of all, so that the answer can show what this push did. From here to commit
         -- the user's clock is held.
@@ -5241,9 +5293,12 @@ BEGIN
         IF results @> '[{"status": "applied"}]' THEN
             PERFORM marea.move_clock();
         END IF;
-    ELSIF NOT marea.user_exists() THEN
-        -- A push would be refused for it. Whoever only looks is told.
-        more := '{"user_missing": true}';
+    ELSE
+        PERFORM marea.refuse_moved();
+        IF NOT marea.user_exists() THEN
+            -- A push would be refused for it. Whoever only looks is told.
+            more := '{"user_missing": true}';
+        END IF;
     END IF;
     IF request ? 'catalogue' THEN
         SELECT more || jsonb_build_object('catalogue', c.document) INTO more

@@ -21,6 +21,8 @@ END
 $$;
 DROP FUNCTION IF EXISTS marea.sweep_files(INTEGER), marea.note_orphan_files(INTERVAL), marea.files_deleted(TEXT[]),
     marea.restore_live_files(), marea.note_file_garbage(), marea.prepare_files();
+DROP FUNCTION IF EXISTS marea.erase_user(UUID, BOOLEAN), marea.import_user(JSONB), marea.import_rows(UUID, JSONB), marea.stop_move(UUID),
+    marea.move_user(UUID, TEXT), marea.export_user(UUID), marea.document_columns(REGCLASS), marea.tables_of_users();
 DROP TABLE IF EXISTS marea.file_garbage;
 DROP FUNCTION IF EXISTS marea.may_add_file(TEXT), marea.is_own_file(TEXT), marea.is_file_name(TEXT), marea.file_path(TEXT, UUID, UUID);
 DROP FUNCTION IF EXISTS marea.prune_tombstones(INTERVAL), marea.expire_exports(), marea.refresh_streaks();

@@ -278,9 +278,8 @@ fn held_back_by(code: &str) -> Outcome {
     match code {
         code if OFFLINE_CODES.contains(&code) => Outcome::Offline,
         "unauthorized" | "other_user" => Outcome::NeedToken,
-        "refused" | "user_missing" | "account_deleted" | "upgrade_required" | "api_key_refused" => {
-            Outcome::Refused
-        }
+        "refused" | "user_missing" | "user_moved" | "account_deleted" | "upgrade_required"
+        | "api_key_refused" => Outcome::Refused,
         _ => Outcome::RetryLater,
     }
 }

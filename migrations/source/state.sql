@@ -12,7 +12,8 @@ CREATE TABLE IF NOT EXISTS marea.clocks (
     pruned  BIGINT NOT NULL DEFAULT 0 CHECK (pruned >= 0),
     checked_at      TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
     checked_version BIGINT NOT NULL DEFAULT 0,
-    run             BIGINT NOT NULL DEFAULT 0
+    run             BIGINT NOT NULL DEFAULT 0,
+    moving          BOOLEAN NOT NULL DEFAULT false
 ) WITH (fillfactor = 50); -- updated with every change of the user: room for the new row on the same page
 
 COMMENT ON TABLE marea.clocks IS
@@ -24,6 +25,8 @@ COMMENT ON COLUMN marea.clocks.pruned IS
 COMMENT ON COLUMN marea.clocks.checked_at IS 'When the last checkpoint was made, server clock; written by marea.assign_versions().';
 COMMENT ON COLUMN marea.clocks.checked_version IS 'The version before that moment; written by marea.assign_versions().';
 COMMENT ON COLUMN marea.clocks.run IS 'The run (marea.runs) in which the clock moved last; written by whoever moves it.';
+COMMENT ON COLUMN marea.clocks.moving IS
+    'The user is on the way to another server: what changes a synced row is refused; written by marea.move_user().';
 
 CREATE TABLE IF NOT EXISTS marea.checkpoints (
     user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,

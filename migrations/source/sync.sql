@@ -40,6 +40,8 @@ BEGIN
         SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
         -- One push per user at a time: two devices of one user touch the same rows, in whatever order.
         PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || me, 0));
+        -- Under the lock, which whoever moves the user away has held.
+        PERFORM marea.refuse_moved();
         results := marea.push(request -> 'mutations', request ->> 'client_id', is_long);
         -- Versions are taken now, last of all, so that the answer can show what this push did. From here to commit
         -- the user's clock is held.
@@ -48,9 +50,12 @@ BEGIN
         IF results @> '[{"status": "applied"}]' THEN
             PERFORM marea.move_clock();
         END IF;
-    ELSIF NOT marea.user_exists() THEN
-        -- A push would be refused for it. Whoever only looks is told.
-        more := '{"user_missing": true}';
+    ELSE
+        PERFORM marea.refuse_moved();
+        IF NOT marea.user_exists() THEN
+            -- A push would be refused for it. Whoever only looks is told.
+            more := '{"user_missing": true}';
+        END IF;
     END IF;
     IF request ? 'catalogue' THEN
         SELECT more || jsonb_build_object('catalogue', c.document) INTO more

@@ -10,6 +10,7 @@ DECLARE
     began     CONSTANT TIMESTAMPTZ := clock_timestamp();
     this_hour CONSTANT TIMESTAMPTZ := date_trunc('hour', began);
     this_run  BIGINT;
+    is_moving BOOLEAN;
 BEGIN
     IF NOT EXISTS (SELECT FROM marea.pending WHERE xact = NEW.xact AND seq = NEW.seq) THEN
         RETURN NULL;
@@ -35,27 +36,34 @@ BEGIN
             run = EXCLUDED.run,
             checked_at = CASE WHEN c.checked_at < this_hour THEN began ELSE c.checked_at END,
             checked_version = CASE WHEN c.checked_at < this_hour THEN c.version ELSE c.checked_version END
-        RETURNING c.user_id, c.version, c.checked_at, c.checked_version
+        RETURNING c.user_id, c.version, c.checked_at, c.checked_version, c.moving
     ), checked AS (
         INSERT INTO marea.checkpoints (user_id, at, version)
         SELECT b.user_id, b.checked_at, b.checked_version FROM bumped AS b WHERE b.checked_at = began
         ON CONFLICT (user_id, at) DO NOTHING
+    ), lines AS (
+        INSERT INTO marea.rows AS r (user_id, table_name, row_key, version, deleted)
+        SELECT numbered.user_id, numbered.table_name, numbered.row_key, b.version - numbered.place, numbered.deleted
+        FROM (
+            SELECT changed.*, row_number() OVER (PARTITION BY user_id ORDER BY seq DESC, table_name DESC, row_key DESC) - 1 AS place
+            FROM changed
+        ) AS numbered
+        JOIN bumped AS b ON b.user_id = numbered.user_id
+        ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET
+            version = EXCLUDED.version,
+            deleted = EXCLUDED.deleted,
+            changed_at = EXCLUDED.changed_at,
+            -- A deleted row's clocks are of no more use, but for that of its deletion: an older write must not bring it back. Deleted
+            -- keys may be written again, and then an older write must still lose.
+            hlc = CASE WHEN NOT EXCLUDED.deleted OR r.table_name = 'user_api_keys' THEN r.hlc
+                WHEN r.hlc ? '*' THEN jsonb_build_object('*', r.hlc -> '*') ELSE '{}' END
     )
-    INSERT INTO marea.rows AS r (user_id, table_name, row_key, version, deleted)
-    SELECT numbered.user_id, numbered.table_name, numbered.row_key, b.version - numbered.place, numbered.deleted
-    FROM (
-        SELECT changed.*, row_number() OVER (PARTITION BY user_id ORDER BY seq DESC, table_name DESC, row_key DESC) - 1 AS place
-        FROM changed
-    ) AS numbered
-    JOIN bumped AS b ON b.user_id = numbered.user_id
-    ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET
-        version = EXCLUDED.version,
-        deleted = EXCLUDED.deleted,
-        changed_at = EXCLUDED.changed_at,
-        -- A deleted row's clocks are of no more use, but for that of its deletion: an older write must not bring it back. Deleted
-        -- keys may be written again, and then an older write must still lose.
-        hlc = CASE WHEN NOT EXCLUDED.deleted OR r.table_name = 'user_api_keys' THEN r.hlc
-            WHEN r.hlc ? '*' THEN jsonb_build_object('*', r.hlc -> '*') ELSE '{}' END;
+    SELECT bool_or(b.moving) INTO is_moving FROM bumped AS b;
+    IF is_moving THEN
+        -- Told by the clock, which whoever moves a user has held: a transaction that began before and ends after is told too.
+        RAISE EXCEPTION USING ERRCODE = 'PT421', MESSAGE = 'the user''s data is on its way to another server, or there already',
+            HINT = 'SELECT * FROM marea.moved says where; marea.stop_move() takes it back.';
+    END IF;
     RETURN NULL;
 END
 $$;

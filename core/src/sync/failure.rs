@@ -77,6 +77,15 @@ pub enum Failure {
         "the app has no row for this user in its users table yet; nothing is lost, it is sent as soon as the row is there"
     )]
     UserMissing,
+    /// The user's data went to another server, which has an address.
+    #[error(
+        "this account's data is on another server now{}; nothing is lost, it is sent once the app opens it there",
+        address.as_deref().map(|address| format!(" ({address})")).unwrap_or_default()
+    )]
+    UserMoved {
+        /// Where it is, as the server says it: an address, or a name that the app understands.
+        address: Option<String>,
+    },
     /// The server says that there is more, again and again, and does not move on.
     #[error("the server says that there is more and does not move on; it will be tried again")]
     NoProgress,
@@ -157,6 +166,7 @@ impl Failure {
             Failure::AnswerTooLarge => "answer_too_large",
             Failure::ServerTimeout => "server_timeout",
             Failure::UserMissing => "user_missing",
+            Failure::UserMoved { .. } => "user_moved",
             Failure::NoProgress => "no_progress",
             Failure::UpgradeRequired => "upgrade_required",
             Failure::Refused { .. } => "refused",
@@ -231,6 +241,7 @@ mod tests {
             Failure::AnswerTooLarge,
             Failure::ServerTimeout,
             Failure::UserMissing,
+            Failure::UserMoved { address: None },
             Failure::NoProgress,
             Failure::OtherUser,
             Failure::UpgradeRequired,
@@ -252,6 +263,7 @@ mod tests {
             (server(429), false, false, false),
             (Failure::NameNotFound, false, false, false),
             (Failure::UserMissing, false, false, false),
+            (Failure::UserMoved { address: None }, false, false, false),
             (Failure::CaptivePortal, false, false, false),
         ] {
             let found = [(false, 10), (true, 10), (false, 6_000)].map(|(r, ms)| failure.may_be_size(r, ms));

@@ -206,6 +206,7 @@ impl Schedule {
             Failure::UpgradeRequired
             | Failure::Refused { .. }
             | Failure::UserMissing
+            | Failure::UserMoved { .. }
             | Failure::AccountDeleted
             | Failure::ApiKeyRefused => Next::Stopped,
             Failure::TooLarge | Failure::ProxyTooLarge | Failure::AnswerTooLarge | Failure::ServerTimeout

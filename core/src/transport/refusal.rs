@@ -7,6 +7,8 @@ use crate::model::UnixMillis;
 use crate::sync::Failure;
 
 const MAX_CODE_CHARS: usize = 24;
+/// `marea.moved.address` has no more.
+const MAX_ADDRESS_CHARS: usize = 500;
 /// What a browser says instead of the status of a redirect that it was told not to follow.
 const REDIRECTED: u16 = 0;
 
@@ -39,6 +41,7 @@ impl Refusal {
             "PT401" => return Failure::Unauthorized { code },
             "PT409" => return Failure::UserMissing,
             "PT413" => return Failure::TooLarge,
+            "PT421" => return Failure::UserMoved { address: new_address(&self.body) },
             "PT426" => return Failure::UpgradeRequired,
             // PostgREST's about the token.
             "PGRST301" | "PGRST302" | "PGRST303" => return Failure::Unauthorized { code },
@@ -100,6 +103,18 @@ fn error_code(body: &[u8]) -> String {
     code.filter(is_code).unwrap_or_else(|| "unknown".to_owned())
 }
 
+/// Where a user is now, from the details of `PT421`; only what an address can be made of, because people read it.
+fn new_address(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        details: Option<String>,
+    }
+    let address = from_json::<Body>(body)?.details?;
+    let is_address = (1..=MAX_ADDRESS_CHARS).contains(&address.len())
+        && address.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"'`\\@?#".contains(&b));
+    is_address.then_some(address)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +141,25 @@ mod tests {
                 assert!(matches!(failure(status, &code), Failure::Unauthorized { code } if code == token));
             }
         }
+    }
+
+    #[test]
+    fn who_moved_is_told_where_to() {
+        let at = |details: &str| {
+            failure(421, &format!(r#"{{"code":"PT421","message":"m","details":{details},"hint":"h"}}"#))
+        };
+        for (details, address) in [
+            (r#""https://b.example/x""#, Some("https://b.example/x")),
+            (r#""pair-7""#, Some("pair-7")),
+            ("null", None),
+            ("\"\"", None),
+            (r#""https://user:secret@b.example""#, None),
+            (r#""a\u001b[31mb""#, None),
+            (r#""two words""#, None),
+        ] {
+            assert_eq!(at(details), Failure::UserMoved { address: address.map(str::to_owned) }, "{details}");
+        }
+        assert!(at(r#""https://b.example""#).to_string().contains("(https://b.example)"));
     }
 
     #[test]

@@ -35,7 +35,7 @@ LOCK TABLE public.sessions, public.user_progress, public.export_history, public.
 
 -- The name of this history, which the devices' cursors carry: nobody needs to pull everything again.
 SELECT set_config('marea.epoch_before', marea.epoch(), true);
-ALTER TABLE marea.clocks ADD COLUMN run BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE marea.clocks ADD COLUMN run BIGINT NOT NULL DEFAULT 0, ADD COLUMN moving BOOLEAN NOT NULL DEFAULT false;
 ALTER TABLE marea.pending SET LOGGED;
 
 -- All functions go, with the triggers that call them, and are made again below. What holds rows stays.

@@ -4,6 +4,7 @@ mod documents;
 mod kill;
 mod lost_history;
 mod mirrored;
+mod moves;
 mod promotions;
 mod restore;
 mod versions;

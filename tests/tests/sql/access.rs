@@ -244,6 +244,7 @@ async fn only_what_is_granted_can_be_executed() {
             "marea.note_client(uuid,integer,bigint)",
             "marea.note_writes(text,text[],jsonb[],boolean)",
             "marea.record_registers(text,text,jsonb)",
+            "marea.refuse_moved()",
             "marea.user_exists()",
         ]
     );

@@ -102,7 +102,7 @@ async fn a_database_of_before_the_release_is_brought_over() {
         'events', (SELECT jsonb_agg(to_jsonb(e) ORDER BY e.id) FROM marea.progress_events AS e),
         'days', (SELECT jsonb_agg(to_jsonb(d) ORDER BY d.user_id, d.day) FROM marea.daily_activity AS d),
         'rows', (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.user_id, r.version) FROM marea.rows AS r),
-        'clocks', (SELECT jsonb_agg(to_jsonb(c) - 'run' ORDER BY c.user_id) FROM marea.clocks AS c),
+        'clocks', (SELECT jsonb_agg(to_jsonb(c) - '{run,moving}'::text[] ORDER BY c.user_id) FROM marea.clocks AS c),
         'clients', (SELECT jsonb_agg(to_jsonb(c) ORDER BY c.client_id) FROM marea.clients AS c))";
     let cluster = Cluster::start().await;
     let fresh = cluster.database("fresh", u32::MAX).await;

@@ -27,6 +27,8 @@ const KEYCHAIN: &str = "Unlock the keychain, or have its service run; `marea key
 const FULL_BATCH: u32 = 500;
 const DELETED: &str =
     "`marea queue export` saves what was not sent; `marea account erase` removes the mirror.";
+const MOVED: &str =
+    "Give MAREA_URL (or --url) the address above, with the key of that server. What waits is sent there.";
 const NO_USER: &str = "Sign in to the app once so that it makes the row, or have the app make it at sign-up. What waits is sent as soon as it is there.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -166,6 +168,7 @@ fn last_sync(status: &Status) -> Check {
             (Verdict::Failed, "Look at `server` below and at the server's log, then run `marea sync`.")
         }
         "user_missing" => (Verdict::Failed, NO_USER),
+        "user_moved" => (Verdict::Failed, MOVED),
         "account_deleted" => (Verdict::Failed, DELETED),
         "upgrade_required" => (Verdict::Failed, "Update marea, then run `marea sync`."),
         "storage_full" => (Verdict::Failed, "Free some space, then run `marea sync`."),
@@ -320,6 +323,7 @@ fn troubles(trouble: &Trouble) -> Vec<Check> {
             "The database has no marea_sync, or MAREA_URL is not the address before /rest/v1: apply migrations/001 and 002."
         }
         Trouble::UserMissing => NO_USER,
+        Trouble::UserMoved { .. } => MOVED,
         Trouble::AccountDeleted => DELETED,
         Trouble::Refused { .. } => "Look at the publishable key and at the server's log.",
         Trouble::ProxyTooLarge => "Raise the size that whatever stands in front of the server lets through.",

@@ -135,6 +135,9 @@ fn advice(status: &Status) -> String {
             "user_missing" => {
                 "Sign in to the app once: its users table has no row for this user. Then run `marea sync`."
             }
+            "user_moved" => {
+                "Run `marea sync --url` with the address above: this account's data is on another server now."
+            }
             "unintelligible_answer" | "no_progress" => {
                 "Run `marea doctor`: the server's answer is of no use."
             }
