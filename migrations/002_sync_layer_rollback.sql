@@ -20,7 +20,7 @@ DECLARE
     event    TEXT;
 BEGIN
     FOREACH relation IN ARRAY ARRAY['sessions', 'user_progress', 'export_history', 'user_api_keys'] LOOP
-        FOREACH event IN ARRAY ARRAY['inserted', 'updated', 'deleted', 'guarded'] LOOP
+        FOREACH event IN ARRAY ARRAY['inserted', 'updated', 'deleted', 'guarded', 'within_bounds'] LOOP
             EXECUTE format('DROP TRIGGER IF EXISTS %I ON public.%I', 'marea_' || relation || '_' || event, relation);
         END LOOP;
     END LOOP;

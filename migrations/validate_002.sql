@@ -42,7 +42,7 @@ WITH tables (relation) AS (
         SELECT count(*) FROM tables JOIN pg_constraint AS c ON c.conrelid = to_regclass('marea.' || relation)
         WHERE c.contype = 'f' AND c.confrelid = to_regclass('public.users') AND c.confdeltype = 'c'), 0
     UNION ALL
-    SELECT 5, 'triggers', 23, (
+    SELECT 5, 'triggers', 27, (
         SELECT count(*)
         FROM (VALUES
             ('public.sessions', 'marea_sessions_inserted'), ('public.sessions', 'marea_sessions_updated'),
@@ -58,11 +58,13 @@ WITH tables (relation) AS (
             ('marea.progress_events', 'events_inserted'), ('marea.progress_events', 'events_updated'),
             ('marea.progress_events', 'events_deleted'), ('marea.progress_events', 'events_within_bounds'),
             ('public.user_progress', 'marea_user_progress_guarded'), ('marea.pending', 'pending_assign_versions'),
-            ('marea.clocks', 'clocks_made'), ('marea.clocks', 'clocks_moved')
+            ('marea.clocks', 'clocks_made'), ('marea.clocks', 'clocks_moved'),
+            ('public.sessions', 'marea_sessions_within_bounds'), ('marea.progress_events', 'events_within_room'),
+            ('marea.additions', 'additions_within_bounds'), ('public.export_history', 'marea_export_history_guarded')
         ) AS wanted (relation, name)
         JOIN pg_trigger AS t ON t.tgrelid = to_regclass(relation) AND t.tgname = name AND t.tgenabled IN ('O', 'A')
         -- A trigger for each statement, but for those of the clocks and the one that waits for the end of the transaction.
-        WHERE (t.tgtype & 1 = 1) = (relation IN ('marea.pending', 'marea.clocks') OR name = 'marea_user_progress_guarded')), 0
+        WHERE (t.tgtype & 1 = 1) = (relation IN ('marea.pending', 'marea.clocks') OR name IN ('marea_user_progress_guarded', 'marea_export_history_guarded'))), 0
     UNION ALL
     SELECT 6, 'functions that clients may call through the API', 2, (
         SELECT count(*) FROM functions
@@ -89,7 +91,7 @@ WITH tables (relation) AS (
         SELECT count(*) FROM unnest(ARRAY['anon', 'authenticated', 'service_role']) AS role
         WHERE has_table_privilege(role, to_regclass('marea.known_devices'), 'SELECT'))
     UNION ALL
-    SELECT 16, 'functions that a signed-in user needs', 76, (
+    SELECT 16, 'functions that a signed-in user needs', 77, (
         SELECT count(*) FROM functions
         WHERE pronamespace = to_regnamespace('marea') AND has_function_privilege('authenticated', oid, 'EXECUTE')
           AND proname = ANY (ARRAY[
@@ -101,7 +103,7 @@ WITH tables (relation) AS (
             'json_problem', 'left_out_keys', 'local_day', 'lock_mirrored', 'merge_mirrored', 'merge_registers',
             'mirrored_page', 'mirrored_problem', 'mirrored_rows', 'mirrored_weights', 'mutation_problem',
             'mutation_refusal', 'note_client', 'note_writes', 'one_by_one', 'page', 'page_sql', 'push', 'push_halves',
-            'push_together', 'record_of', 'record_registers', 'refuse', 'refuse_absent', 'refuse_left_out',
+            'push_together', 'push_without', 'record_of', 'record_registers', 'refuse', 'refuse_absent', 'refuse_left_out',
             'refuse_missing_user', 'register_problem', 'rejected', 'rejected_batch', 'rejected_with_batch',
             'relation_of', 'rows_within', 'session_is_sound', 'session_problem', 'take_turn', 'tomorrow',
             'triggers_before', 'union_achievements', 'unseen_tables', 'update_mirrored', 'user_exists',
@@ -150,6 +152,70 @@ BEGIN
         (20, 'streaks that end after tomorrow', '0', coalesce(ahead::text, 'no function'), coalesce(ahead = 0, false));
 END
 $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- What a policy or a grant gives beyond what the migrations give, by any name: a permissive policy that is added or loosened is
+-- joined to the others by OR. What service_role alone may do is for those who have its key; the app's own tables are the app's.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+WITH ours AS (
+    SELECT c.oid, n.nspname || '.' || c.relname AS name
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND (n.nspname = 'marea' OR (n.nspname = 'public' AND c.relname IN ('user_api_keys', 'user_progress', 'export_history')))
+), loose AS (
+    SELECT format('%s on %s', p.polname, o.name) AS what
+    FROM pg_policy AS p JOIN ours AS o ON o.oid = p.polrelid
+    CROSS JOIN LATERAL (VALUES (pg_get_expr(p.polqual, p.polrelid)), (pg_get_expr(p.polwithcheck, p.polrelid))) AS clause (text)
+    WHERE p.polpermissive AND p.polroles <> ARRAY[to_regrole('service_role')::oid] AND clause.text IS NOT NULL
+      AND lower(regexp_replace(clause.text, '\s+', ' ', 'g')) <> '(user_id = ( select auth.uid() as uid))'
+      AND NOT (clause.text = 'true' AND p.polcmd = 'r' AND o.name IN ('marea.tables', 'marea.columns', 'marea.catalogue'))
+    UNION
+    SELECT 'role ' || rolname FROM pg_roles WHERE rolname IN ('anon', 'authenticated') AND (rolbypassrls OR rolsuper)
+    UNION
+    SELECT 'marea_sync runs as its owner' FROM pg_proc WHERE oid = to_regprocedure('public.marea_sync(jsonb)') AND prosecdef
+), given (relation, privilege, columns) AS (VALUES
+    ('public.user_api_keys', 'SELECT', NULL), ('public.user_api_keys', 'DELETE', NULL),
+    ('public.user_api_keys', 'INSERT', 'user_id,openai_api_key,unsplash_api_key,anthropic_api_key,last_validated_at'),
+    ('public.user_api_keys', 'UPDATE', 'openai_api_key,unsplash_api_key,anthropic_api_key,last_validated_at'),
+    ('public.user_progress', 'SELECT', NULL), ('public.user_progress', 'INSERT', 'user_id'),
+    ('public.export_history', 'SELECT', NULL),
+    ('public.export_history', 'INSERT', 'id,user_id,export_type,export_format,status,records_count,file_size_bytes,file_url,filters,data,'
+        'error_message,retry_count,started_at,completed_at,processing_time_seconds,expires_at,created_at'),
+    ('public.export_history', 'UPDATE', 'status,records_count,file_size_bytes,file_url,data,error_message,retry_count,started_at,'
+        'completed_at,processing_time_seconds,expires_at')
+), beyond AS (
+    -- What a role has on a column, be it by a grant on the table, to PUBLIC or to a role that it is a member of.
+    SELECT format('%s of %s.%s to %s', p.name, o.name, a.attname, role.name) AS what
+    FROM ours AS o JOIN pg_attribute AS a ON a.attrelid = o.oid AND a.attnum > 0 AND NOT a.attisdropped
+    CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p (name)
+    CROSS JOIN (SELECT rolname::text FROM pg_roles WHERE rolname IN ('anon', 'authenticated')) AS role (name)
+    WHERE o.name LIKE 'public.%' AND has_column_privilege(role.name, o.oid, a.attnum, p.name) AND NOT EXISTS (
+        SELECT FROM given AS g WHERE role.name = 'authenticated' AND g.relation = o.name AND g.privilege = p.name
+          AND (g.columns IS NULL OR a.attname = ANY (string_to_array(g.columns, ','))))
+    UNION ALL
+    SELECT format('%s of %s to %s', p.name, o.name, role.name)
+    FROM ours AS o CROSS JOIN unnest(ARRAY['DELETE', 'TRUNCATE', 'TRIGGER']) AS p (name)
+    CROSS JOIN (SELECT rolname::text FROM pg_roles WHERE rolname IN ('anon', 'authenticated')) AS role (name)
+    WHERE has_table_privilege(role.name, o.oid, p.name) AND NOT EXISTS (
+        SELECT FROM given AS g WHERE role.name = 'authenticated' AND g.relation = o.name AND g.privilege = p.name)
+    UNION ALL
+    SELECT format('%s of %s to %s', p.name, o.name, role.name)
+    FROM ours AS o CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p (name)
+    CROSS JOIN (SELECT rolname::text FROM pg_roles WHERE rolname IN ('anon', 'authenticated')) AS role (name)
+    WHERE o.name LIKE 'marea.%' AND has_any_column_privilege(role.name, o.oid, p.name) AND NOT (role.name = 'authenticated' AND (
+        (p.name = 'SELECT' AND o.name IN ('marea.clocks', 'marea.rows', 'marea.daily_activity', 'marea.progress_events', 'marea.tables', 'marea.columns', 'marea.catalogue'))
+        OR (p.name = 'INSERT' AND o.name = 'marea.progress_events')))
+    UNION ALL
+    SELECT format('%s of public.user_api_keys to service_role', p.name)
+    FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p (name), pg_roles AS r
+    WHERE r.rolname = 'service_role' AND NOT r.rolsuper AND has_any_column_privilege('service_role', to_regclass('public.user_api_keys'), p.name)
+)
+INSERT INTO validation_002
+SELECT 22, 'policies and roles that give more than a learner''s own rows', '0',
+       count(*) || coalesce(': ' || string_agg(what, ', ' ORDER BY what), ''), count(*) = 0 FROM loose
+UNION ALL
+SELECT 23, 'grants beyond those of the migrations', '0',
+       count(*) || coalesce(': ' || left(string_agg(what, ', ' ORDER BY what), 300), ''), count(*) = 0 FROM beyond;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Mirrored tables: SELECT * FROM marea.mirror_drift() says what is wrong and what to type.

@@ -63,7 +63,7 @@ COMMENT ON FUNCTION marea.prepare_files() IS
     'Makes the private bucket marea-exports and its policies where schema storage exists; says whether it does. May be run again.';
 
 CREATE TABLE IF NOT EXISTS marea.file_garbage (
-    path       TEXT PRIMARY KEY CONSTRAINT file_garbage_path_known CHECK (marea.is_file_name(path)),
+    path       TEXT COLLATE "C" PRIMARY KEY CONSTRAINT file_garbage_path_known CHECK (marea.is_file_name(path)),
     noted_at   TIMESTAMPTZ NOT NULL DEFAULT now(),
     attempts   INTEGER NOT NULL DEFAULT 0,
     asked_at   TIMESTAMPTZ,
@@ -96,6 +96,14 @@ BEGIN
             SELECT FROM new_rows AS n
             WHERE n.id = o.id AND (n.file_url IS DISTINCT FROM o.file_url OR n.status = 'expired'))
         ON CONFLICT DO NOTHING;
+        -- Whoever names another file of an export again and again leaves a line for each.
+        IF auth.uid() IS NOT NULL AND EXISTS (
+            SELECT FROM old_rows AS o WHERE (
+                SELECT count(*) FROM marea.file_garbage AS g
+                WHERE g.path >= o.user_id || '/' || o.id || '/' AND g.path < o.user_id || '/' || o.id || '0') > 100
+        ) THEN
+            PERFORM marea.refuse_growth('files to delete of one export', 100);
+        END IF;
     END IF;
     RETURN NULL;
 END

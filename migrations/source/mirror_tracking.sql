@@ -65,6 +65,8 @@ BEGIN
     IF owners IS NOT NULL THEN
         IF names IS NOT NULL THEN
             PERFORM marea.assign_server_hlc(relation, owners, keys, names);
+        ELSE
+            PERFORM marea.bound_lines(relation, cardinality(owners));
         END IF;
         INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) VALUES (relation, false, owners, keys);
     END IF;

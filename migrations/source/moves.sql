@@ -107,7 +107,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 -- Which history the versions are of is not brought along: each device is told to pull everything again and sends what it keeps of 30
 -- days, so that what was acknowledged after the document was made is not lost (docs/adr/0142).
 DECLARE
-    person    CONSTANT UUID := document ->> 'user';
+    person    CONSTANT UUID := substring(document ->> 'user' FROM '^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$');
     before    CONSTANT TEXT := current_setting('session_replication_role');
     -- Made by triggers, so replaced at the end.
     made      CONSTANT TEXT[] := '{public.user_progress,marea.daily_activity,marea.kept_facts,marea.rows}';

@@ -223,11 +223,51 @@ BEGIN
         RETURN ARRAY[marea.rejected(mutations -> 0, code, message, context)];
     ELSIF cardinality(units) = 1 THEN
         RETURN marea.rejected_batch(units[1], client, deferred);
+    ELSIF code = 'MB002' THEN
+        RETURN marea.push_without(units, client, deferred, marea.bounded(message));
     END IF;
     RETURN marea.push_halves(units[1:middle], client, deferred)
         || marea.push_halves(units[middle + 1:cardinality(units)], client, deferred);
 END
 $$;
+
+CREATE OR REPLACE FUNCTION marea.push_without(units JSONB[], client TEXT, deferred TEXT, message TEXT) RETURNS JSONB[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- The user has all the rows of one table that a user may have (marea.refuse_growth): what would add to it is refused without trying, because
+-- each try counts them.
+DECLARE
+    relation CONSTANT TEXT := split_part(message, ':', 1);
+    full_    CONSTANT JSONPATH := CASE relation WHEN 'additions' THEN '$[*] ? (@.op == "add")'
+        ELSE format('$[*] ? (@.op == "insert" && @.table == %s)', to_json(relation)) END;
+    others   CONSTANT JSONB[] := ARRAY(
+        SELECT u.unit FROM unnest(units) WITH ORDINALITY AS u (unit, n) WHERE NOT jsonb_path_exists(u.unit, full_) ORDER BY u.n);
+    done     JSONB[] := '{}';
+BEGIN
+    IF cardinality(others) = cardinality(units) THEN
+        -- Whatever was refused is named in another way: by halves, then.
+        RETURN marea.push_halves(units[1:cardinality(units) / 2], client, deferred)
+            || marea.push_halves(units[cardinality(units) / 2 + 1:cardinality(units)], client, deferred);
+    ELSIF others <> '{}' THEN
+        done := marea.push_halves(others, client, deferred);
+    END IF;
+    RETURN ARRAY(
+        SELECT CASE
+            WHEN NOT m.is_full THEN done[m.place]
+            WHEN jsonb_path_exists(jsonb_build_array(m.value), full_)
+                THEN jsonb_build_object('id', m.value -> 'id', 'status', 'rejected', 'code', 'MB002', 'message', message)
+            ELSE marea.rejected_with_batch(m.value) END
+        FROM (
+            SELECT e.value, u.n AS unit, e.n, f.is_full, row_number() OVER (PARTITION BY f.is_full ORDER BY u.n, e.n) AS place
+            FROM unnest(units) WITH ORDINALITY AS u (unit, n)
+            CROSS JOIN LATERAL (SELECT jsonb_path_exists(u.unit, full_)) AS f (is_full)
+            CROSS JOIN LATERAL jsonb_array_elements(u.unit) WITH ORDINALITY AS e (value, n)
+        ) AS m
+        ORDER BY m.unit, m.n);
+END
+$$;
+
+COMMENT ON FUNCTION marea.push_without(JSONB[], TEXT, TEXT, TEXT) IS
+    'Applies mutations but for those that would add to a table that is full for this user; the results, in their order.';
 
 CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT, is_long BOOLEAN) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$

@@ -111,6 +111,7 @@ BEGIN
 
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(n.user_id), array_agg(n.id::text) INTO owners, keys FROM added AS n;
+        PERFORM marea.bound_lines('export_history', cardinality(owners));
     ELSIF TG_OP = 'UPDATE' THEN
         SELECT array_agg(change.user_id), array_agg(change.key), array_agg(change.names) INTO owners, keys, names
         FROM (

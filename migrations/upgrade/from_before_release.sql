@@ -1981,7 +1981,7 @@ CREATE TABLE IF NOT EXISTS marea.settings (
 );
 
 COMMENT ON TABLE marea.settings IS 'What the one who runs the Postgres has switched; written by functions of their own.';
-COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting(). user_claim: see marea.set_user_claim(). points_per_award, points_per_day: the most points of one award, and of all awards of a '
+COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting(). user_claim: see marea.set_user_claim(). rows_per_user: see marea.most_rows(). points_per_award, points_per_day: the most points of one award, and of all awards of a '
     'learner''s local day; without a row there is no bound.';
 COMMENT ON COLUMN marea.settings.value IS 'on or off; a number.';
 
@@ -2673,6 +2673,7 @@ BEGIN
 
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(n.user_id), array_agg(n.id::text) INTO owners, keys FROM added AS n;
+        PERFORM marea.bound_lines('export_history', cardinality(owners));
     ELSIF TG_OP = 'UPDATE' THEN
         SELECT array_agg(change.user_id), array_agg(change.key), array_agg(change.names) INTO owners, keys, names
         FROM (
@@ -4010,6 +4011,8 @@ BEGIN
     IF owners IS NOT NULL THEN
         IF names IS NOT NULL THEN
             PERFORM marea.assign_server_hlc(relation, owners, keys, names);
+        ELSE
+            PERFORM marea.bound_lines(relation, cardinality(owners));
         END IF;
         INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) VALUES (relation, false, owners, keys);
     END IF;
@@ -5400,11 +5403,51 @@ BEGIN
         RETURN ARRAY[marea.rejected(mutations -> 0, code, message, context)];
     ELSIF cardinality(units) = 1 THEN
         RETURN marea.rejected_batch(units[1], client, deferred);
+    ELSIF code = 'MB002' THEN
+        RETURN marea.push_without(units, client, deferred, marea.bounded(message));
     END IF;
     RETURN marea.push_halves(units[1:middle], client, deferred)
         || marea.push_halves(units[middle + 1:cardinality(units)], client, deferred);
 END
 $$;
+
+CREATE OR REPLACE FUNCTION marea.push_without(units JSONB[], client TEXT, deferred TEXT, message TEXT) RETURNS JSONB[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- The user has all the rows of one table that a user may have (marea.refuse_growth): what would add to it is refused without trying, because
+-- each try counts them.
+DECLARE
+    relation CONSTANT TEXT := split_part(message, ':', 1);
+    full_    CONSTANT JSONPATH := CASE relation WHEN 'additions' THEN '$[*] ? (@.op == "add")'
+        ELSE format('$[*] ? (@.op == "insert" && @.table == %s)', to_json(relation)) END;
+    others   CONSTANT JSONB[] := ARRAY(
+        SELECT u.unit FROM unnest(units) WITH ORDINALITY AS u (unit, n) WHERE NOT jsonb_path_exists(u.unit, full_) ORDER BY u.n);
+    done     JSONB[] := '{}';
+BEGIN
+    IF cardinality(others) = cardinality(units) THEN
+        -- Whatever was refused is named in another way: by halves, then.
+        RETURN marea.push_halves(units[1:cardinality(units) / 2], client, deferred)
+            || marea.push_halves(units[cardinality(units) / 2 + 1:cardinality(units)], client, deferred);
+    ELSIF others <> '{}' THEN
+        done := marea.push_halves(others, client, deferred);
+    END IF;
+    RETURN ARRAY(
+        SELECT CASE
+            WHEN NOT m.is_full THEN done[m.place]
+            WHEN jsonb_path_exists(jsonb_build_array(m.value), full_)
+                THEN jsonb_build_object('id', m.value -> 'id', 'status', 'rejected', 'code', 'MB002', 'message', message)
+            ELSE marea.rejected_with_batch(m.value) END
+        FROM (
+            SELECT e.value, u.n AS unit, e.n, f.is_full, row_number() OVER (PARTITION BY f.is_full ORDER BY u.n, e.n) AS place
+            FROM unnest(units) WITH ORDINALITY AS u (unit, n)
+            CROSS JOIN LATERAL (SELECT jsonb_path_exists(u.unit, full_)) AS f (is_full)
+            CROSS JOIN LATERAL jsonb_array_elements(u.unit) WITH ORDINALITY AS e (value, n)
+        ) AS m
+        ORDER BY m.unit, m.n);
+END
+$$;
+
+COMMENT ON FUNCTION marea.push_without(JSONB[], TEXT, TEXT, TEXT) IS
+    'Applies mutations but for those that would add to a table that is full for this user; the results, in their order.';
 
 CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT, is_long BOOLEAN) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
@@ -5735,7 +5778,8 @@ COMMENT ON FUNCTION marea.page(UUID, BIGINT, INTEGER, BOOLEAN) IS
 -- The one function that clients call.
 
 CREATE OR REPLACE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+-- jit: what it takes apart is small, whatever the planner expects of JSON (docs/adr/0145).
 -- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
 DECLARE
     -- Before anything of it is printed, be it for a comparison.
@@ -5758,7 +5802,7 @@ BEGIN
     IF me IS NULL THEN
         PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
     END IF;
-    IF is_long AND marea.has_long_number(request - 'mutations') THEN
+    IF is_long AND marea.has_long_number(CASE jsonb_typeof(request) WHEN 'object' THEN request - 'mutations' ELSE request END) THEN
         PERFORM marea.refuse('PT400', 'request: has a number beyond 1.8e308', 'Only mutations may hold numbers of the app.');
     END IF;
     PERFORM marea.check_request(request);
@@ -5875,7 +5919,7 @@ REVOKE ALL ON FUNCTION
     marea.insert_events, marea.insert_export, marea.insert_sessions, marea.insert_sessions_sql, marea.is_day,
     marea.is_lost_history, marea.is_of_server, marea.json_problem, marea.known_run, marea.local_day, marea.make_this_run,
     marea.merge_registers, marea.move_clock, marea.mutation_problem, marea.mutation_refusal, marea.non_negative,
-    marea.note_client, marea.note_run, marea.page, marea.push, marea.push_halves, marea.push_together,
+    marea.note_client, marea.note_run, marea.page, marea.push, marea.push_halves, marea.push_together, marea.push_without,
     marea.record_registers, marea.refold, marea.refuse, marea.refuse_left_out, marea.refuse_missing_user,
     marea.register_problem, marea.rejected, marea.rejected_batch, marea.rejected_with_batch, marea.rows_within,
     marea.saturated, marea.server_hlc, marea.session_fact, marea.session_is_sound, marea.session_problem, marea.take_turn,
@@ -5896,7 +5940,7 @@ GRANT EXECUTE ON FUNCTION
     marea.has_long_number, marea.has_wrong_type, marea.idle_answer, marea.insert_events, marea.insert_export,
     marea.insert_sessions, marea.insert_sessions_sql, marea.is_day, marea.is_lost_history, marea.is_of_server,
     marea.json_problem, marea.local_day, marea.merge_registers, marea.move_clock, marea.mutation_problem,
-    marea.mutation_refusal, marea.note_client, marea.page, marea.push, marea.push_halves, marea.push_together,
+    marea.mutation_refusal, marea.note_client, marea.page, marea.push, marea.push_halves, marea.push_together, marea.push_without,
     marea.record_registers, marea.refuse, marea.refuse_left_out, marea.refuse_missing_user, marea.register_problem,
     marea.rejected, marea.rejected_batch, marea.rejected_with_batch, marea.rows_within, marea.session_is_sound,
     marea.session_problem, marea.take_turn, marea.tomorrow, marea.triggers_before, marea.user_exists, marea.value_problem,
@@ -5953,6 +5997,153 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- bounds
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Bounds of what a signed-in user can make grow. What a job, a backfill or an import writes has none: they know what they do.
+
+CREATE OR REPLACE FUNCTION marea.most_rows() RETURNS BIGINT
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce((SELECT s.value::bigint FROM marea.settings AS s WHERE s.name = 'rows_per_user' AND s.value ~ '^[0-9]{1,18}$'), 100000);
+END
+$$;
+
+COMMENT ON FUNCTION marea.most_rows() IS
+    'How many rows of one table a user may have, tombstones with them: marea.settings, rows_per_user; 100,000 where it says nothing.';
+
+CREATE OR REPLACE FUNCTION marea.refuse_growth(relation TEXT, most BIGINT) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'MB002', MESSAGE = format('%s: a user has at most %s rows here', relation, most),
+        HINT = 'INSERT INTO marea.settings VALUES (''rows_per_user'', ...) changes that.';
+END
+$$;
+
+COMMENT ON FUNCTION marea.refuse_growth(TEXT, BIGINT) IS 'Refuses a row that would be one too many.';
+
+CREATE OR REPLACE FUNCTION marea.bound_lines(relation TEXT, added BIGINT) RETURNS VOID
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- A user has no more lines than changes, so nearly always the clock says enough.
+DECLARE
+    me   CONSTANT UUID := auth.uid();
+    most BIGINT;
+BEGIN
+    IF me IS NULL THEN
+        RETURN;
+    END IF;
+    most := marea.most_rows();
+    IF coalesce((SELECT c.version FROM marea.clocks AS c WHERE c.user_id = me), 0) + added > most AND (
+        SELECT count(*) FROM (SELECT FROM marea.rows AS r WHERE r.user_id = me AND r.table_name = relation LIMIT most + 1) AS l
+    ) + added > most THEN
+        PERFORM marea.refuse_growth(relation, most);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.bound_lines(TEXT, BIGINT) IS
+    'Refuses more rows of a synced table than a user may have. For what a signed-in user inserts; deleted rows count until they are pruned.';
+
+CREATE OR REPLACE FUNCTION marea.bound_sessions() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Fires after the fold (its name comes later): nearly always the total says enough, because whoever has fewer sessions counted has no
+-- more than that; but for those without an end.
+DECLARE
+    me   CONSTANT UUID := auth.uid();
+    most BIGINT;
+BEGIN
+    IF me IS NULL THEN
+        RETURN NULL;
+    END IF;
+    most := marea.most_rows();
+    IF ((SELECT p.total_sessions FROM public.user_progress AS p WHERE p.user_id = me) <= most) IS NOT TRUE
+        OR EXISTS (SELECT FROM added AS s WHERE isfinite(s.ended_at) IS NOT TRUE) THEN
+        IF (SELECT count(*) FROM (SELECT FROM public.sessions AS s WHERE s.user_id = me LIMIT most + 1) AS l) > most THEN
+            PERFORM marea.refuse_growth('sessions', most);
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.bound_sessions() IS 'Trigger: refuses more sessions than a user may have.';
+
+CREATE OR REPLACE TRIGGER marea_sessions_within_bounds AFTER INSERT ON public.sessions
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.bound_sessions();
+
+CREATE OR REPLACE FUNCTION marea.bound_ledger() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Nothing else knows how many there are: they are counted at every large statement, and at one in sixteen small ones.
+DECLARE
+    me   CONSTANT UUID := auth.uid();
+    most BIGINT;
+BEGIN
+    IF me IS NULL OR ((SELECT count(*) FROM added) < 50 AND random() > 0.0625) THEN
+        RETURN NULL;
+    END IF;
+    most := marea.most_rows();
+    IF TG_TABLE_NAME = 'additions' THEN
+        -- Several to a row.
+        most := 10 * most;
+        IF (SELECT count(*) FROM (SELECT FROM marea.additions AS a WHERE a.user_id = me LIMIT most + 1) AS l) > most THEN
+            PERFORM marea.refuse_growth('additions', most);
+        END IF;
+    ELSIF (SELECT count(*) FROM (SELECT FROM marea.progress_events AS e WHERE e.user_id = me LIMIT most + 1) AS l) > most THEN
+        PERFORM marea.refuse_growth('progress_events', most);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.bound_ledger() IS 'Trigger: refuses more awards, or additions to counters, than a user may have.';
+
+CREATE OR REPLACE TRIGGER additions_within_bounds AFTER INSERT ON marea.additions
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.bound_ledger();
+CREATE OR REPLACE TRIGGER events_within_room AFTER INSERT ON marea.progress_events
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.bound_ledger();
+
+CREATE OR REPLACE FUNCTION marea.guard_export() RETURNS TRIGGER
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- What a push may write has bounds; this is for who writes past it, by a PATCH. A number that is stored in 8 bytes is looked at before it
+-- is printed.
+DECLARE
+    name    TEXT;
+    given   JSONB;
+    before  JSONB;
+    problem TEXT;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['data', 'filters'] LOOP
+        given := CASE name WHEN 'data' THEN NEW.data ELSE NEW.filters END;
+        before := CASE WHEN TG_OP = 'UPDATE' THEN CASE name WHEN 'data' THEN OLD.data ELSE OLD.filters END END;
+        IF given IS NOT NULL AND given IS DISTINCT FROM before THEN
+            problem := CASE WHEN marea.has_long_number(given) THEN 'has a number beyond 1.8e308 or of more than 400 decimal places'
+                ELSE marea.json_problem(given, 65536) END;
+            EXIT WHEN problem IS NOT NULL;
+        END IF;
+    END LOOP;
+    IF problem IS NULL AND octet_length(NEW.file_url) > 65536 THEN
+        name := 'file_url';
+        problem := 'has more than 65536 bytes';
+    ELSIF problem IS NULL AND octet_length(NEW.error_message) > 65536 THEN
+        name := 'error_message';
+        problem := 'has more than 65536 bytes';
+    END IF;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('values.%s: %s', name, problem);
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION marea.guard_export() IS 'Trigger: the bounds of marea.column_limits() for what a learner writes to an export by whatever way.';
+
+CREATE OR REPLACE TRIGGER marea_export_history_guarded BEFORE INSERT OR UPDATE ON public.export_history
+    FOR EACH ROW WHEN (current_user = 'authenticated') EXECUTE FUNCTION marea.guard_export();
+
+REVOKE ALL ON FUNCTION marea.most_rows, marea.refuse_growth, marea.bound_lines, marea.bound_sessions, marea.bound_ledger, marea.guard_export
+FROM PUBLIC, anon, authenticated, service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- first_versions
@@ -6564,7 +6755,7 @@ COMMENT ON FUNCTION marea.prepare_files() IS
     'Makes the private bucket marea-exports and its policies where schema storage exists; says whether it does. May be run again.';
 
 CREATE TABLE IF NOT EXISTS marea.file_garbage (
-    path       TEXT PRIMARY KEY CONSTRAINT file_garbage_path_known CHECK (marea.is_file_name(path)),
+    path       TEXT COLLATE "C" PRIMARY KEY CONSTRAINT file_garbage_path_known CHECK (marea.is_file_name(path)),
     noted_at   TIMESTAMPTZ NOT NULL DEFAULT now(),
     attempts   INTEGER NOT NULL DEFAULT 0,
     asked_at   TIMESTAMPTZ,
@@ -6597,6 +6788,14 @@ BEGIN
             SELECT FROM new_rows AS n
             WHERE n.id = o.id AND (n.file_url IS DISTINCT FROM o.file_url OR n.status = 'expired'))
         ON CONFLICT DO NOTHING;
+        -- Whoever names another file of an export again and again leaves a line for each.
+        IF auth.uid() IS NOT NULL AND EXISTS (
+            SELECT FROM old_rows AS o WHERE (
+                SELECT count(*) FROM marea.file_garbage AS g
+                WHERE g.path >= o.user_id || '/' || o.id || '/' AND g.path < o.user_id || '/' || o.id || '0') > 100
+        ) THEN
+            PERFORM marea.refuse_growth('files to delete of one export', 100);
+        END IF;
     END IF;
     RETURN NULL;
 END
@@ -7010,7 +7209,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 -- Which history the versions are of is not brought along: each device is told to pull everything again and sends what it keeps of 30
 -- days, so that what was acknowledged after the document was made is not lost (docs/adr/0142).
 DECLARE
-    person    CONSTANT UUID := document ->> 'user';
+    person    CONSTANT UUID := substring(document ->> 'user' FROM '^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$');
     before    CONSTANT TEXT := current_setting('session_replication_role');
     -- Made by triggers, so replaced at the end.
     made      CONSTANT TEXT[] := '{public.user_progress,marea.daily_activity,marea.kept_facts,marea.rows}';

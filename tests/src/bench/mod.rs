@@ -4,6 +4,8 @@
 /// One account does its worst while another syncs.
 pub mod attack;
 pub mod bulk;
+/// What one server carries.
+pub mod capacity;
 #[cfg(target_os = "linux")]
 pub mod core;
 pub mod http;

@@ -5,6 +5,7 @@ mod kill;
 mod lost_history;
 mod mirrored;
 mod moves;
+mod pairs;
 mod promotions;
 mod restore;
 mod versions;

@@ -246,6 +246,7 @@ async fn only_what_is_granted_can_be_executed() {
             "marea.record_registers(text,text,jsonb)",
             "marea.refuse_moved()",
             "marea.user_exists()",
+            "marea.user_id()",
         ]
     );
 

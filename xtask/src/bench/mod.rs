@@ -13,6 +13,8 @@ pub(crate) enum What {
     Core,
     /// The Postgres side: syncs, pushes, triggers, migrations, the backfill
     Postgres,
+    /// What one server carries: a year of 1,000 users, and their devices through PostgREST
+    Capacity,
     /// The desktop: start-up, an idle client, the program's size, a first sync
     Native,
     /// The browser's side, beside bare SQLite, PowerSync, RxDB and Legend-State
@@ -26,6 +28,7 @@ pub(crate) fn run(what: What, json: bool) -> Result<()> {
     match what {
         What::Core => of_rust_released("bench_core", json),
         What::Postgres => of_rust("bench_postgres", json),
+        What::Capacity => of_rust("bench_capacity", false),
         What::Native => native(json),
         What::Web => web(json),
         What::Vault => vault(json),

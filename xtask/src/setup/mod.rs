@@ -10,6 +10,7 @@ mod c_compiler;
 mod chromium;
 mod clang;
 mod compiler;
+mod extras;
 mod install;
 mod keychain;
 mod npm;
@@ -78,6 +79,7 @@ struct Findings {
     python: Look<PathBuf>,
     c_compiler: Look<()>,
     keychain: Look<()>,
+    extras: Look<()>,
 }
 
 impl Findings {
@@ -94,6 +96,7 @@ impl Findings {
             let python = scope.spawn(python::look);
             let c_compiler = scope.spawn(c_compiler::look);
             let keychain = scope.spawn(keychain::look);
+            let extras = scope.spawn(extras::look);
             Self {
                 clang: clang.join().expect(PANICKED),
                 compiler: compiler.join().expect(PANICKED),
@@ -105,6 +108,7 @@ impl Findings {
                 python: python.join().expect(PANICKED),
                 c_compiler: c_compiler.join().expect(PANICKED),
                 keychain: keychain.join().expect(PANICKED),
+                extras: extras.join().expect(PANICKED),
             }
         })
     }
@@ -121,6 +125,7 @@ impl Findings {
         missing.extend(self.python.as_ref().err());
         missing.extend(self.c_compiler.as_ref().err());
         missing.extend(self.keychain.as_ref().err());
+        missing.extend(self.extras.as_ref().err());
         missing
     }
 
@@ -141,6 +146,7 @@ impl Findings {
         line("Python", &self.python);
         line("C compiler", &self.c_compiler);
         line("keychain", &self.keychain);
+        line("extras from Debian", &self.extras);
     }
 
     fn into_tools(self) -> Result<Tools, Box<Self>> {
@@ -156,6 +162,7 @@ impl Findings {
                 python: Ok(_),
                 c_compiler: Ok(_),
                 keychain: Ok(_),
+                extras: Ok(_),
             } => Ok(Tools { compiler, clang, node, chromium }),
             incomplete => Err(Box::new(incomplete)),
         }

@@ -1,0 +1,36 @@
+//! What one server carries: `bench_capacity [--users N] [--devices N]`. `cargo xtask bench capacity` runs it; `docs/CAPACITY.md` says how to
+//! read it.
+
+#![allow(clippy::print_stdout, reason = "a command line tool talks on standard output")]
+
+use std::process::ExitCode;
+
+use marea_tests::bench::capacity;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let (mut users, mut devices) = (1_000_u64, 1_000_u64);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let target = match word.as_str() {
+            "--users" => &mut users,
+            "--devices" => &mut devices,
+            other => {
+                eprintln!("bench_capacity: {other}: known are --users N, --devices N");
+                return ExitCode::FAILURE;
+            }
+        };
+        match words.next().and_then(|number| number.parse().ok()) {
+            Some(number) if number > 0 => *target = number,
+            _ => {
+                eprintln!("bench_capacity: {word} needs a number of at least 1");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let devices = usize::try_from(devices.min(users)).unwrap_or(usize::MAX);
+    for line in capacity::report(users, devices).await {
+        println!("{line}");
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,180 @@
+//! What Supabase's advisor and `plpgsql_check` have to say about what the migrations make. What is known and meant is listed here with
+//! its reason; everything else fails, and so does a reason for what is not there any more.
+
+use std::fs;
+use std::path::PathBuf;
+
+use marea_tests::cluster::{Cluster, Database, root};
+
+/// What is known, by the beginning of its line, and why it is meant.
+type Known = (&'static str, &'static str);
+
+const ADVICE: [Known; 10] = [
+    (
+        "function_search_path_mutable marea.mirror_existing(",
+        "it commits, so it may have no SET: every name in it has its schema",
+    ),
+    ("function_search_path_mutable marea.run_backfill(", "the same"),
+    ("rls_enabled_no_policy marea.", "for Marea's own functions alone: no policy is no access"),
+    ("rls_policy_always_true marea.catalogue catalogue_select", "names of tables and columns, nobody's rows"),
+    ("rls_policy_always_true marea.columns columns_select", "the same"),
+    ("rls_policy_always_true marea.tables tables_select", "the same"),
+    // Each takes the user from the token; `access` lists them one by one, and tries them as somebody else.
+    (
+        "security_definer_function_executable marea.",
+        "marea_sync runs as its caller and needs them; the schema is not exposed",
+    ),
+    (
+        "security_definer_function_executable marea_catalogue() ",
+        "the document that clients are built from, without a row in it",
+    ),
+    ("security_definer_function_executable marea_pre_request() ", "PostgREST calls it as whoever asks"),
+    (
+        "security_definer_view marea.",
+        "the schema is not exposed; the views are for those who run the database",
+    ),
+];
+
+const CHECKED: [Known; 16] = [
+    ("warning 42804 ", "a literal, or a text that was looked at before, becomes what the variable is"),
+    ("security 00000 marea.check_deferred(", "names of constraints by %I, from the catalogues"),
+    ("security 00000 marea.delete_mirrored(", "a regclass, columns by %I, a type by format_type"),
+    ("security 00000 marea.insert_mirrored(", "the same"),
+    ("security 00000 marea.lock_mirrored(", "the same"),
+    ("security 00000 marea.merge_mirrored(", "the same"),
+    ("security 00000 marea.update_mirrored(", "the same"),
+    ("security 00000 marea.make_tracking(", "the same"),
+    ("security 00000 marea.mirror_batch(", "the same"),
+    ("security 00000 marea.version_rows(", "the same"),
+    ("security 00000 marea.erase_user(", "conditions of marea.tables_of_users, columns by %I"),
+    ("security 00000 marea.import_rows(", "the same; the name of a table is only looked up among them"),
+    ("security 00000 marea.import_user(", "the same"),
+    ("security 00000 marea.prepare_files(", "literals of the function itself"),
+    ("warning extra 00000 marea.add_mirrored(", "a variable that is never read"),
+    ("warning extra 00000 marea.old_rows(", "its rows come from a statement that is made at run time"),
+];
+
+/// One of each kind of advice, and what brings it about.
+const PLANTED: [(&str, &str); 13] = [
+    (
+        "unindexed_foreign_keys",
+        "CREATE TABLE marea.bad (id INT PRIMARY KEY, who UUID REFERENCES public.users (id))",
+    ),
+    (
+        "auth_rls_initplan",
+        "CREATE POLICY bad ON public.user_progress FOR DELETE TO authenticated USING (user_id = auth.uid())",
+    ),
+    ("no_primary_key", "CREATE TABLE marea.bad (id INT)"),
+    (
+        "multiple_permissive_policies",
+        "CREATE POLICY bad ON public.user_api_keys FOR SELECT TO authenticated USING (false)",
+    ),
+    ("policy_exists_rls_disabled", "ALTER TABLE public.user_api_keys DISABLE ROW LEVEL SECURITY"),
+    ("rls_disabled", "CREATE TABLE marea.bad (id INT PRIMARY KEY)"),
+    (
+        "rls_policy_always_true",
+        "CREATE POLICY bad ON public.user_api_keys FOR SELECT TO authenticated USING (true)",
+    ),
+    ("duplicate_index", "CREATE INDEX bad ON marea.rows (user_id, version)"),
+    ("security_definer_view", "CREATE VIEW marea.bad AS SELECT 1"),
+    (
+        "function_search_path_mutable",
+        "CREATE FUNCTION marea.bad() RETURNS INT LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'",
+    ),
+    (
+        "security_definer_function_executable",
+        "CREATE FUNCTION public.marea_bad() RETURNS INT LANGUAGE sql SECURITY DEFINER RETURN 1",
+    ),
+    ("materialized_view_or_foreign_table_in_api", "CREATE MATERIALIZED VIEW marea.bad AS SELECT 1"),
+    ("unsupported_reg_types", "ALTER TABLE marea.settings ADD COLUMN bad REGPROC"),
+];
+
+async fn lines(database: &Database, file: &str, line: &str) -> Vec<String> {
+    let query = fs::read_to_string(root().join("tests/fixtures").join(file)).expect("the query");
+    let query = format!("SELECT {line} FROM ({}) AS q ORDER BY 1", query.trim_end().trim_end_matches(';'));
+    let rows = database.client.query(&query, &[]).await;
+    rows.unwrap_or_else(|error| panic!("{error:?}")).iter().map(|row| row.get(0)).collect()
+}
+
+fn unknown<'a>(found: &'a [String], known: &[Known]) -> Vec<&'a String> {
+    found.iter().filter(|line| !known.iter().any(|(begin, _)| line.starts_with(begin))).collect()
+}
+
+#[track_caller]
+fn is_as_known(found: &[String], known: &[Known]) {
+    assert!(
+        unknown(found, known).is_empty(),
+        "new: mend it, or list it with a reason: {:#?}",
+        unknown(found, known)
+    );
+    let idle = known.iter().filter(|(begin, _)| !found.iter().any(|line| line.starts_with(begin)));
+    assert_eq!(idle.map(|(begin, _)| begin).collect::<Vec<_>>(), Vec::<&&str>::new(), "not there any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advisor_finds_nothing_that_is_not_known() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database("advised", u32::MAX).await;
+    let advice = || lines(&database, "lints.sql", "concat_ws(' ', q.lint, q.object)");
+    let before = advice().await;
+    is_as_known(&before, &ADVICE);
+    // Compiling the statements of a push takes longer than they do (docs/adr/0145).
+    let settings = "SELECT proconfig FROM pg_proc WHERE oid = 'public.marea_sync(jsonb)'::regprocedure";
+    assert!(database.text(settings).await.contains("jit=off"));
+    for (lint, planted) in PLANTED {
+        database.execute(&format!("BEGIN; {planted}")).await;
+        let found = advice().await;
+        assert!(
+            found.iter().any(|line| line.starts_with(lint) && !before.contains(line)),
+            "{lint}: {planted}: {found:#?}"
+        );
+        database.execute("ROLLBACK").await;
+    }
+    cluster.stop().await;
+}
+
+/// A Postgres from Debian that has the extension; there is none in npm.
+fn with_plpgsql_check() -> PathBuf {
+    let versions = fs::read_dir("/usr/share/postgresql").into_iter().flatten().flatten();
+    let newest = versions
+        .filter(|version| version.path().join("extension/plpgsql_check.control").is_file())
+        .max_by_key(|version| version.file_name());
+    let version = newest.expect(
+        "plpgsql_check is not installed: cargo xtask setup, or apt-get install postgresql-15-plpgsql-check",
+    );
+    PathBuf::from("/usr/lib/postgresql").join(version.file_name()).join("bin")
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checker_finds_nothing_in_the_functions_that_is_not_known() {
+    let cluster = Cluster::of_programs(with_plpgsql_check()).await;
+    let database = cluster.database("checked", u32::MAX).await;
+    // What some functions look for where it is.
+    for fixture in ["storage.sql", "net_vault.sql"] {
+        database.file(&root().join("tests/fixtures").join(fixture)).await.succeeds();
+    }
+    database.execute("CREATE SCHEMA tools; CREATE EXTENSION plpgsql_check SCHEMA tools; SET search_path = public, tools").await;
+    let said = || {
+        lines(
+            &database,
+            "plpgsql_check.sql",
+            "concat_ws(' ', q.level, q.sqlstate, q.function, q.message, q.detail)",
+        )
+    };
+    is_as_known(&said().await, &CHECKED);
+    for (planted, expected) in [
+        ("BEGIN RETURN (SELECT missing FROM marea.rows LIMIT 1); END", "error 42703 marea.bad(text)"),
+        ("BEGIN EXECUTE 'SELECT ' || given; RETURN NULL; END", "security 00000 marea.bad(text)"),
+        ("DECLARE never INT; BEGIN RETURN given; END", "warning 00000 marea.bad(text)"),
+    ] {
+        let function = format!(
+            "CREATE OR REPLACE FUNCTION marea.bad(given TEXT) RETURNS TEXT LANGUAGE plpgsql AS $bad${planted}$bad$"
+        );
+        database.execute(&function).await;
+        let found = said().await;
+        let new = unknown(&found, &CHECKED);
+        assert!(new.len() == 1 && new[0].starts_with(expected), "{planted}: {new:#?}");
+    }
+    cluster.stop().await;
+}
