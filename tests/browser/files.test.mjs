@@ -372,3 +372,30 @@ test('what is no file, and a file that is not there, is refused by name', async 
   assert.match((await refused(`marea.exportFile('${id}')`)).message, /has no file/)
   assert.equal((await status(page)).pending, 1)
 })
+
+test('when a mirror is opened, bytes without a row go and rows without bytes say so', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { online: false })
+  const [lost, whole] = [await create(page, 1_000, 1), await create(page, 2_000, 2)]
+  await page.evaluate(() => window.marea.close())
+  await page.evaluate(
+    async ([user, lost]) => {
+      const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('.marea')
+      const folder = await root.getDirectoryHandle(`${user}.files`)
+      for await (const name of folder.keys()) if (name.startsWith(lost)) await folder.removeEntry(name)
+      await folder.getFileHandle(`${lost}.left-over`, { create: true })
+    },
+    [learner.id, lost],
+  )
+  await openMarea(page, stage, learner, { online: false })
+  await until(page, lost, 'refused')
+  const [told, other] = await files(page)
+  assert.deepEqual([told.last_error.code, told.on_device, other.state, other.on_device], ['file_missing', false, 'waiting', true])
+  assert.deepEqual((await kept(page, learner)).map((name) => name.split('.')[0]), [whole])
+  const refused = await page.evaluate((id) => window.failureOf(() => window.marea.retryFile(id)), lost)
+  assert.match(refused.message, /attach/)
+  await page.evaluate((id) => window.marea.attachFile(id, new Uint8Array(5)), lost)
+  await page.evaluate(() => window.marea.setOnline(true))
+  for (const id of [lost, whole]) await until(page, id, 'uploaded')
+})
