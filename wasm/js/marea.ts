@@ -116,7 +116,7 @@ export class Marea<S = RegisteredSchema> {
   watchActivity(range: ActivityRange, listener: Listener<ActivityDay[]>, onError?: ErrorListener): () => void
   watchActivity(from: string, to: string, listener: Listener<ActivityDay[]>, onError?: ErrorListener): () => void
   watchActivity(...given: unknown[]): () => void {
-    if (typeof given[0] === 'object' && given[0] !== null) {
+    if (typeof given[1] === 'function') {
       const [range, listener, onError] = given as [ActivityRange, Listener<ActivityDay[]>, ErrorListener | undefined]
       // With nobody to be told later, wrong arguments are told now.
       if (!onError) checkArguments('activity', daysOf(range, new Date()))

@@ -66,6 +66,28 @@ test('the clock is the device\'s: days, streaks, a clock that is put back', asyn
   await device.close()
 })
 
+test('days are watched by a range or from and to, and what is neither is refused by its name', async () => {
+  const device = await openTestMarea()
+  const { marea } = device
+  const refused = (...given: unknown[]) => {
+    try {
+      return (marea.watchActivity as (...given: unknown[]) => void)(...given)
+    } catch (error) {
+      return (error as MareaError).message
+    }
+  }
+  const listener = (): void => undefined
+  expect(refused(null, listener)).toMatch(/^range: /)
+  expect(refused({ days: 1e9 }, listener)).toMatch(/^days: /)
+  expect(refused({ from: 'x', to: '2026-01-01' }, listener)).toMatch(/^from: /)
+  expect(refused(new Date(), new Date(), listener)).toMatch(/^from: /)
+  expect(refused({ days: 7 })).toMatch(/^from: /)
+  const told: string[] = []
+  marea.watchActivity({ days: Number.NaN }, listener, ({ message }) => told.push(message))
+  expect(told).toEqual([expect.stringMatching(/^days: /)])
+  await device.close()
+})
+
 test('a week passes in a second, and fake timers of the test do not touch the device', async () => {
   vi.useFakeTimers({ now: new Date('1999-01-01') })
   try {
