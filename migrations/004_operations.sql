@@ -145,9 +145,9 @@ BEGIN
         SELECT max(run.last_day) AS last_day, max(run.days) AS longest,
                (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
         FROM (
-            SELECT max(ranked.day) AS last_day, count(*) AS days
+            SELECT max(ranked.day) AS last_day, count(*) FILTER (WHERE ranked.active) AS days
             FROM (
-                SELECT d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
+                SELECT marea.is_active(d) AS active, d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
                 FROM marea.daily_activity AS d
                 WHERE d.user_id = person.id AND d.day <= tomorrow
             ) AS ranked

@@ -91,7 +91,7 @@ WITH tables (relation) AS (
         SELECT count(*) FROM unnest(ARRAY['anon', 'authenticated', 'service_role']) AS role
         WHERE has_table_privilege(role, to_regclass('marea.known_devices'), 'SELECT'))
     UNION ALL
-    SELECT 16, 'functions that a signed-in user needs', 77, (
+    SELECT 16, 'functions that a signed-in user needs', 78, (
         SELECT count(*) FROM functions
         WHERE pronamespace = to_regnamespace('marea') AND has_function_privilege('authenticated', oid, 'EXECUTE')
           AND proname = ANY (ARRAY[
@@ -99,7 +99,7 @@ WITH tables (relation) AS (
             'check_request', 'clamp_hlc', 'column_limits', 'column_problem', 'count_once', 'delete_export',
             'delete_mirrored', 'dry_push', 'epoch', 'event_is_sound', 'event_problem', 'form_of', 'has_drifted',
             'has_long_number', 'has_wrong_type', 'idle_answer', 'insert_events', 'insert_export', 'insert_mirrored',
-            'insert_sessions', 'insert_sessions_sql', 'is_day', 'is_lost_history', 'is_mine', 'is_of_server',
+            'insert_sessions', 'insert_sessions_sql', 'is_active', 'is_day', 'is_lost_history', 'is_mine', 'is_of_server',
             'json_problem', 'left_out_keys', 'local_day', 'lock_mirrored', 'merge_mirrored', 'merge_registers',
             'mirrored_page', 'mirrored_problem', 'mirrored_rows', 'mirrored_weights', 'mutation_problem',
             'mutation_refusal', 'note_client', 'note_writes', 'one_by_one', 'page', 'page_sql', 'push', 'push_halves',
@@ -147,7 +147,7 @@ BEGIN
         NULL;
     END;
     INSERT INTO validation_002 VALUES
-        (18, 'columns that devices write and that have bounds', '43', coalesce(bounded::text, 'no function'), coalesce(bounded = 43, false)),
+        (18, 'columns that devices write and that have bounds', '44', coalesce(bounded::text, 'no function'), coalesce(bounded = 44, false)),
         (19, 'values out of bounds that are refused', '4', coalesce(refused::text, 'no function'), coalesce(refused = 4, false)),
         (20, 'streaks that end after tomorrow', '0', coalesce(ahead::text, 'no function'), coalesce(ahead = 0, false));
 END

@@ -39,10 +39,10 @@ pub use merge::{MergedRow, merge_registers};
 pub use model::{
     ActivityDay, ApiKeys, Claimed, ClientId, Connection, EventInput, Export, ExportChange, ExportInput,
     ExportKey, ExportPage, ExportQuery, ExportStatus, FileInput, FileState, FileView, FilesStatus, Handover,
-    Hlc, ImportItem, ImportKind, Imported, KeyEnvelope, ListQuery, LocalDate, MutationId, MutationView, Now,
-    Op, Progress, Provider, QueueView, Refusal, RefusedItem, Rescued, RescuedMutation, RescuedRefusal,
-    Session, SessionInput, Status, StatusError, StorageKind, SyncLimits, Table, TableName, Timestamp,
-    UnixMillis, Unreadable, UserId, Zone, from_json,
+    Hlc, ImportItem, Imported, KeyEnvelope, ListQuery, LocalDate, MutationId, MutationView, Now, Op,
+    Progress, Provider, QueueView, Refusal, RefusedItem, Rescued, RescuedMutation, RescuedRefusal, Session,
+    SessionInput, Status, StatusError, StorageKind, SyncLimits, Table, TableName, Timestamp, UnixMillis,
+    Unreadable, UserId, Zone, from_json,
 };
 #[cfg(feature = "planted-faults")]
 pub use model::{LIMITS, Limit, LimitKind};

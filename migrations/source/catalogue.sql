@@ -77,7 +77,7 @@ CREATE TABLE IF NOT EXISTS marea.catalogue (
 COMMENT ON TABLE marea.catalogue IS 'The catalogue as clients get it, one row, so that an idle sync can compare one text.';
 COMMENT ON COLUMN marea.catalogue.only_one IS 'There is one row.';
 COMMENT ON COLUMN marea.catalogue.hash IS 'Of the tables in the document; clients only compare it. By marea.publish_catalogue().';
-COMMENT ON COLUMN marea.catalogue.document IS 'What public.marea_catalogue() answers. By marea.publish_catalogue().';
+COMMENT ON COLUMN marea.catalogue.document IS 'What public.marea_catalogue() answers, but for the labels of built-in enums. By marea.publish_catalogue().';
 
 CREATE TABLE IF NOT EXISTS marea.additions (
     user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
@@ -135,16 +135,8 @@ BEGIN ATOMIC
     WHERE named.names IS NOT NULL AND named.names <> jsonb_build_array(of_table.key_column);
 END;
 
-CREATE OR REPLACE FUNCTION public.marea_catalogue() RETURNS JSONB
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT document FROM marea.catalogue;
-END;
-
 COMMENT ON FUNCTION marea.publish_catalogue() IS 'Writes marea.catalogue from the tables and columns.';
 COMMENT ON FUNCTION marea.indexes_of(marea.tables) IS 'Lists of columns of a table''s plain indexes.';
-COMMENT ON FUNCTION public.marea_catalogue() IS
-    'The mirrored tables, their columns, types and rules; no rows. For everybody who may call the API: names are no secret.';
 
 DO $$ BEGIN PERFORM marea.publish_catalogue(); END $$;
 

@@ -43,6 +43,17 @@ COMMENT ON COLUMN marea.progress_events.achievements IS
     'Achievement id -> when it was unlocked (YYYY-MM-DDTHH:MM:SS.ffffffZ); device; union, the earlier unlock wins.';
 COMMENT ON COLUMN marea.progress_events.created_at IS 'When the event arrived, server clock.';
 
+-- In a column of its own, because tables from before the release have none.
+ALTER TABLE marea.progress_events ADD COLUMN IF NOT EXISTS freezes_day BOOLEAN NOT NULL DEFAULT false
+    CONSTRAINT progress_events_freeze_adds_nothing CHECK (NOT freezes_day OR (descriptions = 0 AND images = 0 AND questions_answered = 0
+        AND questions_correct = 0 AND vocabulary_learned = 0 AND minutes = 0 AND points = 0 AND mastered_words = 0
+        AND learning_words = 0 AND new_words = 0 AND achievements = '{}'));
+
+COMMENT ON COLUMN marea.progress_events.freezes_day IS
+    'The day is frozen: it joins the days around it to one streak, and counts as no day of it; device; event.';
+
+CREATE INDEX IF NOT EXISTS progress_events_frozen_days_idx ON marea.progress_events (user_id, local_date) WHERE freezes_day;
+
 CREATE TABLE IF NOT EXISTS marea.daily_activity (
     user_id   UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
     day       DATE NOT NULL,
@@ -67,3 +78,11 @@ COMMENT ON COLUMN marea.daily_activity.questions IS 'Questions answered, count; 
 COMMENT ON COLUMN marea.daily_activity.correct IS 'Questions answered correctly, count; by trigger; fold.';
 COMMENT ON COLUMN marea.daily_activity.words IS 'Words learned, count; by trigger; fold.';
 COMMENT ON COLUMN marea.daily_activity.points IS 'Points awarded; by trigger; fold.';
+
+CREATE OR REPLACE FUNCTION marea.is_active(on_day marea.daily_activity) RETURNS BOOLEAN LANGUAGE sql STABLE
+RETURN (on_day).facts > (
+    SELECT count(*) FROM marea.progress_events AS e
+    WHERE e.user_id = (on_day).user_id AND e.local_date = (on_day).day AND e.freezes_day);
+
+COMMENT ON FUNCTION marea.is_active(marea.daily_activity) IS
+    'Whether anything lies on the day but freezes: else it only joins the days around it.';

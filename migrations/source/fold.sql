@@ -79,7 +79,7 @@ RETURN ROW(
     sign::bigint * (event).questions_correct, sign::bigint * (event).vocabulary_learned, sign::bigint * (event).points,
     sign::bigint * (event).descriptions, sign::bigint * (event).images, sign::bigint * (event).mastered_words,
     sign::bigint * (event).learning_words, sign::bigint * (event).new_words,
-    CASE WHEN sign > 0 THEN (event).occurred_at END,
+    CASE WHEN sign > 0 AND NOT (event).freezes_day THEN (event).occurred_at END,
     CASE WHEN sign > 0 AND (event).descriptions > 0 THEN (event).occurred_at END,
     CASE WHEN sign > 0 AND (event).questions_answered > 0 THEN (event).occurred_at END,
     CASE WHEN sign > 0 AND ((event).vocabulary_learned > 0 OR (event).mastered_words <> 0
@@ -233,6 +233,8 @@ BEGIN
                    new.removed_at IS NOT NULL OR new.first_day < new.last_day
                        OR coalesce(new.first_day < old.last_active_on, false)
                        OR greatest(new.last_day, old.last_active_on) > tomorrow
+                       OR EXISTS (SELECT FROM marea.progress_events AS e
+                           WHERE e.user_id = new.user_id AND e.local_date = new.last_day AND e.freezes_day)
                        OR EXISTS (
                            SELECT FROM marea.daily_activity AS d
                            WHERE d.user_id = new.user_id AND d.day <= tomorrow AND d.day <> new.last_day
@@ -258,7 +260,7 @@ BEGIN
                 SELECT occurred_at, descriptions > 0, questions_answered > 0, vocabulary_learned > 0
                        OR mastered_words <> 0 OR learning_words <> 0 OR new_words <> 0
                 FROM marea.progress_events
-                WHERE how.reread_maxima AND progress_events.user_id = new.user_id
+                WHERE how.reread_maxima AND progress_events.user_id = new.user_id AND NOT freezes_day
             ) AS done
         ) AS latest
         CROSS JOIN LATERAL (
@@ -272,9 +274,9 @@ BEGIN
             SELECT max(run.last_day) AS last_day, max(run.days) AS longest,
                    (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
             FROM (
-                SELECT max(ranked.day) AS last_day, count(*) AS days
+                SELECT max(ranked.day) AS last_day, count(*) FILTER (WHERE ranked.active) AS days
                 FROM (
-                    SELECT d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
+                    SELECT marea.is_active(d) AS active, d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
                     FROM marea.daily_activity AS d
                     WHERE how.recount_days AND d.user_id = new.user_id AND d.day <= tomorrow
                 ) AS ranked
@@ -318,7 +320,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     tomorrow CONSTANT DATE := marea.tomorrow();
 BEGIN
-    IF fact.day > tomorrow OR fact.removed_at IS NOT NULL OR fact.achievements IS NOT NULL THEN
+    IF fact.day > tomorrow OR fact.removed_at IS NOT NULL OR fact.achievements IS NOT NULL OR EXISTS (
+        SELECT FROM marea.progress_events AS e WHERE e.user_id = fact.user_id AND e.local_date = fact.day AND e.freezes_day
+    ) THEN
         RETURN false;
     END IF;
     UPDATE public.user_progress AS p SET

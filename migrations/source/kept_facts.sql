@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS marea.settings (
 );
 
 COMMENT ON TABLE marea.settings IS 'What the one who runs the Postgres has switched; written by functions of their own.';
-COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting(). user_claim: see marea.set_user_claim(). rows_per_user: see marea.most_rows(). points_per_award, points_per_day: the most points of one award, and of all awards of a '
+COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting(). freezes_per_30_days: the most frozen days of a learner in 30, 10 without a row. user_claim: see marea.set_user_claim(). rows_per_user: see marea.most_rows(). points_per_award, points_per_day: the most points of one award, and of all awards of a '
     'learner''s local day; without a row there is no bound.';
 COMMENT ON COLUMN marea.settings.value IS 'on or off; a number.';
 

@@ -29,6 +29,7 @@ BEGIN ATOMIC
         ('progress_events', 'learning_words', 'integer', -1000000, 1000000),
         ('progress_events', 'new_words', 'integer', -1000000, 1000000),
         ('progress_events', 'achievements', 'names', 0, 100),
+        ('progress_events', 'freezes_day', 'boolean', 0, 1),
         ('export_history', 'export_type', 'text', 1, 50),
         ('export_history', 'export_format', 'text', 1, 20),
         ('export_history', 'filters', 'object', 0, 65536),
@@ -113,6 +114,7 @@ RETURN CASE
         WHEN NOT marea.is_day(left(given #>> '{}', 10)) THEN 'must be on a day that the calendar has' END
     WHEN kind = 'day' THEN CASE WHEN marea.has_wrong_type('day', given)
         THEN format('must be a day (YYYY-MM-DD) in the years %s to %s', lowest, highest) END
+    WHEN kind = 'boolean' THEN CASE WHEN jsonb_typeof(given) <> 'boolean' THEN 'must be true or false' END
     WHEN kind IN ('object', 'names') AND jsonb_typeof(given) <> 'object' THEN 'must be an object'
     WHEN kind = 'names' THEN CASE WHEN (
             SELECT count(*) > highest OR NOT coalesce(bool_and(length(name) BETWEEN 1 AND 100), true)

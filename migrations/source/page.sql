@@ -167,7 +167,9 @@ BEGIN
     ), activity AS (
         SELECT json_agg(line ORDER BY line.version) AS found
         FROM (
-            SELECT s.version, s.hlc, v AS "values"
+            -- Only what is rare is said: that nothing but a freeze lies on the day.
+            SELECT s.version, s.hlc, CASE WHEN marea.is_active(t) THEN to_json(v)
+                   ELSE (to_jsonb(v) || '{"frozen": true}')::json END AS "values"
             FROM shown AS s JOIN marea.daily_activity AS t ON t.user_id = me AND t.day = s.day
             CROSS JOIN LATERAL (
                 SELECT t.user_id, to_char(t.day, 'YYYY-MM-DD') AS day, t.sessions, t.minutes, t.questions, t.correct,

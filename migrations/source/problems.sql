@@ -33,9 +33,10 @@ RETURN coalesce(marea.values_problem('progress_events', given), CASE
     WHEN given ->> 'local_date' IS NULL THEN 'values.local_date: must be a day (YYYY-MM-DD)'
     WHEN coalesce((given ->> 'questions_correct')::int, 0) > coalesce((given ->> 'questions_answered')::int, 0)
         THEN 'values.questions_correct: is greater than questions_answered'
-    WHEN coalesce(nullif(given -> 'achievements', 'null'), '{}') = '{}'
-        AND NOT jsonb_path_exists(given - '{id,occurred_at,local_date,achievements}'::text[], '$.* ? (@ < 0 || @ > 0)')
-        THEN 'values: award nothing'
+    WHEN (coalesce(nullif(given -> 'achievements', 'null'), '{}') = '{}'
+        AND NOT jsonb_path_exists(given - '{id,occurred_at,local_date,achievements}'::text[], '$.* ? (@ < 0 || @ > 0)'))
+        <> coalesce(given -> 'freezes_day' = 'true', false)
+        THEN CASE WHEN given -> 'freezes_day' = 'true' THEN 'values.freezes_day: awards nothing beside' ELSE 'values: award nothing' END
 END);
 
 COMMENT ON FUNCTION marea.event_problem(JSONB) IS 'What is wrong with the values of an event; NULL: nothing.';

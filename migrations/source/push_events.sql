@@ -132,11 +132,12 @@ BEGIN
     PERFORM set_config('search_path', marea.app_search_path(), true);
     WITH added AS (
         INSERT INTO marea.progress_events (user_id, id, occurred_at, local_date, descriptions, images, questions_answered,
-            questions_correct, vocabulary_learned, minutes, points, mastered_words, learning_words, new_words, achievements)
+            questions_correct, vocabulary_learned, minutes, points, mastered_words, learning_words, new_words, achievements,
+            freezes_day)
         SELECT me, (m OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid, v.occurred_at, v.local_date, coalesce(v.descriptions, 0),
                coalesce(v.images, 0), coalesce(v.questions_answered, 0), coalesce(v.questions_correct, 0),
                coalesce(v.vocabulary_learned, 0), coalesce(v.minutes, 0), coalesce(v.points, 0), coalesce(v.mastered_words, 0),
-               coalesce(v.learning_words, 0), coalesce(v.new_words, 0), coalesce(v.achievements, '{}')
+               coalesce(v.learning_words, 0), coalesce(v.new_words, 0), coalesce(v.achievements, '{}'), coalesce(v.freezes_day, false)
         FROM pg_catalog.jsonb_array_elements(batch) AS m,
              LATERAL pg_catalog.jsonb_populate_record(NULL::marea.progress_events, m OPERATOR(pg_catalog.->) 'values') AS v
         -- A look-up by key for each: a join could be planned for the few tombstones there were when last counted.

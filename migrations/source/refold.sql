@@ -76,9 +76,9 @@ BEGIN
         SELECT run.user_id, max(run.last_day) AS last_day, max(run.days) AS longest,
                (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
         FROM (
-            SELECT ranked.user_id, max(ranked.day) AS last_day, count(*) AS days
+            SELECT ranked.user_id, max(ranked.day) AS last_day, count(*) FILTER (WHERE ranked.active) AS days
             FROM (
-                SELECT d.user_id, d.day,
+                SELECT d.user_id, d.day, marea.is_active(d) AS active,
                        d.day - (row_number() OVER (PARTITION BY d.user_id ORDER BY d.day))::int AS run
                 FROM marea.daily_activity AS d
                 WHERE d.user_id = ANY (people) AND d.day <= marea.tomorrow()

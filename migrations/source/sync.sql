@@ -60,8 +60,8 @@ BEGIN
     END IF;
     IF request ? 'catalogue' THEN
         SELECT more || jsonb_build_object('catalogue', c.document) INTO more
-        FROM (SELECT 1) AS one LEFT JOIN marea.catalogue AS c ON true
-        WHERE c.hash IS DISTINCT FROM request ->> 'catalogue';
+        FROM (SELECT public.marea_catalogue() AS document) AS c
+        WHERE c.document ->> 'hash' IS DISTINCT FROM request ->> 'catalogue';
         more := coalesce(more, '{}');
     END IF;
 

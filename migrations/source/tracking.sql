@@ -56,8 +56,8 @@ BEGIN
     ELSE -- the fold never changes a row's key, and nobody else writes here
         SELECT array_agg(n.user_id), array_agg(to_char(n.day, 'YYYY-MM-DD')) INTO owners, days
         FROM added AS n LEFT JOIN removed AS o ON o.user_id = n.user_id AND o.day = n.day
-        WHERE ROW(n.sessions, n.minutes, n.questions, n.correct, n.words, n.points)
-              IS DISTINCT FROM ROW(o.sessions, o.minutes, o.questions, o.correct, o.words, o.points);
+        WHERE ROW(n.facts, n.sessions, n.minutes, n.questions, n.correct, n.words, n.points)
+              IS DISTINCT FROM ROW(o.facts, o.sessions, o.minutes, o.questions, o.correct, o.words, o.points);
     END IF;
     IF owners IS NOT NULL THEN
         INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys)

@@ -7,10 +7,12 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     per_award BIGINT;
     per_day   BIGINT;
+    frozen    BIGINT;
 BEGIN
     -- What is no number is no bound.
-    SELECT max(s.value::bigint) FILTER (WHERE s.name = 'points_per_award'), max(s.value::bigint) FILTER (WHERE s.name = 'points_per_day')
-    INTO per_award, per_day FROM marea.settings AS s WHERE s.value ~ '^[0-9]{1,18}$';
+    SELECT max(s.value::bigint) FILTER (WHERE s.name = 'points_per_award'), max(s.value::bigint) FILTER (WHERE s.name = 'points_per_day'),
+        coalesce(max(s.value::bigint) FILTER (WHERE s.name = 'freezes_per_30_days'), 10)
+    INTO per_award, per_day, frozen FROM marea.settings AS s WHERE s.value ~ '^[0-9]{1,18}$';
     IF per_award IS NOT NULL AND EXISTS (SELECT FROM added AS e WHERE e.points > per_award) THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('values.points: an award has at most %s', per_award);
     ELSIF per_day IS NOT NULL AND EXISTS (
@@ -18,6 +20,16 @@ BEGIN
         WHERE e.points > 0 AND d.points > per_day
     ) THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('values.points: a day has at most %s', per_day);
+    ELSIF EXISTS (
+        -- Before the day, and from it on: no 30 days have more.
+        SELECT FROM added AS e, generate_series(0, 29) AS later
+        WHERE e.freezes_day AND (
+            SELECT count(DISTINCT f.local_date) FROM marea.progress_events AS f
+            WHERE f.user_id = e.user_id AND f.freezes_day
+              AND f.local_date BETWEEN e.local_date - 29 + later AND e.local_date + later
+        ) > frozen
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('values.freezes_day: 30 days have at most %s frozen ones', frozen);
     END IF;
     RETURN NULL;
 END

@@ -699,6 +699,17 @@ COMMENT ON COLUMN marea.progress_events.achievements IS
     'Achievement id -> when it was unlocked (YYYY-MM-DDTHH:MM:SS.ffffffZ); device; union, the earlier unlock wins.';
 COMMENT ON COLUMN marea.progress_events.created_at IS 'When the event arrived, server clock.';
 
+-- In a column of its own, because tables from before the release have none.
+ALTER TABLE marea.progress_events ADD COLUMN IF NOT EXISTS freezes_day BOOLEAN NOT NULL DEFAULT false
+    CONSTRAINT progress_events_freeze_adds_nothing CHECK (NOT freezes_day OR (descriptions = 0 AND images = 0 AND questions_answered = 0
+        AND questions_correct = 0 AND vocabulary_learned = 0 AND minutes = 0 AND points = 0 AND mastered_words = 0
+        AND learning_words = 0 AND new_words = 0 AND achievements = '{}'));
+
+COMMENT ON COLUMN marea.progress_events.freezes_day IS
+    'The day is frozen: it joins the days around it to one streak, and counts as no day of it; device; event.';
+
+CREATE INDEX IF NOT EXISTS progress_events_frozen_days_idx ON marea.progress_events (user_id, local_date) WHERE freezes_day;
+
 CREATE TABLE IF NOT EXISTS marea.daily_activity (
     user_id   UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
     day       DATE NOT NULL,
@@ -723,6 +734,14 @@ COMMENT ON COLUMN marea.daily_activity.questions IS 'Questions answered, count; 
 COMMENT ON COLUMN marea.daily_activity.correct IS 'Questions answered correctly, count; by trigger; fold.';
 COMMENT ON COLUMN marea.daily_activity.words IS 'Words learned, count; by trigger; fold.';
 COMMENT ON COLUMN marea.daily_activity.points IS 'Points awarded; by trigger; fold.';
+
+CREATE OR REPLACE FUNCTION marea.is_active(on_day marea.daily_activity) RETURNS BOOLEAN LANGUAGE sql STABLE
+RETURN (on_day).facts > (
+    SELECT count(*) FROM marea.progress_events AS e
+    WHERE e.user_id = (on_day).user_id AND e.local_date = (on_day).day AND e.freezes_day);
+
+COMMENT ON FUNCTION marea.is_active(marea.daily_activity) IS
+    'Whether anything lies on the day but freezes: else it only joins the days around it.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- devices
@@ -910,7 +929,7 @@ CREATE TABLE IF NOT EXISTS marea.catalogue (
 COMMENT ON TABLE marea.catalogue IS 'The catalogue as clients get it, one row, so that an idle sync can compare one text.';
 COMMENT ON COLUMN marea.catalogue.only_one IS 'There is one row.';
 COMMENT ON COLUMN marea.catalogue.hash IS 'Of the tables in the document; clients only compare it. By marea.publish_catalogue().';
-COMMENT ON COLUMN marea.catalogue.document IS 'What public.marea_catalogue() answers. By marea.publish_catalogue().';
+COMMENT ON COLUMN marea.catalogue.document IS 'What public.marea_catalogue() answers, but for the labels of built-in enums. By marea.publish_catalogue().';
 
 CREATE TABLE IF NOT EXISTS marea.additions (
     user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
@@ -968,16 +987,8 @@ BEGIN ATOMIC
     WHERE named.names IS NOT NULL AND named.names <> jsonb_build_array(of_table.key_column);
 END;
 
-CREATE OR REPLACE FUNCTION public.marea_catalogue() RETURNS JSONB
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT document FROM marea.catalogue;
-END;
-
 COMMENT ON FUNCTION marea.publish_catalogue() IS 'Writes marea.catalogue from the tables and columns.';
 COMMENT ON FUNCTION marea.indexes_of(marea.tables) IS 'Lists of columns of a table''s plain indexes.';
-COMMENT ON FUNCTION public.marea_catalogue() IS
-    'The mirrored tables, their columns, types and rules; no rows. For everybody who may call the API: names are no secret.';
 
 DO $$ BEGIN PERFORM marea.publish_catalogue(); END $$;
 
@@ -1324,6 +1335,7 @@ BEGIN ATOMIC
         ('progress_events', 'learning_words', 'integer', -1000000, 1000000),
         ('progress_events', 'new_words', 'integer', -1000000, 1000000),
         ('progress_events', 'achievements', 'names', 0, 100),
+        ('progress_events', 'freezes_day', 'boolean', 0, 1),
         ('export_history', 'export_type', 'text', 1, 50),
         ('export_history', 'export_format', 'text', 1, 20),
         ('export_history', 'filters', 'object', 0, 65536),
@@ -1408,6 +1420,7 @@ RETURN CASE
         WHEN NOT marea.is_day(left(given #>> '{}', 10)) THEN 'must be on a day that the calendar has' END
     WHEN kind = 'day' THEN CASE WHEN marea.has_wrong_type('day', given)
         THEN format('must be a day (YYYY-MM-DD) in the years %s to %s', lowest, highest) END
+    WHEN kind = 'boolean' THEN CASE WHEN jsonb_typeof(given) <> 'boolean' THEN 'must be true or false' END
     WHEN kind IN ('object', 'names') AND jsonb_typeof(given) <> 'object' THEN 'must be an object'
     WHEN kind = 'names' THEN CASE WHEN (
             SELECT count(*) > highest OR NOT coalesce(bool_and(length(name) BETWEEN 1 AND 100), true)
@@ -1472,9 +1485,10 @@ RETURN coalesce(marea.values_problem('progress_events', given), CASE
     WHEN given ->> 'local_date' IS NULL THEN 'values.local_date: must be a day (YYYY-MM-DD)'
     WHEN coalesce((given ->> 'questions_correct')::int, 0) > coalesce((given ->> 'questions_answered')::int, 0)
         THEN 'values.questions_correct: is greater than questions_answered'
-    WHEN coalesce(nullif(given -> 'achievements', 'null'), '{}') = '{}'
-        AND NOT jsonb_path_exists(given - '{id,occurred_at,local_date,achievements}'::text[], '$.* ? (@ < 0 || @ > 0)')
-        THEN 'values: award nothing'
+    WHEN (coalesce(nullif(given -> 'achievements', 'null'), '{}') = '{}'
+        AND NOT jsonb_path_exists(given - '{id,occurred_at,local_date,achievements}'::text[], '$.* ? (@ < 0 || @ > 0)'))
+        <> coalesce(given -> 'freezes_day' = 'true', false)
+        THEN CASE WHEN given -> 'freezes_day' = 'true' THEN 'values.freezes_day: awards nothing beside' ELSE 'values: award nothing' END
 END);
 
 COMMENT ON FUNCTION marea.event_problem(JSONB) IS 'What is wrong with the values of an event; NULL: nothing.';
@@ -1608,7 +1622,7 @@ RETURN ROW(
     sign::bigint * (event).questions_correct, sign::bigint * (event).vocabulary_learned, sign::bigint * (event).points,
     sign::bigint * (event).descriptions, sign::bigint * (event).images, sign::bigint * (event).mastered_words,
     sign::bigint * (event).learning_words, sign::bigint * (event).new_words,
-    CASE WHEN sign > 0 THEN (event).occurred_at END,
+    CASE WHEN sign > 0 AND NOT (event).freezes_day THEN (event).occurred_at END,
     CASE WHEN sign > 0 AND (event).descriptions > 0 THEN (event).occurred_at END,
     CASE WHEN sign > 0 AND (event).questions_answered > 0 THEN (event).occurred_at END,
     CASE WHEN sign > 0 AND ((event).vocabulary_learned > 0 OR (event).mastered_words <> 0
@@ -1762,6 +1776,8 @@ BEGIN
                    new.removed_at IS NOT NULL OR new.first_day < new.last_day
                        OR coalesce(new.first_day < old.last_active_on, false)
                        OR greatest(new.last_day, old.last_active_on) > tomorrow
+                       OR EXISTS (SELECT FROM marea.progress_events AS e
+                           WHERE e.user_id = new.user_id AND e.local_date = new.last_day AND e.freezes_day)
                        OR EXISTS (
                            SELECT FROM marea.daily_activity AS d
                            WHERE d.user_id = new.user_id AND d.day <= tomorrow AND d.day <> new.last_day
@@ -1787,7 +1803,7 @@ BEGIN
                 SELECT occurred_at, descriptions > 0, questions_answered > 0, vocabulary_learned > 0
                        OR mastered_words <> 0 OR learning_words <> 0 OR new_words <> 0
                 FROM marea.progress_events
-                WHERE how.reread_maxima AND progress_events.user_id = new.user_id
+                WHERE how.reread_maxima AND progress_events.user_id = new.user_id AND NOT freezes_day
             ) AS done
         ) AS latest
         CROSS JOIN LATERAL (
@@ -1801,9 +1817,9 @@ BEGIN
             SELECT max(run.last_day) AS last_day, max(run.days) AS longest,
                    (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
             FROM (
-                SELECT max(ranked.day) AS last_day, count(*) AS days
+                SELECT max(ranked.day) AS last_day, count(*) FILTER (WHERE ranked.active) AS days
                 FROM (
-                    SELECT d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
+                    SELECT marea.is_active(d) AS active, d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
                     FROM marea.daily_activity AS d
                     WHERE how.recount_days AND d.user_id = new.user_id AND d.day <= tomorrow
                 ) AS ranked
@@ -1847,7 +1863,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     tomorrow CONSTANT DATE := marea.tomorrow();
 BEGIN
-    IF fact.day > tomorrow OR fact.removed_at IS NOT NULL OR fact.achievements IS NOT NULL THEN
+    IF fact.day > tomorrow OR fact.removed_at IS NOT NULL OR fact.achievements IS NOT NULL OR EXISTS (
+        SELECT FROM marea.progress_events AS e WHERE e.user_id = fact.user_id AND e.local_date = fact.day AND e.freezes_day
+    ) THEN
         RETURN false;
     END IF;
     UPDATE public.user_progress AS p SET
@@ -1981,7 +1999,7 @@ CREATE TABLE IF NOT EXISTS marea.settings (
 );
 
 COMMENT ON TABLE marea.settings IS 'What the one who runs the Postgres has switched; written by functions of their own.';
-COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting(). user_claim: see marea.set_user_claim(). rows_per_user: see marea.most_rows(). points_per_award, points_per_day: the most points of one award, and of all awards of a '
+COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting(). freezes_per_30_days: the most frozen days of a learner in 30, 10 without a row. user_claim: see marea.set_user_claim(). rows_per_user: see marea.most_rows(). points_per_award, points_per_day: the most points of one award, and of all awards of a '
     'learner''s local day; without a row there is no bound.';
 COMMENT ON COLUMN marea.settings.value IS 'on or off; a number.';
 
@@ -2338,9 +2356,9 @@ BEGIN
         SELECT run.user_id, max(run.last_day) AS last_day, max(run.days) AS longest,
                (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
         FROM (
-            SELECT ranked.user_id, max(ranked.day) AS last_day, count(*) AS days
+            SELECT ranked.user_id, max(ranked.day) AS last_day, count(*) FILTER (WHERE ranked.active) AS days
             FROM (
-                SELECT d.user_id, d.day,
+                SELECT d.user_id, d.day, marea.is_active(d) AS active,
                        d.day - (row_number() OVER (PARTITION BY d.user_id ORDER BY d.day))::int AS run
                 FROM marea.daily_activity AS d
                 WHERE d.user_id = ANY (people) AND d.day <= marea.tomorrow()
@@ -2420,10 +2438,12 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     per_award BIGINT;
     per_day   BIGINT;
+    frozen    BIGINT;
 BEGIN
     -- What is no number is no bound.
-    SELECT max(s.value::bigint) FILTER (WHERE s.name = 'points_per_award'), max(s.value::bigint) FILTER (WHERE s.name = 'points_per_day')
-    INTO per_award, per_day FROM marea.settings AS s WHERE s.value ~ '^[0-9]{1,18}$';
+    SELECT max(s.value::bigint) FILTER (WHERE s.name = 'points_per_award'), max(s.value::bigint) FILTER (WHERE s.name = 'points_per_day'),
+        coalesce(max(s.value::bigint) FILTER (WHERE s.name = 'freezes_per_30_days'), 10)
+    INTO per_award, per_day, frozen FROM marea.settings AS s WHERE s.value ~ '^[0-9]{1,18}$';
     IF per_award IS NOT NULL AND EXISTS (SELECT FROM added AS e WHERE e.points > per_award) THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('values.points: an award has at most %s', per_award);
     ELSIF per_day IS NOT NULL AND EXISTS (
@@ -2431,6 +2451,16 @@ BEGIN
         WHERE e.points > 0 AND d.points > per_day
     ) THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('values.points: a day has at most %s', per_day);
+    ELSIF EXISTS (
+        -- Before the day, and from it on: no 30 days have more.
+        SELECT FROM added AS e, generate_series(0, 29) AS later
+        WHERE e.freezes_day AND (
+            SELECT count(DISTINCT f.local_date) FROM marea.progress_events AS f
+            WHERE f.user_id = e.user_id AND f.freezes_day
+              AND f.local_date BETWEEN e.local_date - 29 + later AND e.local_date + later
+        ) > frozen
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('values.freezes_day: 30 days have at most %s frozen ones', frozen);
     END IF;
     RETURN NULL;
 END
@@ -2618,8 +2648,8 @@ BEGIN
     ELSE -- the fold never changes a row's key, and nobody else writes here
         SELECT array_agg(n.user_id), array_agg(to_char(n.day, 'YYYY-MM-DD')) INTO owners, days
         FROM added AS n LEFT JOIN removed AS o ON o.user_id = n.user_id AND o.day = n.day
-        WHERE ROW(n.sessions, n.minutes, n.questions, n.correct, n.words, n.points)
-              IS DISTINCT FROM ROW(o.sessions, o.minutes, o.questions, o.correct, o.words, o.points);
+        WHERE ROW(n.facts, n.sessions, n.minutes, n.questions, n.correct, n.words, n.points)
+              IS DISTINCT FROM ROW(o.facts, o.sessions, o.minutes, o.questions, o.correct, o.words, o.points);
     END IF;
     IF owners IS NOT NULL THEN
         INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys)
@@ -3238,11 +3268,12 @@ BEGIN
     PERFORM set_config('search_path', marea.app_search_path(), true);
     WITH added AS (
         INSERT INTO marea.progress_events (user_id, id, occurred_at, local_date, descriptions, images, questions_answered,
-            questions_correct, vocabulary_learned, minutes, points, mastered_words, learning_words, new_words, achievements)
+            questions_correct, vocabulary_learned, minutes, points, mastered_words, learning_words, new_words, achievements,
+            freezes_day)
         SELECT me, (m OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid, v.occurred_at, v.local_date, coalesce(v.descriptions, 0),
                coalesce(v.images, 0), coalesce(v.questions_answered, 0), coalesce(v.questions_correct, 0),
                coalesce(v.vocabulary_learned, 0), coalesce(v.minutes, 0), coalesce(v.points, 0), coalesce(v.mastered_words, 0),
-               coalesce(v.learning_words, 0), coalesce(v.new_words, 0), coalesce(v.achievements, '{}')
+               coalesce(v.learning_words, 0), coalesce(v.new_words, 0), coalesce(v.achievements, '{}'), coalesce(v.freezes_day, false)
         FROM pg_catalog.jsonb_array_elements(batch) AS m,
              LATERAL pg_catalog.jsonb_populate_record(NULL::marea.progress_events, m OPERATOR(pg_catalog.->) 'values') AS v
         -- A look-up by key for each: a join could be planned for the few tombstones there were when last counted.
@@ -3750,6 +3781,39 @@ COMMENT ON FUNCTION marea.mirror_problems(REGCLASS, JSONB, TEXT, BOOLEAN, TEXT) 
 COMMENT ON FUNCTION marea.base_type(OID) IS 'What a type is made of, domains looked through.';
 COMMENT ON FUNCTION marea.mirrored_id(REGCLASS) IS 'marea.tables.id of a table; NULL: not mirrored.';
 COMMENT ON FUNCTION marea.relation_of(marea.tables) IS 'The app''s table, renamed or not; NULL: it is gone.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- labels
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Labels: what the enums of built-in tables may hold, so that a device refuses a typing mistake when it is made. Looked up each time: an
+-- ALTER TYPE ... ADD VALUE tells nobody.
+
+CREATE OR REPLACE FUNCTION marea.built_in_labels() RETURNS JSONB LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT jsonb_build_object('sessions.session_type', jsonb_agg(l.enumlabel ORDER BY l.enumsortorder))
+    FROM pg_catalog.pg_attribute AS a
+    JOIN pg_catalog.pg_enum AS l ON l.enumtypid = marea.base_type(a.atttypid)
+    WHERE a.attrelid = to_regclass('public.sessions') AND a.attname = 'session_type' AND NOT a.attisdropped
+    HAVING count(*) > 0;
+END;
+
+COMMENT ON FUNCTION marea.built_in_labels() IS
+    'Column of a built-in table -> the labels of its enum, in their order; NULL where the app has texts there.';
+
+CREATE OR REPLACE FUNCTION public.marea_catalogue() RETURNS JSONB
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.document || CASE WHEN l.labels IS NULL THEN '{}' ELSE jsonb_build_object('labels', l.labels,
+        'hash', left(encode(sha256(convert_to(c.hash || l.labels::text, 'UTF8')), 'hex'), 16)) END
+    FROM marea.catalogue AS c CROSS JOIN (SELECT marea.built_in_labels() AS labels) AS l;
+END;
+
+COMMENT ON FUNCTION public.marea_catalogue() IS
+    'The mirrored tables, their columns, types and rules, and the labels of built-in enums; no rows. For everybody who may call the '
+    'API: names are no secret.';
+
+REVOKE ALL ON FUNCTION marea.built_in_labels FROM PUBLIC, anon, authenticated, service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- mirror_checks
@@ -5700,7 +5764,9 @@ BEGIN
     ), activity AS (
         SELECT json_agg(line ORDER BY line.version) AS found
         FROM (
-            SELECT s.version, s.hlc, v AS "values"
+            -- Only what is rare is said: that nothing but a freeze lies on the day.
+            SELECT s.version, s.hlc, CASE WHEN marea.is_active(t) THEN to_json(v)
+                   ELSE (to_jsonb(v) || '{"frozen": true}')::json END AS "values"
             FROM shown AS s JOIN marea.daily_activity AS t ON t.user_id = me AND t.day = s.day
             CROSS JOIN LATERAL (
                 SELECT t.user_id, to_char(t.day, 'YYYY-MM-DD') AS day, t.sessions, t.minutes, t.questions, t.correct,
@@ -5837,8 +5903,8 @@ BEGIN
     END IF;
     IF request ? 'catalogue' THEN
         SELECT more || jsonb_build_object('catalogue', c.document) INTO more
-        FROM (SELECT 1) AS one LEFT JOIN marea.catalogue AS c ON true
-        WHERE c.hash IS DISTINCT FROM request ->> 'catalogue';
+        FROM (SELECT public.marea_catalogue() AS document) AS c
+        WHERE c.document ->> 'hash' IS DISTINCT FROM request ->> 'catalogue';
         more := coalesce(more, '{}');
     END IF;
 
@@ -5916,7 +5982,7 @@ REVOKE ALL ON FUNCTION
     marea.check_deferred, marea.check_request, marea.clamp_hlc, marea.column_limits, marea.delete_export, marea.dry_push,
     marea.epoch, marea.event_fact, marea.event_is_sound, marea.event_problem, marea.facts_of, marea.fold, marea.fold_events,
     marea.fold_many, marea.fold_one, marea.fold_sessions, marea.has_long_number, marea.has_wrong_type, marea.idle_answer,
-    marea.insert_events, marea.insert_export, marea.insert_sessions, marea.insert_sessions_sql, marea.is_day,
+    marea.insert_events, marea.insert_export, marea.insert_sessions, marea.insert_sessions_sql, marea.is_active, marea.is_day,
     marea.is_lost_history, marea.is_of_server, marea.json_problem, marea.known_run, marea.local_day, marea.make_this_run,
     marea.merge_registers, marea.move_clock, marea.mutation_problem, marea.mutation_refusal, marea.non_negative,
     marea.note_client, marea.note_run, marea.page, marea.push, marea.push_halves, marea.push_together, marea.push_without,
@@ -5938,7 +6004,7 @@ GRANT EXECUTE ON FUNCTION
     marea.app_search_path, marea.apply_register, marea.bounded, marea.check_deferred, marea.check_request, marea.clamp_hlc,
     marea.column_limits, marea.delete_export, marea.dry_push, marea.epoch, marea.event_is_sound, marea.event_problem,
     marea.has_long_number, marea.has_wrong_type, marea.idle_answer, marea.insert_events, marea.insert_export,
-    marea.insert_sessions, marea.insert_sessions_sql, marea.is_day, marea.is_lost_history, marea.is_of_server,
+    marea.insert_sessions, marea.insert_sessions_sql, marea.is_active, marea.is_day, marea.is_lost_history, marea.is_of_server,
     marea.json_problem, marea.local_day, marea.merge_registers, marea.move_clock, marea.mutation_problem,
     marea.mutation_refusal, marea.note_client, marea.page, marea.push, marea.push_halves, marea.push_together, marea.push_without,
     marea.record_registers, marea.refuse, marea.refuse_left_out, marea.refuse_missing_user, marea.register_problem,
@@ -6660,9 +6726,9 @@ BEGIN
         SELECT max(run.last_day) AS last_day, max(run.days) AS longest,
                (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
         FROM (
-            SELECT max(ranked.day) AS last_day, count(*) AS days
+            SELECT max(ranked.day) AS last_day, count(*) FILTER (WHERE ranked.active) AS days
             FROM (
-                SELECT d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
+                SELECT marea.is_active(d) AS active, d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
                 FROM marea.daily_activity AS d
                 WHERE d.user_id = person.id AND d.day <= tomorrow
             ) AS ranked

@@ -3,7 +3,7 @@
 //! Everything else is given a [`Now`]. Nothing here corrects a clock that is wrong; the engine is built to stand it.
 
 use jiff::tz::TimeZone;
-use marea_core::{Now, Timestamp, UnixMillis, Zone};
+use marea_core::{LocalDate, Now, Timestamp, UnixMillis, Zone};
 
 /// The system's time zone, as it is when it is asked.
 pub(crate) struct SystemZone;
@@ -38,6 +38,23 @@ pub(crate) fn on_the_wall() -> std::time::Duration {
 pub(crate) fn expiry(after: std::time::Duration) -> Box<dyn FnMut() -> bool + Send> {
     let began = std::time::Instant::now();
     Box::new(move || began.elapsed() > after)
+}
+
+/// The learner's day, which begins so many minutes after midnight.
+pub(crate) fn today(day_starts_at: u16) -> LocalDate {
+    let now = now();
+    now.timestamp().local_date(now.utc_offset_minutes - i32::from(day_starts_at))
+}
+
+/// How long it is until the learner's next day begins, and a little more, in milliseconds.
+pub(crate) fn until_new_day_ms(day_starts_at: u16) -> u64 {
+    let now = now();
+    let minutes_ms = i64::from(day_starts_at) * 60_000;
+    let since_midnight = (now.unix_ms.0 + i64::from(now.utc_offset_minutes) * 60_000).rem_euclid(DAY_MS);
+    match minutes_ms - since_midnight {
+        to_come @ 1.. => to_come.unsigned_abs() + 1,
+        _ => until_tomorrow_ms() + minutes_ms.unsigned_abs(),
+    }
 }
 
 /// How long it is until the next local day begins, and a little more, in milliseconds.

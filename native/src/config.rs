@@ -23,6 +23,7 @@ pub struct Config {
     pub(crate) online: bool,
     pub(crate) allow_http: bool,
     pub(crate) file_quota_bytes: u64,
+    pub(crate) day_starts_at: Option<u16>,
 }
 
 /// The address of PostgREST's gateway and the key that it asks of every caller. The key is public.
@@ -45,6 +46,7 @@ impl Config {
             online: true,
             allow_http: false,
             file_quota_bytes: FILE_QUOTA_BYTES,
+            day_starts_at: None,
         }
     }
 
@@ -106,6 +108,14 @@ impl Config {
     #[must_use]
     pub fn file_quota_bytes(mut self, bytes: u64) -> Config {
         self.file_quota_bytes = bytes;
+        self
+    }
+
+    /// At which minute after midnight the learner's day begins, 0 to 360: what is recorded before counts for the day before, and a
+    /// streak lives until then. Kept in the mirror; without a call it is what was kept, at first midnight.
+    #[must_use]
+    pub fn day_starts_at(mut self, minutes: u16) -> Config {
+        self.day_starts_at = Some(minutes);
         self
     }
 

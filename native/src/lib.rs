@@ -99,10 +99,10 @@ pub use files::who_else_may_write;
 pub use marea_core::{
     ActivityDay, ApiKey, ApiKeys, Catalogue, Change, Claimed, ClientId, Connection, DataKey, EventInput,
     Export, ExportChange, ExportInput, ExportKey, ExportPage, ExportQuery, ExportStatus, FILE_QUOTA_BYTES,
-    Failure, FileState, FileView, ImportItem, ImportKind, Imported, KeyEnvelope, KeyState, KeyView,
-    ListQuery, LocalDate, MutationId, MutationView, Op, Outcome, Passphrase, Progress, Provider, QueryResult,
-    QueueCounts, Recorded, RecoveryCode, Refusal, RefusedItem, SessionInput, Signal, Status, StatusError,
-    SyncReport, Table, Timestamp, UserId, VaultOutcome, VaultState, VaultStatus,
+    Failure, FileState, FileView, Imported, KeyEnvelope, KeyState, KeyView, ListQuery, LocalDate, MutationId,
+    MutationView, Op, Outcome, Passphrase, Progress, Provider, QueryResult, QueueCounts, Recorded,
+    RecoveryCode, Refusal, RefusedItem, SessionInput, Signal, Status, StatusError, SyncReport, Table,
+    Timestamp, UserId, VaultOutcome, VaultState, VaultStatus,
 };
 pub use tokens::{StaticToken, TokenFuture, TokenSource, TryTokenFuture};
 pub use vault::Vault;

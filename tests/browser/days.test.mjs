@@ -133,3 +133,69 @@ test('all that was refused is queued again or forgotten at once', async (t) => {
   assert.equal((await page.evaluate(() => window.marea.progress())).total_sessions, 5)
   await stage.database.query('DROP TRIGGER refuse_marked ON public.sessions')
 })
+
+test('a day that begins at four takes what is recorded before, here and in what is shown as today', async (t) => {
+  const learner = await stage.signUp()
+  const { page, travel } = await pageIn(t, 'Europe/Madrid')
+  await openMarea(page, stage, learner, { online: false, dayStartsAt: 4 })
+  for (const [ended_at, expected] of [
+    ['2026-07-16T01:59:00Z', '2026-07-15'],
+    ['2026-07-16T02:00:00Z', '2026-07-16'],
+    ['2026-07-16T03:59:00+09:00', '2026-07-15'],
+  ]) {
+    assert.equal(await dayOf(page, ended_at), expected, ended_at)
+  }
+  // A place where it is two in the morning now: today is still yesterday's date there.
+  const hour = new Date().getUTCHours()
+  const ahead = ((2 - hour + 36) % 24) - 12
+  await travel(`Etc/GMT${ahead > 0 ? '-' : '+'}${Math.abs(ahead)}`)
+  const shown = await page.evaluate(async () => {
+    const now = new Date()
+    const before = window.marea.today()
+    await window.marea.setDayStartsAt(0)
+    const dayStart = window.marea.dayStart
+    return { hour: now.getHours(), before, after: window.marea.today(), dayStart, date: now.getDate() }
+  })
+  if (shown.hour === 2) {
+    assert.equal(Number(shown.after.slice(-2)), shown.date)
+    assert.equal(new Date(`${shown.after}T00:00Z`) - new Date(`${shown.before}T00:00Z`), 86_400_000)
+  }
+  assert.equal(shown.dayStart, 0)
+  // It is kept: a page that says nothing has what was set.
+  await page.evaluate(() => window.marea.setDayStartsAt(3.5))
+  const other = await browser.newPage(t)
+  await openMarea(other, stage, learner, { online: false })
+  assert.equal(await other.evaluate(() => window.marea.dayStart), 210)
+  for (const wrong of ['7', '-1', '"4"', 'null']) {
+    const code = await page.evaluate((wrong) => window.failureOf(() => new Function('m', `return m.setDayStartsAt(${wrong})`)(window.marea)).then((error) => error?.code), wrong)
+    assert.equal(code, 'invalid_input', wrong)
+  }
+})
+
+test('a frozen day keeps a streak, is told as one, and another device sees the same', async (t) => {
+  const learner = await stage.signUp()
+  const { page } = await pageIn(t, 'Etc/UTC')
+  await openMarea(page, stage, learner)
+  const dayBefore = (days) => new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10)
+  const record = (local_date) => page.evaluate((local_date) => window.marea.recordSession({ session_type: 'qa', duration_minutes: 5, local_date }), local_date)
+  for (const days of [4, 3]) await record(dayBefore(days))
+  await page.evaluate((local_date) => window.marea.recordEvent({ freezes_day: true, local_date }), dayBefore(2))
+  await record(dayBefore(1))
+  const shown = async (page) => {
+    const { current_streak_days, frozen_days, total_sessions } = await page.evaluate(() => window.marea.progress())
+    const days = await page.evaluate(([from, to]) => window.marea.activity(from, to), [dayBefore(4), dayBefore(1)])
+    return [current_streak_days, frozen_days, total_sessions, days.map((day) => day.frozen)]
+  }
+  const expected = [3, 1, 3, [false, false, true, false]]
+  assert.deepEqual(await shown(page), expected)
+  await waitFor('everything sent', () => page.evaluate(() => window.marea.status()), (seen) => seen.pending === 0)
+  await page.evaluate(() => window.marea.sync())
+  assert.deepEqual(await shown(page), expected, 'the server counts alike')
+  const elsewhere = await startBrowser(stage)
+  const other = await elsewhere.newPage(t)
+  await openMarea(other, stage, learner)
+  await other.evaluate(() => window.marea.sync())
+  assert.deepEqual(await shown(other), expected)
+  const refused = await page.evaluate(() => window.marea.recordEvent({ freezes_day: true, points: 1 }).catch((error) => error.message))
+  assert.match(refused, /^freezes_day: /)
+})

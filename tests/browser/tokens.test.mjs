@@ -179,7 +179,7 @@ test('what cannot be opened with is told at once, by name', async (t) => {
         ...['sb_secret_abc', `e30.${btoa('{"role":"service_role"}')}.sig`].map((publishableKey) => ({ ...given, anonKey: undefined, publishableKey })),
         ...[7, '', ' ', 'key\n', 'Bearer key'].map((publishableKey) => ({ ...given, anonKey: undefined, publishableKey })),
       ],
-      'userId: ': [undefined, null, 7, '', 'ada', 'user_2abc'].map((userId) => ({ ...given, userId })),
+      'userId: ': [undefined, 7, '', 'ada', 'user_2abc'].map((userId) => ({ ...given, userId })),
       'getAccessToken: ': [undefined, null, 'token', {}].map((getAccessToken) => ({ ...given, getAccessToken })),
       'online: ': [0, 'false'].map((online) => ({ ...given, online })),
       'allowHttp: ': [0, 'true'].map((allowHttp) => ({ ...given, allowHttp })),

@@ -97,6 +97,7 @@ impl History {
             45..72 => self.update_one(random),
             72..76 => self.update_all(random),
             76..84 => self.delete(random),
+            84..92 => self.freeze(random),
             _ => self.award(random),
         };
         self.log.push(statement.clone());
@@ -222,6 +223,19 @@ impl History {
             ..Fact::empty(FactKind::Award, occurred_at, day)
         });
         statement
+    }
+
+    /// A day that joins runs, and is no active one.
+    fn freeze(&mut self, random: &mut Random) -> String {
+        let occurred_at = instant(random);
+        let day = near(occurred_at, random);
+        self.awards.push(Fact::empty(FactKind::Freeze, occurred_at, day));
+        format!(
+            "INSERT INTO marea.progress_events (id, user_id, occurred_at, local_date, freezes_day) VALUES ('{}', '{}', \
+             '{occurred_at}', '{day}', true)",
+            random.uuid(),
+            self.user
+        )
     }
 
     fn any_session(&self, random: &mut Random) -> Option<Uuid> {

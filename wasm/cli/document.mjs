@@ -15,7 +15,9 @@ export function checkCatalogue(document) {
   if (!/^[\da-f]{1,64}$/.test(document.hash)) throw notOne('its hash is none')
   const tables = document.tables.map(checkTable)
   tables.sort((one, other) => (one.name < other.name ? -1 : 1))
-  return { version: 1, hash: document.hash, tables }
+  // What the enums of built-in tables may hold, where the app has any.
+  const labels = isObject(document.labels) && Object.keys(document.labels).length > 0 ? { labels: inOrder(document.labels, []) } : {}
+  return { version: 1, hash: document.hash, tables, ...labels }
 }
 
 function checkTable(table) {

@@ -30,6 +30,9 @@ interface Waiting {
   reject(error: MareaError): void
 }
 
+/** What a leader that has begun with an older image is asked again: done twice, it is done once. */
+const KEPT = new Set<Method>(['write', 'importOnce', 'takeOver'])
+
 export class WaitingCalls {
   readonly #waiting = new Map<number, Waiting>()
   readonly #journal: Journal
@@ -98,7 +101,7 @@ export class WaitingCalls {
   }
 
   #keep(call: Call, revision: Revision): void {
-    if (revision === undefined || call.method !== 'write') return
+    if (revision === undefined || !KEPT.has(call.method)) return
     const at = Date.now()
     this.#acknowledged.push({ call, revision, at })
     const old = this.#acknowledged.findIndex((kept) => at - kept.at < KEPT_MS)

@@ -50,6 +50,7 @@ const event = record<EventInput>('an award', {
   learning_words: integer,
   new_words: integer,
   achievements: texts,
+  freezes_day: boolean,
 })
 
 const exportInput = record<ExportInput>(
@@ -206,6 +207,14 @@ const table: { [M in Method]: [name: string, check: Check][] } = {
     ['id', uuid],
     ['expiresIn', integer],
   ],
+  dayStart: [['dayStartsAt', (value) => (value === null ? null : integer(value, 'dayStartsAt'))]],
+  importOnce: [
+    ['name', text],
+    ['items', text],
+  ],
+  handOver: [['userId', uuid]],
+  takeOver: [['handover', text]],
+  handedOver: [['handover', text]],
   keysStatus: [],
   keysWork: [['', passphraseWork]],
   keysLock: [],
@@ -232,6 +241,14 @@ export function checkArguments<M extends Method>(method: M, args: unknown[]): Ar
   }
   const read = (): Args<M> => table[method].map(([name, check], index) => check(args[index], name)) as Args<M>
   return readable(method, read, 'its arguments could not be read')
+}
+
+/** The items of an import as JSON: data alone, whatever it says. */
+export function importItems(items: unknown): string {
+  return readable('items', () => {
+    if (!Array.isArray(items)) throw unexpected('items', 'a list', items)
+    return JSON.stringify(json(items, 'items'))
+  })
 }
 
 const passphraseOptions = record<PassphraseOptions>('the options', { rewrapOnly: boolean })

@@ -6,7 +6,7 @@
 import { MareaError } from './errors.js'
 import type { Marea } from './marea.js'
 import { open } from './open.js'
-import type { OpenOptions } from './open.js'
+import type { GuestOptions, OpenOptions } from './open.js'
 import { keyOf } from './options.js'
 
 /** Nobody is signed in; the mirror is being opened; it is open; or it could not be opened. */
@@ -28,12 +28,17 @@ export interface MareaSource {
 export const SIGNED_OUT: MareaState = { state: 'signed-out', marea: null, error: null }
 export const OPENING: MareaState = { state: 'opening', marea: null, error: null }
 
+/** Of a user, or of a guest. */
+export type Options = OpenOptions | GuestOptions
+
+const claims = (options: Options | null): boolean => options?.userId != null && options.claimGuest === true
+
 /** One desired mirror at a time, and the one that is open. */
 export class Connection implements MareaSource {
   #state: MareaState = SIGNED_OUT
-  #desired: OpenOptions | null = null
+  #desired: Options | null = null
   /** What `#marea` was opened for. */
-  #opened: OpenOptions | null = null
+  #opened: Options | null = null
   #marea: Marea | null = null
   #working: Promise<void> | null = null
   readonly #listeners = new Set<() => void>()
@@ -48,7 +53,7 @@ export class Connection implements MareaSource {
   }
 
   /** Says whose mirror is to be open; null for nobody's. The same user at the same place again changes nothing. */
-  want(options: OpenOptions | null | undefined): void {
+  want(options: Options | null | undefined): void {
     options ??= null
     if (sameMirror(this.#desired, options)) return
     this.#desired = options
@@ -75,16 +80,22 @@ export class Connection implements MareaSource {
   /** Brings what is open in line with what is wanted, which may change meanwhile. */
   async #agree(): Promise<void> {
     while (!this.#agreed()) {
+      const guest = this.#marea?.isGuest && claims(this.#desired) ? this.#marea : null
+      if (guest) this.#marea = this.#opened = null
       await this.#closeOpened()
       const wanted = this.#desired
-      if (!wanted) continue
       try {
+        if (!wanted) continue
         this.#marea = await open(wanted)
         this.#opened = wanted
+        // A guest's mirror in memory would be gone with it: it is claimed before it is closed.
+        if (guest) await this.#marea.claim().catch(() => undefined)
       } catch (error) {
         if (!sameMirror(this.#desired, wanted)) continue
         this.#show({ state: 'failed', marea: null, error: asMareaError(error) })
         return
+      } finally {
+        await guest?.close()
       }
     }
     if (this.#marea) this.#show({ state: 'open', marea: this.#marea, error: null })
@@ -110,7 +121,7 @@ export class Connection implements MareaSource {
 }
 
 /** Functions among the options may be new ones with every call; they do not make another mirror. */
-function sameMirror(one: OpenOptions | null, other: OpenOptions | null): boolean {
+function sameMirror(one: Options | null, other: Options | null): boolean {
   if (!one || !other) return one === other
   return one.url === other.url && keyOf(one) === keyOf(other) && one.userId === other.userId
 }

@@ -15,12 +15,20 @@ export function dayText(date: Date): string {
 /** The learner's calendar day, `YYYY-MM-DD`: today's on this device, or that of a time. */
 export const localDay = (time: Date = new Date()): string => dayText(time)
 
+/** The learner's day at a moment, where days begin so many minutes after midnight. */
+export function learnersDay(date: Date, dayStart: number): string {
+  const shifted = new Date(date)
+  // By the clock on the wall, not by hours that have gone by.
+  shifted.setMinutes(shifted.getMinutes() - dayStart)
+  return dayText(shifted)
+}
+
 /** Calls `listener` when the local day is another than before, while the page is visible or as soon as it is. Returns how to stop. */
-export function onNewDay(listener: () => void): () => void {
-  let day = dayText(new Date())
+export function onNewDay(listener: () => void, dayStart: () => number): () => void {
+  let day = learnersDay(new Date(), dayStart())
   let timer: ReturnType<typeof setInterval> | undefined
   const look = (): void => {
-    const now = dayText(new Date())
+    const now = learnersDay(new Date(), dayStart())
     if (now === day) return
     day = now
     listener()

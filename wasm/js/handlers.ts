@@ -13,7 +13,7 @@ import { ALL_TOPICS } from './protocol.js'
 import type { Answer, Args, Method, Topic } from './protocol.js'
 import { answerQueue } from './queue.js'
 import type { Transfers } from './transfers.js'
-import type { ActivityDay, ClientStatus, Export, ExportPage, Progress, StatusError, SyncReport } from './types.js'
+import type { ActivityDay, Claimed, ClientStatus, Export, ExportPage, Imported, Progress, StatusError, SyncReport } from './types.js'
 
 /** What a handler works with. */
 export interface LeaderContext {
@@ -81,6 +81,16 @@ const handlers: Handlers = {
   changeFile: files.changeFile,
   exportFile: files.exportFile,
   exportUrl: files.exportUrl,
+  dayStart(context, minutes) {
+    const before = context.engine.dayStart()
+    const now = context.engine.dayStart(minutes ?? undefined)
+    if (now !== before) context.changed('progress', 'activity')
+    return now
+  },
+  importOnce: (context, name, items) => broughtIn(context, JSON.parse(context.engine.importOnce(name, items)) as Imported),
+  handOver: ({ engine }, userId) => engine.handOver(userId),
+  takeOver: (context, handover) => broughtIn(context, JSON.parse(context.engine.takeOver(handover)) as Claimed),
+  handedOver: (context, handover) => broughtIn(context, context.engine.handedOver(handover)),
   keysStatus: vault.status,
   keysWork: vault.work,
   keysLock: vault.lock,
@@ -101,6 +111,13 @@ const handlers: Handlers = {
 export function carryOut(context: LeaderContext, method: Exclude<Method, 'write'>, args: unknown[]): unknown {
   const checked = checkArguments(method, args)
   return (handlers[method] as (context: LeaderContext, ...args: unknown[]) => unknown)(context, ...checked)
+}
+
+/** Many writes at once, of any kind. */
+function broughtIn<T>({ changed, loop }: LeaderContext, told: T): T {
+  changed(...ALL_TOPICS)
+  loop.poke()
+  return told
 }
 
 /** A request that a policy forbids looks to the engine as if there were no network. */

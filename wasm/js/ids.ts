@@ -25,3 +25,6 @@ export function makeWriteId(): string {
 export function makeName(): string {
   return Array.from(crypto.getRandomValues(new Uint32Array(3)), (part) => part.toString(36)).join('')
 }
+
+/** Whose the mirror is while nobody has signed in: no account's, on every device the same (`UserId::GUEST` of the engine). */
+export const GUEST = '6d617265-6100-8067-8075-657374000000'

@@ -1,7 +1,7 @@
 // The package's front door. Nothing happens on import.
 
 export { open } from './open.js'
-export type { OpenOptions } from './open.js'
+export type { GuestOptions, OpenOptions } from './open.js'
 export { Marea } from './marea.js'
 export type { Queue, QueueOptions } from './marea.js'
 export { Keys } from './keys.js'
@@ -40,6 +40,7 @@ export type { ErrorListener, Listener } from './watch.js'
 export type {
   ActivityDay,
   ApiProvider,
+  Claimed,
   ClientStatus,
   Connection,
   EventInput,
@@ -53,6 +54,8 @@ export type {
   FilesStatus,
   FileState,
   FileView,
+  Imported,
+  ImportItem,
   KeyState,
   KeysStatus,
   KeyView,
@@ -64,6 +67,7 @@ export type {
   Progress,
   Recorded,
   Recovery,
+  RefusedItem,
   Refusal,
   SessionInput,
   Status,

@@ -16,6 +16,8 @@ export interface LifecycleEvents {
   visible(): void
   /** Another local day has begun. */
   newDay(): void
+  /** At which minute after midnight one begins. */
+  dayStart(): number
   network(online: boolean): void
 }
 
@@ -41,7 +43,7 @@ export function listenToPage(events: LifecycleEvents, signal: AbortSignal): void
   window.addEventListener('pagehide', pageHidden, options)
   window.addEventListener('pageshow', pageShown, options)
   document.addEventListener('visibilitychange', visibilityChanged, options)
-  signal.addEventListener('abort', onNewDay(() => events.newDay()))
+  signal.addEventListener('abort', onNewDay(() => events.newDay(), () => events.dayStart()))
   window.addEventListener('online', () => events.network(true), options)
   window.addEventListener('offline', () => events.network(false), options)
 }

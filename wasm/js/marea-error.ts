@@ -14,6 +14,7 @@ export type MareaErrorCode =
   | 'storage_full'
   | 'storage_failed'
   | 'wrong_user'
+  | 'needs_account'
   | 'no_entropy'
   | 'unknown_table'
   | 'query_refused'

@@ -4,12 +4,14 @@ import { runBatch } from './batch.js'
 import type { Batch, Change } from './batch.js'
 import { daysOf, followActivity } from './activity.js'
 import type { ActivityRange } from './activity.js'
-import { checkArguments } from './check.js'
+import { checkArguments, importItems } from './check.js'
 import { tableName } from './check-tables.js'
+import { learnersDay } from './days.js'
 import { MareaError } from './errors.js'
 import { fileCall, withoutFile } from './file-input.js'
-import { makeWriteId } from './ids.js'
+import { GUEST, makeWriteId } from './ids.js'
 import { Keys } from './keys.js'
+import { minutesOf } from './options.js'
 import { EVERY_TABLE } from './protocol.js'
 import type { Topic } from './protocol.js'
 import type { Catalogue, QueryParameter, QueryRow, RegisteredSchema, TableName, TypesOf } from './schema.js'
@@ -18,6 +20,7 @@ import { MirroredTable } from './table.js'
 import { Tables } from './tables.js'
 import type {
   ActivityDay,
+  Claimed,
   ClientStatus,
   EventInput,
   Export,
@@ -26,6 +29,8 @@ import type {
   ExportPage,
   ExportQuery,
   FileView,
+  Imported,
+  ImportItem,
   MutationView,
   Progress,
   QueueView,
@@ -58,6 +63,7 @@ export interface QueueOptions {
 /** One user's progress on this device. Made by `open`. */
 export class Marea<S = RegisteredSchema> {
   readonly #tab: Tab
+  readonly #openGuest: () => Promise<Marea<S>>
   readonly #watches = new Watches()
   readonly #tables: Tables
   readonly #fileQuota: number | null
@@ -68,8 +74,9 @@ export class Marea<S = RegisteredSchema> {
   readonly keys: Keys
 
   /** @internal */
-  constructor(tab: Tab, schema?: Catalogue, fileQuota?: number) {
+  constructor(tab: Tab, schema: Catalogue | undefined, openGuest: () => Promise<Marea<S>>, fileQuota?: number) {
     this.#tab = tab
+    this.#openGuest = openGuest
     this.#fileQuota = fileQuota ?? null
     this.schema = schema
     this.#tables = new Tables(tab, this.#watches, schema)
@@ -94,6 +101,37 @@ export class Marea<S = RegisteredSchema> {
     return this.#tab.call('write', { kind: 'record_event', id: makeWriteId(), input })
   }
 
+  /**
+   * Brings in what the app kept before it had Marea (in `localStorage`, for one), with the times that it has. Called again, in another
+   * tab or on another device, nothing comes in twice; once nothing of a `name` was refused, it is done, and a call with it does
+   * nothing. Resolves when it is durable on this device. What is `refused` says why: put it right, and call again.
+   */
+  async importOnce(name: string, items: readonly ImportItem[]): Promise<Imported> {
+    return this.#tab.call('importOnce', name, importItems(items))
+  }
+
+  /** Whether nobody has signed in: the mirror was opened with `userId: null`. */
+  get isGuest(): boolean {
+    return this.#tab.userId === GUEST
+  }
+
+  /**
+   * Brings what was done on this device before anybody signed in into this account, exactly once: what is interrupted is ended by
+   * the next call. Without any such work it does nothing.
+   */
+  async claim(): Promise<Claimed> {
+    if (this.isGuest) throw new MareaError('needs_account', 'claim: needs an account; open with its user id first.', false)
+    const guest = await this.#openGuest()
+    try {
+      const handover = await guest.#tab.call('handOver', this.#tab.userId)
+      const claimed = await this.#tab.call('takeOver', handover)
+      await guest.#tab.call('handedOver', handover)
+      return claimed
+    } finally {
+      await guest.close()
+    }
+  }
+
   /** The learner's progress: what the server confirmed, with this device's unsent work on top. */
   progress(): Promise<Progress> {
     return this.#tab.call('progress')
@@ -102,6 +140,21 @@ export class Marea<S = RegisteredSchema> {
   /** Calls `listener` with the progress as it is, and after every change in any tab. Returns how to stop. */
   watchProgress(listener: Listener<Progress>, onError?: ErrorListener): () => void {
     return this.#watches.shared('progress', ['progress'], () => this.progress(), listener, onError)
+  }
+
+  /** The learner's day now, `YYYY-MM-DD`: it begins at `dayStartsAt`. */
+  today(): string {
+    return learnersDay(new Date(), this.dayStart)
+  }
+
+  /** At which minute after midnight the learner's day begins. */
+  get dayStart(): number {
+    return this.#tab.dayStart
+  }
+
+  /** Says at which hour after midnight the learner's day begins, 0 to 6. Days that there are stay as they are. */
+  async setDayStartsAt(hours: number): Promise<void> {
+    this.#tab.dayStart = await this.#tab.call('dayStart', minutesOf(hours))
   }
 
   /** The days with activity from `from` to `to` (`YYYY-MM-DD`, both included), oldest first. */
@@ -119,8 +172,8 @@ export class Marea<S = RegisteredSchema> {
     if (typeof given[1] === 'function') {
       const [range, listener, onError] = given as [ActivityRange, Listener<ActivityDay[]>, ErrorListener | undefined]
       // With nobody to be told later, wrong arguments are told now.
-      if (!onError) checkArguments('activity', daysOf(range, new Date()))
-      return followActivity(range, (...days) => this.watchActivity(...days), listener, onError ?? (() => undefined))
+      if (!onError) checkArguments('activity', daysOf(range, new Date(), this.dayStart))
+      return followActivity(range, (...days) => this.watchActivity(...days), listener, onError ?? (() => undefined), () => this.dayStart)
     }
     const [from, to, listener, onError] = given as [string, string, Listener<ActivityDay[]>, ErrorListener | undefined]
     if (!onError) checkArguments('activity', [from, to])

@@ -2,13 +2,14 @@
 
 import { schemaText } from './catalogue.js'
 import { MareaError } from './errors.js'
+import { GUEST } from './ids.js'
 import { knownStorage, noteMirror } from './memory.js'
 import type { Kept } from './memory.js'
 import { Marea, refresh } from './marea.js'
 import { downloadModule } from './module.js'
 import type { Loading } from './module.js'
 import { tellOpened } from './opened.js'
-import { checkOptions, keyOf } from './options.js'
+import { checkOptions, keyOf, minutesOf } from './options.js'
 import { isThePlaces, placesFor, refusedReason } from './places.js'
 import type { Candidacy } from './protocol.js'
 import type { Catalogue, RegisteredSchema } from './schema.js'
@@ -39,11 +40,21 @@ export interface OpenOptions {
   /** The signed-in user's UUID, as in the token's `sub`. Each user has a mirror of their own on this device. */
   userId: string
   /**
+   * True to bring what was done on this device before anybody signed in ({@link GuestOptions}) into the account, before `open`
+   * resolves. What cannot be brought now waits for the next time; `Marea.claim` says what became of it.
+   */
+  claimGuest?: boolean
+  /**
    * The user's access token, or null when nobody is signed in. Asked for before each request and never kept. `fresh` is
    * true when the server refused the last one: answer with a new one. Throw (or reject) when it cannot be said now: it is
    * asked again, a little later each time.
    */
   getAccessToken(fresh: boolean): string | null | Promise<string | null>
+  /**
+   * At which hour after midnight the learner's day begins, 0 to 6 (`4`, `3.5`): what is recorded before counts for the day before, and a
+   * streak lives until then. The same on every device, or days differ. Kept on the device; left out it stays as it is, at first 0.
+   */
+  dayStartsAt?: number
   /** False to open without using the network until `setOnline(true)`. Holds for all tabs of this user. */
   online?: boolean
   /** False to leave out asking the browser not to evict the mirror when the disk is nearly full. */
@@ -78,6 +89,16 @@ export interface OpenOptions {
 }
 
 /**
+ * To open a mirror before anybody has signed in: it records and reads on this device alone, and makes no requests. `Marea.claim`
+ * brings what is in it into an account.
+ */
+export type GuestOptions = Omit<OpenOptions, 'userId' | 'getAccessToken' | 'claimGuest'> & {
+  userId: null
+  getAccessToken?: OpenOptions['getAccessToken']
+  claimGuest?: boolean
+}
+
+/**
  * Opens the user's mirror, making it if it is not there yet, and starts to sync in the background. Needs no network.
  * Other tabs may have it open too: all see the same, and any may be closed at any time.
  *
@@ -85,22 +106,23 @@ export interface OpenOptions {
  * `storage_unavailable` when this device has a mirror of the user that the browser does not give access to now,
  * `mirror_newer` and `app_outdated` when a newer version of the app has been here.
  */
-export async function open<S = RegisteredSchema>(options: OpenOptions): Promise<Marea<S>> {
+export async function open<S = RegisteredSchema>(options: OpenOptions | GuestOptions): Promise<Marea<S>> {
   checkOptions(options)
+  const userId = options.userId ?? GUEST
   const schema = schemaText(options.schema)
   if (typeof BroadcastChannel === 'undefined' || typeof document === 'undefined') {
     throw new MareaError('storage_unavailable', 'Marea needs a browser: it is opened in a page.', false)
   }
-  const known = knownStorage(options.userId)
+  const known = knownStorage(userId)
   let marea: Marea<S> | null = null
   const events: TabEvents = {
-    tokenWanted: async (fresh) => options.getAccessToken(fresh),
+    tokenWanted: async (fresh) => (await options.getAccessToken?.(fresh)) ?? null,
     changed: (topics) => marea?.[refresh](topics),
   }
   let refused: MareaError | null = null
   for (const { storage, reason } of placesFor(options.storage, known)) {
     const candidacy: Candidacy = {
-      userId: options.userId,
+      userId,
       url: asciiUrl(options.url),
       anonKey: keyOf(options),
       online: options.online !== false,
@@ -118,22 +140,30 @@ export async function open<S = RegisteredSchema>(options: OpenOptions): Promise<
       refused = error
       continue
     }
-    noteMirror(options.userId, storage)
+    noteMirror(userId, storage)
     // What the app asks for counts also where another tab leads that was opened otherwise.
     if (options.online !== undefined) await tab.call('setOnline', options.online)
-    marea = new Marea<S>(tab, options.schema, options.files?.quotaBytes)
+    tab.dayStart = await tab.call('dayStart', options.dayStartsAt === undefined ? null : minutesOf(options.dayStartsAt))
+    marea = new Marea<S>(tab, options.schema, () => open<S>(asGuest(options)), options.files?.quotaBytes)
     tellOpened(marea as Marea)
     if (options.onError) reportErrors(marea as Marea, options.onError.bind(options))
     if (storage === 'opfs' && options.persist !== false) void askToPersist(tab)
+    if (options.claimGuest && userId !== GUEST && knownStorage(GUEST)) await marea.claim().catch(() => undefined)
     return marea
   }
   throw refused ?? new MareaError('storage_unavailable', goneMessage(known), true)
 }
 
+/** The same place for who has not signed in. */
+function asGuest({ schema, ...options }: OpenOptions | GuestOptions): GuestOptions {
+  // Its tables are the account's: what a guest wrote is read with them.
+  return { ...options, ...(schema && { schema }), userId: null, claimGuest: false, persist: false }
+}
+
 type StartHost = (events: HostEvents) => WorkerHost
 
 /** The engine comes into the page only where it has to run there. */
-async function hostFor(storage: Candidacy['storage'], options: OpenOptions): Promise<StartHost> {
+async function hostFor(storage: Candidacy['storage'], options: OpenOptions | GuestOptions): Promise<StartHost> {
   if (storage === 'opfs') return (events) => startWorkerHost(events, options)
   try {
     return (await import('./worker.js')).startPageHost

@@ -16,6 +16,8 @@ type Given = Record<string, unknown>
 /** Checks all that `open` takes. */
 export function checkOptions(options: unknown): void {
   const given = checkServer(options)
+  // Nobody has signed in, and nobody is asked for a token.
+  if (given.userId === null) return
   const userId = text(given, 'userId', "the signed-in user's UUID, the token's `sub`")
   if (!UUID.test(userId)) refuse('userId', "expected a UUID: the signed-in user's id, the token's `sub`")
   kind(given, 'getAccessToken', 'function', 'a function that gives the access token, or null while nobody is signed in')
@@ -41,11 +43,12 @@ export function checkServer(options: unknown): Given {
   if (!/^[\x21-\x7e]+$/.test(key)) refuse(option, `expected ${KEY}, without spaces and line breaks`)
   // A key of the backend's opens every row to whoever loads the page.
   if (isSecret(key)) refuse(option, `is a secret key, which no app may have; expected ${KEY}`)
-  for (const name of ['online', 'persist']) if (given[name] !== undefined) kind(given, name, 'boolean', 'true or false')
+  for (const name of ['online', 'persist', 'claimGuest']) if (given[name] !== undefined) kind(given, name, 'boolean', 'true or false')
   for (const name of ['onLoading', 'onError']) if (given[name] !== undefined) kind(given, name, 'function', 'a function')
   if (given.trustedTypesPolicy !== undefined) kind(given, 'trustedTypesPolicy', 'string', 'the name of a policy')
   if (given.workerUrl !== undefined && !(given.workerUrl instanceof URL)) kind(given, 'workerUrl', 'string', 'an address')
   if (given.files !== undefined) checkFiles(kind(given, 'files', 'object', 'an object with quotaBytes'))
+  if (given.dayStartsAt !== undefined) minutesOf(given.dayStartsAt)
   if (given.storage !== undefined && !['opfs', 'local-storage', 'memory'].includes(given.storage as string)) {
     refuse('storage', "expected 'opfs', 'local-storage' or 'memory'")
   }
@@ -68,6 +71,13 @@ function isSecret(key: string): boolean {
   } catch {
     return false
   }
+}
+
+/** Hours after midnight, in minutes. */
+export function minutesOf(hours: unknown): number {
+  const minutes = typeof hours === 'number' ? Math.round(hours * 60) : NaN
+  if (minutes >= 0 && minutes <= 360) return minutes
+  refuse('dayStartsAt', 'expected a number of hours after midnight, 0 to 6')
 }
 
 function checkUrl(url: string, allowHttp: boolean): void {

@@ -10,12 +10,14 @@ import type { ListQuery, Where } from './schema.js'
 import type { PassphraseWork } from './vault.js'
 import type {
   ActivityDay,
+  Claimed,
   ClientStatus,
   Export,
   ExportInput,
   ExportPage,
   ExportQuery,
   FileView,
+  Imported,
   MutationView,
   Progress,
   Recorded,
@@ -125,6 +127,14 @@ export interface Methods {
   changeFile(id: string, what: FileChange): void
   exportFile(id: string): Blob
   exportUrl(id: string, expiresIn: number): string
+  /** At which minute after midnight the learner's day begins; a number sets it. */
+  dayStart(minutes: number | null): number
+  /** The items are JSON. */
+  importOnce(name: string, items: string): Imported
+  /** Of a guest's mirror: what is in it, for an account, as JSON. */
+  handOver(userId: string): string
+  takeOver(handover: string): Claimed
+  handedOver(handover: string): void
   keysStatus(): KeysStatus
   keysWork(work: PassphraseWork): PassphraseOutcome
   keysLock(): void

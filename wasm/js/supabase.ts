@@ -47,7 +47,13 @@ export interface SupabaseLike {
   }
 }
 
-export type SupabaseOptions = Omit<OpenOptions, 'userId' | 'getAccessToken'>
+export type SupabaseOptions = Omit<OpenOptions, 'userId' | 'getAccessToken' | 'claimGuest'> & {
+  /**
+   * True to have a mirror open before anybody signs in too, on this device alone, and to bring what is in it into the account at
+   * sign-in. An anonymous user of Supabase is none of these guests: such a user has an account, and keeps it when it is linked.
+   */
+  guests?: boolean
+}
 
 /** The mirror of whoever is signed in. */
 export interface Account extends MareaSource {
@@ -214,7 +220,9 @@ class SupabaseAccount implements Account {
     if (this.#closed) return
     this.#decided = true
     const getAccessToken = (fresh: boolean): Promise<string | null> => this.#token(userId, fresh)
-    this.#connection.want(userId === null ? null : { ...this.#options, userId, getAccessToken })
+    const { guests = false, ...options } = this.#options
+    if (userId !== null) this.#connection.want({ ...options, userId, getAccessToken, claimGuest: guests })
+    else this.#connection.want(guests ? { ...options, userId: null } : null)
     this.#tell()
   }
 

@@ -62,6 +62,8 @@ export class Tab {
   #ended: MareaError | null = null
   #joined: Joining | null = null
   #left: () => void = () => {}
+  /** At which minute after midnight the learner's day begins. */
+  dayStart = 0
   #settled: () => void = () => {}
 
   constructor(candidacy: Candidacy, startHost: (events: HostEvents) => WorkerHost, events: TabEvents) {
@@ -81,6 +83,7 @@ export class Tab {
         visible: () => this.#looked(),
         // A streak and a week depend on today's date.
         newDay: () => this.#events.changed(['progress', 'activity']),
+        dayStart: () => this.dayStart,
         network: (online) => this.#signal(online ? 'online' : 'offline'),
       },
       this.#stopListening.signal,

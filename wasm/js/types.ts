@@ -21,6 +21,19 @@ export type FilesStatus = Required<Omit<generated.FilesStatus, 'current'>> & { c
 export type ApiProvider = generated.Provider
 export type FileView = Required<Omit<generated.FileView, 'last_error'>> & Pick<generated.FileView, 'last_error'>
 export type KeysStatus = generated.VaultStatus
+export type Imported = generated.Imported
+export type RefusedItem = generated.RefusedItem
+export type Claimed = generated.Claimed
+
+/** One thing that an app kept before it had Marea. A `key` makes it the same one on every device and in every call. */
+export type ImportItem =
+  /** A session says when it was: `ended_at`, `started_at` or `local_date`. */
+  | { session: SessionInput; key?: string }
+  /** An award says when it was: `occurred_at` or `local_date`. */
+  | { event: EventInput; key?: string }
+  /** A row of a mirrored table; `key` is the row's. */
+  | { table: string; key: string; values: object }
+
 export type Recorded = generated.Recorded & Required<Pick<generated.Recorded, 'key'>>
 export type {
   Connection,

@@ -207,6 +207,15 @@ impl MareaEngine {
         })
     }
 
+    /// At which minute after midnight the learner's day begins; with a number, from now on.
+    #[wasm_bindgen(js_name = dayStart)]
+    pub fn day_start(&self, minutes: Option<u16>) -> Result<u16, JsValue> {
+        self.host.call(|engine| {
+            minutes.map(|minutes| engine.set_day_start(minutes)).transpose()?;
+            Ok(engine.day_starts_at())
+        })
+    }
+
     /// When `sync` may have something to do again, in Unix milliseconds; undefined: only a signal or a write changes it.
     #[wasm_bindgen(js_name = nextWake)]
     pub fn next_wake(&self) -> Result<Option<f64>, JsValue> {

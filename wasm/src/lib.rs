@@ -6,6 +6,8 @@
 //! Off wasm32 this crate is empty, so that checks of the whole workspace pass on any machine.
 
 #[cfg(target_family = "wasm")]
+mod adopt;
+#[cfg(target_family = "wasm")]
 mod convert;
 #[cfg(target_family = "wasm")]
 mod engine;

@@ -11,6 +11,7 @@ mod table;
 mod text_forms;
 
 use crate::error::Error;
+use crate::model::FewMap;
 
 pub(crate) use builtin::builtin;
 pub(crate) use decimal::{add_decimals, compare_decimals};
@@ -25,6 +26,8 @@ pub struct Catalogue {
     hash: String,
     json: String,
     tables: Vec<MirroredTable>,
+    /// What enums of built-in tables may hold, by `table.column`.
+    labels: FewMap<String, Vec<String>>,
 }
 
 impl Catalogue {
@@ -50,6 +53,11 @@ impl Catalogue {
     /// The document that it was read from.
     pub fn to_json(&self) -> &str {
         &self.json
+    }
+
+    /// What a column of a built-in table may hold; `None` where that is not told: it is no enum, or the server is an older one.
+    pub(crate) fn labels_of(&self, column: &str) -> Option<&[String]> {
+        self.labels.get(column).map(Vec::as_slice).filter(|labels| !labels.is_empty())
     }
 
     pub(crate) fn mirrored(&self) -> &[MirroredTable] {

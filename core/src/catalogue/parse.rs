@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::catalogue::{Catalogue, Column, ColumnType, MirroredTable, Rule};
 use crate::error::Error;
-use crate::model::{Table, from_json};
+use crate::model::{FewMap, Table, from_json};
 
 /// Names that the mirror uses itself, and names of the tables that it has code of its own for. Beside them everything that begins
 /// with `sqlite_` or `marea_`. `marea.mirror` has the same list and asks for another name.
@@ -36,6 +36,8 @@ struct Document {
     version: u32,
     hash: String,
     tables: Vec<TableEntry>,
+    #[serde(default)]
+    labels: FewMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -107,7 +109,7 @@ pub(super) fn parse(json: &str) -> Result<Catalogue, Error> {
             tables.push(table);
         }
     }
-    Ok(Catalogue { hash: document.hash, json: json.to_owned(), tables })
+    Ok(Catalogue { hash: document.hash, json: json.to_owned(), tables, labels: document.labels })
 }
 
 fn is_reserved(name: &str) -> bool {

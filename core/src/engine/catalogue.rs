@@ -21,7 +21,9 @@ impl Engine {
         self.learns = catalogue.is_none();
         let Some(new) = catalogue.filter(|new| self.catalogue() != Some(*new)) else { return Ok(()) };
         let mut changed = Changed::default();
-        self.adopt(new, &mut changed)?;
+        if !self.adopt(new, &mut changed)? {
+            return Ok(());
+        }
         self.in_flight = None;
         self.ahead = None;
         self.announce_rows(&changed);
@@ -39,11 +41,15 @@ impl Engine {
         let brought = answer.catalogue.as_ref().filter(|_| self.learns);
         let read = brought.and_then(|json| Catalogue::parse(json.get()).ok());
         let Some(new) = read.filter(|new| self.catalogue() != Some(new)) else { return Ok(false) };
-        self.adopt(&new, changed)?;
-        Ok(true)
+        self.adopt(&new, changed)
     }
 
-    fn adopt(&mut self, catalogue: &Catalogue, changed: &mut Changed) -> Result<(), Error> {
+    /// Says whether the tables are others now. Where only labels are, nothing has to be pulled for it.
+    fn adopt(&mut self, catalogue: &Catalogue, changed: &mut Changed) -> Result<bool, Error> {
+        if self.catalogue().map_or(&[][..], Catalogue::mirrored) == catalogue.mirrored() {
+            self.store.adopt(catalogue, |_| Ok(()))?;
+            return Ok(false);
+        }
         let client = self.client_id.to_string();
         let before: Vec<Table> = self.store.shapes().mirrored().collect();
         self.store.adopt(catalogue, |rows| {
@@ -58,6 +64,6 @@ impl Engine {
         })?;
         changed.merge(&Changed::of(&before));
         changed.merge(&Changed::of(&self.store.shapes().mirrored().collect::<Vec<_>>()));
-        Ok(())
+        Ok(true)
     }
 }

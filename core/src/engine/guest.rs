@@ -67,9 +67,11 @@ impl Engine {
             let greatest = handover.mutations.iter().map(|mutation| mutation.hlc).max();
             registers::observe(rows, greatest, now.unix_ms)?;
             let mut done = imports(rows)?;
-            done.extend(handover.imports.iter().cloned());
-            done.sort_unstable();
-            done.dedup();
+            for name in &handover.imports {
+                if !done.contains(name) {
+                    done.push(name.clone());
+                }
+            }
             if !done.is_empty() {
                 let done = serde_json::to_string(&done).map_err(|_| Error::Internal("a name is not JSON"))?;
                 rows.set_meta(Meta::Imported, &done)?;

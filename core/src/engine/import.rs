@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
 use crate::engine::changed::Changed;
 use crate::engine::plan::{Change, Known, Plan};
 use crate::engine::record::record;
@@ -93,32 +91,25 @@ impl Engine {
         seen: &mut BTreeMap<String, u32>,
         now: Now,
     ) -> Result<(MutationId, Plan), Error> {
-        let (given, says, change, clock) = match item.what {
-            ImportKind::Session(input) => {
-                let (given, says) = (input.id, says(&SessionInput { id: None, ..input.clone() })?);
-                (given, says, Change::RecordSession(dated(input)?), None)
-            }
-            ImportKind::Event(input) => {
-                let (given, says) = (input.id, says(&EventInput { id: None, ..input.clone() })?);
-                (given, says, Change::RecordEvent(dated_award(input)?), None)
-            }
+        let (given, change, clock) = match item.what {
+            ImportKind::Session(input) => (input.id, Change::RecordSession(dated(input)?), None),
+            ImportKind::Event(input) => (input.id, Change::RecordEvent(dated_award(input)?), None),
             ImportKind::Row { table, values } => {
                 let key = item.key.clone();
                 let key =
                     key.ok_or_else(|| Error::invalid("key", "is missing; a row is imported by its key"))?;
-                let says = text(&(&table, &key))?;
                 // Before every write and every deletion of the row, on whichever device that is known.
-                (None, says, Change::Insert { table, key: Some(key), values }, Some(Hlc::ZERO))
+                (None, Change::Insert { table, key: Some(key), values }, Some(Hlc::ZERO))
             }
         };
         let id = given.unwrap_or_else(|| {
             let what = match (&change, item.key) {
-                (Change::Insert { .. }, _) => says,
+                (Change::Insert { table, .. }, Some(key)) => format!("row {table} {key}"),
                 (_, Some(key)) => format!("key {key}"),
                 (_, None) => {
-                    let times = seen.entry(says.clone()).or_default();
+                    let times = seen.entry(item.says.clone()).or_default();
                     *times += 1;
-                    format!("{times} {says}")
+                    format!("{times} {}", item.says)
                 }
             };
             id_of(name, &what, self.user_id)
@@ -208,18 +199,6 @@ fn undated(field: &'static str, fields: &str) -> Error {
 
 fn refused(index: u32, error: &Error) -> RefusedItem {
     RefusedItem { index, message: error.to_string() }
-}
-
-/// What an item says: its fields by name, without those that are as if they were not there. So a field that a later version adds
-/// makes no other item of it.
-fn says(input: &impl serde::Serialize) -> Result<String, Error> {
-    let fields = serde_json::to_value(input).map_err(|_| Error::Internal("an import is not JSON"))?;
-    let is_said = |value: &&Value| {
-        !matches!(value, Value::Null | Value::Bool(false)) && **value != 0 && **value != json!([])
-    };
-    let said: BTreeMap<&String, &Value> =
-        fields.as_object().into_iter().flatten().filter(|(_, value)| is_said(value)).collect();
-    text(&said)
 }
 
 fn text(value: &impl serde::Serialize) -> Result<String, Error> {

@@ -9,6 +9,7 @@ mod ahead;
 mod apply;
 mod catalogue;
 mod changed;
+mod day;
 mod exchange;
 mod files;
 mod guest;
@@ -109,6 +110,8 @@ pub struct Engine {
     zone: Option<Box<dyn Zone + Send>>,
     /// The catalogue comes from the server.
     learns: bool,
+    /// Minutes after midnight at which the learner's day begins.
+    day_starts_at: u16,
 }
 
 impl std::fmt::Debug for Engine {
@@ -171,6 +174,8 @@ impl Engine {
         let last = store.read().last_exchange()?.filter(|last| !last.message.is_empty());
         schedule.last_error = last.map(|last| StatusError { code: last.code, message: last.message });
         let limits = Limits::read(exchange::BATCH_BYTES, store.read().meta(Meta::Limits)?.as_deref());
+        let day_starts_at = store.read().meta(Meta::DayStartsAt)?.and_then(|text| text.parse().ok());
+        let day_starts_at = day_starts_at.unwrap_or(0);
         // A host may still hold the answer to a request of an engine that is gone, of another user even.
         let next_ticket =
             if planted::is(Fault::TicketsBeginAnew) { 0 } else { random_bits(entropy.as_mut())? };
@@ -194,6 +199,7 @@ impl Engine {
             vault: Vault::default(),
             zone: None,
             learns: false,
+            day_starts_at,
         })
     }
 
@@ -204,7 +210,7 @@ impl Engine {
     pub fn progress(&self, now: Now) -> Result<Progress, Error> {
         let rows = self.store.read();
         let stored = rows.progress(self.user_id)?.unwrap_or_else(|| Progress::empty(self.user_id));
-        visible::as_of(rows, stored, now.local_date())
+        visible::as_of(rows, stored, self.today(now))
     }
 
     /// The days with activity from `from` to `to`, both included, oldest first.

@@ -174,6 +174,7 @@ impl Change {
                 row(mirrored(shapes, &table)?, Op::Delete, &key, Map::new(), user_id)
             }
             Change::RecordSession(input) => {
+                check_type(shapes, &input.session_type)?;
                 let assumed = input.assumed();
                 let session = input.complete(id, here)?;
                 let fact = Some(Fact::from(&session));
@@ -236,6 +237,16 @@ impl Plan {
             }
             _ => Err(Error::invalid("id", "there is no such export in this mirror")),
         }
+    }
+}
+
+/// Where the app's column is an enum, and its labels are known: a typing mistake is told when it is made, not when it is sent.
+fn check_type(shapes: &Shapes, session_type: &str) -> Result<(), Error> {
+    match shapes.catalogue().and_then(|catalogue| catalogue.labels_of("sessions.session_type")) {
+        Some(labels) if !labels.iter().any(|label| label == session_type) => {
+            Err(Error::invalid("session_type", format!("must be one of {}", labels.join(", "))))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -114,7 +114,7 @@ impl Engine {
         }
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         let mut changed = Changed::default();
-        let tomorrow = now.local_date().next();
+        let tomorrow = self.today(now).next();
         let (outcomes, pending) = self.store.write_queueing(|rows, newest| {
             let (mut outcomes, mut queued) = (Vec::with_capacity(planned.len()), 0);
             for planned in planned {
@@ -156,7 +156,8 @@ impl Engine {
             Some(id) => Known::Maybe(id),
             None => Known::New(MutationId::make(now.unix_ms, self.entropy.as_mut())?),
         };
-        let here = Here { now, zone: self.zone.as_deref() };
+        let day_starts_at = i32::from(self.day_starts_at);
+        let here = Here { now, zone: self.zone.as_deref(), day_starts_at };
         Ok((id, change.plan(id.id(), self.user_id, here, self.store.shapes())?))
     }
 }

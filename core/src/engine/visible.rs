@@ -30,7 +30,8 @@ pub(super) fn count(
         None => rows.activity_day(fact.day)?,
     };
     let mut progress = progress.unwrap_or_else(|| Progress::empty(user_id));
-    let mut day = day.unwrap_or_else(|| ActivityDay::empty(fact.day));
+    let mut day = day.unwrap_or_else(|| ActivityDay::begun(fact.day));
+    let was_frozen = day.frozen;
     count_fact(&mut progress, &mut day, fact);
     rows.put_activity(&day)?;
     let before = Streaks {
@@ -38,11 +39,15 @@ pub(super) fn count(
         longest: progress.longest_streak_days,
         last: progress.last_active_on,
     };
-    let streaks = match before.extended_by(fact.day) {
+    // Of a day that is frozen, or was, only the whole set can tell.
+    let streaks = match before
+        .extended_by(fact.day)
+        .filter(|_| !was_frozen || before.last != Some(fact.day) && !day.frozen)
+    {
         // Days that lay ahead of the server are in none of its streaks.
         Some(streaks) if streaks == before || !rows.is_active_between(before.last, fact.day)? => streaks,
         _ => {
-            let recounted = Streaks::of(rows.active_days()?);
+            let recounted = Streaks::of_days(rows.active_days()?);
             Streaks { longest: before.longest.max(recounted.longest), ..recounted }
         }
     };
@@ -61,7 +66,7 @@ pub(super) fn as_of(rows: Rows<'_>, stored: Progress, today: LocalDate) -> Resul
     let mut progress = Progress { future_days, ..stored };
     if latest != progress.last_active_on {
         let days = rows.active_days()?;
-        let streaks = Streaks::of(days.into_iter().filter(|day| *day <= tomorrow));
+        let streaks = Streaks::of_days(days.into_iter().filter(|(day, _)| *day <= tomorrow));
         // What was counted once has come: unless a day that lies ahead is in it, the longest run stands.
         let stands = progress.last_active_on.is_none_or(|last| last <= tomorrow);
         let before = if stands { progress.longest_streak_days } else { 0 };
@@ -69,6 +74,10 @@ pub(super) fn as_of(rows: Rows<'_>, stored: Progress, today: LocalDate) -> Resul
         progress.longest_streak_days = streaks.longest.max(before);
         progress.last_active_on = streaks.last;
     }
+    progress.frozen_days = match progress.last_active_on {
+        Some(last) => rows.frozen_days_of_run(last)?,
+        None => 0,
+    };
     Ok(progress.as_of(today))
 }
 
@@ -78,7 +87,7 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) ->
     let mut fold = Fold::empty(user_id);
     let mut server_columns = None;
     for (_, json) in rows.confirmed(Table::UserProgress)? {
-        fold.progress = Progress { user_id, future_days: 0, ..parse_kept(&json)? };
+        fold.progress = Progress { user_id, future_days: 0, frozen_days: 0, ..parse_kept(&json)? };
         server_columns = Some(parse_kept::<ServerColumns>(&json)?);
     }
     for (_, json) in rows.confirmed(Table::DailyActivity)? {

@@ -14,6 +14,8 @@ pub enum FactKind {
     Session,
     /// An award that belongs to no session.
     Award,
+    /// A day that joins runs and is no active one.
+    Freeze,
 }
 
 /// One fact in the fold's own terms. Counts are at least 0, but for the three word counts, which may go down.
@@ -75,6 +77,7 @@ impl Fact {
 
 impl From<&Event> for Fact {
     fn from(event: &Event) -> Fact {
+        let kind = if event.freezes_day { FactKind::Freeze } else { FactKind::Award };
         Fact {
             descriptions: event.descriptions.into(),
             images: event.images.into(),
@@ -87,7 +90,7 @@ impl From<&Event> for Fact {
             learning_words: event.learning_words.into(),
             new_words: event.new_words.into(),
             achievements: event.achievements.clone(),
-            ..Fact::empty(FactKind::Award, event.occurred_at, event.local_date)
+            ..Fact::empty(kind, event.occurred_at, event.local_date)
         }
     }
 }
@@ -115,6 +118,7 @@ const LEAST: i64 = i32::MIN as i64;
 /// Adds one fact to the totals and to its day. Streaks are left to the caller, who knows the days.
 pub(crate) fn count_fact(progress: &mut Progress, day: &mut ActivityDay, fact: &Fact) {
     debug_assert_eq!(day.day, fact.day);
+    day.frozen &= fact.kind == FactKind::Freeze;
     let sessions = i64::from(fact.kind == FactKind::Session);
     // At the end of the numbers that the server's columns hold they stay, here as there: no session is refused for it.
     for (total, more) in [
@@ -153,7 +157,7 @@ fn count_times(progress: &mut Progress, fact: &Fact) {
     let words_moved =
         [fact.mastered_words, fact.learning_words, fact.new_words].iter().any(|delta| *delta != 0);
     for (latest, concerned) in [
-        (&mut progress.last_activity_at, true),
+        (&mut progress.last_activity_at, fact.kind != FactKind::Freeze),
         (&mut progress.last_description_at, fact.descriptions > 0),
         (&mut progress.last_qa_session_at, fact.questions_answered > 0),
         (&mut progress.last_vocabulary_practice_at, fact.vocabulary_learned > 0 || words_moved),
@@ -205,7 +209,8 @@ impl Fold {
         let counted = self.progress.last_active_on;
         let mut is_new_day = false;
         for fact in facts {
-            let day = self.days.entry(fact.day).or_insert_with(|| ActivityDay::empty(fact.day));
+            let day = self.days.entry(fact.day).or_insert_with(|| ActivityDay::begun(fact.day));
+            is_new_day |= day.frozen;
             count_fact(&mut self.progress, day, fact);
             is_new_day |= counted != Some(fact.day);
         }
@@ -219,7 +224,7 @@ impl Fold {
     /// Sets the streaks to those of the days up to `last`, and notes how many come after it. A server counts days up to its
     /// tomorrow; a reader, those up to the reader's.
     pub fn count_days_until(&mut self, last: LocalDate) {
-        let streaks = Streaks::of(self.days.range(..=last).map(|(day, _)| *day));
+        let streaks = Streaks::of_days(self.days.range(..=last).map(|(day, on)| (*day, !on.frozen)));
         let later = self.days.len() - self.days.range(..=last).count();
         self.progress.current_streak_days = streaks.current;
         self.progress.longest_streak_days = streaks.longest;

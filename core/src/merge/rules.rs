@@ -44,9 +44,8 @@ pub fn rule_of(table: Table, column: &str) -> Option<Rule> {
             _ => None,
         },
         Table::DailyActivity => match column {
-            "user_id" | "day" | "sessions" | "minutes" | "questions" | "correct" | "words" | "points" => {
-                Some(Rule::Fold)
-            }
+            "user_id" | "day" | "sessions" | "minutes" | "questions" | "correct" | "words" | "points"
+            | "frozen" => Some(Rule::Fold),
             _ => None,
         },
         // What the catalogue says of it.
@@ -63,7 +62,12 @@ mod tests {
     fn every_column_of_progress_has_a_rule() {
         let row = serde_json::to_value(Progress::empty(UserId::from(uuid::Uuid::nil()))).unwrap();
         // What a reader is told about the days is no column.
-        for column in row.as_object().unwrap().keys().filter(|name| *name != "future_days") {
+        for column in row
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|name| !["future_days", "frozen_days"].contains(&name.as_str()))
+        {
             assert!(rule_of(Table::UserProgress, column).is_some(), "{column}");
         }
     }
@@ -85,7 +89,11 @@ mod tests {
             (Table::UserApiKeys, of_server, Rule::Server),
             (Table::UserProgress, of_server, Rule::Server),
             (Table::UserProgress, "achievements", Rule::Union),
-            (Table::DailyActivity, "user_id day sessions minutes questions correct words points", Rule::Fold),
+            (
+                Table::DailyActivity,
+                "user_id day sessions minutes questions correct words points frozen",
+                Rule::Fold,
+            ),
         ] {
             for column in columns.split_whitespace() {
                 assert_eq!(rule_of(table, column), Some(rule), "{}.{column}", table.name());

@@ -9,17 +9,28 @@ pub struct Streaks {
     pub current: i64,
     /// Length of the longest run.
     pub longest: i64,
-    /// The last active day.
+    /// The last day of the runs, active or frozen.
     pub last: Option<LocalDate>,
 }
 
 impl Streaks {
     /// The runs of a sequence of days, ascending; repeated days are harmless.
     pub fn of(days: impl IntoIterator<Item = LocalDate>) -> Streaks {
+        Streaks::of_days(days.into_iter().map(|day| (day, true)))
+    }
+
+    /// The same of days some of which are frozen: they join the days around them, and are counted in no run.
+    pub fn of_days(days: impl IntoIterator<Item = (LocalDate, bool)>) -> Streaks {
         let mut streaks = Streaks::default();
-        for day in days {
+        for (day, is_active) in days {
             debug_assert!(streaks.last.is_none_or(|last| last <= day), "days must ascend");
-            streaks = streaks.extended_by(day).unwrap_or(streaks);
+            let next = streaks.extended_by(day).unwrap_or(streaks);
+            streaks = if is_active || streaks.last == Some(day) {
+                next
+            } else {
+                let current = next.current - 1;
+                Streaks { current, longest: streaks.longest.max(current), last: next.last }
+            };
         }
         streaks
     }
@@ -58,5 +69,21 @@ mod tests {
         let streaks = Streaks::of([day("2026-02-03")]);
         assert_eq!(streaks.extended_by(day("2026-02-02")), None);
         assert_eq!(streaks.extended_by(day("2026-02-03")), Some(streaks));
+    }
+
+    #[test]
+    fn frozen_days_join_runs_and_are_no_part_of_them() {
+        let of =
+            |days: &[(&str, bool)]| Streaks::of_days(days.iter().map(|(text, active)| (day(text), *active)));
+        let [first, second, third, fifth] = ["2026-02-01", "2026-02-02", "2026-02-03", "2026-02-05"];
+        for (days, current, longest, last) in [
+            (vec![(first, true), (second, false), (third, true)], 2, 2, third),
+            (vec![(first, true), (second, false)], 1, 1, second),
+            (vec![(second, false), (third, true)], 1, 1, third),
+            (vec![(second, false)], 0, 0, second),
+            (vec![(first, true), (second, false), (third, false), (fifth, true)], 1, 1, fifth),
+        ] {
+            assert_eq!(of(&days), Streaks { current, longest, last: Some(day(last)) }, "{days:?}");
+        }
     }
 }

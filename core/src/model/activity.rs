@@ -28,13 +28,21 @@ pub struct ActivityDay {
     /// Points awarded.
     #[serde(default)]
     pub points: i64,
+    /// Nothing lies on the day but a freeze: it joins the days around it, and is no active day.
+    #[serde(default)]
+    pub frozen: bool,
 }
 
 redacted_debug!(ActivityDay);
 
 impl ActivityDay {
+    /// A day on which something is about to be counted: frozen, as long as that is no activity.
+    pub(crate) fn begun(day: LocalDate) -> Self {
+        Self { frozen: true, ..Self::empty(day) }
+    }
+
     /// A day on which nothing has been counted yet.
     pub fn empty(day: LocalDate) -> Self {
-        Self { day, sessions: 0, minutes: 0, questions: 0, correct: 0, words: 0, points: 0 }
+        Self { day, sessions: 0, minutes: 0, questions: 0, correct: 0, words: 0, points: 0, frozen: false }
     }
 }

@@ -45,6 +45,10 @@ pub struct EventInput {
     pub new_words: i32,
     /// Ids of achievements unlocked now, 1 to 100 characters each, at most 100.
     pub achievements: Vec<String>,
+    /// The day is frozen: it joins the days around it to one streak, and counts as no day of it. Of a day that has passed this is
+    /// a repair. It awards nothing else; a day with activity is none the less active. The server lets a learner have so many in
+    /// 30 days.
+    pub freezes_day: bool,
 }
 
 /// An award as it is queued and sent: the columns of `marea.progress_events`.
@@ -64,6 +68,8 @@ pub(crate) struct Event {
     pub(crate) learning_words: i32,
     pub(crate) new_words: i32,
     pub(crate) achievements: BTreeMap<String, Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) freezes_day: bool,
 }
 
 redacted_debug!(EventInput, Event);
@@ -100,6 +106,7 @@ impl EventInput {
             learning_words: self.learning_words,
             new_words: self.new_words,
             achievements,
+            freezes_day: self.freezes_day,
         })
     }
 
@@ -131,6 +138,12 @@ impl EventInput {
             local_date: self.local_date,
             ..Self::default()
         };
+        if self.freezes_day && *self != (Self { freezes_day: true, ..nothing.clone() }) {
+            return Err(Error::invalid(
+                "freezes_day",
+                "awards nothing beside; give what is awarded an event of its own",
+            ));
+        }
         if *self == nothing {
             return Err(Error::invalid("event", "awards nothing; set at least one field"));
         }

@@ -11,18 +11,19 @@ use crate::model::{EventInput, SessionInput, from_json};
 const MAX_ITEMS: usize = 100_000;
 
 /// One thing that an app kept before. Written as JSON it has exactly one of `session`, `event` and `table`.
-#[derive(Clone)]
 pub struct ImportItem {
     /// What makes the item the same one on every device and in every call. Without one that is what it says: of two items that
     /// say the same both come in, and an item that is brought again does not.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
+    /// What it says: its fields, without those that are as if they were not there. So a field that a later version adds makes no
+    /// other item of it.
+    pub(crate) says: String,
     /// What it is.
-    pub what: ImportKind,
+    pub(crate) what: ImportKind,
 }
 
 /// What an item is.
-#[derive(Clone)]
-pub enum ImportKind {
+pub(crate) enum ImportKind {
     /// A completed session. It says when it was: `ended_at`, `started_at` or `local_date`.
     Session(SessionInput),
     /// An award. It says when it was: `occurred_at` or `local_date`.
@@ -58,7 +59,18 @@ pub struct RefusedItem {
     pub message: String,
 }
 
-redacted_debug!(ImportItem, ImportKind);
+impl Imported {
+    /// The same as JSON.
+    pub fn to_json(&self) -> String {
+        let refused = self.refused.iter().map(|RefusedItem { index, message }| {
+            format!("{{\"index\":{index},\"message\":{}}}", Value::from(message.as_str()))
+        });
+        let refused = refused.collect::<Vec<_>>().join(",");
+        format!("{{\"imported\":{},\"known\":{},\"refused\":[{refused}]}}", self.imported, self.known)
+    }
+}
+
+redacted_debug!(ImportItem);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,24 +101,37 @@ impl ImportItem {
 
     fn read(json: &str) -> Result<ImportItem, Error> {
         let written: Written<'_> = from_json(json).map_err(|error| unreadable("item", &error))?;
-        let what = match written {
+        let (says, what) = match written {
             Written { session: Some(session), event: None, table: None, values: None, .. } => {
-                ImportKind::Session(from_json(session.get()).map_err(|error| unreadable("session", &error))?)
+                let read = from_json(session.get()).map_err(|error| unreadable("session", &error))?;
+                (said_by(session.get())?, ImportKind::Session(read))
             }
             Written { session: None, event: Some(event), table: None, values: None, .. } => {
-                ImportKind::Event(from_json(event.get()).map_err(|error| unreadable("event", &error))?)
+                let read = from_json(event.get()).map_err(|error| unreadable("event", &error))?;
+                (said_by(event.get())?, ImportKind::Event(read))
             }
             Written { session: None, event: None, table: Some(table), values: Some(values), .. } => {
-                let values = from_json(values.get()).map_err(|error| unreadable("values", &error))?;
-                ImportKind::Row { table, values }
+                let values =
+                    serde_json::from_str(values.get()).map_err(|error| unreadable("values", &error))?;
+                (String::new(), ImportKind::Row { table, values })
             }
             _ => {
                 let problem = "must have one of session, event, and table with values";
                 return Err(Error::invalid("item", problem));
             }
         };
-        Ok(ImportItem { key: written.key, what })
+        Ok(ImportItem { key: written.key, says, what })
     }
+}
+
+fn said_by(json: &str) -> Result<String, Error> {
+    let mut fields: Map<String, Value> = serde_json::from_str(json).unwrap_or_default();
+    let is_said = |value: &Value| {
+        let is_empty = value.as_array().is_some_and(Vec::is_empty);
+        !(value.is_null() || *value == 0 || *value == false || is_empty)
+    };
+    fields.retain(|name, value| name != "id" && is_said(value));
+    serde_json::to_string(&fields).map_err(|_| Error::Internal("an import is not JSON"))
 }
 
 /// The parser's own words quote what was written: only names of fields are repeated.

@@ -31,6 +31,8 @@ pub enum LimitKind {
     Object,
     /// Achievements by name; bounds in names.
     Names,
+    /// True or false; the bounds say nothing.
+    Boolean,
 }
 
 /// The bounds of one column, both of them allowed.
@@ -103,6 +105,7 @@ pub const LIMITS: &[Limit] = limits! {
         "learning_words" Integer -MAX_COUNT, MAX_COUNT;
         "new_words" Integer -MAX_COUNT, MAX_COUNT;
         "achievements" Names 0, MAX_ACHIEVEMENTS;
+        "freezes_day" Boolean 0, 1;
     }
     ExportHistory {
         "export_type" Text 1, 50;

@@ -52,7 +52,8 @@ pub use file::{FileInput, FileState, FileView};
 pub use handover::{Claimed, Handover};
 pub use hlc::Hlc;
 pub use ids::{ClientId, MutationId, UserId};
-pub use import::{ImportItem, ImportKind, Imported, RefusedItem};
+pub(crate) use import::ImportKind;
+pub use import::{ImportItem, Imported, RefusedItem};
 #[cfg(feature = "planted-faults")]
 pub use limits::{LIMITS, Limit, LimitKind};
 pub use list_query::ListQuery;

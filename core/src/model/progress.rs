@@ -73,12 +73,15 @@ pub struct Progress {
     pub last_qa_session_at: Option<Timestamp>,
     /// The latest one with vocabulary.
     pub last_vocabulary_practice_at: Option<Timestamp>,
-    /// The last local day with activity; as read through the engine, none after tomorrow.
+    /// The last local day with activity, or frozen; as read through the engine, none after tomorrow.
     pub last_active_on: Option<LocalDate>,
     /// Days with activity that lie after tomorrow, by this device's clock: a clock was wrong when they were recorded. They are in
     /// the totals, and count for the streaks once they have come.
     #[serde(default)]
     pub future_days: i64,
+    /// Frozen days in the current streak: they keep it, and do not count in it.
+    #[serde(default)]
+    pub frozen_days: i64,
 }
 
 redacted_debug!(Progress);
@@ -121,6 +124,7 @@ impl Progress {
             last_vocabulary_practice_at: None,
             last_active_on: None,
             future_days: 0,
+            frozen_days: 0,
         }
     }
 
@@ -129,6 +133,7 @@ impl Progress {
         let alive = self.last_active_on.is_some_and(|last| last >= today.previous());
         if !alive {
             self.current_streak_days = 0;
+            self.frozen_days = 0;
         }
         self
     }

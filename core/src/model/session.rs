@@ -284,7 +284,7 @@ mod tests {
                 "2026-07-16",
             ),
         ] {
-            let here = Here { now: now(), zone: Some(&Madrid) };
+            let here = Here { now: now(), zone: Some(&Madrid), day_starts_at: 0 };
             let session = input.complete(MutationId::from(uuid::Uuid::nil()), here).unwrap();
             assert_eq!(session.local_date().to_string(), day, "{}", session.ended_at);
         }

@@ -17,6 +17,8 @@ pub(crate) struct Here<'a> {
     pub(crate) now: Now,
     /// `None`: a host that knows only the present offset.
     pub(crate) zone: Option<&'a (dyn Zone + Send)>,
+    /// Minutes after midnight at which the learner's day begins.
+    pub(crate) day_starts_at: i32,
 }
 
 impl Here<'_> {
@@ -27,13 +29,13 @@ impl Here<'_> {
             _ => self.now.utc_offset_minutes,
         };
         // A zone that is behind UTC at the beginning of 1970 is in 1969.
-        at.local_date(written.unwrap_or_else(of_zone)).max(LocalDate::FIRST)
+        at.local_date(written.unwrap_or_else(of_zone) - self.day_starts_at).max(LocalDate::FIRST)
     }
 }
 
 #[cfg(test)]
 impl From<Now> for Here<'static> {
     fn from(now: Now) -> Self {
-        Here { now, zone: None }
+        Here { now, zone: None, day_starts_at: 0 }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) enum Meta {
     VaultKnown,
     /// The catalogue that the mirrored tables are made from.
     Catalogue,
+    /// Minutes after midnight at which the learner's day begins; absent: at midnight.
+    DayStartsAt,
     /// The names of imports that are done: a JSON list.
     Imported,
     /// Of a guest's mirror: the account that has begun to claim what is in it.
@@ -69,6 +71,7 @@ impl Meta {
             Meta::Unreadable => "unreadable",
             Meta::VaultKnown => "vault_known",
             Meta::Catalogue => "catalogue",
+            Meta::DayStartsAt => "day_starts_at",
             Meta::Imported => "imported",
             Meta::HandedTo => "handed_to",
         }

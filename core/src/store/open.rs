@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     sql!("schema/003_fewer_pages.sql"),
     sql!("schema/004_any_table.sql"),
     sql!("schema/005_files.sql"),
+    sql!("schema/006_frozen_days.sql"),
 ];
 
 /// The newest mirror schema that this program knows.

@@ -89,14 +89,15 @@ impl Rows<'_> {
 
     /// The active days from `from` to `to`, both included, oldest first.
     pub(crate) fn activity(self, from: LocalDate, to: LocalDate) -> Result<Vec<ActivityDay>, Error> {
-        let sql = "SELECT day, sessions, minutes, questions, correct, words, points FROM daily_activity
+        let sql =
+            "SELECT day, sessions, minutes, questions, correct, words, points, frozen FROM daily_activity
                    WHERE day BETWEEN ?1 AND ?2 ORDER BY day";
         self.days(sql, params![from.to_string(), to.to_string()])
     }
 
     /// Every active day, oldest first.
     pub(crate) fn all_activity(self) -> Result<Vec<ActivityDay>, Error> {
-        let sql = "SELECT day, sessions, minutes, questions, correct, words, points FROM daily_activity ORDER BY day";
+        let sql = "SELECT day, sessions, minutes, questions, correct, words, points, frozen FROM daily_activity ORDER BY day";
         self.days(sql, params![])
     }
 
@@ -114,21 +115,40 @@ impl Rows<'_> {
                 correct: row.get(4)?,
                 words: row.get(5)?,
                 points: row.get(6)?,
+                frozen: row.get(7)?,
             });
         }
         Ok(days)
     }
 
     /// All active days, oldest first.
-    pub(crate) fn active_days(self) -> Result<Vec<LocalDate>, Error> {
-        let mut statement = self.connection.prepare_cached("SELECT day FROM daily_activity ORDER BY day")?;
+    pub(crate) fn active_days(self) -> Result<Vec<(LocalDate, bool)>, Error> {
+        let sql = "SELECT day, NOT frozen FROM daily_activity ORDER BY day";
+        let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
         let mut days = Vec::new();
         while let Some(row) = rows.next()? {
             let day: String = row.get(0)?;
-            days.push(stored(day.parse().ok())?);
+            days.push((stored(day.parse().ok())?, row.get(1)?));
         }
         Ok(days)
+    }
+
+    /// How many days are frozen in the run that ends at `last`. Nearly always there is none in the mirror, and then nothing is looked at.
+    pub(crate) fn frozen_days_of_run(self, last: LocalDate) -> Result<i64, Error> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM daily_activity WHERE frozen)";
+        if !self.connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, bool>(0))? {
+            return Ok(0);
+        }
+        let (mut frozen, mut expected) = (0, last);
+        for (day, is_active) in self.active_days()?.into_iter().rev().skip_while(|(day, _)| *day > last) {
+            if day != expected {
+                break;
+            }
+            frozen += i64::from(!is_active);
+            expected = day.previous();
+        }
+        Ok(frozen)
     }
 
     /// Whether a day between these two has activity.
@@ -156,11 +176,20 @@ impl Rows<'_> {
     pub(crate) fn put_activity(self, a: &ActivityDay) -> Result<(), Error> {
         let change =
             "UPDATE daily_activity SET sessions = ?2, minutes = ?3, questions = ?4, correct = ?5, words = ?6,
-                      points = ?7 WHERE day = ?1";
-        let make = "INSERT INTO daily_activity (day, sessions, minutes, questions, correct, words, points)
-                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        let values =
-            params![a.day.to_string(), a.sessions, a.minutes, a.questions, a.correct, a.words, a.points];
+                      points = ?7, frozen = ?8 WHERE day = ?1";
+        let make =
+            "INSERT INTO daily_activity (day, sessions, minutes, questions, correct, words, points, frozen)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let values = params![
+            a.day.to_string(),
+            a.sessions,
+            a.minutes,
+            a.questions,
+            a.correct,
+            a.words,
+            a.points,
+            a.frozen
+        ];
         self.change_or_make(change, make, values)
     }
 
@@ -211,5 +240,6 @@ fn read_progress(user_id: UserId, row: &Row<'_>) -> Result<Progress, Error> {
         last_vocabulary_practice_at: time(19)?,
         last_active_on: day.map(|day| stored(day.parse().ok())).transpose()?,
         future_days: 0,
+        frozen_days: 0,
     })
 }

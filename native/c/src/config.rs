@@ -33,6 +33,8 @@ struct Input {
     background_sync: bool,
     #[serde(default = "yes")]
     online: bool,
+    /// Minutes after midnight at which the learner's day begins.
+    day_starts_at: Option<u16>,
     /// Whether the server may be another machine without TLS.
     #[serde(default)]
     allow_http: bool,
@@ -74,6 +76,9 @@ pub(crate) fn open(json: &str) -> Result<Opened, Problem> {
         Config::new(&input.dir, user_id).background_sync(input.background_sync).online(input.online);
     if let Some(schema) = &input.schema {
         config = config.schema(Catalogue::parse(&schema.to_string()).map_err(Error::from)?);
+    }
+    if let Some(minutes) = input.day_starts_at {
+        config = config.day_starts_at(minutes);
     }
     config = config.allow_http(input.allow_http || account.as_ref().is_some_and(|known| known.allow_http));
     let known = account.as_ref().map(|account| (account.url.clone(), account.anon_key.clone()));

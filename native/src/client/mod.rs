@@ -16,6 +16,7 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use marea_core::{
@@ -52,6 +53,7 @@ struct Shared {
     user_id: UserId,
     mirror_path: PathBuf,
     file_quota_bytes: u64,
+    day_starts_at: AtomicU16,
 }
 
 impl Client {
@@ -70,7 +72,13 @@ impl Client {
         let (user_id, mirror_path) = (config.user_id, config.mirror_path());
         let file_quota_bytes = config.file_quota_bytes;
         let inbox = worker::start(config).await?;
-        Ok(Client { shared: Arc::new(Shared { inbox, user_id, mirror_path, file_quota_bytes }) })
+        let day_starts_at = AtomicU16::new(0);
+        let client = Client {
+            shared: Arc::new(Shared { inbox, user_id, mirror_path, file_quota_bytes, day_starts_at }),
+        };
+        let kept = client.call(|engine| Ok(engine.day_starts_at())).await?;
+        client.shared.day_starts_at.store(kept, Ordering::Relaxed);
+        Ok(client)
     }
 
     /// Totals, averages and streaks, with everything recorded on this device in them. The streak is as of today.
@@ -216,9 +224,21 @@ impl Client {
         Ok(unsent)
     }
 
-    /// The learner's local day, by this machine's clock and time zone.
+    /// The learner's local day, by this machine's clock and time zone. It begins when [`Client::set_day_start`] says.
     pub fn today(&self) -> LocalDate {
-        clock::now().local_date()
+        clock::today(self.shared.day_starts_at.load(Ordering::Relaxed))
+    }
+
+    /// Says at which minute after midnight the learner's day begins, 0 to 360. Kept in the mirror; days that there are stay as they
+    /// are.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input`; the storage errors.
+    pub async fn set_day_start(&self, minutes: u16) -> Result<(), Error> {
+        self.call(move |engine| engine.set_day_start(minutes)).await?;
+        self.shared.day_starts_at.store(minutes, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whose mirror it is; [`UserId::GUEST`] where nobody has signed in.

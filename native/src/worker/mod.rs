@@ -86,8 +86,8 @@ fn run(config: Config, inbox: mpsc::Receiver<Message>, opened: oneshot::Sender<R
         Err(source) => return drop(opened.send(Err(Error::NoResources { source }))),
     };
     let schema = config.schema.as_deref();
-    let opening =
-        make_dir(&config.dir).and_then(|()| opening::open(&config.mirror_path(), config.user_id, schema));
+    let opening = make_dir(&config.dir)
+        .and_then(|()| opening::open(&config.mirror_path(), config.user_id, schema, config.day_starts_at));
     let (engine, in_use) = match opening {
         Ok(opened) => opened,
         Err(error) => return drop(opened.send(Err(error))),

@@ -1,6 +1,6 @@
 //! A new day: a streak and a week are others then, though nobody has written anything.
 //!
-//! On Linux the kernel wakes the thread at midnight by the clock on the wall, also when the machine has slept or its clock was set.
+//! On Linux the kernel wakes the thread when the day begins, by the clock on the wall, also when the machine has slept or its clock was set.
 //! Elsewhere the clock is looked at once a minute.
 
 use std::rc::Rc;
@@ -14,12 +14,12 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// Reads everything that is watched again soon after the local day has become another.
 pub(super) async fn watch(state: Rc<State>) {
-    let mut today = clock::now().local_date();
+    let mut today = clock::today(state.day_starts_at());
     // What was read before that may have been of the day before.
     state.refresh_watchers();
     loop {
-        sleep(clock::until_tomorrow_ms()).await;
-        let now = clock::now().local_date();
+        sleep(clock::until_new_day_ms(state.day_starts_at())).await;
+        let now = clock::today(state.day_starts_at());
         if now != today {
             today = now;
             state.refresh_watchers();

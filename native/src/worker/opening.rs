@@ -14,6 +14,7 @@ pub(super) fn open(
     mirror: &Path,
     user_id: UserId,
     schema: Option<&Catalogue>,
+    day_starts_at: Option<u16>,
 ) -> Result<(Engine, FileLock), Error> {
     // SQLite does not wait its turn for the switch to WAL of a new file: one program makes it, the others find it made.
     let _opening = FileLock::wait_for(&mirror.with_extension("open-lock"))?;
@@ -29,6 +30,9 @@ pub(super) fn open(
         opened => opened?,
     };
     engine.set_zone(Box::new(clock::SystemZone));
+    if let Some(minutes) = day_starts_at {
+        engine.set_day_start(minutes)?;
+    }
     engine.use_catalogue(schema, clock::now())?;
     let in_use = FileLock::shared(&mirror.with_extension("use-lock"))?;
     // The first look only begins: from here on, every write of another program is noticed.

@@ -41,6 +41,8 @@ pub(crate) struct State {
     mirror_path: PathBuf,
     user_id: UserId,
     schema: Option<Arc<Catalogue>>,
+    /// What it was opened with, or set to since.
+    day_starts_at: Cell<u16>,
     server: Option<Server>,
     tokens: Option<Arc<dyn TokenSource>>,
     background_sync: bool,
@@ -53,6 +55,7 @@ pub(crate) struct State {
 impl State {
     pub(super) fn new(mut engine: Engine, in_use: FileLock, config: Config) -> State {
         engine.set_online(config.online);
+        let day_starts_at = engine.day_starts_at();
         State {
             subscription: Cell::new(engine.subscribe()),
             engine: RefCell::new(Some(engine)),
@@ -69,6 +72,7 @@ impl State {
             mirror_path: config.mirror_path(),
             user_id: config.user_id,
             schema: config.schema,
+            day_starts_at: Cell::new(day_starts_at),
             background_sync: config.background_sync,
             online: Cell::new(config.online),
             server: config.server,
@@ -88,6 +92,7 @@ impl State {
             self.files_nudge.notify_one();
         }
         self.watchers.borrow_mut().tell(engine, &changed);
+        self.day_starts_at.set(engine.day_starts_at());
         let vault_locks_at = engine.vault_locks_at();
         if self.vault_locks_at.replace(vault_locks_at) != vault_locks_at {
             self.vault_nudge.notify_one();
@@ -116,7 +121,8 @@ impl State {
         }
         // The file is read and moved now: no connection to it may be left.
         drop(self.engine.borrow_mut().take());
-        match opening::open(&self.mirror_path, self.user_id, self.schema.as_deref()) {
+        let day_starts_at = Some(self.day_starts_at.get());
+        match opening::open(&self.mirror_path, self.user_id, self.schema.as_deref(), day_starts_at) {
             Ok((mut engine, in_use)) => {
                 engine.set_online(self.online.get());
                 self.subscription.set(engine.subscribe());
@@ -157,6 +163,11 @@ impl State {
             let _ = writer.send(outcome);
         }
         next
+    }
+
+    /// Minutes after midnight at which the learner's day begins.
+    pub(super) fn day_starts_at(&self) -> u16 {
+        self.day_starts_at.get()
     }
 
     /// When the vault locks by itself, if nothing is asked of it until then.

@@ -101,3 +101,67 @@ async fn a_guests_work_comes_into_the_account_once_and_reaches_the_server_once()
     other.json(&["sync"]).await;
     assert_eq!(world.total_sessions_of(1).await, 5);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typing_mistake_is_told_when_it_is_made_as_soon_as_the_labels_are_known() {
+    let world = World::alone().await;
+    world
+        .execute(
+            "CREATE TYPE public.kind AS ENUM ('qa', 'mixed'); ALTER TABLE public.sessions ALTER COLUMN session_type DROP DEFAULT;
+             ALTER TABLE public.sessions ALTER COLUMN session_type TYPE public.kind USING session_type::public.kind",
+        )
+        .await;
+    let device = world.device_of(1);
+    // Never synced: taken here, and refused there with the name of the type.
+    device.record(&["--type", "typo"]).await;
+    let report = device.json(&["sync"]).await;
+    assert_eq!((&report["pushed"], &report["rejected"]), (&json!(0), &json!(1)), "{report}");
+    let refused = device.json(&["queue", "rejected"]).await.to_string();
+    assert!(refused.contains("enum kind"), "{refused}");
+    // From then on it is told at once, offline too.
+    let told = device.run(&["session", "record", "--type", "typo", "--json"]).await.exits(2);
+    assert_eq!(told.error("invalid_input"), "--type: must be one of qa, mixed");
+    device.record(&["--type", "qa"]).await;
+    world.execute("ALTER TYPE public.kind ADD VALUE 'image'").await;
+    device.json(&["sync"]).await;
+    device.record(&["--type", "image"]).await;
+    device.json(&["sync"]).await;
+    assert_eq!(world.total_sessions_of(1).await, 2);
+    // And kept in the mirror.
+    device.run(&["session", "record", "--type", "typo"]).await.exits(2);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_day_and_a_day_that_begins_later_are_the_same_on_the_server_and_on_the_next_device() {
+    let world = World::shared().await;
+    let (first, second) = (world.device_of(1), world.device_of(1));
+    for day in ["2026-03-01", "2026-03-02", "2026-03-04"] {
+        first.record(&["--minutes", "5", "--local-date", day]).await;
+    }
+    first.json(&["event", "record", "--freeze", "--local-date", "2026-03-03"]).await;
+    let longest = |progress: &Value| progress["longest_streak_days"].clone();
+    assert_eq!(longest(&first.json(&["progress"]).await), 3);
+    for device in [&first, &second, &first] {
+        device.json(&["sync"]).await;
+    }
+    for device in [&first, &second] {
+        assert_eq!(longest(&device.json(&["progress"]).await), 3);
+        let days = device.json(&["activity", "--from", "2026-03-01", "--to", "2026-03-04"]).await;
+        assert!(days.to_string().contains(r#""frozen":true"#), "{days}");
+    }
+    let learner = world.learner(1);
+    let stored = format!("SELECT longest_streak_days FROM public.user_progress WHERE user_id = '{learner}'");
+    assert_eq!(world.one::<i32>(&stored).await, 3);
+
+    let config = Config::new(second.dir(), learner.to_string().parse().expect("an id")).day_starts_at(240);
+    let client = Client::open(config).await.expect("a client");
+    let ended_at = Some("2026-03-06T03:59:00+01:00".parse().expect("a time"));
+    let session = SessionInput { ended_at, ..SessionInput::new("qa") };
+    client.record_session(session).await.expect("recorded");
+    assert_eq!(client.set_day_start(361).await.unwrap_err().code(), "invalid_input");
+    client.shutdown(std::time::Duration::ZERO).await.expect("closed");
+    second.json(&["sync"]).await;
+    let day = format!("SELECT max(day)::text FROM marea.daily_activity WHERE user_id = '{learner}'");
+    assert_eq!(world.one::<String>(&day).await, "2026-03-05");
+}

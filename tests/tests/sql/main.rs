@@ -17,6 +17,7 @@ mod days;
 mod files;
 mod fold;
 mod fold_differential;
+mod freezes;
 mod fuzz;
 mod idle;
 mod lints;

@@ -99,7 +99,7 @@ async fn a_database_of_before_the_release_is_brought_over() {
     const KEPT: &str = "SELECT jsonb_build_object(
         'progress', (SELECT jsonb_agg(to_jsonb(p) ORDER BY p.user_id) FROM public.user_progress AS p),
         'exports', (SELECT jsonb_agg(to_jsonb(e) ORDER BY e.id) FROM public.export_history AS e),
-        'events', (SELECT jsonb_agg(to_jsonb(e) ORDER BY e.id) FROM marea.progress_events AS e),
+        'events', (SELECT jsonb_agg(to_jsonb(e) - 'freezes_day' ORDER BY e.id) FROM marea.progress_events AS e),
         'days', (SELECT jsonb_agg(to_jsonb(d) ORDER BY d.user_id, d.day) FROM marea.daily_activity AS d),
         'rows', (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.user_id, r.version) FROM marea.rows AS r),
         'clocks', (SELECT jsonb_agg(to_jsonb(c) - '{run,moving}'::text[] ORDER BY c.user_id) FROM marea.clocks AS c),

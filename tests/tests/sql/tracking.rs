@@ -131,7 +131,6 @@ async fn what_no_device_mirrors_is_not_told() {
     let (admin, caller) = (backend.sql().await, furnished(&backend).await);
     let cursor = caller.pull().await["cursor"].clone();
     for statement in [
-        "UPDATE marea.daily_activity SET facts = facts + 1 WHERE user_id = $1",
         "UPDATE public.user_progress SET updated_at = '2020-01-01' WHERE user_id = $1",
         "UPDATE public.export_history SET updated_at = '2020-01-01' WHERE user_id = $1",
         "UPDATE public.user_api_keys SET updated_at = '2020-01-01' WHERE user_id = $1",

@@ -28,6 +28,7 @@ fn kind_name(kind: LimitKind) -> &'static str {
         LimitKind::Json => "json",
         LimitKind::Object => "object",
         LimitKind::Names => "names",
+        LimitKind::Boolean => "boolean",
         _ => panic!("a kind that SQL does not know"),
     }
 }
@@ -118,6 +119,7 @@ fn some_value(limit: &Limit, random: &mut Random) -> Value {
             let name = |n: i64| json!(format!("{n:0>width$}", width = usize::try_from(chars).unwrap_or(1)));
             (0..names).map(name).collect()
         }
+        LimitKind::Boolean => json!(random.chance(10)),
         _ => Value::Null,
     }
 }

@@ -6,15 +6,17 @@
 import { createElement, useEffect, useRef, useState } from 'react'
 import type { ReactElement, ReactNode } from 'react'
 import { Connection } from '../connection.js'
-import type { MareaSource } from '../connection.js'
-import type { OpenOptions } from '../open.js'
+import type { MareaSource, Options } from '../connection.js'
 import { keyOf } from '../options.js'
 import { SourceContext } from './context.js'
 
 export type MareaProviderProps = { children?: ReactNode } & (
   | {
-      /** Whose mirror to open, as for `open`; null while nobody is signed in. */
-      options: OpenOptions | null
+      /**
+       * Whose mirror to open, as for `open`; null while nobody is signed in. With `userId: null` in it, that of a guest; where
+       * `claimGuest` is set too, the account that signs in takes its work over.
+       */
+      options: Options | null
       source?: never
     }
   | {
@@ -34,7 +36,7 @@ export function MareaProvider(props: MareaProviderProps): ReactElement {
   return createElement(OpeningProvider, { options: props.options ?? null }, props.children)
 }
 
-function OpeningProvider({ options, children }: { options: OpenOptions | null; children?: ReactNode }): ReactElement {
+function OpeningProvider({ options, children }: { options: Options | null; children?: ReactNode }): ReactElement {
   const [connection] = useState(() => new KeptConnection())
   const latest = useRef(options)
   useEffect(() => {
@@ -46,9 +48,10 @@ function OpeningProvider({ options, children }: { options: OpenOptions | null; c
   useEffect(() => {
     const now = latest.current
     const latestToken = async (fresh: boolean): Promise<string | null> =>
-      (await latest.current?.getAccessToken(fresh)) ?? null
+      (await latest.current?.getAccessToken?.(fresh)) ?? null
     // One that is missing is told by `open`.
-    connection.take(now && { ...now, getAccessToken: typeof now.getAccessToken === 'function' ? latestToken : now.getAccessToken })
+    const getAccessToken = typeof now?.getAccessToken === 'function' ? latestToken : now?.getAccessToken
+    connection.take(now && ({ ...now, getAccessToken } as Options))
     return () => connection.leave()
     // Whatever else is in the options does not make another mirror.
     // eslint-disable-next-line react-hooks/exhaustive-deps
@@ -66,7 +69,7 @@ class KeptConnection {
     return this.#connection
   }
 
-  take(options: OpenOptions | null): void {
+  take(options: Options | null): void {
     clearTimeout(this.#leaving)
     this.#connection.want(options)
   }

@@ -4,12 +4,15 @@
 
 mod ahead;
 mod conversation;
+mod day_start;
 mod days;
 mod durability;
+mod freeze;
 mod guest;
 mod healing;
 pub(crate) mod image;
 mod import;
+mod labels;
 mod leaving;
 mod online;
 mod packed;

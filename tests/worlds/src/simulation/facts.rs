@@ -44,6 +44,8 @@ fn session(values: &Map<String, Value>) -> Option<Fact> {
 
 fn award(values: &Map<String, Value>) -> Option<Fact> {
     let occurred_at = time(values.get("occurred_at"))?;
+    let freezes = values.get("freezes_day") == Some(&Value::Bool(true));
+    let kind = if freezes { FactKind::Freeze } else { FactKind::Award };
     let unlocked = values.get("achievements").and_then(Value::as_object);
     let achievements: BTreeMap<String, Timestamp> = unlocked
         .into_iter()
@@ -62,6 +64,6 @@ fn award(values: &Map<String, Value>) -> Option<Fact> {
         learning_words: count(values, "learning_words"),
         new_words: count(values, "new_words"),
         achievements,
-        ..Fact::empty(FactKind::Award, occurred_at, day(values.get("local_date"))?)
+        ..Fact::empty(kind, occurred_at, day(values.get("local_date"))?)
     })
 }

@@ -47,7 +47,10 @@ fn row_of(books: &Books, user: UserId, table: &str, key: &str) -> (Value, Value)
         "user_progress" => {
             let mut values = json!(books.fold.progress);
             // Only a device counts them.
-            values.as_object_mut().expect("columns").remove("future_days");
+            values
+                .as_object_mut()
+                .expect("columns")
+                .retain(|name, _| !["future_days", "frozen_days"].contains(&name.as_str()));
             if books.is_odd {
                 values["created_at"] = json!(20_000);
             }

@@ -82,6 +82,9 @@ pub(crate) struct EventArgs {
     /// An achievement unlocked, by its id; may be given several times
     #[arg(long = "achievement", value_name = "ID", value_delimiter = ',')]
     pub(crate) achievements: Vec<String>,
+    /// Freeze the day (see --local-date): it joins the days around it to one streak; it awards nothing beside
+    #[arg(long)]
+    pub(crate) freeze: bool,
     /// Change of the mastered words
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) mastered: i32,

@@ -47,6 +47,9 @@ fn for_people(progress: &Progress) -> String {
         ("Descriptions", format!("{} of {images}", progress.total_descriptions)),
         ("Points", progress.total_points.to_string()),
     ];
+    if progress.frozen_days > 0 {
+        lines.push(("Frozen", count(progress.frozen_days, "day of this streak", "days of this streak")));
+    }
     if progress.future_days > 0 {
         let ahead = count(progress.future_days, "day lies", "days lie");
         lines.push((

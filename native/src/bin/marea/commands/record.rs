@@ -34,6 +34,7 @@ pub(crate) fn event(globals: &Globals, args: &EventArgs, output: &Output) -> Res
         learning_words: args.learning,
         new_words: args.new,
         achievements: args.achievements.clone(),
+        freezes_day: args.freeze,
     };
     let client = identify(globals)?.open()?;
     let recorded = block_on(client.record_event(input)).map_err(in_words_of_the_command_line)?;
@@ -106,6 +107,7 @@ pub(super) fn in_words_of_the_command_line(error: Error) -> Failure {
         "learning_words" => "--learning",
         "new_words" => "--new",
         "achievements" => "--achievement",
+        "freezes_day" => "--freeze",
         "export_type" => "--type",
         "export_format" => "--format",
         "filters" => "--filters",
