@@ -9,6 +9,7 @@ import { tableName } from './check-tables.js'
 import { learnersDay } from './days.js'
 import { MareaError } from './errors.js'
 import { fileCall, withoutFile } from './file-input.js'
+import { carryOver } from './guest.js'
 import { GUEST, makeWriteId } from './ids.js'
 import { Keys } from './keys.js'
 import { minutesOf } from './options.js'
@@ -33,32 +34,22 @@ import type {
   ImportItem,
   MutationView,
   Progress,
-  QueueView,
   Recorded,
   SessionInput,
   SyncReport,
 } from './types.js'
 import { queueReader } from './queue.js'
+import type { Queue, QueueOptions } from './queue.js'
 import { Watches } from './watches.js'
 import type { ErrorListener, Listener } from './watch.js'
+
+export type { Queue, QueueOptions }
 
 /** How the package tells an open mirror that something can be read anew. Not for apps. */
 export const refresh = Symbol('refresh')
 
 /** How an adapter of the package follows a whole table: it comes by an entry of its own, so they meet under a name. Not for apps. */
 export const follow = Symbol.for('@marea/client:follow')
-
-/**
- * What waits for the server, and what it refused: how many, and the first of them, oldest first. All of them are in `pending()`
- * and `rejected()`.
- */
-export type Queue = QueueView
-
-/** How much of the queue a watcher is told. */
-export interface QueueOptions {
-  /** Of each list, at most so many: 1 to 1,000, and 100 unless it is given. */
-  limit?: number
-}
 
 /** One user's progress on this device. Made by `open`. */
 export class Marea<S = RegisteredSchema> {
@@ -122,14 +113,7 @@ export class Marea<S = RegisteredSchema> {
   async claim(): Promise<Claimed> {
     if (this.isGuest) throw new MareaError('needs_account', 'claim: needs an account; open with its user id first.', false)
     const guest = await this.#openGuest()
-    try {
-      const handover = await guest.#tab.call('handOver', this.#tab.userId)
-      const claimed = await this.#tab.call('takeOver', handover)
-      await guest.#tab.call('handedOver', handover)
-      return claimed
-    } finally {
-      await guest.close()
-    }
+    return carryOver(guest.#tab, this.#tab)
   }
 
   /** The learner's progress: what the server confirmed, with this device's unsent work on top. */

@@ -5,6 +5,18 @@
 import type { MareaEngine } from './marea_wasm.js'
 import type { MutationView, QueueView } from './types.js'
 
+/**
+ * What waits for the server, and what it refused: how many, and the first of them, oldest first. All of them are in `pending()`
+ * and `rejected()`.
+ */
+export type Queue = QueueView
+
+/** How much of the queue a watcher is told. */
+export interface QueueOptions {
+  /** Of each list, at most so many: 1 to 1,000, and 100 unless it is given. */
+  limit?: number
+}
+
 /** What a page has of the queue already. */
 export interface KnownQueue {
   mark: string
