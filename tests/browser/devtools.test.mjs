@@ -89,6 +89,23 @@ test('exchanges are listed with their bytes, and the tables with their rows', as
   await waitFor('the next one too', () => row.first().locator('td').nth(1).textContent(), (text) => text === '2')
 })
 
+test('files of exports are listed, held back and let go', async (t) => {
+  const { page, tools } = await openTools(t)
+  await sync(page)
+  await page.evaluate(() => window.marea.setOnline(false))
+  const { id } = await page.evaluate(() =>
+    window.marea.createExport({ export_type: 'photos', export_format: 'zip', file: new Blob([new Uint8Array(5_000)]) }),
+  )
+  await choose(tools, 'Files')
+  const row = tools.locator('tbody tr', { hasText: id })
+  await waitFor('the file', () => row.textContent(), (text) => text.includes('waiting') && text.includes('0 B of 5.0 kB'))
+  await tools.getByRole('button', { name: 'Hold back' }).click()
+  await waitFor('it is held back', () => row.textContent(), (text) => text.includes('held back'))
+  await tools.getByRole('button', { name: 'Go on' }).click()
+  await page.evaluate(() => window.marea.setOnline(true))
+  await waitFor('the file is there', () => row.textContent(), (text) => text.includes('uploaded') && text.includes('5.0 kB of 5.0 kB'))
+})
+
 test('SQL is read only, and says what is wrong with it', async (t) => {
   const { page, tools } = await openTools(t)
   await record(page)
@@ -124,13 +141,13 @@ test('the keyboard reaches everything, and a checker of accessibility finds noth
   await record(page)
   const chosen = () => tools.locator('[aria-selected=true]').textContent()
   assert.equal(await chosen(), 'Status')
-  for (const [key, name] of [['ArrowRight', 'Queue'], ['End', 'Tables'], ['ArrowRight', 'Status'], ['ArrowLeft', 'Tables'], ['Home', 'Status']]) {
+  for (const [key, name] of [['ArrowRight', 'Queue'], ['End', 'Files'], ['ArrowRight', 'Status'], ['ArrowLeft', 'Files'], ['Home', 'Status']]) {
     await page.keyboard.press(key)
     assert.equal(await chosen(), name)
   }
   for (const scheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: scheme })
-    for (const name of ['Status', 'Queue', 'Syncs', 'Tables']) {
+    for (const name of ['Status', 'Queue', 'Syncs', 'Tables', 'Files']) {
       await choose(tools, name)
       await tools.getByRole('tabpanel', { name }).locator('dl, table, .empty').first().waitFor()
       assert.deepEqual(await violations(page), [], `${name}, ${scheme}`)
@@ -141,7 +158,7 @@ test('the keyboard reaches everything, and a checker of accessibility finds noth
   assert.equal(await opener.getAttribute('aria-expanded'), 'false')
   assert.deepEqual(await violations(page), [])
   await page.keyboard.press('Enter')
-  assert.equal(await chosen(), 'Tables')
+  assert.equal(await chosen(), 'Files')
   await page.evaluate(() => window.unmount())
   assert.equal(await tools.count(), 0)
 })

@@ -2,7 +2,7 @@
 
 import { bytes, button, element, facts, table, time } from './dom.js'
 import type { Marea } from '../marea.js'
-import type { ClientStatus, MutationView, Queue } from '../index.js'
+import type { ClientStatus, FileView, MutationView, Queue } from '../index.js'
 
 /** What a view works with. */
 export interface View {
@@ -168,5 +168,28 @@ const tables: Draw = ({ marea, place, say }) => {
   }
 }
 
+const files: Draw = ({ marea, place, say }) => {
+  const act = (label: string, call: () => Promise<void>): HTMLElement =>
+    button(label, () => void call().catch((error: Error) => say(error.message)))
+  const draw = (all: FileView[]): void => {
+    const rows = all.map((file) => [
+      element('code', {}, file.export_id),
+      file.paused ? `${file.state}, held back` : file.state,
+      element('progress', { max: Math.max(file.size, 1), value: file.sent, 'aria-label': 'Sent' }),
+      `${bytes(file.sent)} of ${bytes(file.size)}`,
+      file.last_error ? element('span', { class: 'bad' }, `${file.last_error.code}: ${file.last_error.message}`) : '',
+      element(
+        'span',
+        { class: 'actions' },
+        act(file.paused ? 'Go on' : 'Hold back', () => marea.pauseFile(file.export_id, !file.paused)),
+        act('Retry', () => marea.retryFile(file.export_id)),
+        act('Give up', () => marea.cancelFile(file.export_id)),
+      ),
+    ])
+    show(place, table(`Files of exports: ${all.length}`, ['Export', 'State', 'Progress', 'Sent', 'Last problem', 'Decide'], rows, 'No file here.'))
+  }
+  return marea.watchFiles(draw, (error) => show(place, problem(error)))
+}
+
 /** The views by their names, in order. */
-export const VIEWS: Record<string, Draw> = { Status: status, Queue: queue, Syncs: syncs, Tables: tables }
+export const VIEWS: Record<string, Draw> = { Status: status, Queue: queue, Syncs: syncs, Tables: tables, Files: files }
