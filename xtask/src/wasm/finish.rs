@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::Effort;
+use super::{Effort, order};
 use crate::{paths, run::Run, say::Step};
 
 /// What rustc may emit for this target and every browser of the last years has; wasm-opt refuses the rest.
@@ -22,17 +22,9 @@ const FEATURES: [&str; 6] = [
 ];
 
 /// For size, and what holds for every module that rustc links: the stack lies at the bottom of the memory, so nothing valid
-/// has an address near zero, and a new memory is zero. Functions of one module or one generic stand beside each other in the end:
-/// gzip looks for what is alike in the last 32 kB (2 % less to download; docs/adr/0050-what-the-browser-downloads.md).
-const EFFORT: [&str; 7] = [
-    "-Os",
-    "--converge",
-    "-ocimfs=0",
-    "--low-memory-unused",
-    "--zero-filled-memory",
-    "--strip-producers",
-    "--reorder-functions-by-name",
-];
+/// has an address near zero, and a new memory is zero.
+const EFFORT: [&str; 6] =
+    ["-Os", "--converge", "-ocimfs=0", "--low-memory-unused", "--zero-filled-memory", "--strip-producers"];
 
 /// The files that the generator leaves in `wasm/pkg/`.
 const OUTPUTS: [&str; 4] =
@@ -72,11 +64,15 @@ fn build_generator() -> Result<PathBuf> {
 
 fn optimise(module: &Path) -> Result<()> {
     let step = Step::start("make the module smaller (wasm-opt)");
+    let optimised = |words: &[&str], from: &Path, to: &Path| {
+        let opt = Run::new(paths::npm_bin("wasm-opt")).args(words).args(FEATURES);
+        step.run(opt.arg(from).arg("-o").arg(to))
+    };
     let smaller = module.with_extension("opt");
-    step.run(
-        Run::new(paths::npm_bin("wasm-opt")).args(EFFORT).args(FEATURES).arg(module).arg("-o").arg(&smaller),
-    )?;
-    fs::rename(&smaller, module)?;
+    optimised(&EFFORT, module, &smaller)?;
+    fs::write(&smaller, order::named(&fs::read(&smaller)?)?)?;
+    optimised(&["--reorder-functions-by-name"], &smaller, module)?;
+    fs::remove_file(&smaller)?;
     step.done();
     Ok(())
 }
@@ -84,6 +80,7 @@ fn optimise(module: &Path) -> Result<()> {
 /// A few characters that change when any of the files or the effort does.
 fn fingerprint(files: &[&Path], effort: Effort) -> Result<String> {
     let mut hasher = DefaultHasher::new();
+    (EFFORT, include_str!("order.rs")).hash(&mut hasher);
     for file in files {
         fs::read(file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
     }

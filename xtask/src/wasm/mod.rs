@@ -5,6 +5,7 @@
 
 mod compile;
 mod finish;
+mod order;
 
 use anyhow::Result;
 
