@@ -12,7 +12,7 @@ export function dayText(date: Date): string {
   return `${String(date.getFullYear()).padStart(4, '0')}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
 }
 
-/** The learner's calendar day, `YYYY-MM-DD`: today's on this device, or that of a time. */
+/** The calendar day, `YYYY-MM-DD`: today's on this device, or that of a time. Where days begin later, `marea.today()` is the learner's. */
 export const localDay = (time: Date = new Date()): string => dayText(time)
 
 /** The learner's day at a moment, where days begin so many minutes after midnight. */
