@@ -42,6 +42,13 @@ END
 $$;
 
 DROP FUNCTION IF EXISTS public.marea_sync(JSONB), public.marea_catalogue(), public.marea_pre_request();
+DO $$
+BEGIN
+    IF to_regclass('realtime.messages') IS NOT NULL THEN
+        DROP POLICY IF EXISTS marea_wakeups_select ON realtime.messages;
+    END IF;
+END
+$$;
 SET LOCAL client_min_messages = warning; -- or it lists fifty things that go with the schema
 DROP SCHEMA IF EXISTS marea CASCADE;
 

@@ -91,14 +91,14 @@ WITH tables (relation) AS (
         SELECT count(*) FROM unnest(ARRAY['anon', 'authenticated', 'service_role']) AS role
         WHERE has_table_privilege(role, to_regclass('marea.known_devices'), 'SELECT'))
     UNION ALL
-    SELECT 16, 'functions that a signed-in user needs', 78, (
+    SELECT 16, 'functions that a signed-in user needs', 79, (
         SELECT count(*) FROM functions
         WHERE pronamespace = to_regnamespace('marea') AND has_function_privilege('authenticated', oid, 'EXECUTE')
           AND proname = ANY (ARRAY[
             'add_mirrored', 'app_search_path', 'apply_mirrored', 'apply_register', 'bounded', 'check_deferred',
             'check_request', 'clamp_hlc', 'column_limits', 'column_problem', 'count_once', 'delete_export',
             'delete_mirrored', 'dry_push', 'epoch', 'event_is_sound', 'event_problem', 'form_of', 'has_drifted',
-            'has_long_number', 'has_wrong_type', 'idle_answer', 'insert_events', 'insert_export', 'insert_mirrored',
+            'has_long_number', 'has_wakeups', 'has_wrong_type', 'idle_answer', 'insert_events', 'insert_export', 'insert_mirrored',
             'insert_sessions', 'insert_sessions_sql', 'is_active', 'is_day', 'is_lost_history', 'is_mine', 'is_of_server',
             'json_problem', 'left_out_keys', 'local_day', 'lock_mirrored', 'merge_mirrored', 'merge_registers',
             'mirrored_page', 'mirrored_problem', 'mirrored_rows', 'mirrored_weights', 'mutation_problem',
@@ -318,6 +318,33 @@ BEGIN
     END;
     INSERT INTO validation_002 VALUES (14, 'marea_sync when called', 'syncs',
         coalesce('not tried, because ' || untried, said), CASE WHEN untried IS NULL THEN coalesce(said = 'syncs', false) END);
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Wake-ups: as they are switched, and nobody may speak on a channel of theirs
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    switched TEXT;
+    is_here  TEXT;
+BEGIN
+    BEGIN
+        switched := CASE WHEN NOT EXISTS (SELECT FROM marea.settings WHERE name = 'wakeups' AND value = 'on') THEN 'off'
+            WHEN to_regclass('realtime.messages') IS NULL THEN 'on' ELSE 'on, and its policy' END;
+        SELECT CASE count(*) WHEN 0 THEN 'off' WHEN 2 THEN 'on' ELSE 'half' END INTO is_here
+        FROM pg_trigger
+        WHERE tgrelid = to_regclass('marea.clocks') AND tgname IN ('clocks_wake_inserted', 'clocks_wake_updated') AND tgenabled <> 'D';
+        SELECT is_here || CASE WHEN count(*) = 1 THEN ', and its policy' WHEN count(*) > 1 THEN ', and others'' policies' ELSE '' END
+        INTO is_here
+        FROM pg_policy
+        WHERE polrelid = to_regclass('realtime.messages') AND (polname = 'marea_wakeups_select'
+            OR polcmd <> 'r' AND concat(pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) LIKE '%marea:%');
+    EXCEPTION WHEN undefined_table THEN
+        NULL;
+    END;
+    INSERT INTO validation_002 VALUES (21, 'wake-ups', coalesce(switched, 'off'), coalesce(is_here, 'no table'), coalesce(is_here = switched, false));
 END
 $$;
 

@@ -54,8 +54,10 @@ CREATE TABLE IF NOT EXISTS marea.settings (
 );
 
 COMMENT ON TABLE marea.settings IS 'What the one who runs the Postgres has switched; written by functions of their own.';
-COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting(). freezes_per_30_days: the most frozen days of a learner in 30, 10 without a row. user_claim: see marea.set_user_claim(). rows_per_user: see marea.most_rows(). points_per_award, points_per_day: the most points of one award, and of all awards of a '
-    'learner''s local day; without a row there is no bound.';
+COMMENT ON COLUMN marea.settings.name IS 'keep_counting: see marea.keep_counting(). wakeups: see marea.set_wakeups(). freezes_per_30_days: '
+    'the most frozen days of a learner in 30, 10 without a row. user_claim: see marea.set_user_claim(). rows_per_user: see '
+    'marea.most_rows(). points_per_award, points_per_day: the most points of one award, and of all awards of a learner''s local day; '
+    'without a row there is no bound.';
 COMMENT ON COLUMN marea.settings.value IS 'on or off; a number.';
 
 ALTER TABLE marea.kept_facts ENABLE ROW LEVEL SECURITY;

@@ -177,7 +177,7 @@ BEGIN
         'rows', '{}'::jsonb, 'packed', '{}'::jsonb, 'deleted', '{}'::jsonb,
         'cursor', jsonb_build_object('version', clock, 'epoch',
             concat_ws('.', history, clock, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
-        'has_more', false);
+        'has_more', false) || CASE WHEN marea.has_wakeups() THEN '{"wakeups": true}' ELSE '{}' END::jsonb;
 END
 $$;
 

@@ -39,6 +39,7 @@ BEGIN
 
     IF jsonb_array_length(request -> 'mutations') > 0 THEN
         SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
+        PERFORM set_config('marea.writer', request ->> 'client_id', true);
         -- One push per user at a time: two devices of one user touch the same rows, in whatever order.
         PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || me, 0));
         -- Under the lock, which whoever moves the user away has held.
@@ -63,6 +64,10 @@ BEGIN
         FROM (SELECT public.marea_catalogue() AS document) AS c
         WHERE c.document ->> 'hash' IS DISTINCT FROM request ->> 'catalogue';
         more := coalesce(more, '{}');
+    END IF;
+
+    IF marea.has_wakeups() THEN
+        more := more || '{"wakeups": true}';
     END IF;
 
     fewer := request -> 'limit_bytes';

@@ -88,6 +88,13 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     SELECT 'exports', 'past their expiry', (
         SELECT count(*) FROM public.export_history WHERE status = 'completed' AND expires_at < now()), 'count'
     UNION ALL
+    SELECT 'wake-ups', 'on', CASE WHEN marea.has_wakeups() THEN 1 ELSE 0 END, 'count'
+    UNION ALL
+    -- 1: marea.set_wakeups(true) has not been run since Realtime came, so no device may listen.
+    SELECT 'wake-ups', 'without a policy', CASE WHEN marea.has_wakeups() AND to_regclass('realtime.messages') IS NOT NULL
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polrelid = to_regclass('realtime.messages') AND polname = 'marea_wakeups_select')
+        THEN 1 ELSE 0 END, 'count'
+    UNION ALL
     SELECT 'files', 'to delete', (SELECT count(*) FROM marea.file_garbage), 'count'
     UNION ALL
     SELECT 'age', 'oldest file to delete', (

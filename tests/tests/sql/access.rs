@@ -237,6 +237,7 @@ async fn only_what_is_granted_can_be_executed() {
             "marea.delete_export(uuid)",
             "marea.epoch()",
             "marea.has_drifted(text)",
+            "marea.has_wakeups()",
             "marea.idle_answer(jsonb)",
             "marea.is_lost_history(text)",
             "marea.left_out_keys(text,text[])",

@@ -38,3 +38,4 @@ mod trust;
 mod types;
 mod values;
 mod vault;
+mod wakeups;
