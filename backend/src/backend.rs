@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::accounts::{Accounts, take_back};
@@ -15,6 +16,7 @@ use crate::gateway::{Gateway, Server, Upstream};
 use crate::home::Home;
 use crate::postgres::Postgres;
 use crate::postgrest::PostgRest;
+use crate::realtime::Realtime;
 use crate::run_as::RunAs;
 use crate::storage::{Bytes, Storage};
 use crate::tokens::Tokens;
@@ -38,6 +40,8 @@ pub struct Options {
     pub objects: Option<String>,
     /// An app's own SQL, run in this order at each start, after the migrations: each file must bear to be run again.
     pub sql: Vec<PathBuf>,
+    /// Whether a private database has wake-ups on: devices join `/realtime/v1` and hear of changes. An existing one keeps what it has.
+    pub wakeups: bool,
 }
 
 /// How to reach a running backend. Serialized, it is the line that the program prints.
@@ -78,6 +82,7 @@ pub struct Backend {
     ready: Ready,
     tokens: Tokens,
     faults: Faults,
+    realtime: Arc<Realtime>,
     say: fn(&str),
 }
 
@@ -113,7 +118,10 @@ impl Backend {
         };
 
         let client = database::connect(&database_url).await?;
-        database::prepare(&client, &options.sql, say).await?;
+        database::prepare(&client, postgres.is_some(), &options.sql, say).await?;
+        if postgres.is_some() {
+            database::set_wakeups(&client, options.wakeups).await?;
+        }
         let tokens = Tokens::new(database::setting(&client, "jwt_secret").await?)?;
         let login = database::authenticator_url(&client, &database_url, postgres.is_some()).await?;
         let with_learners = postgres.is_some() || options.demo_accounts;
@@ -143,7 +151,16 @@ impl Backend {
             None => Bytes::in_folder(&home.file("objects"))?,
         };
         let storage = Arc::new(Storage::new(database_url.clone(), bytes));
-        let gateway = Gateway { accounts, tokens: tokens.clone(), faults: faults.clone(), upstream, storage };
+        let realtime = Arc::new(Realtime::start(database_url.clone()));
+        let gateway = Gateway {
+            accounts,
+            tokens: tokens.clone(),
+            faults: faults.clone(),
+            upstream,
+            storage,
+            realtime: Arc::clone(&realtime),
+            stopping: watch::Sender::new(false),
+        };
         let server = Server::start(listener, Arc::new(gateway))?;
         let ready = Ready {
             url: format!("http://{}", server.address()),
@@ -155,7 +172,7 @@ impl Backend {
             jwt_secret: tokens.secret().to_owned(),
             database_url,
         };
-        Ok(Backend { server, postgrest, postgres, _home: home, ready, tokens, faults, say })
+        Ok(Backend { server, postgrest, postgres, _home: home, ready, tokens, faults, realtime, say })
     }
 
     /// How to reach it.
@@ -171,6 +188,16 @@ impl Backend {
     /// The fault switches, the same that `/_marea/faults` sets.
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// Breaks all sockets of `/realtime/v1` that are open.
+    pub fn cut_sockets(&self) {
+        self.realtime.cut_sockets();
+    }
+
+    /// How many channels the sockets of `/realtime/v1` have joined.
+    pub fn joined_sockets(&self) -> usize {
+        self.realtime.joined()
     }
 
     /// An access token for this account, whether or not it exists; a negative `ttl_seconds` gives an expired one.

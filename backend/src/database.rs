@@ -44,18 +44,24 @@ pub(crate) async fn answers(url: &str) -> bool {
     }
 }
 
-/// Applies whatever this database lacks, then the app's own files. `say` hears what is done.
-pub(crate) async fn prepare(client: &Client, own: &[PathBuf], say: fn(&str)) -> Result<(), Error> {
+/// Applies whatever this database lacks, then the app's own files. `say` hears what is done. A database of our own gets schema
+/// `realtime` too.
+pub(crate) async fn prepare(
+    client: &Client,
+    is_own: bool,
+    own: &[PathBuf],
+    say: fn(&str),
+) -> Result<(), Error> {
     let locked = client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await;
     locked.map_err(Error::postgres("could not lock the migrations"))?;
-    let done = apply_all(client, own, say).await;
+    let done = apply_all(client, is_own, own, say).await;
     // What failed leaves its transaction open, and says more than a lock that cannot be let go. The connection's end lets it go.
     done?;
     let unlocked = client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await;
     unlocked.map(|_| ()).map_err(Error::postgres("could not unlock the migrations"))
 }
 
-async fn apply_all(client: &Client, own: &[PathBuf], say: fn(&str)) -> Result<(), Error> {
+async fn apply_all(client: &Client, is_own: bool, own: &[PathBuf], say: fn(&str)) -> Result<(), Error> {
     let sql = Sql::find()?;
     run(client, "backend.sql", include_str!("../sql/backend.sql")).await?;
     let found = client.query_one("SELECT to_regclass('public.users') IS NOT NULL", &[]).await;
@@ -68,6 +74,9 @@ async fn apply_all(client: &Client, own: &[PathBuf], say: fn(&str)) -> Result<()
     let has_storage: bool = found.map_err(Error::postgres("could not look for storage.objects"))?.get(0);
     if !has_storage {
         run(client, "storage.sql", &read(&sql.storage())?).await?;
+    }
+    if is_own {
+        run(client, "realtime.sql", &read(&sql.realtime())?).await?;
     }
     for file in migrations(&sql.migrations())? {
         apply_once(client, &file).await?;
@@ -146,6 +155,12 @@ fn is_migration(name: &str) -> bool {
     let plain = stem.chars().all(|it| it.is_ascii_alphanumeric() || it == '_');
     let numbered = stem.len() > 4 && stem[..4.min(stem.len())].ends_with('_');
     plain && numbered && stem[..3].chars().all(|it| it.is_ascii_digit()) && !stem.ends_with("_rollback")
+}
+
+/// Switches wake-ups on or off.
+pub(crate) async fn set_wakeups(client: &Client, wanted: bool) -> Result<(), Error> {
+    let switched = client.execute("SELECT marea.set_wakeups($1)", &[&wanted]).await;
+    switched.map(|_| ()).map_err(Error::postgres("could not switch wake-ups"))
 }
 
 /// A setting that is made once and then kept in the database.

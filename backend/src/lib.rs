@@ -23,6 +23,7 @@ mod postgres;
 mod postgrest;
 mod private_copy;
 mod process;
+mod realtime;
 mod repository;
 mod run_as;
 mod secrets;

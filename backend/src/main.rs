@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 use marea_backend::{Backend, Error, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -38,6 +38,9 @@ struct Arguments {
     /// Run this SQL after the migrations, at each start: the app's own tables, and which of them are mirrored. May be given several times
     #[arg(long, value_name = "FILE")]
     sql: Vec<PathBuf>,
+    /// Whether a change wakes the user's other devices, through /realtime/v1; a database of --database-url keeps what it has
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    wakeups: bool,
 }
 
 #[tokio::main]
@@ -63,6 +66,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         postgres_bin: arguments.postgres_bin,
         objects: arguments.objects,
         sql: arguments.sql,
+        wakeups: arguments.wakeups,
     };
     let started = tokio::select! {
         started = Backend::start_and_say(options, |words| eprintln!("marea-backend: {words}")) => started,

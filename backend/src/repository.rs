@@ -8,6 +8,7 @@ use crate::Error;
 
 const FIXTURE: &str = "tests/fixtures/app.sql";
 const STORAGE: &str = "tests/fixtures/storage.sql";
+const REALTIME: &str = "tests/fixtures/realtime.sql";
 const MIGRATIONS: &str = "migrations";
 
 /// Every folder that may hold something of the repository, likeliest first: where Cargo runs this program (it says so in
@@ -40,6 +41,11 @@ impl Sql {
     /// The schema `storage`, which Supabase has.
     pub(crate) fn storage(&self) -> PathBuf {
         self.root.join(STORAGE)
+    }
+
+    /// The schema `realtime`, likewise.
+    pub(crate) fn realtime(&self) -> PathBuf {
+        self.root.join(REALTIME)
     }
 
     /// The folder of the numbered files.

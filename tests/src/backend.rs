@@ -103,6 +103,16 @@ impl TestBackend {
         self.backend().faults()
     }
 
+    /// Breaks all sockets of `/realtime/v1` that are open.
+    pub fn cut_sockets(&self) {
+        self.backend().cut_sockets();
+    }
+
+    /// How many channels the sockets of `/realtime/v1` have joined.
+    pub fn joined(&self) -> usize {
+        self.backend().joined_sockets()
+    }
+
     /// An access token for `user`, already expired when `ttl_seconds` is negative.
     pub fn token(&self, user: Uuid, ttl_seconds: i64) -> String {
         self.backend().mint_token(user, ttl_seconds)

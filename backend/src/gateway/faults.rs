@@ -45,6 +45,9 @@ pub struct Fault {
     /// How many calls it happens to; without it, every call until it is cleared.
     #[serde(default)]
     pub times: Option<u32>,
+    /// It happens to each so many-th of these calls; 1 when left out: to all.
+    #[serde(default = "each")]
+    pub every: u32,
     /// Milliseconds to wait before the call, for `Delay`.
     #[serde(default)]
     pub delay_ms: u64,
@@ -57,6 +60,10 @@ fn every_path() -> String {
     "/".to_owned()
 }
 
+fn each() -> u32 {
+    1
+}
+
 fn unavailable() -> u16 {
     503
 }
@@ -64,7 +71,14 @@ fn unavailable() -> u16 {
 impl Fault {
     /// A fault for the first `times` calls whose path begins with `path`.
     pub fn new(kind: FaultKind, path: &str, times: u32) -> Fault {
-        Fault { kind, path: path.to_owned(), times: Some(times), delay_ms: 0, status: unavailable() }
+        Fault {
+            kind,
+            path: path.to_owned(),
+            times: Some(times),
+            every: each(),
+            delay_ms: 0,
+            status: unavailable(),
+        }
     }
 
     /// The same, waiting this many milliseconds.
@@ -85,6 +99,7 @@ impl Fault {
         let is_final_status = (200..=599).contains(&self.status);
         match self.kind {
             FaultKind::Status if !is_final_status => Some("`status` has to be between 200 and 599"),
+            _ if self.every == 0 => Some("`every` has to be at least 1"),
             _ if !self.path.starts_with('/') => Some("`path` has to begin with `/`"),
             _ => None,
         }
@@ -99,6 +114,8 @@ pub struct FaultReport {
     pub fault: Fault,
     /// How many calls it has happened to.
     pub fired: u32,
+    /// How many of the calls that it is meant for have come while it could happen.
+    pub met: u32,
 }
 
 /// The switched-on faults of one backend. A clone is another handle to the same list.
@@ -110,7 +127,7 @@ pub struct Faults {
 impl Faults {
     /// Switches one on, after those that are on already.
     pub fn set(&self, fault: Fault) {
-        self.lock().push(FaultReport { fault, fired: 0 });
+        self.lock().push(FaultReport { fault, fired: 0, met: 0 });
     }
 
     /// Switches all off and forgets them.
@@ -124,10 +141,14 @@ impl Faults {
     }
 
     /// The fault that takes this call, counted.
-    pub(super) fn take(&self, path: &str, is_preflight: bool) -> Option<Fault> {
+    pub(crate) fn take(&self, path: &str, is_preflight: bool) -> Option<Fault> {
         let mut list = self.lock();
-        let mut live = list.iter_mut().filter(|it| it.fault.times.is_none_or(|times| it.fired < times));
-        let taken = live.find(|it| it.fault.fits(path, is_preflight))?;
+        let live = list.iter_mut().filter(|it| it.fault.times.is_none_or(|times| it.fired < times));
+        let mut fitting = live.filter(|it| it.fault.fits(path, is_preflight));
+        let taken = fitting.find_map(|it| {
+            it.met = it.met.saturating_add(1);
+            (it.met % it.fault.every.max(1) == 0).then_some(it)
+        })?;
         taken.fired = taken.fired.saturating_add(1);
         Some(taken.fault.clone())
     }
@@ -179,6 +200,14 @@ mod tests {
         assert_eq!(kind("/rest/v1/rpc/x"), Some(FaultKind::DropAnswer));
         assert_eq!(kind("/rest/v1/rpc/x"), None);
         assert_eq!(faults.list().iter().map(|it| it.fired).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn every_other_call() {
+        let faults = Faults::default();
+        faults.set(Fault { every: 2, ..Fault::new(FaultKind::Offline, "/", 2) });
+        let taken: Vec<bool> = (0..6).map(|_| faults.take("/", false).is_some()).collect();
+        assert_eq!(taken, [false, true, false, true, false, false]);
     }
 
     #[test]

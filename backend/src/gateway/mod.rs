@@ -5,6 +5,7 @@ mod auth;
 mod cors;
 pub(crate) mod faults;
 mod proxy;
+mod realtime;
 mod server;
 mod storage;
 
@@ -17,8 +18,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::accounts::Accounts;
+use crate::realtime::Realtime;
 use crate::storage::Storage;
 use crate::tokens::Tokens;
 use faults::Faults;
@@ -32,9 +35,13 @@ pub(crate) struct Gateway {
     pub(crate) faults: Faults,
     pub(crate) upstream: Upstream,
     pub(crate) storage: Arc<Storage>,
+    pub(crate) realtime: Arc<Realtime>,
+    /// Told at the end: sockets outlive the connection that they began on.
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 pub(crate) use proxy::Upstream;
+pub(crate) use storage::caller_of;
 
 type Shared = Arc<Gateway>;
 
@@ -50,6 +57,7 @@ fn routes(gateway: Shared) -> Router {
         .route_layer(middleware::from_fn_with_state(Arc::clone(&gateway), require_key));
     let control = Router::new()
         .route("/_marea/faults", get(faults::show).post(faults::add).delete(faults::remove))
+        .route("/_marea/sockets", get(realtime::joined).delete(realtime::cut))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&gateway), require_service));
     // No `apikey` here, as on Supabase: a link that was signed is opened without one.
     let storage = Router::new()
@@ -62,6 +70,8 @@ fn routes(gateway: Shared) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/auth/v1/.well-known/jwks.json", get(jwks))
+        // A browser cannot send headers with it: the key is in the URL.
+        .route("/realtime/v1/websocket", any(realtime::open))
         .merge(behind_key)
         .merge(storage)
         .merge(control)

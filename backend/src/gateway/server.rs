@@ -15,6 +15,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::faults::{Fault, FaultKind, Faults};
@@ -30,6 +31,7 @@ struct Closed;
 pub(crate) struct Server {
     address: SocketAddr,
     accepting: JoinHandle<()>,
+    stopping: watch::Sender<bool>,
 }
 
 impl Server {
@@ -39,9 +41,9 @@ impl Server {
 
     pub(crate) fn start(listener: TcpListener, gateway: Arc<Gateway>) -> Result<Server, Error> {
         let address = listener.local_addr().map_err(|source| Error::PortTaken { port: 0, source })?;
-        let faults = gateway.faults.clone();
+        let (faults, stopping) = (gateway.faults.clone(), gateway.stopping.clone());
         let accepting = tokio::spawn(accept(listener, routes(gateway), faults));
-        Ok(Server { address, accepting })
+        Ok(Server { address, accepting, stopping })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -52,6 +54,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.accepting.abort();
+        self.stopping.send_replace(true);
     }
 }
 
@@ -77,7 +80,8 @@ async fn serve(stream: TcpStream, router: Router, faults: Faults) {
     let handle = service_fn(move |request| answer(request, router.clone(), faults.clone()));
     let mut http = hyper::server::conn::http1::Builder::new();
     // The error is that of one connection: the client's going away, or `Closed`.
-    let _ = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), handle).await;
+    let _ =
+        http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), handle).with_upgrades().await;
 }
 
 async fn answer(

@@ -6,5 +6,6 @@ mod faults;
 mod keys;
 #[cfg(target_os = "linux")]
 mod process;
+mod realtime;
 mod rest;
 mod third_party;

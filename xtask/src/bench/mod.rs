@@ -19,6 +19,8 @@ pub(crate) enum What {
     Native,
     /// The browser's side, beside bare SQLite, PowerSync, RxDB and Legend-State
     Web,
+    /// Wake-ups: from one device to another in Chromium, from a commit to a frame, and what idle sockets cost
+    Wakeups,
     /// The vault: unlocking natively and in Chromium, sealing, opening, the length of an envelope
     Vault,
 }
@@ -31,6 +33,7 @@ pub(crate) fn run(what: What, json: bool) -> Result<()> {
         What::Capacity => of_rust("bench_capacity", false),
         What::Native => native(json),
         What::Web => web(json),
+        What::Wakeups => wakeups(json),
         What::Vault => vault(json),
     }
 }
@@ -63,6 +66,20 @@ fn vault(json: bool) -> Result<()> {
         .args(["--test", "--test-reporter=spec"])
         .arg(paths::root().join("tests/browser/vault-figures.test.mjs"))
         .env("MAREA_CHROMIUM", &tools.chromium)
+        .show()
+}
+
+/// The gateway's part alone, then two browsers.
+fn wakeups(json: bool) -> Result<()> {
+    of_rust_released("bench_wakeups", json)?;
+    let tools = setup::ensure()?;
+    wasm::build(&tools, wasm::Effort::Release)?;
+    build::npm_package()?;
+    let binaries = build::Binaries::build()?;
+    Run::new(&tools.node)
+        .arg(paths::root().join("tests").join("bench-wakeups").join("run.mjs"))
+        .env("MAREA_CHROMIUM", &tools.chromium)
+        .env("MAREA_BACKEND_BIN", &binaries.backend)
         .show()
 }
 

@@ -9,10 +9,11 @@ mod signed;
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Shared, bearer};
 use crate::storage::{Caller, StorageError};
+use crate::tokens::Tokens;
 
 pub(super) use objects::route;
 pub(super) use resumable::{at_upload, create};
@@ -39,17 +40,22 @@ fn caller(gateway: &Shared, headers: &HeaderMap) -> Result<Caller, StorageError>
         return Err(StorageError::new(400, "InvalidRequest", "Error", message));
     }
     let token = bearer(headers).unwrap_or_default();
-    gateway.tokens.claims(token).map_err(StorageError::denied).map(|claims| {
-        let text = |name: &str| claims[name].as_str();
-        Caller {
-            role: match text("role") {
-                Some(role @ ("authenticated" | "service_role")) => role.to_owned(),
-                _ => "anon".to_owned(),
-            },
-            owner: text("sub").and_then(|sub| sub.parse().ok()),
-            claims: claims.to_string(),
-        }
-    })
+    caller_of(&gateway.tokens, token).map_err(StorageError::denied).map(|(caller, _)| caller)
+}
+
+/// Whom a token stands for, and its claims. The error is for people.
+pub(crate) fn caller_of(tokens: &Tokens, token: &str) -> Result<(Caller, Value), String> {
+    let claims = tokens.claims(token)?;
+    let text = |name: &str| claims[name].as_str();
+    let caller = Caller {
+        role: match text("role") {
+            Some(role @ ("authenticated" | "service_role")) => role.to_owned(),
+            _ => "anon".to_owned(),
+        },
+        owner: text("sub").and_then(|sub| sub.parse().ok()),
+        claims: claims.to_string(),
+    };
+    Ok((caller, claims))
 }
 
 fn text_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
