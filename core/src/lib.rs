@@ -42,7 +42,7 @@ pub use model::{
     Hlc, ImportItem, Imported, KeyEnvelope, ListQuery, LocalDate, MutationId, MutationView, Now, Op,
     Progress, Provider, QueueView, Refusal, RefusedItem, Rescued, RescuedMutation, RescuedRefusal, Session,
     SessionInput, Status, StatusError, StorageKind, SyncLimits, Table, TableName, Timestamp, UnixMillis,
-    Unreadable, UserId, Zone, from_json,
+    Unreadable, UserId, WakeUps, Zone, from_json,
 };
 #[cfg(feature = "planted-faults")]
 pub use model::{LIMITS, Limit, LimitKind};
@@ -53,7 +53,7 @@ pub use store::MIRROR_MIGRATIONS;
 pub use store::{
     ImageKeeper, Location, MIRROR_VERSION, QueryLimits, QueryResult, apply_image_change, image_change,
 };
-pub use sync::{Failure, Next, Signal, TlsProblem};
+pub use sync::{Failure, Next, Signal, SocketAsk, SocketEvent, SocketStep, TlsProblem};
 pub use transfer::{TransferAnswer, TransferBody, TransferRequest};
 pub use vault::{
     ApiKey, DataKey, FileHash, KeyState, KeyView, Passphrase, RecoveryCode, VaultOutcome, VaultRequest,

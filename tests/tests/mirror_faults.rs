@@ -79,6 +79,7 @@ fn answer_to(outgoing: &Outgoing, refused: &[MutationId], epoch: &str, reset: bo
         cursor: Cursor { version: 9, epoch: epoch.to_owned() },
         has_more: false,
         user_missing: false,
+        wakeups: false,
         catalogue: None,
     }
 }

@@ -240,6 +240,7 @@ impl Engine {
         let goes_on =
             answer.has_more || begins_again || (pending > 0 && (in_flight.leaves_some || answer.reset));
         applied.next = self.schedule.succeeded(goes_on, pending > 0, now.unix_ms);
+        self.take_news(answer, goes_on);
         if self.paging.moves_on(in_flight.since, answer) {
             self.in_flight = self.ahead.take().map(|ahead| InFlight { started: now.unix_ms, ..ahead });
         } else {

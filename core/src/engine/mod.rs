@@ -37,6 +37,7 @@ mod transfers;
 mod unreadable;
 mod vault;
 mod visible;
+mod wakeups;
 mod watch;
 
 use uuid::Uuid;
@@ -50,7 +51,7 @@ use crate::model::{
 };
 use crate::planted::{self, Fault};
 use crate::store::{ImageKeeper, Location, MIRROR_VERSION, Meta, Rows, Store};
-use crate::sync::{Due, Limits, Schedule, Signal};
+use crate::sync::{Channel, Due, Limits, Schedule, Signal};
 use crate::vault::Vault;
 
 pub use changed::TableChanges;
@@ -112,6 +113,7 @@ pub struct Engine {
     learns: bool,
     /// Minutes after midnight at which the learner's day begins.
     day_starts_at: u16,
+    channel: Channel,
 }
 
 impl std::fmt::Debug for Engine {
@@ -200,6 +202,7 @@ impl Engine {
             zone: None,
             learns: false,
             day_starts_at,
+            channel: Channel::new(),
         })
     }
 
@@ -297,6 +300,7 @@ impl Engine {
             mirror_version: MIRROR_VERSION,
             unreadable: unreadable::list(rows)?,
             cursor: apply::cursor(rows)?.map(|cursor| cursor.version),
+            wakeups: self.channel.status(),
             limits: self.sync_limits(),
             files: self.files_status()?,
         })
@@ -306,12 +310,6 @@ impl Engine {
     #[cfg(feature = "http")]
     pub(crate) fn last_failure(&self) -> Option<&str> {
         self.schedule.last_error.as_ref().map(|error| error.code.as_str())
-    }
-
-    /// Tells the engine what the host noticed.
-    pub fn signal(&mut self, signal: Signal, _now: Now) {
-        self.schedule.signal(signal);
-        self.transfers.signal();
     }
 
     /// The app's own wish: with `false`, no request begins until it is `true` again, and then one is due at once. A request
@@ -329,7 +327,7 @@ impl Engine {
     }
 
     /// When [`Engine::next_request`] may have something again: in the past or now when it is due, and never later than in
-    /// a quarter of an hour. `None` while a request is under way, while the
+    /// a quarter of an hour, or in half an hour while the server tells of changes. `None` while a request is under way, while the
     /// app forbids the network, and for a guest.
     ///
     /// # Errors

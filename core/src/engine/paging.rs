@@ -52,6 +52,7 @@ mod tests {
             cursor: Cursor { version, epoch: "e".to_owned() },
             has_more,
             user_missing: false,
+            wakeups: false,
             catalogue: None,
         }
     }

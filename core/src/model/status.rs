@@ -17,6 +17,22 @@ pub enum Connection {
     Offline,
 }
 
+/// Whether the server tells this client of changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+#[serde(rename_all = "snake_case")]
+pub enum WakeUps {
+    /// It does not, or nobody asks for it: changes of other devices are looked for every five minutes.
+    #[default]
+    Off,
+    /// It would, and the socket for it is not open yet, or open no more.
+    Joining,
+    /// It does: a change of another device is here within a second or so.
+    Joined,
+    /// It refuses to tell this user: a policy is missing (`marea.set_wakeups(true)` makes it).
+    Refused,
+}
+
 /// Where a mirror is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
@@ -101,6 +117,9 @@ pub struct Status {
     #[serde(default)]
     #[cfg_attr(feature = "tsify", tsify(type = "number | null"))]
     pub cursor: Option<i64>,
+    /// Whether the server tells this client of changes.
+    #[serde(default)]
+    pub wakeups: WakeUps,
     /// What one request carries and asks for at most.
     #[serde(default)]
     pub limits: SyncLimits,

@@ -4,6 +4,7 @@ mod backoff;
 mod failure;
 mod limits;
 mod schedule;
+mod wakeups;
 
 pub(crate) use backoff::full_jitter_ms;
 #[cfg(feature = "http")]
@@ -12,3 +13,5 @@ pub use failure::{Failure, TlsProblem};
 pub(crate) use limits::{Limits, Load};
 pub(crate) use schedule::{Due, Schedule};
 pub use schedule::{Next, Signal};
+pub(crate) use wakeups::{Channel, News};
+pub use wakeups::{SocketAsk, SocketEvent, SocketStep};

@@ -16,7 +16,10 @@ use crate::sync::backoff::full_jitter_ms;
 /// How long an idle client waits before it looks for other devices' changes.
 const POLL_MS: u64 = 5 * 60 * 1_000;
 
-/// The longest that anything waits: what a server asks for at most, and how often an app that is too old looks whether it
+/// The same while the server wakes the client: what a lost message brought is found then.
+const POLL_LISTENING_MS: u64 = 30 * 60 * 1_000;
+
+/// The longest that anything else waits: what a server asks for at most, and how often an app that is too old looks whether it
 /// still is.
 const LONGEST_MS: u64 = 15 * 60 * 1_000;
 
@@ -88,6 +91,10 @@ pub(crate) struct Schedule {
     /// The token was refused and a fresh one is being tried.
     token_tried: bool,
     wanted: bool,
+    /// The server has changes.
+    woken: bool,
+    /// The server says when it has changes.
+    listening: bool,
     /// Somebody waits for all that is queued: writes are not gathered.
     asked: bool,
     last_started: Option<UnixMillis>,
@@ -103,6 +110,8 @@ impl Schedule {
             attempt: 0,
             token_tried: false,
             wanted: true,
+            woken: false,
+            listening: false,
             asked: false,
             last_started: None,
             last_pull: None,
@@ -137,14 +146,25 @@ impl Schedule {
         }
     }
 
+    /// The server has, or may have, something that this client does not know. A failure's wait goes on.
+    pub(crate) fn woken(&mut self) {
+        self.woken = true;
+    }
+
+    /// Whether the server says when it has changes.
+    pub(crate) fn set_listening(&mut self, listening: bool) {
+        self.listening = listening;
+    }
+
     /// Whether a request is due, given that mutations wait or not.
     pub(crate) fn due(&self, has_work: bool, now: UnixMillis) -> Due {
         // A clock that was set back must not make the client wait for years.
         let ahead = |at: UnixMillis, most_ms| Some(at).filter(|at| *at > now && *at <= now.plus_ms(most_ms));
         let held = self.hold.and_then(|hold| ahead(hold.until, LONGEST_MS));
-        let rests_until = match (self.wanted, has_work) {
+        let poll_ms = if self.listening { POLL_LISTENING_MS } else { POLL_MS };
+        let rests_until = match (self.wanted, has_work || self.woken) {
             (true, _) => None,
-            (false, false) => self.last_pull.and_then(|at| ahead(at.plus_ms(POLL_MS), POLL_MS)),
+            (false, false) => self.last_pull.and_then(|at| ahead(at.plus_ms(poll_ms), poll_ms)),
             (false, true) if self.asked || planted::is(Fault::WritesNotGathered) => None,
             (false, true) => self.last_started.and_then(|at| ahead(at.plus_ms(GATHER_MS), GATHER_MS)),
         };
@@ -172,6 +192,7 @@ impl Schedule {
         self.connection = Connection::Online;
         self.last_error = None;
         self.wanted = goes_on;
+        self.woken = false;
         self.asked &= goes_on || has_work;
         self.last_pull = Some(now);
         if goes_on || self.asked { Next::Continue } else { Next::Wait }

@@ -12,12 +12,10 @@ mod transfer;
 #[cfg(not(target_family = "wasm"))]
 mod unreached;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::{self, UnixMillis, UserId};
+use crate::model::{self, Claims, UnixMillis, UserId};
 use crate::sync::Failure;
 use crate::wire::{SyncAnswer, SyncRequest};
 
@@ -180,8 +178,8 @@ fn from_json<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Option<T> {
 /// The `authorization` for a token, once it is sure whose it is: one learner's queue must never go to another's account.
 fn bearer(token: &str, user_id: UserId) -> Result<String, Failure> {
     let malformed = || Failure::Unauthorized { code: "malformed_token".to_owned() };
-    let subject = subject_of(token).ok_or_else(malformed)?;
-    if subject != user_id {
+    let claims = Claims::of(token).ok_or_else(malformed)?;
+    if claims.sub != user_id {
         return Err(Failure::OtherUser);
     }
     if !address::fits_a_header(token) {
@@ -190,19 +188,11 @@ fn bearer(token: &str, user_id: UserId) -> Result<String, Failure> {
     Ok(format!("Bearer {token}"))
 }
 
-/// The `sub` of a JSON Web Token (RFC 7519, 4.1.2). Not verified: the server does that.
-fn subject_of(token: &str) -> Option<UserId> {
-    #[derive(Deserialize)]
-    struct Claims {
-        sub: UserId,
-    }
-    let payload = token.split('.').nth(1)?;
-    let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    from_json::<Claims>(&bytes).map(|claims| claims.sub)
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     #[test]

@@ -78,6 +78,9 @@ pub struct SyncAnswer {
     /// The app has no row for this user in `users` yet: what is pushed will be refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub user_missing: bool,
+    /// The server tells devices of changes: they may listen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wakeups: bool,
     /// The server's catalogue, for who asked for it and has another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalogue: Option<Box<RawValue>>,

@@ -98,6 +98,7 @@ fn forgetful(request: &SyncRequest) -> SyncAnswer {
         deleted: BTreeMap::new(),
         cursor: Cursor { version: 0, epoch: "new".to_owned() },
         has_more: false,
+        wakeups: false,
         user_missing: false,
         catalogue: None,
     }

@@ -34,6 +34,7 @@ mod vault_attacks;
 mod vault_model;
 mod vault_old;
 mod vault_thief;
+mod wakeups;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -176,6 +177,7 @@ impl Server {
             cursor: Cursor { version, epoch: self.epoch.to_string() },
             has_more: false,
             user_missing: false,
+            wakeups: false,
             catalogue: None,
         }
     }

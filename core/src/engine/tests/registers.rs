@@ -34,6 +34,7 @@ impl Registers {
             deleted: BTreeMap::new(),
             cursor: Cursor { version: self.version, epoch: self.epoch.to_string() },
             has_more: false,
+            wakeups: false,
             user_missing: false,
             catalogue: None,
         };

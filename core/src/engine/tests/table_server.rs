@@ -180,6 +180,7 @@ impl TableServer {
             cursor: Cursor { version: end, epoch: self.epoch.to_string() },
             has_more,
             user_missing: false,
+            wakeups: false,
             catalogue: None,
         };
         let asks = request.catalogue.as_ref().is_some_and(|hash| hash != catalogue.hash());

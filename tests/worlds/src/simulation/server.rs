@@ -225,6 +225,7 @@ impl Server {
             cursor: Cursor { version: books.version, epoch },
             has_more: false,
             user_missing: false,
+            wakeups: false,
             catalogue: None,
         };
         page(books, user, start, known.is_none(), most, &mut answer);

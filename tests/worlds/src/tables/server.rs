@@ -203,6 +203,7 @@ impl Server {
             cursor: Cursor { version: end, epoch },
             has_more,
             user_missing: false,
+            wakeups: false,
             catalogue: differs.then(|| serde_json::from_str(&self.described.json()).expect("JSON")),
         };
         let mut packed: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
