@@ -20,6 +20,7 @@ pub struct Config {
     pub(crate) server: Option<Server>,
     pub(crate) tokens: Option<Arc<dyn TokenSource>>,
     pub(crate) background_sync: bool,
+    pub(crate) wakeups: bool,
     pub(crate) online: bool,
     pub(crate) allow_http: bool,
     pub(crate) file_quota_bytes: u64,
@@ -43,6 +44,7 @@ impl Config {
             server: None,
             tokens: None,
             background_sync: true,
+            wakeups: cfg!(feature = "wakeups"),
             online: true,
             allow_http: false,
             file_quota_bytes: FILE_QUOTA_BYTES,
@@ -92,6 +94,14 @@ impl Config {
     #[must_use]
     pub fn background_sync(mut self, on: bool) -> Config {
         self.background_sync = on;
+        self
+    }
+
+    /// Whether a client that syncs by itself listens to the server, where that tells of changes (`marea.set_wakeups(true)`): what
+    /// another device wrote is here within a second or so. On unless it is switched off; of no effect without the feature `wakeups`.
+    #[must_use]
+    pub fn wakeups(mut self, on: bool) -> Config {
+        self.wakeups = on && cfg!(feature = "wakeups");
         self
     }
 

@@ -102,7 +102,7 @@ pub use marea_core::{
     Failure, FileState, FileView, Imported, KeyEnvelope, KeyState, KeyView, ListQuery, LocalDate, MutationId,
     MutationView, Op, Outcome, Passphrase, Progress, Provider, QueryResult, QueueCounts, Recorded,
     RecoveryCode, Refusal, RefusedItem, SessionInput, Signal, Status, StatusError, SyncReport, Table,
-    Timestamp, UserId, VaultOutcome, VaultState, VaultStatus,
+    Timestamp, UserId, VaultOutcome, VaultState, VaultStatus, WakeUps,
 };
 pub use tokens::{StaticToken, TokenFuture, TokenSource, TryTokenFuture};
 pub use vault::Vault;

@@ -32,6 +32,8 @@ struct Input {
     #[serde(default = "yes")]
     background_sync: bool,
     #[serde(default = "yes")]
+    wakeups: bool,
+    #[serde(default = "yes")]
     online: bool,
     /// Minutes after midnight at which the learner's day begins.
     day_starts_at: Option<u16>,
@@ -72,8 +74,10 @@ pub(crate) fn open(json: &str) -> Result<Opened, Problem> {
             return Err(Problem::Input("config", problem.to_owned()));
         }
     };
-    let mut config =
-        Config::new(&input.dir, user_id).background_sync(input.background_sync).online(input.online);
+    let mut config = Config::new(&input.dir, user_id)
+        .background_sync(input.background_sync)
+        .wakeups(input.wakeups)
+        .online(input.online);
     if let Some(schema) = &input.schema {
         config = config.schema(Catalogue::parse(&schema.to_string()).map_err(Error::from)?);
     }

@@ -10,6 +10,8 @@ mod surroundings;
 mod syncing;
 mod transfers;
 mod vault_timer;
+#[cfg(feature = "wakeups")]
+mod wakeups;
 mod watchers;
 
 use std::pin::Pin;
@@ -107,6 +109,8 @@ async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
     if state.syncs_by_itself() {
         tasks.spawn_local(syncing::in_the_background(Rc::clone(&state)));
         tasks.spawn_local(transfers::in_the_background(Rc::clone(&state)));
+        #[cfg(feature = "wakeups")]
+        tasks.spawn_local(wakeups::listen(Rc::clone(&state)));
     }
     let mut next = None;
     let (flush, done) = loop {

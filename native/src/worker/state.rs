@@ -26,6 +26,8 @@ pub(crate) struct State {
     watchers: RefCell<Watchers>,
     /// Something may have become due.
     pub(super) nudge: Notify,
+    /// What the engine says of the socket of wake-ups may be another now.
+    pub(super) socket_nudge: Notify,
     /// There may be a file to move.
     pub(super) files_nudge: Notify,
     /// One program of this client moves files at a time.
@@ -46,6 +48,7 @@ pub(crate) struct State {
     server: Option<Server>,
     tokens: Option<Arc<dyn TokenSource>>,
     background_sync: bool,
+    wakeups: bool,
     /// Whether the app allows the network: an engine that takes another one's place is told too.
     online: Cell<bool>,
     /// Made by the first sync: a program that only records never pays for it.
@@ -55,6 +58,7 @@ pub(crate) struct State {
 impl State {
     pub(super) fn new(mut engine: Engine, in_use: FileLock, config: Config) -> State {
         engine.set_online(config.online);
+        engine.want_wakeups(config.wakeups);
         let day_starts_at = engine.day_starts_at();
         State {
             subscription: Cell::new(engine.subscribe()),
@@ -62,6 +66,7 @@ impl State {
             in_use: RefCell::new(Some(in_use)),
             watchers: RefCell::default(),
             nudge: Notify::new(),
+            socket_nudge: Notify::new(),
             files_nudge: Notify::new(),
             files_turn: tokio::sync::Mutex::default(),
             bytes: Bytes::beside(&config.mirror_path()),
@@ -74,6 +79,7 @@ impl State {
             schema: config.schema,
             day_starts_at: Cell::new(day_starts_at),
             background_sync: config.background_sync,
+            wakeups: config.wakeups,
             online: Cell::new(config.online),
             server: config.server,
             tokens: config.tokens,
@@ -125,6 +131,7 @@ impl State {
         match opening::open(&self.mirror_path, self.user_id, self.schema.as_deref(), day_starts_at) {
             Ok((mut engine, in_use)) => {
                 engine.set_online(self.online.get());
+                engine.want_wakeups(self.wakeups);
                 self.subscription.set(engine.subscribe());
                 *self.engine.borrow_mut() = Some(engine);
                 *self.in_use.borrow_mut() = Some(in_use);
@@ -191,6 +198,7 @@ impl State {
     pub(super) fn signal(&self, signal: Signal) {
         self.with_engine(|engine| engine.signal(signal, clock::now()));
         self.nudge.notify_one();
+        self.socket_nudge.notify_one();
         self.files_nudge.notify_one();
     }
 
@@ -198,6 +206,7 @@ impl State {
         self.online.set(online);
         self.with_engine(|engine| engine.set_online(online));
         self.nudge.notify_one();
+        self.socket_nudge.notify_one();
         self.files_nudge.notify_one();
     }
 
@@ -237,6 +246,12 @@ impl State {
 
     pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Its address and key.
+    #[cfg(feature = "wakeups")]
+    pub(super) fn server(&self) -> Option<(&str, &str)> {
+        self.server.as_ref().map(|server| (server.url.as_str(), server.publishable_key.as_str()))
     }
 
     pub(super) fn server_url(&self) -> &str {

@@ -69,8 +69,9 @@ pub(super) async fn converse(state: &Rc<State>, why: Why) -> Result<SyncReport, 
         if let Err(Error::Engine(marea_core::Error::MirrorCorrupt)) = &result {
             state.recover();
         }
-        // What was acknowledged may have a file to follow it.
+        // What was acknowledged may have a file to follow it, and the server may have said that it wakes devices.
         state.files_nudge.notify_one();
+        state.socket_nudge.notify_one();
         result
     };
     told.instrument(tracing::info_span!("marea_sync", ?why)).await

@@ -20,3 +20,4 @@ mod sync;
 mod tables;
 mod tables_synced;
 mod tls;
+mod wakeups;
