@@ -277,6 +277,7 @@ const char *marea_code_name(int32_t code);
  * - `"email"`: which of several sign-ins on this folder.
  * - `"schema"`: the catalogue of the mirrored tables, as `marea schema` writes it. Without it: learned from the server, and kept.
  * - `"background_sync"`: false to sync only when `marea_sync` is called.
+ * - `"wakeups"`: false to open no socket on which the server, where it does so, tells of other devices' changes.
  * - `"online"`: false to use no network until `marea_set_online`.
  * - `"day_starts_at"`: at which minute after midnight the learner's day begins, 0 to 360; without it: what the mirror has, at first 0.
  * - `"allow_http"`: true to let the server be another machine by `http://`, where everybody on the way can read the token.

@@ -12,11 +12,11 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const BACKEND_START_LIMIT_MS = 120_000
 
-/** The development backend as a process of its own, ready to be called. */
-export async function startBackend() {
+/** The development backend as a process of its own, ready to be called. Wake-ups are off: tests say when a device looks. */
+export async function startBackend({ wakeups = false } = {}) {
   const program = process.env.MAREA_BACKEND_BIN ?? `${root}target/debug/marea-backend`
   if (!existsSync(program)) throw new Error(`${program} is missing. Run \`cargo build -p marea-backend\` first.`)
-  const child = spawn(program, [], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(program, ['--wakeups', String(wakeups)], { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text) => (said += text))
   const ended = new Promise((resolve) => child.once('close', resolve))
@@ -66,4 +66,12 @@ export async function setFault(backend, fault) {
     ...(fault && { body: JSON.stringify(fault) }),
   })
   assert.ok(answer.ok, `the fault was not taken: HTTP ${answer.status}`)
+}
+
+/** How many channels are joined on `/realtime/v1`; with `cut`, all sockets are broken first. */
+export async function sockets(backend, { cut = false } = {}) {
+  const call = (method) =>
+    fetch(`${backend.url}/_marea/sockets`, { method, headers: { authorization: `Bearer ${backend.service_key}` } })
+  if (cut) await call('DELETE')
+  return (await (await call('GET')).json()).joined
 }

@@ -33,9 +33,9 @@ export async function servePage(mounts = {}) {
 }
 
 /** Starts the page's server and a backend, until the file's tests are over. */
-export async function startStage(mounts) {
+export async function startStage(mounts, options) {
   const page = await servePage(mounts)
-  const backend = await startBackend()
+  const backend = await startBackend(options)
   undo.push(backend.stop)
   const database = new pg.Pool({ connectionString: backend.ready.database_url, max: 2 })
   // The server goes down at the end with connections open; that is no failure.

@@ -33,6 +33,8 @@ export interface LeaderContext {
   wrote(topics: Topic[]): void
   /** Something can be read anew. */
   changed(...topics: Topic[]): void
+  /** Somebody looks at a page. */
+  seen(): void
   /** The app allows the network, or not. */
   setOnline(online: boolean): void
 }
@@ -56,8 +58,9 @@ const handlers: Handlers = {
   status: (context) => explained(context, context.engine.status() as ClientStatus),
   diagnostics: ({ engine }) => engine.diagnostics(),
   sync: async (context) => (context.loop.online ? explained(context, await context.loop.syncNow()) : offlineReport(context.engine)),
-  signal({ engine, loop, transfers, changed }, name) {
+  signal({ engine, loop, transfers, changed, seen }, name) {
     engine.signal(name)
+    if (name === 'visible') seen()
     changed('status')
     loop.poke()
     transfers.poke()

@@ -78,4 +78,5 @@ export type {
   SyncReport,
   Table,
   Unreadable,
+  WakeUps,
 } from './types.js'

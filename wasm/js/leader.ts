@@ -17,6 +17,7 @@ import type { ToLeader, Topic, Version } from './protocol.js'
 import { noteStorage } from './surroundings.js'
 import { Tokens } from './tokens.js'
 import { Transfers } from './transfers.js'
+import { WakeUps } from './wakeups.js'
 
 // Of tabs that were closed without a word, some channels stay open; a site with this many tabs is rare.
 const MAX_TAB_CHANNELS = 64
@@ -46,6 +47,7 @@ export class Leader {
   #opened: Revision
   #online: boolean
   #work: CallQueue | null = null
+  #wakeups: WakeUps | null = null
   #context: LeaderContext | null = null
 
   constructor(meeting: string, version: Version, online: boolean, events: LeaderEvents) {
@@ -76,8 +78,9 @@ export class Leader {
   }
 
   /** Begins to serve. */
-  lead(engine: MareaEngine, { userId, url, anonKey }: Candidacy, refusals: Refusals, opened: Revision): void {
+  lead(engine: MareaEngine, candidacy: Candidacy, refusals: Refusals, opened: Revision): void {
     this.#opened = opened
+    const { userId, url, anonKey } = candidacy
     const loop = new SyncLoop(
       engine,
       this.#online,
@@ -85,6 +88,8 @@ export class Leader {
         this.#changed('queue', 'status')
         // The server may have the row of a file now.
         transfers.poke()
+        // What an answer says of wake-ups, and of what was heard meanwhile.
+        this.#wakeups?.look()
       },
       (error) => this.#work?.noteTrap(error),
     )
@@ -102,13 +107,15 @@ export class Leader {
       engine.setOnline(online)
       loop.setOnline(online)
       transfers.setOnline(online)
+      this.#wakeups?.look()
       this.#tell({ kind: 'online', online })
       this.#changed('status')
     }
     const changed = (...topics: Topic[]): void => this.#changed(...topics)
     const queueMark = (): string => `${this.#term} ${this.#queueChanges}`
     const wrote = (topics: Topic[]): void => this.#note(topics)
-    this.#context = { engine, userId, url, refusals, loop, bytes, transfers, changed, setOnline, queueMark, wrote }
+    const seen = (): void => this.#wakeups?.seen()
+    this.#context = { engine, userId, url, refusals, loop, bytes, transfers, changed, setOnline, queueMark, wrote, seen }
     this.#work = new CallQueue(
       this.#context,
       (error) => this.#events.trapped(error),
@@ -118,9 +125,24 @@ export class Leader {
     this.#inbox.addEventListener('message', ({ data }: MessageEvent<ToLeader>) => this.receive(data, false))
     this.#events.toOwnPage(this.#leading())
     this.#tell(this.#leading())
+    if (candidacy.wakeups) this.#listen(engine, candidacy, loop)
     void loop.run()
     void transfers.run()
     void noteStorage(engine, () => this.#changed('status'))
+  }
+
+  #listen(engine: MareaEngine, candidacy: Candidacy, loop: SyncLoop): void {
+    const looking = { kind: 'looking' } as const
+    this.#wakeups = new WakeUps(engine, candidacy, {
+      wantToken: this.wantToken,
+      sync: () => loop.poke(),
+      changed: () => this.#changed('status'),
+      ask: () => {
+        this.#events.toOwnPage(looking)
+        this.#tell(looking)
+      },
+    })
+    this.#wakeups.seen()
   }
 
   /** A message of its own page, or of another tab. */
@@ -136,6 +158,8 @@ export class Leader {
         return
       case 'token':
         return this.#tokens.answered(message.id, message)
+      case 'seen':
+        return this.#wakeups?.seen()
       case 'candidate':
         if (isNewer(message.version, this.#version)) this.#events.superseded()
     }
@@ -155,6 +179,7 @@ export class Leader {
   stop(): boolean {
     this.#context?.loop.stop()
     this.#context?.transfers.stop()
+    this.#wakeups?.stop()
     this.#work?.stop()
     this.#inbox.close()
     this.#news.close()

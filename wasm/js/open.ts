@@ -57,6 +57,11 @@ export interface OpenOptions {
   dayStartsAt?: number
   /** False to open without using the network until `setOnline(true)`. Holds for all tabs of this user. */
   online?: boolean
+  /**
+   * False to open no socket for wake-ups. Otherwise, where the server tells of changes (`marea.set_wakeups(true)`), what another
+   * device wrote is here within a second or so; `status().wakeups` says whether.
+   */
+  wakeups?: boolean
   /** False to leave out asking the browser not to evict the mirror when the disk is nearly full. */
   persist?: boolean
   /**
@@ -126,6 +131,7 @@ export async function open<S = RegisteredSchema>(options: OpenOptions | GuestOpt
       url: asciiUrl(options.url),
       anonKey: keyOf(options),
       online: options.online !== false,
+      wakeups: options.wakeups !== false,
       storage,
       known: known === storage,
       reason: refused ? refusedReason(refused) : reason,

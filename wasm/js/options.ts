@@ -43,7 +43,7 @@ export function checkServer(options: unknown): Given {
   if (!/^[\x21-\x7e]+$/.test(key)) refuse(option, `expected ${KEY}, without spaces and line breaks`)
   // A key of the backend's opens every row to whoever loads the page.
   if (isSecret(key)) refuse(option, `is a secret key, which no app may have; expected ${KEY}`)
-  for (const name of ['online', 'persist', 'claimGuest']) if (given[name] !== undefined) kind(given, name, 'boolean', 'true or false')
+  for (const name of ['online', 'persist', 'claimGuest', 'wakeups']) if (given[name] !== undefined) kind(given, name, 'boolean', 'true or false')
   for (const name of ['onLoading', 'onError']) if (given[name] !== undefined) kind(given, name, 'function', 'a function')
   if (given.trustedTypesPolicy !== undefined) kind(given, 'trustedTypesPolicy', 'string', 'the name of a policy')
   if (given.workerUrl !== undefined && !(given.workerUrl instanceof URL)) kind(given, 'workerUrl', 'string', 'an address')

@@ -210,7 +210,12 @@ export interface Candidate {
   version: Version
 }
 
-export type ToLeader = Hello | Calls | Token | Candidate
+/** Somebody looks at this page: the answer to {@link Looking}. */
+export interface Seen {
+  kind: 'seen'
+}
+
+export type ToLeader = Hello | Calls | Token | Candidate | Seen
 
 /** Somebody leads. `term` is new each time. */
 export interface Leading {
@@ -240,9 +245,15 @@ export interface TokenWanted {
   fresh: boolean
 }
 
+/** Does somebody look at this page? Pages of older versions do not answer. */
+export interface Looking {
+  kind: 'looking'
+}
+
 export type News =
   | Leading
   | TokenWanted
+  | Looking
   /** A tab is about to erase the mirror: all let go of it. */
   | { kind: 'erased' }
   | { kind: 'changed'; topics: Topic[]; revision?: Revision }
@@ -255,6 +266,8 @@ export interface Candidacy {
   anonKey: string
   /** Whether the app allows the network. */
   online: boolean
+  /** Whether the app wants to hear of other devices' changes at once. */
+  wakeups: boolean
   storage: 'opfs' | 'local-storage' | 'memory'
   /** Whether this device has had a mirror of this user before: then none is an eviction, and no beginning. */
   known: boolean
@@ -271,6 +284,7 @@ export type ToHost =
   | Hello
   | Calls
   | Token
+  | Seen
   | { kind: 'apply'; candidacy: Candidacy }
   /** The engine, compiled. The page brings it: see module.ts. */
   | { kind: 'module'; module: WebAssembly.Module }
@@ -285,6 +299,7 @@ export type FromHost =
   | Leading
   | Results
   | TokenWanted
+  | Looking
   /** The worker runs; it opens the mirror. */
   | { kind: 'started' | 'opening' }
   /** The mirror could not be opened, or can no longer be used; `stopped`: by this engine, another one may. */

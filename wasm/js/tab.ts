@@ -214,6 +214,9 @@ export class Tab {
         return this.#settle(message)
       case 'token-wanted':
         return void this.#answerToken(message)
+      case 'looking':
+        if (isLookedAt()) this.#host?.post({ kind: 'seen' })
+        return
       case 'failed':
         if (message.final) this.#endHost()
         if (message.stopped) return this.#restart(fromWire(message.error))
@@ -238,6 +241,8 @@ export class Tab {
         return this.#end(erasedError())
       case 'token-wanted':
         return void this.#helpWithToken(news)
+      case 'looking':
+        if (isLookedAt() && !this.#leader?.own) this.#channels.tellLeader({ kind: 'seen' })
     }
   }
 
@@ -385,4 +390,8 @@ export class Tab {
     this.#channels.close()
     this.#rejectAll(reason)
   }
+}
+
+function isLookedAt(): boolean {
+  return document.visibilityState === 'visible'
 }

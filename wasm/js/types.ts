@@ -15,7 +15,9 @@ export type Export = Required<generated.Export>
 export type ExportPage = Omit<generated.ExportPage, 'exports'> & { exports: Export[] }
 /** Where the mirror lives on this device. */
 export type Storage = Exclude<generated.StorageKind, 'file'>
-export type ClientStatus = generated.ClientStatus & { storage: Storage; files: FilesStatus }
+export type ClientStatus = generated.ClientStatus & { storage: Storage; files: FilesStatus; wakeups: WakeUps }
+/** Whether the server tells this device of other devices' changes. */
+export type WakeUps = generated.WakeUps
 /** The files of exports, all in all. `current` is the one about which a request is under way. */
 export type FilesStatus = Required<Omit<generated.FilesStatus, 'current'>> & { current: FileView | undefined }
 export type ApiProvider = generated.Provider

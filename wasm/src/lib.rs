@@ -34,4 +34,6 @@ pub mod types;
 #[cfg(target_family = "wasm")]
 pub mod vault;
 #[cfg(target_family = "wasm")]
+mod wakeups;
+#[cfg(target_family = "wasm")]
 pub mod write;

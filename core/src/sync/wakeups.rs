@@ -7,8 +7,6 @@ mod frames;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
-
 use crate::model::{Claims, UnixMillis, UserId, WakeUps, redacted_debug};
 use crate::sync::backoff::{LAST_MS, full_jitter_ms};
 use crate::sync::wakeups::frames::Said;
@@ -38,9 +36,7 @@ pub enum SocketEvent<'e> {
 }
 
 /// What the host is to do about its socket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SocketAsk {
     /// Nothing.
     #[default]
@@ -54,8 +50,7 @@ pub enum SocketAsk {
 }
 
 /// What to do next, in this order: `ask` where it is to close, `frames`, `ask`.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SocketStep {
     /// About the socket.
     pub ask: SocketAsk,
