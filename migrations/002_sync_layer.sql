@@ -1578,6 +1578,7 @@ BEGIN
     SELECT array_agg(held.id) INTO old
     FROM (
         SELECT s.id FROM public.sessions AS s WHERE s.ended_at < before AND isfinite(s.ended_at)
+          AND NOT EXISTS (SELECT FROM marea.moved AS m WHERE m.user_id = s.user_id)
         ORDER BY s.ended_at, s.id LIMIT most FOR UPDATE SKIP LOCKED
     ) AS held;
     -- Under the search_path that the app's triggers are used to.

@@ -2069,6 +2069,7 @@ BEGIN
     SELECT array_agg(held.id) INTO old
     FROM (
         SELECT s.id FROM public.sessions AS s WHERE s.ended_at < before AND isfinite(s.ended_at)
+          AND NOT EXISTS (SELECT FROM marea.moved AS m WHERE m.user_id = s.user_id)
         ORDER BY s.ended_at, s.id LIMIT most FOR UPDATE SKIP LOCKED
     ) AS held;
     -- Under the search_path that the app's triggers are used to.
@@ -6802,8 +6803,11 @@ DECLARE
 BEGIN
     UPDATE public.export_history SET status = 'expired', file_url = NULL, data = NULL
     WHERE id IN (
-        SELECT id FROM public.export_history
-        WHERE status = 'completed' AND expires_at < now() ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+        SELECT e.id FROM public.export_history AS e
+        WHERE e.status = 'completed' AND e.expires_at < now()
+          -- Whoever is on the way to another server is left alone, or nobody's would expire.
+          AND NOT EXISTS (SELECT FROM marea.moved AS m WHERE m.user_id = e.user_id)
+        ORDER BY e.id FOR NO KEY UPDATE SKIP LOCKED
     );
     GET DIAGNOSTICS expired = ROW_COUNT;
     RETURN expired;
@@ -6827,10 +6831,11 @@ BEGIN
     SELECT array_agg(held.user_id) INTO people
     FROM (
         SELECT p.user_id FROM public.user_progress AS p
-        WHERE p.last_active_on > tomorrow OR p.user_id IN (
+        WHERE (p.last_active_on > tomorrow OR p.user_id IN (
             SELECT d.user_id FROM marea.daily_activity AS d
             JOIN public.user_progress AS behind ON behind.user_id = d.user_id
-            WHERE d.day <= tomorrow AND d.day > coalesce(behind.last_active_on, '-infinity'))
+            WHERE d.day <= tomorrow AND d.day > coalesce(behind.last_active_on, '-infinity')))
+          AND NOT EXISTS (SELECT FROM marea.moved AS m WHERE m.user_id = p.user_id)
         ORDER BY p.user_id FOR NO KEY UPDATE
     ) AS held;
     UPDATE public.user_progress AS p SET

@@ -149,6 +149,21 @@ async fn a_document_brings_a_user_to_another_database_and_nothing_is_left_behind
         "nobody else is touched"
     );
 
+    // The jobs go on with everybody else's.
+    let due = format!(
+        "SET session_replication_role = replica; UPDATE public.export_history SET expires_at = '2026-01-01', status = 'completed' WHERE user_id IN ('{text}', '{}'); RESET session_replication_role",
+        neighbour.user
+    );
+    a.execute(&due).await;
+    for (job, expected) in [
+        ("marea.expire_exports()", "1"),
+        ("marea.refresh_streaks()", "0"),
+        ("marea.retire_sessions('2026-05-03')", "2"),
+    ] {
+        assert_eq!(a.text(&format!("SELECT {job}")).await, expected, "{job}");
+    }
+    let document = asked(&a, moved, &[&one.user, &THERE]).await.expect("a document");
+
     // It comes, whole.
     import(&b, &document).await.expect("it comes");
     let there = exported(&b, one.user).await;
