@@ -3,6 +3,8 @@
 //! SQLite's authorizer decides what a statement may read, statement by statement and column by column, and is part of the
 //! connection from its opening on (`gate.rs`). What kind of statement it is, `statement.rs` looks at before SQLite does.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use rusqlite::limits::Limit;
 use rusqlite::types::{Value as Bound, ValueRef};
@@ -14,6 +16,7 @@ use crate::error::Error;
 use crate::model::Table;
 use crate::store::Store;
 use crate::store::gate::{Gate, Reading, SharedGate};
+use crate::store::shapes::{Shape, quoted};
 use crate::store::statement;
 
 /// Integers beyond this do not survive JavaScript's numbers: they come as text.
@@ -91,13 +94,32 @@ impl Store {
         limits: QueryLimits,
     ) -> Result<QueryResult, Error> {
         let sql = statement::only(sql)?;
+        let exports = self.shapes.get(Table::ExportHistory);
+        let sql = exports.map_or(sql.into(), |exports| exports.with_text_keys(sql));
         let own = [Table::UserProgress, Table::DailyActivity, Table::ExportHistory];
         let readable = own.into_iter().chain(self.shapes.mirrored()).map(Table::name).collect();
         let (rows, bytes) = (limits.rows, limits.bytes);
         let guard = Guard::close(&mut self.connection, &self.gate, Reading::new(readable, limits))?;
         let gate = guard.gate;
-        let (columns, rows) = run(guard.connection, gate, sql, params, rows, bytes)?;
+        let (columns, rows) = run(guard.connection, gate, &sql, params, rows, bytes)?;
         Ok(QueryResult { columns, rows, tables: gate.tables() })
+    }
+}
+
+impl Shape {
+    /// A statement in which the ids of the table are texts, as everywhere else: in the file only their bytes are. The file's own table
+    /// is what a name with a schema means.
+    fn with_text_keys<'s>(&self, sql: &'s str) -> Cow<'s, str> {
+        let name = self.table.table.name();
+        if !sql.to_ascii_lowercase().contains(name) {
+            return sql.into();
+        }
+        let key = quoted(&self.table.key().name);
+        let columns = self.columns.split_once(", ").map_or("", |(_, others)| others);
+        let part = |from: u32, length: u32| format!("substr(hex({key}), {from}, {length})");
+        let parts = [part(1, 8), part(9, 4), part(13, 4), part(17, 4), part(21, 12)].join(" || '-' || ");
+        let rows = format!("{name} AS (SELECT lower({parts}) AS {key}, {columns} FROM main.{name})");
+        statement::with(sql, &rows).into()
     }
 }
 

@@ -34,6 +34,19 @@ pub(crate) fn only(sql: &str) -> Result<&str, Error> {
     Ok(&sql[start..end])
 }
 
+/// The statement with one more table that it may name: `rows`, as it stands behind `WITH`.
+pub(crate) fn with(sql: &str, rows: &str) -> String {
+    let first = word_at(sql, 0);
+    if !first.eq_ignore_ascii_case("WITH") {
+        return format!("WITH {rows} {sql}");
+    }
+    let next = skip_blank(sql, first.len());
+    let word = word_at(sql, next);
+    let (recursive, at) =
+        if word.eq_ignore_ascii_case("RECURSIVE") { ("RECURSIVE ", next + word.len()) } else { ("", next) };
+    format!("WITH {recursive}{rows}, {}", &sql[at..])
+}
+
 fn word_at(sql: &str, start: usize) -> &str {
     let is_in_word = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'_' | b'$' | 0x80..);
     &sql[start..start + sql.as_bytes()[start..].iter().take_while(is_in_word).count()]
@@ -115,6 +128,20 @@ mod tests {
             ("SELECT 'never ended; ", "SELECT 'never ended; "),
         ] {
             assert_eq!(only(sql).unwrap(), taken, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_put_in_front_of_all_others() {
+        for (sql, expected) in [
+            ("SELECT * FROM t", "WITH t AS (SELECT 1) SELECT * FROM t"),
+            ("with a AS (SELECT 2) SELECT 1", "WITH t AS (SELECT 1), a AS (SELECT 2) SELECT 1"),
+            (
+                "WITH /* x */ RECURSIVE a AS (SELECT 2) SELECT 1",
+                "WITH RECURSIVE t AS (SELECT 1),  a AS (SELECT 2) SELECT 1",
+            ),
+        ] {
+            assert_eq!(with(sql, "t AS (SELECT 1)"), expected);
         }
     }
 

@@ -53,6 +53,26 @@ fn each_statement_answers_as_it_should_and_leaves_the_mirror_as_it_was() {
 }
 
 #[test]
+fn the_id_of_an_export_is_a_text() {
+    let mut engine = device();
+    let input = crate::model::ExportInput {
+        export_type: "words".to_owned(),
+        export_format: "csv".to_owned(),
+        ..Default::default()
+    };
+    let id = engine.mutate(Change::CreateExport(input), at(0)).unwrap().id.to_string();
+    for sql in [
+        "SELECT id FROM export_history WHERE id = ?",
+        "WITH RECURSIVE n(id) AS (VALUES (1)), e AS (SELECT * FROM export_history) SELECT e.id FROM e JOIN n ON e.id = ?",
+        "SELECT E.ID FROM Export_History AS E WHERE E.id IN (?) ORDER BY created_at",
+    ] {
+        assert_eq!(run(&mut engine, sql, &[id.as_str().into()]).unwrap().rows, [[json!(id)]], "{sql}");
+    }
+    let all = run(&mut engine, "SELECT * FROM export_history", &[]).unwrap();
+    assert_eq!((&*all.columns[0], &all.rows[0][0], all.columns.len()), ("id", &json!(id), 17));
+}
+
+#[test]
 fn parameters_are_bound_by_place_and_kind() {
     let mut engine = device();
     let mut answer = |sql: &str, params: &[Value]| run(&mut engine, sql, params).unwrap().rows;
