@@ -221,6 +221,12 @@ impl Column {
         if self.kind == ColumnType::BigInt { sum.to_string().into() } else { sum.into() }
     }
 
+    /// Nothing counted yet, as a row holds it.
+    pub(crate) fn zero(&self) -> Value {
+        let zero = if self.kind.whole_range().is_some() { 0.into() } else { "0".into() };
+        self.check(zero).unwrap_or_default()
+    }
+
     /// The opposite of an addition.
     pub(crate) fn negated(&self, delta: &Value) -> Value {
         match delta {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::catalogue::{Column, MirroredTable, Rule};
-use crate::model::{Op, RegisterRow, RegisterWrite};
+use crate::model::{Op, RegisterRow, RegisterWrite, TableKind};
 use crate::planted::{self, Fault};
 
 /// The row with writes on top. An update does not bring back a row that is gone, but for the one row per user, which
@@ -27,6 +27,8 @@ pub(crate) fn overlay(
             (Op::Add, row) => row.map(|row| added(table, row, &write, &begun)),
             (_, None) if begins => Some(applied(table, RegisterRow::default(), write, true, &mut begun)),
             (_, None) => None,
+            // A fact is inserted once: what has become of the row since stands.
+            (Op::Insert, Some(row)) if table.table.kind() == TableKind::Events => Some(row),
             (_, Some(row)) => Some(applied(table, row, write, false, &mut begun)),
         };
     }
@@ -68,6 +70,12 @@ fn applied(
             }
             // What was set once stays; what this version does not know is the server's to judge.
             _ => {}
+        }
+    }
+    if is_new && write.op == Op::Insert {
+        // Left out, a counter that cannot be null begins with its default, nearly always zero; the server's comes with the row.
+        for counter in table.counters().filter(|counter| !counter.nullable) {
+            row.values.entry(counter.name.as_str()).or_insert_with(|| counter.zero());
         }
     }
     row
