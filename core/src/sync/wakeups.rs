@@ -236,7 +236,7 @@ impl Channel {
         match event {
             SocketEvent::Look => {}
             SocketEvent::Opened(token) => match (self.state, Claims::of(token)) {
-                (State::Opening { .. }, Some(claims)) if claims.sub == user => {
+                (State::Opening { .. }, Some(claims)) if claims.is_of(user) => {
                     self.reference = 1;
                     step.frames.push(frames::join(&frames::topic(user), 1, token));
                     self.state = State::Joining { since: now, renew_at: renewal(&claims, now) };
@@ -259,7 +259,7 @@ impl Channel {
     }
 
     fn renew(&mut self, token: &str, user: UserId, now: UnixMillis, step: &mut SocketStep) {
-        let claims = Claims::of(token).filter(|claims| claims.sub == user);
+        let claims = Claims::of(token).filter(|claims| claims.is_of(user));
         let reference = self.reference + 1;
         if let (State::Joined { renew_at, .. }, Some(claims)) = (&mut self.state, claims) {
             self.reference = reference;

@@ -178,8 +178,7 @@ fn from_json<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Option<T> {
 /// The `authorization` for a token, once it is sure whose it is: one learner's queue must never go to another's account.
 fn bearer(token: &str, user_id: UserId) -> Result<String, Failure> {
     let malformed = || Failure::Unauthorized { code: "malformed_token".to_owned() };
-    let claims = Claims::of(token).ok_or_else(malformed)?;
-    if claims.sub != user_id {
+    if !Claims::of(token).ok_or_else(malformed)?.is_of(user_id) {
         return Err(Failure::OtherUser);
     }
     if !address::fits_a_header(token) {
@@ -213,6 +212,29 @@ mod tests {
         assert_eq!(bearer(&token, other), Err(Failure::OtherUser));
         for garbage in ["", "a.b", "a.e30.c", "\u{1}.\u{2}.\u{3}"] {
             assert!(matches!(bearer(garbage, other), Err(Failure::Unauthorized { .. })), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_service_names_the_user_in_a_claim() {
+        let id = "018f9d3e-7a00-7000-8000-0123456789ab";
+        let sent =
+            |claims: &str| bearer(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims)), id.parse().unwrap());
+        for claims in [
+            format!(r#"{{"sub":"user_2abc","app_metadata":{{"user_id":"{id}"}}}}"#),
+            format!(r#"{{"sub":"auth0|5f7c","https://example.com/user":"{}"}}"#, id.to_uppercase()),
+        ] {
+            assert!(sent(&claims).is_ok(), "{claims}");
+        }
+        for claims in [
+            r#"{"sub":"user_2abc"}"#.to_owned(),
+            format!(r#"{{"sub":"user_2abc","user_metadata":{{"user_id":"{id}"}}}}"#),
+            format!(r#"{{"sub":"user_2abc","a":{{"b":{{"c":{{"d":"{id}"}}}}}}}}"#),
+            format!(
+                r#"{{"sub":"018f9d3e-7a00-7000-8000-000000000000","app_metadata":{{"invited_by":"{id}"}}}}"#
+            ),
+        ] {
+            assert_eq!(sent(&claims), Err(Failure::OtherUser), "{claims}");
         }
     }
 }

@@ -32,7 +32,9 @@ pub fn user_of_token(token: &str) -> Result<UserId, Error> {
     let claims: Claims =
         serde_json::from_slice(&payload).map_err(|_| not("its payload is not a JSON object"))?;
     let subject = claims.sub.ok_or_else(|| not("it names no user (no `sub`); an API key is not enough"))?;
-    subject.parse().map_err(|_| not("its `sub` is not a user id"))
+    subject
+        .parse()
+        .map_err(|_| not("its `sub` is not a user id; give the id itself (user_id, --user, MAREA_USER)"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use marea_tests::backend::{Answer, TestBackend, TestUser, send};
+use marea_tests::command::Device;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -62,6 +63,16 @@ async fn the_users_id_may_be_in_another_claim() {
     assert_eq!(sessions_of(&backend, &own).await.body, json!([{ "user_id": learner.id }]));
     let others = token(&backend, &json!({ "app_metadata": { "user_id": other.id } }));
     assert_eq!(sessions_of(&backend, &others).await.body, json!([]));
+
+    // The command, as any other client.
+    let device = Device::new()
+        .with("MAREA_URL", &backend.ready().url)
+        .with("MAREA_KEY", &backend.ready().publishable_key)
+        .with("MAREA_TOKEN", &own)
+        .with("MAREA_USER", learner.id.to_string());
+    device.record(&["--minutes", "5"]).await;
+    assert_eq!(device.json(&["sync"]).await["pushed"], 1);
+    assert_eq!(sessions_of(&backend, &own).await.body.as_array().map(Vec::len), Some(2));
 
     // Without the claim, or with one that is no UUID, nobody: not the `sub`, be it somebody's id.
     for nobody in [

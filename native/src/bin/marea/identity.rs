@@ -38,7 +38,12 @@ enum Tokens {
 pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
     let dir = globals.dir()?;
     if let Some(token) = globals.token() {
-        let user_id = auth::user_of_token(token.expose())?;
+        let user_id = match globals.user() {
+            Some(user) => user.parse().map_err(|_| {
+                Failure::usage("--user: expected the user's id, a UUID (or MAREA_USER)".to_owned())
+            })?,
+            None => auth::user_of_token(token.expose())?,
+        };
         let server = globals.url().zip(globals.key()).map(|(url, key)| (url.to_owned(), key.to_owned()));
         return Ok(Identity {
             dir,

@@ -100,6 +100,10 @@ pub(crate) struct Globals {
     #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_TOKEN", value_name = "JWT", hide_env_values = true)]
     token: Option<Secret>,
 
+    /// The user's id, for a token of another sign-in service whose `sub` is not it
+    #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_USER", value_name = "UUID", hide_env_values = true)]
+    user: Option<String>,
+
     /// The account to use: signs in when this folder does not know it yet
     #[arg(long, global = true, help_heading = GLOBAL, env = "MAREA_EMAIL", value_name = "EMAIL", hide_env_values = true)]
     email: Option<String>,
@@ -135,6 +139,11 @@ impl Globals {
 
     pub(crate) fn token(&self) -> Option<&Secret> {
         self.token.as_ref().filter(|secret| !secret.expose().is_empty())
+    }
+
+    /// Only with a token: a sign-in knows whose it is.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.user.as_deref().filter(|text| !text.is_empty())
     }
 
     pub(crate) fn email(&self) -> Option<&str> {
