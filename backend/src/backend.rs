@@ -42,6 +42,10 @@ pub struct Options {
     pub sql: Vec<PathBuf>,
     /// Whether a private database has wake-ups on: devices join `/realtime/v1` and hear of changes. An existing one keeps what it has.
     pub wakeups: bool,
+    /// What tokens are signed with, where it is another backend's; `None` for one of its own.
+    pub jwt_secret: Option<String>,
+    /// A function that PostgREST calls before each request.
+    pub pre_request: Option<String>,
 }
 
 /// How to reach a running backend. Serialized, it is the line that the program prints.
@@ -122,6 +126,9 @@ impl Backend {
         if postgres.is_some() {
             database::set_wakeups(&client, options.wakeups).await?;
         }
+        if let Some(secret) = &options.jwt_secret {
+            database::keep_setting(&client, "jwt_secret", secret).await?;
+        }
         let tokens = Tokens::new(database::setting(&client, "jwt_secret").await?)?;
         let login = database::authenticator_url(&client, &database_url, postgres.is_some()).await?;
         let with_learners = postgres.is_some() || options.demo_accounts;
@@ -139,7 +146,14 @@ impl Backend {
 
         say("starting PostgREST");
         let jwks = tokens.signing().jwks_with(tokens.secret()).to_string();
-        let started = PostgRest::start(&postgrest_program, &home, run_as, &login, &jwks);
+        let started = PostgRest::start(
+            &postgrest_program,
+            &home,
+            run_as,
+            &login,
+            &jwks,
+            options.pre_request.as_deref(),
+        );
         let (postgrest, ensured) = tokio::join!(started, learners);
         let postgrest = postgrest?;
         ensured?;

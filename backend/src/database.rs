@@ -173,6 +173,13 @@ pub(crate) async fn setting(client: &Client, name: &str) -> Result<String, Error
     Ok(row.map_err(Error::postgres("could not read a setting"))?.get(0))
 }
 
+/// Keeps a setting that comes from elsewhere.
+pub(crate) async fn keep_setting(client: &Client, name: &str, value: &str) -> Result<(), Error> {
+    let statement = "INSERT INTO marea_backend.settings VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value";
+    let kept = client.execute(statement, &[&name, &value]).await;
+    kept.map(drop).map_err(Error::postgres("could not keep a setting"))
+}
+
 /// Makes the role that PostgREST logs in as usable, and gives the URL for it.
 ///
 /// In a cluster of our own that is `authenticator`. On somebody's server that role belongs to the PostgREST that is already

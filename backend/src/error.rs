@@ -54,6 +54,9 @@ pub enum Error {
         /// The data folder.
         path: PathBuf,
     },
+    /// No pair was asked for.
+    #[error("at least one pair is needed: correct --pairs")]
+    NoPairs,
     /// The place for files cannot be used.
     #[error("files cannot be kept there: check --objects and the AWS_* variables")]
     ObjectStore,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Parser};
-use marea_backend::{Backend, Error, Options};
+use marea_backend::{Backend, Error, Options, Pairs, Ready};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Real Postgres, real PostgREST and a gateway that serves them the way Supabase does, for development.
@@ -41,6 +41,9 @@ struct Arguments {
     /// Whether a change wakes the user's other devices, through /realtime/v1; a database of --database-url keeps what it has
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     wakeups: bool,
+    /// Start so many complete pairs of Postgres and PostgREST behind HAProxy, each user wholly in one (MAREA_HAPROXY names the program)
+    #[arg(long, value_name = "N", conflicts_with = "database_url")]
+    pairs: Option<usize>,
 }
 
 #[tokio::main]
@@ -67,22 +70,35 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         objects: arguments.objects,
         sql: arguments.sql,
         wakeups: arguments.wakeups,
+        ..Options::default()
     };
+    let say = |words: &str| eprintln!("marea-backend: {words}");
+    if let Some(count) = arguments.pairs {
+        let started = tokio::select! {
+            started = Pairs::start(options, count, say) => started,
+            () = stop.wanted() => return Ok(()),
+        };
+        let pairs: Pairs = started.map_err(|error: Error| Box::new(error))?;
+        announce(pairs.ready())?;
+        stop.wanted().await;
+        pairs.stop().await;
+        return Ok(());
+    }
     let started = tokio::select! {
-        started = Backend::start_and_say(options, |words| eprintln!("marea-backend: {words}")) => started,
+        started = Backend::start_and_say(options, say) => started,
         // What has been started so far is dropped, and thereby stopped.
         () = stop.wanted() => return Ok(()),
     };
     let backend: Backend = started.map_err(|error: Error| Box::new(error))?;
-    announce(&backend)?;
+    announce(backend.ready())?;
     stop.wanted().await;
     backend.stop().await;
     Ok(())
 }
 
 /// The one line on stdout.
-fn announce(backend: &Backend) -> Result<(), Box<dyn std::error::Error>> {
-    let line = serde_json::to_string(backend.ready())?;
+fn announce(ready: &Ready) -> Result<(), Box<dyn std::error::Error>> {
+    let line = serde_json::to_string(ready)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()?;

@@ -28,10 +28,11 @@ impl PostgRest {
         run_as: Option<&RunAs>,
         database_url: &str,
         jwks: &str,
+        pre_request: Option<&str>,
     ) -> Result<PostgRest, Error> {
         let mut attempt = 1;
         loop {
-            match serve(program, home, run_as, database_url, jwks).await {
+            match serve(program, home, run_as, database_url, jwks, pre_request).await {
                 Ok(started) => return Ok(started),
                 Err(error) if attempt == ATTEMPTS || !port_was_taken(&error) => return Err(error),
                 Err(_) => attempt += 1,
@@ -60,6 +61,7 @@ async fn serve(
     run_as: Option<&RunAs>,
     database_url: &str,
     jwks: &str,
+    pre_request: Option<&str>,
 ) -> Result<PostgRest, Error> {
     let (port, admin_port) = (free_port()?, free_port()?);
     let mut postgrest = command(program, run_as);
@@ -75,6 +77,9 @@ async fn serve(
         .env("PGRST_SERVER_HOST", "127.0.0.1")
         .env("PGRST_SERVER_PORT", port.to_string())
         .env("PGRST_ADMIN_SERVER_PORT", admin_port.to_string());
+    if let Some(function) = pre_request {
+        postgrest.env("PGRST_DB_PRE_REQUEST", function);
+    }
     let mut service = Service::start(postgrest, Signal::SIGTERM, &home.file("postgrest.log"))?;
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
     let admin = format!("http://127.0.0.1:{admin_port}/ready");

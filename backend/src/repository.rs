@@ -48,6 +48,11 @@ impl Sql {
         self.root.join(REALTIME)
     }
 
+    /// What makes an app's users on each of several pairs.
+    pub(crate) fn users_of_pairs(&self) -> PathBuf {
+        self.root.join("examples/pairs/users.sql")
+    }
+
     /// The folder of the numbered files.
     pub(crate) fn migrations(&self) -> PathBuf {
         self.root.join(MIGRATIONS)
