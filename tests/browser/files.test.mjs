@@ -8,7 +8,6 @@ import { openMarea, record, startBrowser, startStage, status, sync, waitFor, wai
 import { leadingPage, openTabs, takeOver } from './tabs.mjs'
 
 const PIECE = 6 << 20
-
 let stage, browser
 before(async () => {
   stage = await startStage()

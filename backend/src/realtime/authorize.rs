@@ -33,7 +33,7 @@ async fn look(client: &mut Client, caller: &Caller, topic: &str) -> Result<bool,
             && caller.owner.is_some_and(|owner| topic == format!("marea:{owner}")));
     }
     let transaction = client.transaction().await?;
-    let message = Uuid::now_v7();
+    let message: Uuid = transaction.query_one("SELECT gen_random_uuid()", &[]).await?.get(0);
     let statement = "INSERT INTO realtime.messages (id, topic, extension, event, private) VALUES ($1, $2, 'broadcast', 'join', true)";
     transaction.execute(statement, &[&message, &topic]).await?;
     let statement = "SELECT set_config('request.jwt.claims', $1, true), set_config('role', $2, true), set_config('realtime.topic', $3, true)";

@@ -53,7 +53,7 @@ impl Frame {
                 value.is_object().then_some(())?;
                 ["join_ref", "ref", "topic", "event", "payload"].map(|name| value[name].take())
             }
-            Version::Two => Vec::try_from(value.as_array()?.clone()).ok()?.try_into().ok()?,
+            Version::Two => value.as_array()?.clone().try_into().ok()?,
         };
         // A reference may be a number.
         let reference_of = |it: Value| match it {

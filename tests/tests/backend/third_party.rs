@@ -1,9 +1,8 @@
 //! Tokens of another sign-in service: the user's UUID is in a claim of its own, and everything else is as ever.
 
-use std::time::{Duration, Instant};
-
 use marea_tests::backend::{Answer, TestBackend, TestUser, send};
 use marea_tests::command::Device;
+use marea_tests::wait::until;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -50,14 +49,11 @@ async fn the_users_id_may_be_in_another_claim() {
 
     database.batch_execute(SETUP).await.expect("set up");
     // PostgREST is told by a notification, which it hears when it does.
-    let limit = Instant::now() + Duration::from_secs(60);
-    let answer = loop {
-        let answer = backend.sync(&own, &request(Some(Uuid::from_u128(7)))).await;
-        if answer.status == StatusCode::OK || Instant::now() > limit {
-            break answer;
-        }
-        tokio::task::yield_now().await;
-    };
+    until("PostgREST has heard of the setting", || async {
+        backend.sync(&own, &request(None)).await.status == StatusCode::OK
+    })
+    .await;
+    let answer = backend.sync(&own, &request(Some(Uuid::from_u128(7)))).await;
     assert_eq!(answer.body["results"][0]["status"], "applied", "{answer:?}");
     // The app's own policies ask auth.uid(), and are answered alike.
     assert_eq!(sessions_of(&backend, &own).await.body, json!([{ "user_id": learner.id }]));

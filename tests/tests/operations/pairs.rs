@@ -209,7 +209,7 @@ async fn move_while_writing(stage: &mut Stage, learner: &mut Learner, from: usiz
     learner.sync_all(stage).await;
     assert_eq!(stage.sessions(to, learner.id).await, (learner.recorded, learner.recorded));
     for device in &learner.devices {
-        assert_eq!(i64::from(device.progress().total_sessions), learner.recorded);
+        assert_eq!(device.progress().total_sessions, learner.recorded);
         assert_eq!(device.pending(), 0);
     }
 

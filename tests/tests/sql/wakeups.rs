@@ -85,7 +85,7 @@ async fn each_user_is_told_once_by_a_transaction() {
     for (topic, version, writer) in &all {
         let owner = if *topic == format!("marea:{ada}") { ada } else { eve };
         // The first of the transaction at least, whose changes are seen together.
-        assert!(*version <= clock(&database, owner).await && *writer == None, "{all:?}");
+        assert!(*version <= clock(&database, owner).await && writer.is_none(), "{all:?}");
     }
     database.execute(&format!("BEGIN; {} ROLLBACK;", insert(ada))).await;
     // What is taken back to a savepoint was told by nobody, and what comes after it is.
