@@ -222,3 +222,25 @@ fn find_haproxy() -> Result<PathBuf, Error> {
     let found = HAPROXY.iter().map(PathBuf::from).find(|path| path.is_file());
     found.ok_or(Error::MissingProgram { program: "HAProxy", variable: HAPROXY_VARIABLE })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_shows_what_the_router_is_told() {
+        let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/migrations/PAIRS.md");
+        let document = fs::read_to_string(document).expect("the document");
+        let told = configuration(443, Path::new("/etc/haproxy"), &["10.0.0.10:3000", "10.0.0.11:3000"]);
+        let rules = ["http-request", "use_backend", "default_backend", "server", "backend", "frontend"];
+        let shown: Vec<&str> = document
+            .lines()
+            .map(str::trim)
+            .filter(|line| rules.iter().any(|rule| line.split(' ').next() == Some(rule)))
+            .collect();
+        assert!(shown.len() > 8, "{shown:?}");
+        for line in shown {
+            assert!(told.lines().any(|own| own.trim() == line), "{line}");
+        }
+    }
+}
