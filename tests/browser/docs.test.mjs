@@ -22,6 +22,8 @@ const ELSEWHERE = {
   'docs/migrations/DEPLOY.md bash': 'tests/tests/operations/documents.rs',
   'docs/migrations/DEPLOY.md sql': 'tests/tests/operations/documents.rs',
   'docs/migrations/OPERATIONS.md sql': 'tests/tests/operations/views.rs',
+  // Statements for two servers.
+  'docs/migrations/USERS.md sql': 'tests/tests/operations/moves.rs',
   'docs/PROTOCOL.md json': 'tests/tests/engine/protocol.rs',
   'docs/UNIT_TESTS.md ts': 'tests/apps/testing.test.mjs',
   'docs/UNIT_TESTS.md tsx': 'tests/apps/testing.test.mjs',

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test'
 import pg from 'pg'
 
 import { setFault, signUp, startBackend } from '../browser/backend.mjs'
-import { installPackages } from './install.mjs'
+import { load } from './install.mjs'
 
 const BUCKET = 'client-files'
 const PIECE = 6 * 1024 * 1024
@@ -17,7 +17,6 @@ const PIECE = 6 * 1024 * 1024
 let backend, sql, StorageClient, tus
 
 before(async () => {
-  const load = installPackages()
   ;({ StorageClient } = await load('@supabase/storage-js'))
   tus = await load('tus-js-client')
   tus = tus.default ?? tus

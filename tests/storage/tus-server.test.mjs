@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 import { signUp, startBackend } from '../browser/backend.mjs'
-import { installPackages } from './install.mjs'
+import { load } from './install.mjs'
 
 const UPLOADS = '/storage/v1/upload/resumable'
 const run = promisify(execFile)
@@ -26,7 +26,6 @@ const seen = []
 
 before(async () => {
   if (!existsSync(marea)) throw new Error(`${marea} is missing. Run \`cargo build -p marea-native\` first.`)
-  const load = installPackages()
   const [{ Server }, { FileStore }] = await Promise.all([load('@tus/server'), load('@tus/file-store')])
   backend = await startBackend()
   folder = mkdtempSync(join(tmpdir(), 'marea-tus-'))

@@ -1,5 +1,5 @@
 //! One user's data: exported as one document, taken in by another database, and erased, with nothing lost, nothing twice, and nothing
-//! left behind.
+//! left behind: what docs/migrations/USERS.md says.
 
 use marea_core::{SessionInput, Transport};
 use marea_tests::backend::TestBackend;

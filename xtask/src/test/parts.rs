@@ -92,14 +92,13 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
             })
         }
         Part::Storage => {
+            install(workshop, "storage")?;
             node::run_tests("storage", workshop.tools()?, &Binaries::among(workshop.programs()?)?)
         }
         Part::Browser => in_chromium("browser", workshop),
         Part::Apps => {
             workshop.package()?;
-            Run::new(&workshop.tools()?.node)
-                .arg(paths::root().join("tests").join("apps").join("install.mjs"))
-                .show()?;
+            install(workshop, "apps")?;
             in_chromium("apps", workshop)
         }
         Part::Site => {
@@ -108,6 +107,12 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
             in_chromium("site", workshop)
         }
     }
+}
+
+/// Installs what a folder's tests use beside the workspace, once for all of its files.
+fn install(workshop: &Workshop, folder: &str) -> Result<()> {
+    let script = paths::root().join("tests").join(folder).join("install.mjs");
+    Run::new(&workshop.tools()?.node).arg(script).show()
 }
 
 fn in_chromium(folder: &str, workshop: &Workshop) -> Result<Tally> {
