@@ -18,7 +18,10 @@ import type { ErrorReporter } from './report.js'
 import { startWorkerHost } from './worker-host.js'
 import type { WorkerHost, HostEvents } from './worker-host.js'
 import { Tab } from './tab.js'
+import { within } from './watchdog.js'
 import type { TabEvents } from './tab.js'
+
+const DAY_START_LIMIT_MS = 1_000
 
 export interface OpenOptions {
   /**
@@ -149,7 +152,8 @@ export async function open<S = RegisteredSchema>(options: OpenOptions | GuestOpt
     noteMirror(userId, storage)
     // What the app asks for counts also where another tab leads that was opened otherwise.
     if (options.online !== undefined) await tab.call('setOnline', options.online)
-    tab.dayStart = await tab.call('dayStart', options.dayStartsAt === undefined ? null : minutesOf(options.dayStartsAt))
+    if (options.dayStartsAt !== undefined) tab.dayStart = await tab.call('dayStart', minutesOf(options.dayStartsAt))
+    else await within(DAY_START_LIMIT_MS, (done) => void learnDayStart(tab, events).then(done))
     marea = new Marea<S>(tab, options.schema, () => open<S>(asGuest(options)), options.files?.quotaBytes)
     tellOpened(marea as Marea)
     if (options.onError) reportErrors(marea as Marea, options.onError.bind(options))
@@ -203,6 +207,14 @@ function withModule(take: StartHost, onLoading: OpenOptions['onLoading']): Start
     )
     return { post: (message) => host.post(message), end }
   }
+}
+
+/** An hour that was said before is kept in the mirror. Not waited for long: a leader that does not answer must not hold up `open`. */
+async function learnDayStart(tab: Tab, events: TabEvents): Promise<void> {
+  const kept = await tab.call('dayStart', null).catch(() => 0)
+  if (kept === tab.dayStart) return
+  tab.dayStart = kept
+  events.changed(['progress', 'activity'])
 }
 
 /** Asked for, not needed: the mirror works without, and the browser may ask the user first. */
