@@ -159,8 +159,9 @@ impl Asked {
         let sent: Sent<'_> = from_json(text)?;
         let id = given(sent.id, "id")?;
         if let Kind::Batch = sent.kind {
-            let changes: Vec<Sent<'_>> = part(sent.changes)?;
-            let changes = changes.into_iter().map(|sent| sent.into_change(None));
+            let changes: Vec<&RawValue> = part(sent.changes)?;
+            let changes =
+                changes.into_iter().map(|change| from_json::<Sent<'_>>(change.get())?.into_change(None));
             return Ok(Asked::Batch(id, changes.collect::<Result<_, _>>()?));
         }
         Ok(Asked::One(id, sent.into_change(Some(id))?))

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::catalogue::{Catalogue, Column, ColumnType, MirroredTable, Rule};
 use crate::error::Error;
+use crate::model::object::read_by_names;
 use crate::model::{FewMap, Table, from_json};
 
 /// Names that the mirror uses itself, and names of the tables that it has code of its own for. Beside them everything that begins
@@ -41,6 +42,7 @@ struct Document {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 struct TableEntry {
     name: String,
     key: String,
@@ -53,6 +55,7 @@ struct TableEntry {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 struct ColumnEntry {
     name: String,
     #[serde(rename = "type")]
@@ -68,6 +71,8 @@ struct ColumnEntry {
     precision: Option<u32>,
     scale: Option<i32>,
 }
+
+read_by_names!(TableEntry, ColumnEntry);
 
 fn yes() -> bool {
     true

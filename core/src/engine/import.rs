@@ -3,7 +3,7 @@
 //! Nothing has to be remembered for that but which imports are done: an item's id is made of the user, the import's name and the
 //! item itself, so whichever tab, device or call brings it, it is one mutation with one id.
 
-use std::collections::BTreeMap;
+use serde_json::{Map, Value};
 
 use crate::engine::changed::Changed;
 use crate::engine::plan::{Change, Known, Plan};
@@ -72,7 +72,7 @@ impl Engine {
         now: Now,
         outcome: &mut Imported,
     ) -> Vec<Ready> {
-        let (mut rows, mut facts, mut seen) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut rows, mut facts, mut seen) = (Vec::new(), Vec::new(), Map::new());
         for (index, item) in (0..).zip(items) {
             match item.and_then(|item| self.ready_one(name, item, &mut seen, now)) {
                 Ok((id, plan)) if plan.fact.is_none() => rows.push((index, id, plan)),
@@ -88,10 +88,10 @@ impl Engine {
         &mut self,
         name: &str,
         item: ImportItem,
-        seen: &mut BTreeMap<String, u32>,
+        seen: &mut Map<String, Value>,
         now: Now,
     ) -> Result<(MutationId, Plan), Error> {
-        let (given, change, clock) = match item.what {
+        let (given, mut change, clock) = match item.what {
             ImportKind::Session(input) => (input.id, Change::RecordSession(dated(input)?), None),
             ImportKind::Event(input) => (input.id, Change::RecordEvent(dated_award(input)?), None),
             ImportKind::Row { table, values } => {
@@ -107,20 +107,22 @@ impl Engine {
                 (Change::Insert { table, .. }, Some(key)) => format!("row {table} {key}"),
                 (_, Some(key)) => format!("key {key}"),
                 (_, None) => {
-                    let times = seen.entry(item.says.clone()).or_default();
-                    *times += 1;
-                    format!("{times} {}", item.says)
+                    let times = seen.get(&item.says).and_then(Value::as_u64).unwrap_or(0) + 1;
+                    let what = format!("{times} {}", item.says);
+                    seen.insert(item.says, times.into());
+                    what
                 }
             };
             id_of(name, &what, self.user_id)
         });
-        let change = match change {
-            Change::RecordSession(input) => SessionInput { id: Some(id), ..input }.into(),
-            Change::RecordEvent(input) => EventInput { id: Some(id), ..input }.into(),
-            row => row,
-        };
-        let (_, plan) = self.plan(Some(id), change, now)?;
-        Ok((id, Plan { clock, ..plan }))
+        match &mut change {
+            Change::RecordSession(input) => input.id = Some(id),
+            Change::RecordEvent(input) => input.id = Some(id),
+            _ => {}
+        }
+        let (_, mut plan) = self.plan(Some(id), change, now)?;
+        plan.clock = clock;
+        Ok((id, plan))
     }
 
     fn bring(
@@ -174,23 +176,23 @@ pub(super) fn id_in_account(item: MutationId, user_id: UserId) -> MutationId {
 }
 
 /// A session that says when it was, and does not take the time of the import for its end.
-fn dated(input: SessionInput) -> Result<SessionInput, Error> {
-    let ended_at = match (input.ended_at, input.started_at, input.local_date) {
+fn dated(mut input: SessionInput) -> Result<SessionInput, Error> {
+    input.ended_at = match (input.ended_at, input.started_at, input.local_date) {
         (None, Some(start), _) if input.duration_minutes.is_none() => Some(start),
         (None, None, Some(day)) => Some(day.noon_utc()),
         (None, None, None) => return Err(undated("ended_at", "ended_at, started_at or local_date")),
         (given, ..) => given,
     };
-    Ok(SessionInput { ended_at, ..input })
+    Ok(input)
 }
 
-fn dated_award(input: EventInput) -> Result<EventInput, Error> {
-    let occurred_at = match (input.occurred_at, input.local_date) {
+fn dated_award(mut input: EventInput) -> Result<EventInput, Error> {
+    input.occurred_at = match (input.occurred_at, input.local_date) {
         (None, Some(day)) => Some(day.noon_utc()),
         (None, None) => return Err(undated("occurred_at", "occurred_at or local_date")),
         (given, _) => given,
     };
-    Ok(EventInput { occurred_at, ..input })
+    Ok(input)
 }
 
 fn undated(field: &'static str, fields: &str) -> Error {

@@ -51,8 +51,8 @@ fn differing_column(known: &Mutation, plan: &Plan) -> Option<String> {
 /// The columns without those that were assumed.
 fn chosen(json: &str, assumed: &[&str]) -> Map<String, Value> {
     let mut values: Map<String, Value> = serde_json::from_str(json).unwrap_or_default();
-    values.retain(|column, _| !assumed.contains(&column.as_str()));
     for column in assumed {
+        values.remove(*column);
         if let Some(Value::Object(data)) = values.get_mut("session_data") {
             data.remove(*column);
         }

@@ -1,12 +1,11 @@
 //! Which rows of the server have something that this version cannot read: kept with the mirror, told in the status and in the
 //! diagnostics, forgotten once the rows can be read. Columns, counts and keys; no value ever.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::engine::page::Page;
 use crate::error::Error;
+use crate::model::object::read_by_names_and_written;
 use crate::model::{Table, Unreadable};
 use crate::store::{Meta, Rows};
 
@@ -19,12 +18,16 @@ struct Noted(Vec<Column>);
 
 /// One column, and the keys of its rows.
 #[derive(Serialize, Deserialize)]
+#[serde(remote = "Self")]
 struct Column {
     table: Table,
     column: String,
     code: String,
-    keys: BTreeSet<String>,
+    /// In order.
+    keys: Vec<String>,
 }
+
+read_by_names_and_written!(Column);
 
 /// Takes into account what a page brought.
 pub(super) fn note(rows: Rows<'_>, page: &Page<'_>) -> Result<(), Error> {
@@ -40,12 +43,12 @@ pub(super) fn note(rows: Rows<'_>, page: &Page<'_>) -> Result<(), Error> {
             Some(known) => known,
             None => {
                 let (column, code) = (unread.column.clone(), unread.code.to_owned());
-                noted.0.push(Column { table: unread.table, column, code, keys: BTreeSet::new() });
+                noted.0.push(Column { table: unread.table, column, code, keys: Vec::new() });
                 noted.0.last_mut().ok_or(Error::Internal("a list lost what was put into it"))?
             }
         };
-        if column.keys.len() < MAX_ROWS {
-            column.keys.insert(unread.key.clone());
+        if let (true, Err(place)) = (column.keys.len() < MAX_ROWS, column.keys.binary_search(&unread.key)) {
+            column.keys.insert(place, unread.key.clone());
         }
     }
     if noted.0.is_empty() {
@@ -78,7 +81,9 @@ impl Noted {
         let packed = page.packed.iter().map(|(table, row)| (*table, row.key()));
         for (table, key) in folds.chain(registers).chain(packed).chain(page.deleted.iter().copied()) {
             for column in self.0.iter_mut().filter(|column| column.table == table) {
-                column.keys.remove(key);
+                if let Ok(place) = column.keys.binary_search_by(|known| known.as_str().cmp(key)) {
+                    column.keys.remove(place);
+                }
             }
         }
         self.0.retain(|column| !column.keys.is_empty());

@@ -105,12 +105,12 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) ->
     // Extended, not collected: collecting brings a sort of its own for every type into what a browser downloads.
     before.extend(rows.all_activity()?.into_iter().map(|day| (day.day, day)));
     for day in fold.days.values() {
-        if before.remove(&day.day).as_ref() != Some(day) {
+        if before.get(&day.day) != Some(day) {
             rows.put_activity(day)?;
             changed.row(Table::DailyActivity, day.day.to_string());
         }
     }
-    for gone in before.into_keys() {
+    for gone in before.into_keys().filter(|day| !fold.days.contains_key(day)) {
         rows.remove_activity(gone)?;
         if !planted::is(Fault::EmptyDaysNotTold) {
             changed.row(Table::DailyActivity, gone.to_string());

@@ -130,7 +130,12 @@ fn said_by(json: &str) -> Result<String, Error> {
         let is_empty = value.as_array().is_some_and(Vec::is_empty);
         !(value.is_null() || *value == 0 || *value == false || is_empty)
     };
-    fields.retain(|name, value| name != "id" && is_said(value));
+    // Removed one by one: a tree's `retain` comes with each closure once more.
+    let unsaid = fields.iter().filter(|(name, value)| *name == "id" || !is_said(value));
+    let unsaid: Vec<String> = unsaid.map(|(name, _)| name.clone()).collect();
+    for name in unsaid {
+        fields.remove(&name);
+    }
     serde_json::to_string(&fields).map_err(|_| Error::Internal("an import is not JSON"))
 }
 

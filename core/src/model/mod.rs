@@ -28,7 +28,7 @@ mod import;
 pub(crate) mod limits;
 mod list_query;
 mod mutation;
-mod object;
+pub(crate) mod object;
 mod progress;
 mod queue_view;
 mod register;

@@ -21,7 +21,32 @@ pub(crate) fn from_value<'de, T: Deserialize<'de>>(value: Value) -> Result<T, se
 }
 
 /// A deserializer that takes a struct for a map.
-struct Object<D>(D);
+pub(crate) struct Object<D>(pub(crate) D);
+
+/// Has structs that stand within others read so too: those with `#[serde(remote = "Self")]`, whose own functions serde then makes.
+macro_rules! read_by_names {
+    ($($name:ident),*) => {$(
+        impl<'de> serde::Deserialize<'de> for $name {
+            #[inline(never)]
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<$name, D::Error> {
+                $name::deserialize($crate::model::object::Object(from))
+            }
+        }
+    )*};
+}
+
+/// The same for those that are written too.
+macro_rules! read_by_names_and_written {
+    ($($name:ident),*) => {$(
+        crate::model::object::read_by_names!($name);
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                $name::serialize(self, to)
+            }
+        }
+    )*};
+}
+pub(crate) use {read_by_names, read_by_names_and_written};
 
 macro_rules! pass_on {
     ($($method:ident($($argument:ident: $kind:ty),*);)*) => {$(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Error;
+use crate::store::open::mark;
 use crate::store::{Rows, Shapes, Store, image};
 
 /// What went with a mirror.
@@ -37,7 +38,7 @@ impl Store {
 
 fn empty(connection: &mut Connection, shapes: &Shapes) -> Result<(u32, u32), Error> {
     connection.flush_prepared_statement_cache();
-    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+    connection.execute_batch("PRAGMA secure_delete = ON")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let rows = Rows { connection: &transaction, shapes };
     let counts = (rows.count_pending()?, rows.count_rejected()?);
@@ -46,8 +47,7 @@ fn empty(connection: &mut Connection, shapes: &Shapes) -> Result<(u32, u32), Err
     for table in tables(&transaction)? {
         transaction.execute_batch(&format!("DROP TABLE \"{table}\""))?;
     }
-    transaction.pragma_update(None, "application_id", 0)?;
-    transaction.pragma_update(None, "user_version", 0)?;
+    mark(&transaction, 0, 0)?;
     transaction.commit()?;
     Ok(counts)
 }

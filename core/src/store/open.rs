@@ -40,9 +40,9 @@ pub(super) fn open(location: &Location) -> Result<Connection, Error> {
     if let Location::Vfs(_) = location {
         // Before the file is looked at: the pool of the browser has no shared memory, and without it only the sole owner
         // of a file may use a write-ahead log.
-        connection.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
         // A commit writes whole pages to the log. The browser's SQLite makes them of 8 KiB, twice what a session's rows need.
-        connection.pragma_update(None, "page_size", 4096)?;
+        connection.execute_batch("PRAGMA page_size = 4096")?;
     }
     prepare(connection, location)
 }
@@ -63,7 +63,7 @@ pub(super) fn defend(connection: &Connection) -> Result<(), Error> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
-    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.execute_batch("PRAGMA cell_size_check = ON")?;
     Ok(())
 }
 
@@ -111,12 +111,12 @@ fn check_owner(connection: &Connection) -> Result<u32, Error> {
 fn configure(connection: &Connection, location: &Location) -> Result<(), Error> {
     // With a log a commit costs one flush. A rollback journal costs four, and six where files come from a pool.
     if !matches!(location, Location::Memory) {
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        connection.execute_batch("PRAGMA journal_mode = WAL")?;
     }
     // NORMAL may lose the last commits, and the caller was told that they are safe.
-    let synchronous = if planted::is(Fault::NotSynced) { "OFF" } else { "FULL" };
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
+    let lax = planted::is(Fault::NotSynced);
+    connection.execute_batch(if lax { "PRAGMA synchronous = OFF" } else { "PRAGMA synchronous = FULL" })?;
+    connection.execute_batch("PRAGMA foreign_keys = ON")?;
     Ok(())
 }
 
@@ -131,6 +131,13 @@ fn flush_log(connection: &Connection) -> Result<(), Error> {
     }
 }
 
+/// Says whose the file is and which version of the schema it has. rusqlite would do it with code that writes every kind of value, which
+/// nothing else needs.
+pub(super) fn mark(connection: &Connection, application: i32, version: usize) -> Result<(), Error> {
+    let sql = format!("PRAGMA application_id = {application}; PRAGMA user_version = {version}");
+    Ok(connection.execute_batch(&sql)?)
+}
+
 /// Applies what is missing in one transaction: a crash leaves the old version or the new one.
 fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -142,8 +149,7 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Error
             transaction.execute_batch("COMMIT; BEGIN")?;
         }
     }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", migrations.len() as u32)?;
+    mark(&transaction, APPLICATION_ID, migrations.len())?;
     transaction.commit()?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::model::object::read_by_names_and_written;
 use crate::model::{MutationId, Timestamp, redacted_debug};
 use crate::wire::Cursor;
 
@@ -22,6 +23,7 @@ pub enum ResultStatus {
 
 /// The answer to one mutation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct MutationResult {
     /// The mutation.
     pub id: MutationId,
@@ -37,6 +39,7 @@ pub struct MutationResult {
 
 /// One row as the server has it.
 #[derive(Clone, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct WireRow {
     /// All columns by name, a JSON object.
     pub values: Box<RawValue>,
@@ -86,6 +89,7 @@ pub struct SyncAnswer {
     pub catalogue: Option<Box<RawValue>>,
 }
 
+read_by_names_and_written!(MutationResult, WireRow);
 redacted_debug!(WireRow, SyncAnswer);
 
 /// Reads JSON, and takes what no parser of ours holds (a number like 1e400, 200 levels) for null: it must not cost the answer.

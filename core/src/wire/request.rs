@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::model::object::read_by_names_and_written;
 use crate::model::{ClientId, Hlc, Mutation, MutationId, redacted_debug};
 
 /// The protocol version that this crate speaks.
@@ -13,6 +14,7 @@ pub(crate) const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 
 /// How far a client has applied its user's changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Cursor {
     /// The last version applied.
     pub version: i64,
@@ -68,6 +70,7 @@ pub struct SyncRequest {
     pub mutations: Vec<WireMutation>,
 }
 
+read_by_names_and_written!(Cursor);
 redacted_debug!(WireMutation, SyncRequest);
 
 impl From<Mutation> for WireMutation {
