@@ -41,6 +41,8 @@ RETURN (
     SELECT string_agg(quote_ident(tgname), ', ' ORDER BY tgname)
     FROM pg_catalog.pg_trigger, LATERAL (SELECT CASE op WHEN 'INSERT' THEN 7 WHEN 'DELETE' THEN 11 ELSE 19 END) AS kind (bits)
     WHERE tgrelid = relation AND tgtype & kind.bits = kind.bits AND tgenabled <> 'D' AND NOT tgisinternal
+        -- Marea's own leave nothing out.
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pg_proc.oid = tgfoid AND pronamespace = 'marea'::regnamespace)
 );
 
 COMMENT ON FUNCTION marea.triggers_before(REGCLASS, TEXT) IS

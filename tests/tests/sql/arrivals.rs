@@ -43,6 +43,8 @@ fn values(names: &[String]) -> Value {
             "local_date" => json!("2026-03-02"),
             "session_data" => json!({ "local_date": "2026-03-02", "kept": [1, null, "as it is"] }),
             "achievements" => json!({ "first": "2026-03-01T10:21:12.000003Z" }),
+            // What freezes a day adds nothing beside.
+            "freezes_day" => json!(false),
             // No more is right than was answered.
             "qa_correct" | "questions_correct" => json!(1),
             _ => json!(number + 2),
