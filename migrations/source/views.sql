@@ -88,10 +88,12 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     SELECT 'exports', 'past their expiry', (
         SELECT count(*) FROM public.export_history WHERE status = 'completed' AND expires_at < now()), 'count'
     UNION ALL
-    SELECT 'wake-ups', 'on', CASE WHEN marea.has_wakeups() THEN 1 ELSE 0 END, 'count'
+    -- What marea.has_wakeups() asks: that is for devices, and this view for whoever may read it.
+    SELECT 'wake-ups', 'on', (SELECT count(*) FROM marea.settings AS s WHERE s.name = 'wakeups' AND s.value = 'on'), 'count'
     UNION ALL
     -- 1: marea.set_wakeups(true) has not been run since Realtime came, so no device may listen.
-    SELECT 'wake-ups', 'without a policy', CASE WHEN marea.has_wakeups() AND to_regclass('realtime.messages') IS NOT NULL
+    SELECT 'wake-ups', 'without a policy', CASE
+        WHEN EXISTS (SELECT FROM marea.settings AS s WHERE s.name = 'wakeups' AND s.value = 'on') AND to_regclass('realtime.messages') IS NOT NULL
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polrelid = to_regclass('realtime.messages') AND polname = 'marea_wakeups_select')
         THEN 1 ELSE 0 END, 'count'
     UNION ALL
