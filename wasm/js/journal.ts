@@ -13,6 +13,9 @@ export class Journal {
   readonly #prefix: string
   readonly #noted = new Set<string>()
   #leaving = document.visibilityState === 'hidden'
+  #gone = false
+  /** Those that were done after the page had been left. */
+  #late: Write[] = []
   #timer: ReturnType<typeof setTimeout> | undefined
 
   /** For the tabs that meet under this name. `left` is told that another tab has left something, until `signal` is aborted. */
@@ -28,13 +31,15 @@ export class Journal {
   }
 
   /** The page may not live to see these answered, nor any that it makes from now on. */
-  leave(writes: Write[]): void {
+  leave(writes: Write[], gone: boolean): void {
     this.#leaving = true
+    this.#gone ||= gone
     for (const write of writes) this.#note(write)
   }
 
   stay(): void {
-    this.#leaving = false
+    this.#leaving = this.#gone = false
+    for (const write of this.#late.splice(0)) this.forget(write)
   }
 
   begun(write: Write): void {
@@ -42,7 +47,10 @@ export class Journal {
   }
 
   ended(write: Write): void {
-    if (this.#noted.delete(write.id)) this.forget(write)
+    if (!this.#noted.delete(write.id)) return
+    // Where a page that has been left writes an image, the next one may have opened the mirror before that reached it.
+    if (this.#gone) this.#late.push(write)
+    else this.forget(write)
   }
 
   /** What other pages have left, in the order in which it was made. What cannot be read is no write, and is thrown away. */

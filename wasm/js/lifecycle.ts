@@ -6,8 +6,8 @@
 import { onNewDay } from './days.js'
 
 export interface LifecycleEvents {
-  /** Nobody looks at this page any more: it may be frozen, thrown away or killed, and is not told. */
-  leaving(): void
+  /** Nobody looks at this page any more: it may be frozen, thrown away or killed, and is not told. `gone`: it has been left. */
+  leaving(gone: boolean): void
   /** It was looked at again. */
   staying(): void
   /** Nothing of this page will run until `awake`. What it holds must be let go of before this returns. */
@@ -27,7 +27,7 @@ export function listenToPage(events: LifecycleEvents, signal: AbortSignal): void
   document.addEventListener('freeze', () => events.asleep(), options)
   document.addEventListener('resume', () => events.awake(), options)
   const pageHidden = (event: PageTransitionEvent): void => {
-    events.leaving()
+    events.leaving(true)
     // Safari and Firefox have no `freeze`, but keep left pages in a cache for going back.
     if (event.persisted) events.asleep()
   }
@@ -36,7 +36,7 @@ export function listenToPage(events: LifecycleEvents, signal: AbortSignal): void
     if (event.persisted) events.awake()
   }
   const visibilityChanged = (): void => {
-    if (document.visibilityState === 'hidden') return events.leaving()
+    if (document.visibilityState === 'hidden') return events.leaving(false)
     events.staying()
     events.visible()
   }

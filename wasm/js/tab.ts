@@ -76,7 +76,7 @@ export class Tab {
     this.#channels = new Channels(candidacy.userId, this.#name, hear, (results) => this.#settle(results))
     listenToPage(
       {
-        leaving: () => this.#journal.leave(this.#waiting.writes),
+        leaving: (gone) => this.#journal.leave(this.#waiting.writes, gone),
         staying: () => this.#journal.stay(),
         asleep: () => this.#sleep(),
         awake: () => this.#wake(),
