@@ -184,6 +184,10 @@ fn rows(answer: &SyncAnswer) -> BTreeMap<String, (Map<String, Value>, Value)> {
                 _ => ("user_id", &["id", "created_at", "updated_at"]),
             };
             own.iter().for_each(|column| drop(values.remove(*column)));
+            // A day that is not frozen says nothing of it.
+            if values.get("frozen") == Some(&json!(false)) {
+                values.remove("frozen");
+            }
             for value in values.values_mut() {
                 // 0 and 0.0 are the same number.
                 if let Some(number) = value.as_f64() {
