@@ -158,6 +158,19 @@ test('a hidden page notes its writes until they are durable, never a key, and er
   assert.equal(await noted(page), 0)
 })
 
+test('a write that is done after its page was left stays noted until the page is back', async (t) => {
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, await stage.signUp(), { online: false })
+  await page.evaluate(async () => {
+    window.dispatchEvent(new PageTransitionEvent('pagehide'))
+    await window.marea.recordSession({ session_type: 'qa' })
+  })
+  assert.equal(await noted(page), 1)
+  await page.evaluate(() => window.dispatchEvent(new PageTransitionEvent('pageshow')))
+  assert.equal(await noted(page), 0)
+  assert.equal(await totalOf(page), 1)
+})
+
 test('a note that cannot be read, or is refused, is in nobody\'s way', async (t) => {
   const learner = await stage.signUp()
   const page = await browser.newPage(t)
