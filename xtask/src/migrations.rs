@@ -1,8 +1,8 @@
 //! `cargo xtask migrations`: the numbered files of `migrations/`, assembled from `migrations/source/`, and their checksums. It
 //! knows no SQL: what belongs where, and in which order, stands in `migrations/source/ORDER`.
 //!
-//! Until the first release the numbered files are made anew from the source. `--freeze` ends that: from then on a file that is
-//! listed in `migrations/CHECKSUMS` never changes, and the next migration is written by hand beside the change in the source.
+//! A file that is listed in frozen `migrations/CHECKSUMS` never changes and is not assembled any more. The newest, which is not listed yet,
+//! makes the topics anew that have changed since; its rollback puts back what the frozen files say about them.
 
 use std::{collections::BTreeMap, fs};
 
@@ -12,11 +12,14 @@ use crate::paths;
 
 const FOLDER: &str = "migrations/";
 /// Which topics make which file.
-const ORDER: &str = "migrations/source/ORDER";
+pub(crate) const ORDER: &str = "migrations/source/ORDER";
 /// The checksums, in the format of `sha256sum`.
 pub(crate) const CHECKSUMS: &str = "migrations/CHECKSUMS";
 /// Made of all topics: its head removes the functions of the old layout, and keeps the rows.
 const UPGRADE: &str = "upgrade/from_before_release";
+/// The head of a rollback, which then has the topics as they were. The other rollbacks are written by hand.
+const ROLLBACK: &str = "_rollback";
+const END: &str = "\nNOTIFY pgrst, 'reload schema';\n\nCOMMIT;\n";
 /// What follows a file's COMMIT.
 const TAILS: [(&str, &str); 1] = [("003_backfill", "\nCALL marea.run_backfill();\n")];
 const OPEN: &str = "# Renewed by `cargo xtask migrations` until the first release, frozen by `cargo xtask migrations --freeze`.\n";
@@ -41,13 +44,11 @@ pub(crate) fn run(freeze: bool) -> Result<()> {
             }
         }
     }
-    let frozen = is_frozen(&files);
-    if !frozen {
-        for (path, text) in assembled(&files)? {
-            write(&path, &text)?;
-            files.insert(path, text);
-        }
+    for (path, text) in assembled(&files)? {
+        write(&path, &text)?;
+        files.insert(path, text);
     }
+    let frozen = is_frozen(&files);
     let stale = stale(&files);
     if frozen && !stale.is_empty() {
         bail!("frozen, and yet changed: {}", stale.join(", "));
@@ -62,35 +63,78 @@ fn write(path: &str, text: &str) -> Result<()> {
     fs::write(paths::root().join(path), text).with_context(|| format!("cannot write {path}"))
 }
 
-/// The numbered files, as the source has them.
+/// The numbered files that may still change, as the source has them.
 ///
 /// # Errors
 /// When a head or a topic is missing.
 pub(crate) fn assembled(files: &Files) -> Result<Files> {
     let order = order(files.get(ORDER).with_context(|| format!("{ORDER} is missing"))?)?;
-    let every: Vec<&str> = order.iter().flat_map(|(_, topics)| topics.iter().copied()).collect();
-    let mut made = Files::new();
-    for (name, topics) in &order {
-        made.insert(format!("{FOLDER}{name}.sql"), assemble(files, name, name, topics)?);
+    let mut every: Vec<&str> = Vec::new();
+    for topic in order.iter().flat_map(|(_, topics)| topics) {
+        if !every.contains(topic) {
+            every.push(topic);
+        }
     }
-    let head = UPGRADE.rsplit('/').next().unwrap_or(UPGRADE);
-    made.insert(format!("{FOLDER}{UPGRADE}.sql"), assemble(files, UPGRADE, head, &every)?);
+    let upgrade = UPGRADE.rsplit('/').next().unwrap_or(UPGRADE);
+    let mut made = Files::new();
+    let mut add = |name: &str, head: &str, topics: &[&str], body: &dyn Fn(&str) -> Result<String>| {
+        if !is_listed(files, name) {
+            made.insert(format!("{FOLDER}{name}.sql"), assemble(files, name, head, topics, body)?);
+        }
+        anyhow::Ok(())
+    };
+    let now = |topic: &str| read(files, &format!("{FOLDER}source/{topic}.sql")).map(ToOwned::to_owned);
+    for (name, topics) in &order {
+        add(name, name, topics, &now)?;
+        let rollback = format!("{name}{ROLLBACK}");
+        if files.contains_key(&format!("{FOLDER}source/heads/{rollback}.sql")) {
+            add(&rollback, &rollback, topics, &|topic| before(files, &order, name, topic))?;
+        }
+    }
+    add(UPGRADE, upgrade, &every, &now)?;
     Ok(made)
 }
 
-fn assemble(files: &Files, name: &str, head: &str, topics: &[&str]) -> Result<String> {
-    let read = |path: String| files.get(&path).with_context(|| format!("{path} is missing"));
+fn read<'a>(files: &'a Files, path: &str) -> Result<&'a str> {
+    Ok(files.get(path).with_context(|| format!("{path} is missing"))?)
+}
+
+fn assemble(
+    files: &Files,
+    name: &str,
+    head: &str,
+    topics: &[&str],
+    body: &dyn Fn(&str) -> Result<String>,
+) -> Result<String> {
     let mut text =
         String::from("-- Assembled from migrations/source by `cargo xtask migrations`: change it there.\n");
-    text += read(format!("{FOLDER}source/heads/{head}.sql"))?;
-    let line = format!("-- {}\n", "-".repeat(117));
+    text += read(files, &format!("{FOLDER}source/heads/{head}.sql"))?;
     for topic in topics {
-        let body = read(format!("{FOLDER}source/{topic}.sql"))?;
-        text += &format!("\n{line}-- {topic}\n{line}\n{body}");
+        text += &format!("\n{}\n{}", heading(topic), body(topic)?);
     }
-    text += "\nNOTIFY pgrst, 'reload schema';\n\nCOMMIT;\n";
+    text += END;
     text += TAILS.iter().find(|(of, _)| *of == name).map_or("", |(_, tail)| tail);
     Ok(text)
+}
+
+/// What stands above a topic in a numbered file.
+fn heading(topic: &str) -> String {
+    let line = format!("-- {}\n", "-".repeat(117));
+    format!("{line}-- {topic}\n{line}")
+}
+
+/// A topic as the newest file before this migration has it. A topic that begins with the migration has nothing to go back to.
+fn before(files: &Files, order: &[Section<'_>], migration: &str, topic: &str) -> Result<String> {
+    let earlier = order.iter().take_while(|(name, _)| *name != migration);
+    let Some((name, _)) = earlier.filter(|(_, topics)| topics.contains(&topic)).last() else {
+        return Ok(String::new());
+    };
+    let text = read(files, &format!("{FOLDER}{name}.sql"))?;
+    let (_, rest) =
+        text.split_once(&heading(topic)).with_context(|| format!("{name} has no topic {topic}"))?;
+    let end = rest.find(&format!("\n-- {}\n-- ", "-".repeat(117))).or_else(|| rest.find(END));
+    let body = &rest[..end.with_context(|| format!("{name}: {topic} does not end"))?];
+    Ok(body.trim_start_matches('\n').to_owned())
 }
 
 /// A migration's name, and its topics in their order.
@@ -111,6 +155,11 @@ fn order(text: &str) -> Result<Vec<Section<'_>>> {
 /// Whether the files that are listed may not change any more.
 pub(crate) fn is_frozen(files: &Files) -> bool {
     files.get(CHECKSUMS).is_some_and(|text| text.starts_with(FROZEN))
+}
+
+fn is_listed(files: &Files, name: &str) -> bool {
+    let line = format!("  {name}.sql");
+    is_frozen(files) && files[CHECKSUMS].lines().any(|listed| listed.ends_with(&line))
 }
 
 /// The files whose checksum is another one than is listed, or that are listed and gone.
@@ -174,6 +223,35 @@ mod tests {
         let without = Files::from_iter(source.into_iter().filter(|(path, _)| !path.ends_with("two.sql")));
         assert!(assembled(&without).is_err());
         assert!(order("    one\n").is_err());
+    }
+
+    #[test]
+    fn what_is_frozen_stays_and_the_next_makes_anew_what_has_changed() {
+        let mut all = files(&[
+            (ORDER, "001_a\n    one\n    two\n"),
+            ("migrations/source/heads/001_a.sql", "BEGIN;\n"),
+            ("migrations/source/heads/from_before_release.sql", "BEGIN;\n"),
+            ("migrations/source/one.sql", "first;\n"),
+            ("migrations/source/two.sql", "second;\n"),
+        ]);
+        let first = assembled(&all).expect("assembled");
+        all.extend(first.clone());
+        all.insert(CHECKSUMS.to_owned(), checksums(&all, true));
+        assert_eq!(assembled(&all).expect("assembled"), Files::new(), "all of it is frozen");
+        all.extend(files(&[
+            (ORDER, "001_a\n    one\n    two\n\n002_b\n    one\n    new\n"),
+            ("migrations/source/heads/002_b.sql", "BEGIN; -- second\n"),
+            ("migrations/source/heads/002_b_rollback.sql", "BEGIN; DROP\n"),
+            ("migrations/source/one.sql", "better;\n"),
+            ("migrations/source/new.sql", "more;\n"),
+        ]));
+        let made = assembled(&all).expect("assembled");
+        let names: Vec<&str> = made.keys().map(String::as_str).collect();
+        assert_eq!(names, ["migrations/002_b.sql", "migrations/002_b_rollback.sql"]);
+        let (forward, back) = (&made[names[0]], &made[names[1]]);
+        assert!(forward.contains("better;") && forward.contains("more;") && !forward.contains("second;"));
+        assert!(back.contains("DROP") && back.contains("\nfirst;\n") && !back.contains("better;"), "{back}");
+        assert!(!back.contains("second;") && !back.contains("more;"), "{back}");
     }
 
     #[test]

@@ -55,25 +55,23 @@ pub(crate) fn check_source(tree: &Tree) -> Vec<Finding> {
         .filter(|file| file.text.lines().count() > LONGEST)
         .map(|file| Finding::in_file(&file.path, format!("more than {LONGEST} lines: two topics")))
         .collect();
-    if !migrations::is_frozen(&files) {
-        match migrations::assembled(&files) {
-            Ok(made) => {
-                let stale = made.iter().filter(|(path, text)| files.get(*path) != Some(text));
-                findings.extend(stale.map(|(path, _)| Finding::in_file(path, renew)));
-                let used = |topic: &str| made.values().any(|text| text.contains(&format!("\n-- {topic}\n")));
-                let topics = tree.under(SOURCE, &[".sql"]).filter_map(|file| {
-                    let topic = file.path.strip_prefix(SOURCE)?.strip_suffix(".sql")?;
-                    (!topic.contains('/') && !used(topic)).then_some(&file.path)
-                });
-                findings.extend(
-                    topics.map(|path| Finding::in_file(path, "it is not in migrations/source/ORDER")),
-                );
-            }
-            Err(error) => findings.push(Finding::in_file(SOURCE, error.to_string())),
+    match migrations::assembled(&files) {
+        Ok(made) => {
+            let stale = made.iter().filter(|(path, text)| files.get(*path) != Some(text));
+            findings.extend(stale.map(|(path, _)| Finding::in_file(path, renew)));
         }
-        if files.get(migrations::CHECKSUMS) != Some(&migrations::checksums(&files, false)) {
-            findings.push(Finding::in_file(migrations::CHECKSUMS, "stale: cargo xtask migrations"));
-        }
+        Err(error) => findings.push(Finding::in_file(SOURCE, error.to_string())),
+    }
+    let order = files.get(migrations::ORDER).map_or("", String::as_str);
+    let topics = tree.under(SOURCE, &[".sql"]).filter_map(|file| {
+        let topic = file.path.strip_prefix(SOURCE)?.strip_suffix(".sql")?;
+        (!topic.contains('/') && !order.lines().any(|line| line.trim() == topic)).then_some(&file.path)
+    });
+    findings.extend(topics.map(|path| Finding::in_file(path, "it is not in migrations/source/ORDER")));
+    if !migrations::is_frozen(&files)
+        && files.get(migrations::CHECKSUMS) != Some(&migrations::checksums(&files, false))
+    {
+        findings.push(Finding::in_file(migrations::CHECKSUMS, "stale: cargo xtask migrations"));
     }
     findings.extend(
         migrations::stale(&files).iter().map(|path| Finding::in_file(path, "its checksum is another one")),
