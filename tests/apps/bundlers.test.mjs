@@ -8,8 +8,14 @@ import { before, test } from 'node:test'
 import { bin, build, buildNext, ownProblems, serveFolder, setTheStage, startNext, startVite, waitForText } from './drive.mjs'
 import { apps } from './install.mjs'
 
-const NEXT_15 = `${apps}/older/node_modules/next`
-const OLDER_APP = 'older/next-app-router'
+// Which Next, and the folder of its app. What Next 16 makes of the app by itself, with Turbopack, is in apps.test.mjs.
+const NEXTS = {
+  15: [`${apps}/older/node_modules/next`, 'older/next-app-router'],
+  16: [`${apps}/node_modules/next`, 'next-16'],
+}
+// Next 15 takes webpack unless it is told otherwise, Next 16 Turbopack.
+const nextFlags = (version, bundler) => (bundler === (version === '15' ? 'webpack' : 'turbopack') ? [] : [`--${bundler}`])
+const next = (version, bundler) => () => buildNext(...NEXTS[version], nextFlags(version, bundler), `.next-${bundler}`)
 
 /** With the page of all of them, for bundlers that make none. */
 async function bundled(name, program, args) {
@@ -19,8 +25,9 @@ async function bundled(name, program, args) {
 
 // The longest first.
 const BUILDS = {
-  'next 15, webpack': () => buildNext(NEXT_15, OLDER_APP, [], '.next-webpack'),
-  'next 15, turbopack': () => buildNext(NEXT_15, OLDER_APP, ['--turbopack'], '.next-turbopack'),
+  'next 16, webpack': next('16', 'webpack'),
+  'next 15, webpack': next('15', 'webpack'),
+  'next 15, turbopack': next('15', 'turbopack'),
   webpack: () => bundled('webpack', bin('webpack'), ['--env', 'out=webpack']),
   parcel: () => build(bin('parcel'), ['build', 'parcel/index.html', '--dist-dir', 'dist/parcel', '--no-cache', '--no-source-maps'], 'bundlers'),
   rspack: () => bundled('rspack', bin('rspack'), ['build', '--config', 'webpack.config.mjs', '--env', 'out=rspack']),
@@ -116,18 +123,23 @@ test('the service worker of docs/BUNDLERS.md, with the list of files that its sc
   await waitForText(page, 'sessions', 1)
 })
 
-for (const [bundler, flags] of [
-  ['webpack', []],
-  ['turbopack', ['--turbopack']],
+for (const [version, bundler] of [
+  ['15', 'webpack'],
+  ['15', 'turbopack'],
+  ['16', 'webpack'],
+  ['16', 'turbopack'],
 ]) {
-  test(`Next 15, ${bundler}: the build`, async (t) => {
-    await built.get(`next 15, ${bundler}`)
-    await works(t, await startNext(NEXT_15, OLDER_APP, ['start'], `.next-${bundler}`))
-  })
+  const name = `next ${version}, ${bundler}`
+  if (name in BUILDS) {
+    test(`Next ${version}, ${bundler}: the build`, async (t) => {
+      await built.get(name)
+      await works(t, await startNext(...NEXTS[version], ['start'], `.next-${bundler}`))
+    })
+  }
 
   // With Turbopack the worker comes from a blob there.
-  test(`Next 15, ${bundler}: the development server`, async (t) => {
-    await built.get(`next 15, ${bundler}`)
-    await works(t, await startNext(NEXT_15, OLDER_APP, ['dev', ...flags], `.next-dev-${bundler}`))
+  test(`Next ${version}, ${bundler}: the development server`, async (t) => {
+    await built.get(name)
+    await works(t, await startNext(...NEXTS[version], ['dev', ...nextFlags(version, bundler)], `.next-dev-${bundler}`))
   })
 }

@@ -31,6 +31,8 @@ function installApps() {
   cpSync(here, apps, { recursive: true, filter: others })
   cpSync(join(here, 'next-app-router'), join(older, 'next-app-router'), { recursive: true, filter: others })
   cpSync(join(here, 'tsconfig.json'), join(older, 'tsconfig.json'))
+  // Two files of tests build it at the same time, and Next writes into the sources.
+  cpSync(join(here, 'next-app-router'), join(apps, 'next-16'), { recursive: true, filter: others })
   installPackages(here, apps)
   installPackages(join(here, 'older'), older)
   installPackages(join(here, 'testing'), testing)
