@@ -19,6 +19,8 @@ pub(crate) const CHECKSUMS: &str = "migrations/CHECKSUMS";
 const UPGRADE: &str = "upgrade/from_before_release";
 /// The head of a rollback, which then has the topics as they were. The other rollbacks are written by hand.
 const ROLLBACK: &str = "_rollback";
+/// Where the topics come in a head that goes on behind them.
+const TOPICS: &str = "\n-- The topics come here.\n";
 const END: &str = "\nNOTIFY pgrst, 'reload schema';\n\nCOMMIT;\n";
 /// What follows a file's COMMIT.
 const TAILS: [(&str, &str); 1] = [("003_backfill", "\nCALL marea.run_backfill();\n")];
@@ -108,9 +110,14 @@ fn assemble(
 ) -> Result<String> {
     let mut text =
         String::from("-- Assembled from migrations/source by `cargo xtask migrations`: change it there.\n");
-    text += read(files, &format!("{FOLDER}source/heads/{head}.sql"))?;
+    let head = read(files, &format!("{FOLDER}source/heads/{head}.sql"))?;
+    let (head, behind) = head.split_once(TOPICS).map_or((head, None), |(head, behind)| (head, Some(behind)));
+    text += head;
     for topic in topics {
         text += &format!("\n{}\n{}", heading(topic), body(topic)?);
+    }
+    if let Some(behind) = behind {
+        text += &format!("\n{}{behind}", heading("behind them"));
     }
     text += END;
     text += TAILS.iter().find(|(of, _)| *of == name).map_or("", |(_, tail)| tail);
@@ -240,7 +247,7 @@ mod tests {
         assert_eq!(assembled(&all).expect("assembled"), Files::new(), "all of it is frozen");
         all.extend(files(&[
             (ORDER, "001_a\n    one\n    two\n\n002_b\n    one\n    new\n"),
-            ("migrations/source/heads/002_b.sql", "BEGIN; -- second\n"),
+            ("migrations/source/heads/002_b.sql", "BEGIN; -- second\n\n-- The topics come here.\n\nlast;\n"),
             ("migrations/source/heads/002_b_rollback.sql", "BEGIN; DROP\n"),
             ("migrations/source/one.sql", "better;\n"),
             ("migrations/source/new.sql", "more;\n"),
@@ -250,6 +257,7 @@ mod tests {
         assert_eq!(names, ["migrations/002_b.sql", "migrations/002_b_rollback.sql"]);
         let (forward, back) = (&made[names[0]], &made[names[1]]);
         assert!(forward.contains("better;") && forward.contains("more;") && !forward.contains("second;"));
+        assert!(forward.find("more;") < forward.find("last;") && !forward.contains("come here"), "{forward}");
         assert!(back.contains("DROP") && back.contains("\nfirst;\n") && !back.contains("better;"), "{back}");
         assert!(!back.contains("second;") && !back.contains("more;"), "{back}");
     }
