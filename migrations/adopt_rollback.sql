@@ -15,7 +15,7 @@ BEGIN
         OR EXISTS (SELECT FROM marea_adopted.taken AS t WHERE t.kind IN ('table', 'view', 'materialized view', 'foreign table')
                    AND to_regclass(format('%I.%I', t.schema, t.name)) IS NOT NULL) THEN
         RAISE EXCEPTION 'Marea''s own tables are in the place of the app''s; nothing was changed'
-            USING HINT = 'Take 004, 003, 002 and 001 back first.';
+            USING HINT = 'Take 005 to 001 back first, the newest first.';
     END IF;
     -- Tables first: a trigger that was switched off may write them.
     FOR found IN SELECT * FROM marea_adopted.taken ORDER BY kind = 'trigger', kind, name LOOP

@@ -439,7 +439,7 @@ FROM (
            format('%s blockers, %s warnings', blockers, warnings),
            CASE WHEN blockers > 0 THEN '-- Paste the remedies of the blockers, and run this again.'
                WHEN (SELECT oid FROM places WHERE name = 'marea.clocks') IS NOT NULL THEN '-- Marea is here.'
-               ELSE CASE WHEN adopts THEN '-- migrations/adopt.sql, then ' ELSE '-- ' END || '001, 002, 003 and 004, in this order.' END
+               ELSE CASE WHEN adopts THEN '-- migrations/adopt.sql, then ' ELSE '-- ' END || '001 to 005, in this order.' END
     FROM counted
 ) AS everything
 ORDER BY part, place, subject, finding;

@@ -71,7 +71,7 @@ COMMENT ON TABLE marea.daily_activity IS
     'The fold of sessions and events by the learner''s local day; a day is here while something lies on it.';
 COMMENT ON COLUMN marea.daily_activity.user_id IS 'The learner.';
 COMMENT ON COLUMN marea.daily_activity.day IS 'Local day of the learner.';
-COMMENT ON COLUMN marea.daily_activity.facts IS 'Sessions and events on the day, count; not on the wire; by trigger; fold.';
+COMMENT ON COLUMN marea.daily_activity.facts IS 'Sessions and events on the day, count: the day is there while there is one; by trigger; fold.';
 COMMENT ON COLUMN marea.daily_activity.sessions IS 'Completed sessions, count; by trigger; fold.';
 COMMENT ON COLUMN marea.daily_activity.minutes IS 'Time spent, minutes; by trigger; fold.';
 COMMENT ON COLUMN marea.daily_activity.questions IS 'Questions answered, count; by trigger; fold.';

@@ -49,8 +49,8 @@ REVOKE ALL ON FUNCTION
     marea.note_client, marea.note_run, marea.page, marea.push, marea.push_halves, marea.push_together, marea.push_without,
     marea.record_registers, marea.refold, marea.refuse, marea.refuse_left_out, marea.refuse_missing_user,
     marea.register_problem, marea.rejected, marea.rejected_batch, marea.rejected_with_batch, marea.rows_within,
-    marea.saturated, marea.server_hlc, marea.session_fact, marea.session_is_sound, marea.session_problem, marea.take_turn,
-    marea.this_run_number, marea.tomorrow, marea.track_daily_activity, marea.track_export_history, marea.track_user_api_keys,
+    marea.saturated, marea.server_hlc, marea.session_fact, marea.session_is_sound, marea.session_problem, marea.settle_clocks,
+    marea.take_turn, marea.this_run_number, marea.tomorrow, marea.track_daily_activity, marea.track_export_history, marea.track_user_api_keys,
     marea.track_user_progress, marea.triggers_before, marea.union_achievements, marea.user_exists, marea.value_problem,
     marea.values_problem, marea.wire_time
 FROM PUBLIC, anon, authenticated, service_role;
@@ -70,7 +70,7 @@ GRANT EXECUTE ON FUNCTION
     marea.mutation_refusal, marea.note_client, marea.page, marea.push, marea.push_halves, marea.push_together, marea.push_without,
     marea.record_registers, marea.refuse, marea.refuse_left_out, marea.refuse_missing_user, marea.register_problem,
     marea.rejected, marea.rejected_batch, marea.rejected_with_batch, marea.rows_within, marea.session_is_sound,
-    marea.session_problem, marea.take_turn, marea.tomorrow, marea.triggers_before, marea.user_exists, marea.value_problem,
+    marea.session_problem, marea.settle_clocks, marea.take_turn, marea.tomorrow, marea.triggers_before, marea.user_exists, marea.value_problem,
     marea.values_problem, marea.wire_time
 TO authenticated;
 -- The backend's own jobs.

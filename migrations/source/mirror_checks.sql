@@ -84,6 +84,15 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION marea.correction_problem(given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN marea.values_problem('sessions', (
+    -- Columns that the app has added have the bounds of their types.
+    SELECT coalesce(jsonb_object_agg(field.key, field.value), '{}') FROM jsonb_each(given) AS field
+    WHERE field.key IN (SELECT known.name FROM marea.column_limits() AS known WHERE known.relation = 'sessions')
+));
+
+COMMENT ON FUNCTION marea.correction_problem(JSONB) IS 'What is wrong with the values of a correction of a session; NULL: nothing.';
+
 CREATE OR REPLACE FUNCTION marea.mirrored_problem(of_table marea.tables, mutation JSONB, me UUID) RETURNS TEXT
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 -- What is wrong with a mutation of a mirrored table; NULL: nothing.
@@ -119,7 +128,7 @@ BEGIN
             END)
             FROM jsonb_each(fields) AS field
             LEFT JOIN marea.columns AS c ON c.table_name = of_table.name AND c.name = field.key),
-            CASE WHEN of_table.name = 'sessions' THEN marea.values_problem('sessions', fields) END)
+            CASE WHEN of_table.name = 'sessions' THEN marea.correction_problem(fields) END)
     END;
 END
 $$;

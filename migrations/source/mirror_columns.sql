@@ -108,7 +108,7 @@ BEGIN ATOMIC
 END;
 
 CREATE OR REPLACE FUNCTION marea.reserved_names() RETURNS TEXT[] LANGUAGE sql IMMUTABLE
-RETURN '{arrived_rows,confirmed_rows,daily_activity,export_history,journal,meta,mutations,progress_events,refilled_rows,sessions,shadow_rows,user_api_keys,user_progress}'::text[];
+RETURN '{arrived_rows,confirmed_rows,daily_activity,export_history,journal,meta,mutations,progress_events,refilled_rows,shadow_rows,user_api_keys,user_progress}'::text[];
 
 CREATE OR REPLACE FUNCTION marea.mirror_problems(relation REGCLASS, rules JSONB, owner TEXT, write BOOLEAN, name TEXT) RETURNS TEXT[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -138,8 +138,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         WHERE name !~ '^[a-z_][a-z0-9_]{0,62}$'
         UNION ALL
         SELECT 2, format('name %L: the devices use it themselves; say name => ''...''', name)
-        WHERE (name = ANY (marea.reserved_names()) AND NOT (name = 'sessions' AND relation = to_regclass('public.sessions')))
-           OR name ~ '^(sqlite_|marea_)'
+        WHERE name = ANY (marea.reserved_names()) OR name ~ '^(sqlite_|marea_)'
+           OR (name = 'sessions' AND relation IS DISTINCT FROM to_regclass('public.sessions'))
         UNION ALL
         SELECT 2, 'sessions keep their name' WHERE name <> 'sessions' AND relation = to_regclass('public.sessions')
         UNION ALL
@@ -189,6 +189,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         END
         FROM the, jsonb_each(CASE WHEN jsonb_typeof(rules) = 'object' THEN rules ELSE '{}' END) AS r
         LEFT JOIN pg_attribute AS a ON a.attrelid = relation AND a.attname = r.key AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT 6, format('rules: progress is computed from %I, which is "register"', r.key)
+        FROM jsonb_each(CASE WHEN jsonb_typeof(rules) = 'object' THEN rules ELSE '{}' END) AS r
+        WHERE relation = to_regclass('public.sessions') AND r.value <> '"register"'
+          AND r.key IN ('ended_at', 'duration_minutes', 'images_processed', 'descriptions_generated', 'qa_attempts', 'qa_correct',
+              'vocabulary_learned', 'session_data')
         UNION ALL
         SELECT 7, format('row level security is off (ALTER TABLE %s ENABLE ROW LEVEL SECURITY)', relation) FROM the WHERE NOT the.relrowsecurity
         UNION ALL

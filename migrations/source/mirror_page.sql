@@ -67,8 +67,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             FROM s %s CROSS JOIN LATERAL (SELECT %s) AS v $sql$, lines.sql, joined.sql,
             string_agg(format('%s AS %I', c.value, c.name), ', ' ORDER BY c.place))
         ELSE format($sql$
-            SELECT array_agg(s.version ORDER BY s.version), array_agg(100 + %s%s ORDER BY s.version)
-            FROM (%s) AS s %s $sql$, sum(CASE WHEN c.rule = 'register' THEN 110 ELSE 30 END), string_agg(' + coalesce(' || c.weight || ', 0)', '' ORDER BY c.place), lines.sql,
+            -- Rows that nobody has changed have no clocks.
+            SELECT array_agg(s.version ORDER BY s.version), array_agg(100 + %s + CASE WHEN pg_column_compression(s.hlc) IS NULL
+                THEN pg_column_size(s.hlc) * 3 / 2 ELSE %s END%s ORDER BY s.version)
+            FROM (%s) AS s %s $sql$, 30 * count(*), 80 * count(*) FILTER (WHERE c.rule = 'register'), string_agg(' + coalesce(' || c.weight || ', 0)', '' ORDER BY c.place), lines.sql,
             joined.sql)
     END
     FROM columns AS c, lines, joined

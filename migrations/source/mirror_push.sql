@@ -28,7 +28,7 @@ DECLARE
     insert_  TEXT;
     done     BIGINT;
     keys     TEXT[];
-    template TEXT;
+    written  TEXT[];
     clocks   JSONB[];
     constraint_ TEXT;
 BEGIN
@@ -82,12 +82,13 @@ BEGIN
             END IF;
             PERFORM marea.refuse_left_out(relation, 'INSERT', done = cardinality(part.keys));
         END IF;
-        -- The clocks of a row as text, but for the clock itself: no name holds a control character as it is.
-        SELECT '{' || coalesce(string_agg(to_json(c) || ':' || chr(1), ','), '') || '}' INTO template
-        FROM unnest(part.columns) AS c WHERE c = ANY (registers);
-        SELECT array_agg(replace(template, chr(1), format('["%s","%s"]', stamp.at, client))::jsonb
-                   || CASE WHEN stamp.status = 'back' THEN jsonb_build_object('*', jsonb_build_array(stamp.at, client)) ELSE '{}' END
-                   ORDER BY stamp.n)
+        written := ARRAY(SELECT c FROM unnest(part.columns) AS c WHERE c = ANY (registers));
+        IF part.places IS NULL AND 'back' <> ALL (statuses) THEN
+            PERFORM marea.note_stamps(of_table.name, part.keys, written, stamps, client);
+            CONTINUE;
+        END IF;
+        SELECT array_agg((SELECT coalesce(jsonb_object_agg(c, jsonb_build_array(stamp.at, client)), '{}')
+                   FROM unnest(CASE WHEN stamp.status = 'back' THEN written || '*'::text ELSE written END) AS c) ORDER BY stamp.n)
         INTO clocks
         FROM unnest(stamps, statuses) WITH ORDINALITY AS stamp (at, status, n)
         WHERE part.places IS NULL OR stamp.n = ANY (part.places);
@@ -165,15 +166,15 @@ BEGIN
 
     FOR part IN
         SELECT set_.columns, jsonb_agg(c.value ORDER BY c.n) AS changes, array_agg(c.value ->> 'key' ORDER BY c.n) AS keys,
-               array_agg((SELECT coalesce(jsonb_object_agg(k, jsonb_build_array(c.value ->> 'clock', client)), '{}')
-                          FROM unnest(set_.columns) AS k WHERE k <> ALL (unions)) ORDER BY c.n) AS clocks
+               array_agg(c.value ->> 'clock' ORDER BY c.n) AS stamps
         FROM jsonb_array_elements(changes) WITH ORDINALITY AS c (value, n)
         CROSS JOIN LATERAL (SELECT ARRAY(SELECT jsonb_object_keys(c.value -> 'values'))) AS set_ (columns)
         GROUP BY set_.columns
         ORDER BY min(c.n)
     LOOP
         PERFORM marea.update_mirrored(of_table, relation, part.changes, part.columns, false);
-        PERFORM marea.note_writes(of_table.name, part.keys, part.clocks, false);
+        PERFORM marea.note_stamps(of_table.name, part.keys,
+            ARRAY(SELECT c FROM unnest(part.columns) AS c WHERE c <> ALL (unions)), part.stamps, client);
     END LOOP;
     RETURN statuses;
 END
@@ -306,7 +307,7 @@ BEGIN
                 WHEN of_table.key_type = 'uuid' THEN 'key ~ marea.form_of(''uuid'')' ELSE 'octet_length(key) BETWEEN 1 AND 1000' END,
             CASE op WHEN 'insert' THEN 'true' WHEN 'delete' THEN 'fields = ''{}''' ELSE 'fields <> ''{}''' END
                 || CASE op WHEN 'add' THEN ' AND NOT fields::text ~ ''null|NaN|Inf''' ELSE '' END,
-            of_table.id, CASE WHEN of_table.name = 'sessions' THEN ' AND marea.values_problem(''sessions'', fields) IS NULL' END)
+            of_table.id, CASE WHEN of_table.name = 'sessions' THEN ' AND marea.correction_problem(fields) IS NULL' END)
         INTO sound USING batch, allowed, me;
     END IF;
     IF sound IS NOT TRUE THEN

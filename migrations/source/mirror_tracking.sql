@@ -49,6 +49,7 @@ CREATE OR REPLACE FUNCTION marea.note_changes(
 ) RETURNS VOID
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM marea.settle_clocks();
     IF gone_owners IS NOT NULL THEN
         -- When it was deleted stays with the tombstone: who brings the row back must have written later. The line says at once
         -- that the row is gone, because the same transaction may bring it back.

@@ -21,18 +21,41 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION marea.note_stamps(relation TEXT, keys TEXT[], columns TEXT[], stamps TEXT[], client TEXT) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- The same for rows that are there and of which each has one clock for all of these columns: it comes with the version, so that the line
+-- of a row is written once.
+DECLARE
+    me CONSTANT UUID := auth.uid();
+BEGIN
+    IF me IS NULL OR client IS NULL OR NOT EXISTS (SELECT FROM marea.tables AS t WHERE t.name = relation) THEN
+        RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'not a row of the caller';
+    END IF;
+    INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys, clocks, stamps)
+    -- No name holds a control character as it is.
+    SELECT relation, false, array_fill(me, ARRAY[cardinality(keys)]), keys,
+           '{' || string_agg(to_json(c) || ':["' || chr(1) || '",' || to_json(client) || ']', ',') || '}', CASE WHEN count(c) > 0 THEN stamps END
+    FROM unnest(columns) AS c;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION marea.with_lines(relation TEXT, batch JSONB, client TEXT)
 RETURNS TABLE (n BIGINT, value JSONB, key TEXT, clock TEXT, deleted BOOLEAN, hlc JSONB, later BOOLEAN)
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 -- Mutations with what is known of their rows. later: than the row's last deletion or return, if there was one. A look-up by key for
 -- each, whatever the planner thinks; the key has its type already, or row level security keeps it from using the index.
 #variable_conflict use_column
+DECLARE
+    -- Nearly every clock is at most this, and need not be looked at.
+    likely CONSTANT TEXT := lpad(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint::text, 13, '0');
 BEGIN
+    PERFORM marea.settle_clocks();
     RETURN QUERY
     SELECT m.n, m.value, m.key, m.clock, r.deleted, r.hlc,
            (NOT r.hlc ? '*' OR ROW(m.clock COLLATE "C", client COLLATE "C") > ROW(r.hlc -> '*' ->> 0, r.hlc -> '*' ->> 1)) IS NOT FALSE
     FROM (
-        SELECT e.n, e.value, e.value ->> 'key' AS key, marea.clamp_hlc(e.value ->> 'hlc') AS clock
+        SELECT e.n, e.value, e.value ->> 'key' AS key,
+               CASE WHEN e.value ->> 'hlc' <= likely COLLATE "C" THEN e.value ->> 'hlc' ELSE marea.clamp_hlc(e.value ->> 'hlc') END AS clock
         FROM jsonb_array_elements(batch) WITH ORDINALITY AS e (value, n)
         OFFSET 0
     ) AS m
@@ -155,6 +178,7 @@ END
 $$;
 
 COMMENT ON FUNCTION marea.note_writes(TEXT, TEXT[], JSONB[], BOOLEAN) IS 'Notes the clocks of the caller''s own rows, or of their deletion.';
+COMMENT ON FUNCTION marea.note_stamps(TEXT, TEXT[], TEXT[], TEXT[], TEXT) IS 'Notes the clocks of the caller''s own rows, one for each row.';
 COMMENT ON FUNCTION marea.with_lines(TEXT, JSONB, TEXT) IS 'Mutations with what is known of their rows.';
 COMMENT ON FUNCTION marea.count_once(UUID[]) IS 'Which of these additions of the caller have not been counted yet; they are now.';
 COMMENT ON FUNCTION marea.left_out_keys(TEXT, TEXT[]) IS 'Which of these rows this transaction has not written.';

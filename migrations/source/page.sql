@@ -172,8 +172,8 @@ BEGIN
                    ELSE (to_jsonb(v) || '{"frozen": true}')::json END AS "values"
             FROM shown AS s JOIN marea.daily_activity AS t ON t.user_id = me AND t.day = s.day
             CROSS JOIN LATERAL (
-                SELECT t.user_id, to_char(t.day, 'YYYY-MM-DD') AS day, t.sessions, t.minutes, t.questions, t.correct,
-                       t.words, t.points
+                SELECT t.user_id, to_char(t.day, 'YYYY-MM-DD') AS day, t.facts, t.sessions, t.minutes, t.questions,
+                       t.correct, t.words, t.points
             ) AS v
             WHERE s.table_name = 'daily_activity' AND NOT s.deleted
         ) AS line

@@ -96,7 +96,8 @@ BEGIN
     -- Nearly never: a day that lies ahead counts for the streaks once it has come, and the device is told so.
     IF EXISTS (
         SELECT FROM jsonb_array_elements(mutations) AS m
-        WHERE coalesce(m #>> '{values,session_data,local_date}', m #>> '{values,local_date}', m #>> '{values,ended_at}')
+        WHERE m ->> 'table' IN ('sessions', 'progress_events')
+          AND coalesce(m #>> '{values,session_data,local_date}', m #>> '{values,local_date}', m #>> '{values,ended_at}')
             COLLATE "C" > tomorrow::text
     ) THEN
         RETURN (

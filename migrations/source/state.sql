@@ -75,6 +75,8 @@ CREATE TABLE IF NOT EXISTS marea.pending (
     deleted    BOOLEAN NOT NULL,
     user_ids   UUID[] NOT NULL,
     row_keys   TEXT[],
+    clocks     TEXT,
+    stamps     TEXT[],
     PRIMARY KEY (xact, seq)
 );
 
@@ -88,3 +90,6 @@ COMMENT ON COLUMN marea.pending.table_name IS 'Table of the changed rows.';
 COMMENT ON COLUMN marea.pending.deleted IS 'Whether the rows were deleted.';
 COMMENT ON COLUMN marea.pending.user_ids IS 'Owners of the changed rows.';
 COMMENT ON COLUMN marea.pending.row_keys IS 'Keys of the changed rows, beside user_ids; NULL where the owner is the key.';
+COMMENT ON COLUMN marea.pending.clocks IS
+    'Register clocks that come into marea.rows together with the versions, as JSON in which U+0001 stands for the clock; NULL: none.';
+COMMENT ON COLUMN marea.pending.stamps IS 'The clock of each of the rows, beside row_keys; NULL: as clocks.';

@@ -72,6 +72,7 @@ COMMENT ON FUNCTION marea.track_daily_activity() IS 'Trigger: notes the days who
 CREATE OR REPLACE FUNCTION marea.assign_server_hlc(relation TEXT, owners UUID[], keys TEXT[], changed JSONB[]) RETURNS VOID
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
+    SELECT marea.settle_clocks();
     INSERT INTO marea.rows AS r (user_id, table_name, row_key, hlc)
     SELECT line.owner, relation, line.key, (
         SELECT jsonb_object_agg(name.value, jsonb_build_array(marea.server_hlc(stored.hlc -> name.value ->> 0), 'server'))

@@ -1,5 +1,26 @@
 -- Versions: what changed gets its user's next ones, at the end of the transaction.
 
+CREATE OR REPLACE FUNCTION marea.settle_clocks() RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off AS $$
+-- Called by whatever reads or writes clocks in marea.rows before the versions are given: then those that were to come with them must be
+-- there. Nearly always there are none, and a line is written once.
+BEGIN
+    IF NOT EXISTS (SELECT FROM marea.pending AS p WHERE p.xact = pg_current_xact_id_if_assigned() AND p.clocks IS NOT NULL) THEN
+        RETURN;
+    END IF;
+    INSERT INTO marea.rows AS r (user_id, table_name, row_key, hlc)
+    SELECT k.user_id, p.table_name, k.row_key, replace(p.clocks, chr(1), k.stamp)::jsonb
+    FROM marea.pending AS p, unnest(p.user_ids, p.row_keys, p.stamps) AS k (user_id, row_key, stamp)
+    WHERE p.xact = pg_current_xact_id() AND p.clocks IS NOT NULL
+    ORDER BY k.user_id, p.table_name, k.row_key
+    ON CONFLICT (user_id, table_name, row_key) DO UPDATE SET deleted = false, hlc = r.hlc || EXCLUDED.hlc;
+    UPDATE marea.pending AS p SET clocks = NULL, stamps = NULL WHERE p.xact = pg_current_xact_id() AND p.clocks IS NOT NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.settle_clocks() IS 'Writes the clocks into marea.rows that were to come with the versions of this transaction.';
+
 CREATE OR REPLACE FUNCTION marea.assign_versions() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off AS $$
@@ -19,11 +40,11 @@ BEGIN
 
     WITH taken AS (
         DELETE FROM marea.pending WHERE xact = NEW.xact AND seq >= NEW.seq
-        RETURNING seq, table_name, deleted, user_ids, row_keys
+        RETURNING seq, table_name, deleted, user_ids, row_keys, clocks, stamps
     ), changed AS MATERIALIZED (
         SELECT DISTINCT ON (k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text))
-               k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text) AS row_key, t.deleted, t.seq
-        FROM taken AS t, unnest(t.user_ids, t.row_keys) AS k (user_id, row_key)
+               k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text) AS row_key, t.deleted, t.seq, t.clocks, k.stamp
+        FROM taken AS t, unnest(t.user_ids, t.row_keys, t.stamps) AS k (user_id, row_key, stamp)
         ORDER BY k.user_id, t.table_name, coalesce(k.row_key, k.user_id::text), t.seq DESC
     ), bumped AS (
         INSERT INTO marea.clocks AS c (user_id, version, run)
@@ -42,8 +63,9 @@ BEGIN
         SELECT b.user_id, b.checked_at, b.checked_version FROM bumped AS b WHERE b.checked_at = began
         ON CONFLICT (user_id, at) DO NOTHING
     ), lines AS (
-        INSERT INTO marea.rows AS r (user_id, table_name, row_key, version, deleted)
-        SELECT numbered.user_id, numbered.table_name, numbered.row_key, b.version - numbered.place, numbered.deleted
+        INSERT INTO marea.rows AS r (user_id, table_name, row_key, version, deleted, hlc)
+        SELECT numbered.user_id, numbered.table_name, numbered.row_key, b.version - numbered.place, numbered.deleted,
+               coalesce(replace(numbered.clocks, chr(1), numbered.stamp)::jsonb, '{}')
         FROM (
             SELECT changed.*, row_number() OVER (PARTITION BY user_id ORDER BY seq DESC, table_name DESC, row_key DESC) - 1 AS place
             FROM changed
@@ -55,7 +77,8 @@ BEGIN
             changed_at = EXCLUDED.changed_at,
             -- A deleted row's clocks are of no more use, but for that of its deletion: an older write must not bring it back. Deleted
             -- keys may be written again, and then an older write must still lose.
-            hlc = CASE WHEN NOT EXCLUDED.deleted OR r.table_name = 'user_api_keys' THEN r.hlc
+            hlc = CASE WHEN NOT EXCLUDED.deleted AND EXCLUDED.hlc <> '{}' THEN r.hlc || EXCLUDED.hlc
+                WHEN NOT EXCLUDED.deleted OR r.table_name = 'user_api_keys' THEN r.hlc
                 WHEN r.hlc ? '*' THEN jsonb_build_object('*', r.hlc -> '*') ELSE '{}' END
     )
     SELECT bool_or(b.moving) INTO is_moving FROM bumped AS b;

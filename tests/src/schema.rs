@@ -6,8 +6,8 @@ use tokio::process::Command;
 
 use crate::cluster::{Database, root};
 
-/// Everything in the catalogues that a migration can make or change, one line each. Not the oids: what is dropped and made
-/// again the same is the same.
+/// Everything in the catalogues that a migration can make or change, one line each. Not the oids, nor the places that dropped columns
+/// have left: what is dropped and made again the same is the same.
 pub const SNAPSHOT: &str = "
     SELECT string_agg(line, E'\\n' ORDER BY line COLLATE \"C\") FROM (
         SELECT format('schema %s %s', nspname, nspacl) AS line FROM pg_namespace
@@ -18,11 +18,12 @@ pub const SNAPSHOT: &str = "
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE n.nspname IN ('public', 'marea', 'auth')
         UNION ALL
-        SELECT format('column %s %s %s %s %s %s %s %s', c.oid::regclass, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+        SELECT format('column %s %s %s %s %s %s %s %s', c.oid::regclass,
+            row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum), a.attname, format_type(a.atttypid, a.atttypmod),
             a.attnotnull, a.attacl, pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum))
         FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
         LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        WHERE n.nspname IN ('public', 'marea', 'auth') AND a.attnum > 0
+        WHERE n.nspname IN ('public', 'marea', 'auth') AND a.attnum > 0 AND NOT a.attisdropped
         UNION ALL
         SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid))
         FROM pg_constraint JOIN pg_namespace AS n ON n.oid = connamespace WHERE n.nspname IN ('public', 'marea', 'auth')

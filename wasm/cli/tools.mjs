@@ -41,7 +41,7 @@ export const TOOLS = {
     folder: 'marea',
     signs: ['marea'],
     file: (_, { name, up }) => ({ name: `${name}.sql`, text: up }),
-    next: `Next: for file in adopt 001_add_missing_tables 002_sync_layer 003_backfill 004_operations; do
+    next: `Next: for file in adopt 001_add_missing_tables 002_sync_layer 003_backfill 004_operations 005_corrections; do
   psql -X -q -v ON_ERROR_STOP=1 -f "marea/$file.sql" "$DATABASE_URL" || break
 done`,
   },

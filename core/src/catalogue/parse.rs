@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::model::object::read_by_names;
 use crate::model::{FewMap, Table, from_json};
 
-/// Names that the mirror uses itself, and names of the tables that it has code of its own for. Beside them everything that begins
+/// Names that the mirror uses itself, and names of the tables that it has code of its own for, but for `sessions`, which the catalogue
+/// describes where they are mirrored. Beside them everything that begins
 /// with `sqlite_` or `marea_`. `marea.mirror` has the same list and asks for another name.
 pub const RESERVED_NAMES: &[&str] = &[
     "arrived_rows",
@@ -19,10 +20,19 @@ pub const RESERVED_NAMES: &[&str] = &[
     "mutations",
     "progress_events",
     "refilled_rows",
-    "sessions",
     "shadow_rows",
     "user_api_keys",
     "user_progress",
+];
+
+/// The counts of a session that the fold reads, beside `ended_at` and `session_data`.
+const FOLDED_COUNTS: [&str; 6] = [
+    "duration_minutes",
+    "images_processed",
+    "descriptions_generated",
+    "qa_attempts",
+    "qa_correct",
+    "vocabulary_learned",
 ];
 
 /// More tables than a project has that knows what it mirrors.
@@ -151,6 +161,9 @@ fn read_table(table: Table, entry: TableEntry) -> Result<Option<MirroredTable>, 
     let Some(key) = key.filter(|key| matches!(key.kind, ColumnType::Uuid | ColumnType::Text)) else {
         return Ok(None);
     };
+    if table == Table::Sessions && !has_folded_columns(&key, &columns) {
+        return Ok(None);
+    }
     let owner = (entry.owner == key.name).then(|| key.name.clone());
     columns.insert(0, key);
     let is_known = |name: &String| columns.iter().any(|column| column.name == *name);
@@ -158,6 +171,19 @@ fn read_table(table: Table, entry: TableEntry) -> Result<Option<MirroredTable>, 
     indexes.retain(|index| !index.is_empty() && index.iter().all(is_known));
     indexes.truncate(MAX_INDEXES);
     Ok(Some(MirroredTable { table, columns, write: entry.write, owner, begun_by_update: false, indexes }))
+}
+
+/// Whether sessions have what the fold reads of them. Without it nobody could tell here what a correction does to progress.
+fn has_folded_columns(key: &Column, columns: &[Column]) -> bool {
+    let holds = |name: &str, kinds: &[ColumnType]| {
+        columns.iter().any(|column| column.name == name && kinds.contains(&column.kind))
+    };
+    let counts = FOLDED_COUNTS.iter().all(|name| holds(name, &[ColumnType::SmallInt, ColumnType::Integer]));
+    key.name == "id"
+        && key.kind == ColumnType::Uuid
+        && counts
+        && holds("ended_at", &[ColumnType::Timestamptz])
+        && holds("session_data", &[ColumnType::Json])
 }
 
 /// `None` for one of a type or with a rule that this version does not know: it is left out.

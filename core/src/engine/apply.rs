@@ -8,12 +8,12 @@ use crate::engine::changed::Changed;
 use crate::engine::exchange::Applied;
 use crate::engine::page::Page;
 use crate::engine::registers::Dirty;
-use crate::engine::{refill, registers, unreadable, visible};
+use crate::engine::{refill, registers, sessions, unreadable, visible};
 use crate::error::Error;
-use crate::model::{FewMap, MutationId, MutationState, Table, TableKind, UnixMillis, UserId, kind_of};
+use crate::model::{FewMap, MutationId, MutationState, Table, TableKind, UnixMillis, UserId};
 use crate::planted::{self, Fault};
 use crate::queue;
-use crate::store::{Meta, Rows};
+use crate::store::{Meta, Rows, Shapes};
 use crate::sync::Next;
 use crate::wire::{Cursor, ResultStatus, SyncAnswer};
 
@@ -37,6 +37,8 @@ struct Moved {
     /// The visible fold rows have to be made anew.
     folds: bool,
     registers: Dirty,
+    /// Sessions that came although this mirror keeps their deletion.
+    sessions: Vec<String>,
 }
 
 /// Applies an answer that was read as a whole.
@@ -55,31 +57,36 @@ pub(super) fn apply(
     } else {
         apply_results(rows, sent, answer, context.now, &mut moved)?;
     }
+    // Waiting for the sent ones would do, were there not copies of this file, which may have sent what this one has not.
+    let has_more = answer.has_more || context.begins_again;
+    let complete = !has_more || planted::is(Fault::MoreUnheeded);
+    let promotes = complete && (rows.count_pending()? == 0 || planted::is(Fault::InDoubtRuleSkipped));
     if !context.begins_again {
-        keep(rows, page, &context.client, &mut moved)?;
+        keep(rows, page, &context.client, promotes, &mut moved)?;
         unreadable::note(rows, page)?;
         set_cursor(rows, &answer.cursor)?;
     }
     registers::observe(rows, page.greatest_clock, answer.server_time.as_millis())?;
-    // Waiting for the sent ones would do, were there not copies of this file, which may have sent what this one has not.
-    let has_more = answer.has_more || context.begins_again;
-    let complete = !has_more || planted::is(Fault::MoreUnheeded);
-    if complete && (rows.count_pending()? == 0 || planted::is(Fault::InDoubtRuleSkipped)) {
+    if promotes {
         promote(rows, &mut moved)?;
     }
+    registers::refresh_all(rows, &moved.registers, &context.client)?;
+    sessions::deleted_here(rows, &moved.sessions, &context.client, changed)?;
+    moved.folds |=
+        moved.registers.iter().any(|(table, _)| *table == Table::Sessions) || !moved.sessions.is_empty();
     if moved.folds {
         visible::rebuild(rows, context.user_id, changed)?;
     }
-    registers::refresh_all(rows, &moved.registers, &context.client)?;
     if !has_more {
         rows.set_meta(Meta::LastSyncedMs, &context.now.0.to_string())?;
         // By the server's clock, as they were settled: the device's own may jump by years.
         let clock =
             if planted::is(Fault::PrunedByOwnClock) { context.now } else { answer.server_time.as_millis() };
         let keep_ms = if planted::is(Fault::PrunedAtOnce) { 0 } else { KEEP_MS };
+        rows.date_deletions(clock)?;
         rows.prune_reflected(UnixMillis(clock.0.saturating_sub(keep_ms)))?;
     }
-    note_registers(page, &moved, changed);
+    note_registers(rows.shapes(), page, &moved, changed);
     Ok(Applied {
         changed: Vec::new(),
         next: Next::Wait,
@@ -91,14 +98,15 @@ pub(super) fn apply(
 }
 
 /// The register rows that an answer brought, took away or lets be seen anew.
-fn note_registers(page: &Page<'_>, moved: &Moved, changed: &mut Changed) {
+fn note_registers(shapes: &Shapes, page: &Page<'_>, moved: &Moved, changed: &mut Changed) {
     for (table, key, _) in &page.registers {
         changed.row(*table, key.as_str());
     }
     for (table, row) in &page.packed {
         changed.row(*table, row.key());
     }
-    let deleted = page.deleted.iter().filter(|(table, _)| table.kind() == TableKind::Registers);
+    let is_register = |table: Table| shapes.kind(table) == TableKind::Registers;
+    let deleted = page.deleted.iter().filter(|(table, _)| is_register(*table));
     for (table, key) in deleted.filter(|_| !planted::is(Fault::DeletionsNotTold)) {
         changed.row(*table, *key);
     }
@@ -131,15 +139,16 @@ fn apply_results(
                 // What the server refused is not the newest.
                 rows.clear_meta(Meta::VaultKnown)?;
             }
-            if known.table.kind() == TableKind::Registers {
-                moved.registers.insert((known.table, known.key));
-            } else {
+            if known.table.kind() == TableKind::Events {
                 moved.folds |= !planted::is(Fault::RefusedStillCounts);
+            }
+            if rows.shapes().kind(known.table) == TableKind::Registers {
+                moved.registers.insert((known.table, known.key));
             }
         } else if result.status != ResultStatus::Duplicate || !planted::is(Fault::DuplicatesUnheeded) {
             rows.settle(
                 result.id,
-                queue::after_acceptance(known.state, kind_of(known.table, known.op)),
+                queue::after_acceptance(known.state, rows.shapes().kind_of(known.table, known.op)),
                 settled,
             )?;
             moved.pushed += 1;
@@ -151,7 +160,15 @@ fn apply_results(
     Ok(())
 }
 
-fn keep(rows: Rows<'_>, page: &Page<'_>, client: &str, moved: &mut Moved) -> Result<(), Error> {
+/// `promotes`: what arrives is confirmed in this transaction.
+fn keep(
+    rows: Rows<'_>,
+    page: &Page<'_>,
+    client: &str,
+    promotes: bool,
+    moved: &mut Moved,
+) -> Result<(), Error> {
+    let arriving = Arriving::new(rows, promotes)?;
     let refilling = rows.meta(Meta::Refilling)?.is_some();
     if planted::is(Fault::ArrivedRowsDropped) {
         rows.clear_arrived()?;
@@ -160,15 +177,17 @@ fn keep(rows: Rows<'_>, page: &Page<'_>, client: &str, moved: &mut Moved) -> Res
         rows.put_arrived(row.table, &row.key, Some(&*row.json))?;
     }
     for (table, key, row) in &page.registers {
+        arriving.note(rows, *table, key, moved)?;
         registers::arrive(rows, *table, key, Some(row.clone()), client, &mut moved.registers)?;
         if refilling {
             rows.mark_refilled(*table, key)?;
         }
     }
-    keep_packed(rows, page, refilling, client, moved)?;
+    keep_packed(rows, page, (refilling, &arriving), client, moved)?;
     for (table, key) in page.deleted.iter().filter(|_| !planted::is(Fault::DeletionsUnheeded)) {
-        match table.kind() {
+        match rows.shapes().kind(*table) {
             TableKind::Registers => {
+                arriving.note(rows, *table, key, moved)?;
                 registers::arrive(rows, *table, key, None, client, &mut moved.registers)?;
             }
             _ => rows.put_arrived(*table, key, None)?,
@@ -181,7 +200,7 @@ fn keep(rows: Rows<'_>, page: &Page<'_>, client: &str, moved: &mut Moved) -> Res
 fn keep_packed(
     rows: Rows<'_>,
     page: &Page<'_>,
-    refilling: bool,
+    (refilling, arriving): (bool, &Arriving),
     client: &str,
     moved: &mut Moved,
 ) -> Result<(), Error> {
@@ -192,6 +211,7 @@ fn keep_packed(
             shadowed = (*table, rows.shadowed(*table)?);
         }
         let Some(shape) = rows.shapes().get(*table) else { continue };
+        arriving.note(rows, *table, row.key(), moved)?;
         if shadowed.1.contains(row.key()) {
             let named = row.to_register(shape)?;
             registers::arrive(rows, *table, row.key(), Some(named), client, &mut moved.registers)?;
@@ -205,6 +225,39 @@ fn keep_packed(
     Ok(())
 }
 
+/// What is to be noted of sessions as they arrive.
+struct Arriving {
+    /// What the confirmed rows contain of them, because those wait.
+    counted: bool,
+    /// They contain each session as this mirror has it.
+    knows_all: bool,
+    /// This mirror keeps deletions of some.
+    has_deletions: bool,
+}
+
+impl Arriving {
+    fn new(rows: Rows<'_>, promotes: bool) -> Result<Arriving, Error> {
+        if !sessions::are_mirrored(rows) {
+            return Ok(Arriving { counted: false, knows_all: false, has_deletions: false });
+        }
+        Ok(Arriving {
+            counted: !promotes && rows.has_confirmed()?,
+            knows_all: rows.meta(Meta::SessionsComplete)?.is_some(),
+            has_deletions: rows.keeps_deletions_of(Table::Sessions)?,
+        })
+    }
+
+    fn note(&self, rows: Rows<'_>, table: Table, key: &str, moved: &mut Moved) -> Result<(), Error> {
+        if table != Table::Sessions {
+            return Ok(());
+        }
+        if self.has_deletions && rows.keeps_deletion(table, key)? {
+            moved.sessions.push(key.to_owned());
+        }
+        if self.counted { sessions::note_counted(rows, key, self.knows_all) } else { Ok(()) }
+    }
+}
+
 /// Lets the arrived rows count, and with them every acknowledged mutation.
 fn promote(rows: Rows<'_>, moved: &mut Moved) -> Result<(), Error> {
     let refilled = rows.meta(Meta::Refilling)?.is_some();
@@ -215,11 +268,16 @@ fn promote(rows: Rows<'_>, moved: &mut Moved) -> Result<(), Error> {
         rows.clear_meta(Meta::Refilling)?;
     }
     let arrived = rows.confirm_arrived()?;
+    sessions::confirmed(rows)?;
     for (table, key) in rows.holding()? {
         registers::release(rows, table, &key)?;
         moved.registers.insert((table, key));
     }
-    moved.registers.extend(rows.register_rows_in(MutationState::Acknowledged)?);
+    let acknowledged = rows.register_rows_in(MutationState::Acknowledged)?;
+    // A deletion that is reflected now hides nothing any more: its session may have come while it did.
+    let sessions = acknowledged.iter().filter(|(table, _)| *table == Table::Sessions);
+    moved.sessions.extend(sessions.map(|(_, key)| key.clone()));
+    moved.registers.extend(acknowledged);
     let reflected = rows.move_all(MutationState::Acknowledged, MutationState::Reflected)? > 0;
     moved.folds |= refilled || arrived || reflected;
     Ok(())

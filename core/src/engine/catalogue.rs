@@ -2,7 +2,7 @@
 
 use crate::catalogue::Catalogue;
 use crate::engine::changed::Changed;
-use crate::engine::{Engine, apply, refill, registers};
+use crate::engine::{Engine, apply, refill, registers, sessions, visible};
 use crate::error::Error;
 use crate::model::{Now, Table};
 use crate::planted::{self, Fault};
@@ -50,11 +50,20 @@ impl Engine {
             self.store.adopt(catalogue, |_| Ok(()))?;
             return Ok(false);
         }
-        let client = self.client_id.to_string();
+        let (user_id, client) = (self.user_id, self.client_id.to_string());
         let before: Vec<Table> = self.store.shapes().mirrored().collect();
+        let had_sessions = before.contains(&Table::Sessions);
+        let mut folded = Changed::default();
         self.store.adopt(catalogue, |rows| {
+            let has_sessions = sessions::are_mirrored(rows);
+            if has_sessions && !had_sessions {
+                sessions::begin(rows, &client)?;
+            }
             if !planted::is(Fault::NewTablesIgnoreQueue) {
                 registers::lay_all(rows, &client)?;
+            }
+            if has_sessions != had_sessions {
+                visible::rebuild(rows, user_id, &mut folded)?;
             }
             if apply::cursor(rows)?.is_some() && !planted::is(Fault::CatalogueNotRefilled) {
                 apply::rewind_cursor(rows)?;
@@ -62,6 +71,7 @@ impl Engine {
             }
             Ok(())
         })?;
+        changed.merge(&folded);
         changed.merge(&Changed::of(&before));
         changed.merge(&Changed::of(&self.store.shapes().mirrored().collect::<Vec<_>>()));
         Ok(true)

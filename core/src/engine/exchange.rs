@@ -111,6 +111,15 @@ impl Engine {
         Ok(Some(outgoing))
     }
 
+    /// What the requests under way carry: the server may have it.
+    pub(super) fn sent(&self) -> Vec<MutationId> {
+        [&self.in_flight, &self.ahead]
+            .into_iter()
+            .flatten()
+            .flat_map(|under_way| under_way.sent.clone())
+            .collect()
+    }
+
     pub(super) fn request(&self, cursor: Option<Cursor>, mutations: Vec<WireMutation>) -> SyncRequest {
         SyncRequest {
             protocol: PROTOCOL,
@@ -302,9 +311,10 @@ impl Engine {
         self.store.write(|rows| {
             let Some(sent) = rows.sent_mutation(id)? else { return Ok(()) };
             rows.reject(id, "PT413", "too large for the server even alone", now.unix_ms)?;
-            visible::rebuild(rows, user_id, changed)?;
             registers::refresh(rows, sent.table, &sent.key, &client)?;
-            if sent.table.kind() == TableKind::Registers && !planted::is(Fault::SetAsideNotTold) {
+            visible::rebuild(rows, user_id, changed)?;
+            if rows.shapes().kind(sent.table) == TableKind::Registers && !planted::is(Fault::SetAsideNotTold)
+            {
                 changed.row(sent.table, sent.key);
             }
             Ok(())

@@ -12,7 +12,7 @@ use crate::engine::import::{id_in_account, imports};
 use crate::engine::registers::Dirty;
 use crate::engine::{Engine, registers, rescue, visible};
 use crate::error::Error;
-use crate::model::{Claimed, Handover, Now, RescuedMutation, Table, TableKind, UserId};
+use crate::model::{Claimed, Handover, MutationId, Now, Op, RescuedMutation, Table, TableKind, UserId};
 use crate::store::Meta;
 
 impl Engine {
@@ -106,7 +106,7 @@ impl Engine {
             let mut concerned = Dirty::default();
             for mutation in &handover.mutations {
                 rows.forget_mutation(mutation.id)?;
-                if mutation.table.kind() == TableKind::Registers {
+                if rows.shapes().kind(mutation.table) == TableKind::Registers {
                     concerned.insert((mutation.table, mutation.key.clone()));
                     changed.row(mutation.table, mutation.key.as_str());
                 }
@@ -129,13 +129,19 @@ impl Engine {
 /// user's id.
 fn as_accounts(mutation: &RescuedMutation, user_id: UserId) -> RescuedMutation {
     let mut mutation = mutation.clone();
-    let is_event = mutation.table.kind() == TableKind::Events;
+    let is_event = mutation.table.kind() == TableKind::Events && mutation.op == Op::Insert;
     if mutation.id.is_of_item() {
         mutation.id = id_in_account(mutation.id, user_id);
         if is_event {
             mutation.key = mutation.id.to_string();
             mutation.values = with_id(&mutation.values, &mutation.key).unwrap_or(mutation.values);
         }
+    }
+    // A correction of a session that was imported.
+    let item =
+        mutation.key.parse::<MutationId>().ok().filter(|_| mutation.table == Table::Sessions && !is_event);
+    if let Some(item) = item.filter(|item| item.is_of_item()) {
+        mutation.key = id_in_account(item, user_id).to_string();
     }
     if matches!(mutation.table, Table::Mirrored(_)) && mutation.key == UserId::GUEST.to_string() {
         mutation.key = user_id.to_string();

@@ -30,6 +30,7 @@ mod rescue;
 mod review;
 mod rows;
 mod same_write;
+mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
 mod traffic;

@@ -70,7 +70,7 @@ impl<'a> Page<'a> {
             page.unpack(shape, rows, user_id)?;
         }
         for (name, keys) in &answer.deleted {
-            if let Some(table) = shapes.named(name).filter(|table| table.kind() != TableKind::Events) {
+            if let Some(table) = shapes.named(name).filter(|table| shapes.kind(*table) != TableKind::Events) {
                 page.deleted.extend(keys.iter().map(|key| (table, key.as_str())));
             }
         }
@@ -85,7 +85,7 @@ impl<'a> Page<'a> {
 
     fn add(&mut self, table: Table, row: &'a WireRow, user_id: UserId, shapes: &Shapes) -> Option<()> {
         let json = row.values.get();
-        match table.kind() {
+        match shapes.kind(table) {
             TableKind::Events => {}
             TableKind::Fold => match visible::read_fold(table, json, user_id) {
                 FoldRead::Whole(key) => self.folds.push(FoldRow { table, key, json: json.into() }),

@@ -4,13 +4,13 @@
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use crate::catalogue::MirroredTable;
+use crate::catalogue::{MirroredTable, Rule};
 use crate::error::Error;
 use crate::merge::Fact;
 use crate::model::limits::check_instant;
 use crate::model::{
     EventInput, ExportChange, ExportInput, ExportStatus, Here, Hlc, KeyEnvelope, MutationId, Op, Provider,
-    SessionInput, Table, Timestamp, UserId,
+    SESSION_DAY, SessionInput, Table, Timestamp, UserId, check_correction, from_value,
 };
 use crate::store::{Rows, Shapes};
 
@@ -142,8 +142,17 @@ impl Change {
             Change::RecordSession(input) => input.id,
             Change::RecordEvent(input) => input.id,
             Change::CreateExport(input) => input.id,
+            Change::Insert { table, key, values } if table == Table::Sessions.name() => {
+                let key = key.as_deref().or_else(|| values.get("id")?.as_str());
+                key.and_then(|key| key.parse().ok())
+            }
             _ => None,
         }
+    }
+
+    /// A session is a fact, whose key is the id of its mutation, whatever id a caller gives to that.
+    pub(super) fn is_named_by_key(&self) -> bool {
+        matches!(self, Change::Insert { table, .. } if table == Table::Sessions.name())
     }
 
     pub(super) fn plan(
@@ -156,6 +165,9 @@ impl Change {
         match self {
             Change::Insert { table, key, mut values } => {
                 let table = mirrored(shapes, &table)?;
+                if table.table == Table::Sessions {
+                    return session_of(table, key.as_deref(), values)?.plan(id, user_id, here, shapes);
+                }
                 let among = values.remove(&table.key().name);
                 let among = among.map(|key| table.key_of(key)).transpose()?;
                 // That of the mutation is as new as any, and the same when the caller calls again.
@@ -232,7 +244,7 @@ impl Plan {
             return Ok(());
         }
         match rows.shapes().get(*table).map(|shape| &shape.table) {
-            Some(table) if matches!(table.table, Table::Mirrored(_)) => {
+            Some(table) if table.table.is_of_catalogue() => {
                 Err(table.refused(&table.key().name, "there is no such row in this mirror"))
             }
             _ => Err(Error::invalid("id", "there is no such export in this mirror")),
@@ -252,7 +264,7 @@ fn check_type(shapes: &Shapes, session_type: &str) -> Result<(), Error> {
 
 /// The table of the catalogue that has this name.
 pub(super) fn mirrored<'s>(shapes: &'s Shapes, name: &str) -> Result<&'s MirroredTable, Error> {
-    let table = shapes.named(name).filter(|table| matches!(table, Table::Mirrored(_)));
+    let table = shapes.named(name).filter(|table| table.is_of_catalogue());
     let shape = table.and_then(|table| shapes.get(table));
     shape.map(|shape| &shape.table).ok_or_else(|| Error::UnknownTable { table: name.to_owned() })
 }
@@ -268,8 +280,58 @@ fn row(
     if table.owner.is_some() && key != user_id.to_string() {
         return Err(table.refused(&table.key().name, "must be the user's own id"));
     }
-    let values = raw(&table.check(op, values)?)?;
+    let values = raw(&if table.table == Table::Sessions {
+        check_session(table, op, values)?
+    } else {
+        table.check(op, values)?
+    })?;
     Ok(Plan { table: table.table, op, key, values, fact: None, assumed: Vec::new(), clock: None })
+}
+
+/// A new session, as the rows of its table are written: nothing else makes one.
+fn session_of(
+    table: &MirroredTable,
+    key: Option<&str>,
+    mut values: Map<String, Value>,
+) -> Result<Change, Error> {
+    if let Some(key) = key {
+        values.insert("id".to_owned(), table.check_key(key)?.into());
+    }
+    for (name, value) in &values {
+        if table.column(name).is_none() && name != SESSION_DAY {
+            return Err(table.refused(name, "there is no such column"));
+        }
+        if let (Some(column), false) =
+            (table.column(name).filter(|column| column.rule != Rule::Key), value.is_null())
+        {
+            column.check(value.clone()).map_err(|problem| table.refused(name, problem))?;
+        }
+    }
+    values.retain(|_, value| !value.is_null());
+    let input: SessionInput = from_value(values.into()).map_err(|_| {
+        table.refused(
+            "",
+            "a new session has session_type and the columns that recordSession takes, each of its type",
+        )
+    })?;
+    Ok(Change::RecordSession(input))
+}
+
+/// A correction. Beside the columns it may name the day.
+fn check_session(
+    table: &MirroredTable,
+    op: Op,
+    mut values: Map<String, Value>,
+) -> Result<Map<String, Value>, Error> {
+    let of_column = |error: Error| match error {
+        Error::InvalidInput { field, problem } => table.refused(field, problem),
+        other => other,
+    };
+    let day = if op == Op::Merge { values.remove(SESSION_DAY) } else { None };
+    let mut checked = if values.is_empty() && day.is_some() { values } else { table.check(op, values)? };
+    checked.extend(day.map(|day| (SESSION_DAY.to_owned(), day)));
+    check_correction(&checked).map_err(of_column)?;
+    Ok(checked)
 }
 
 fn insert(table: Table, id: MutationId, values: &impl serde::Serialize) -> Result<Plan, Error> {

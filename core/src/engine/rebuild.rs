@@ -12,8 +12,8 @@ impl Engine {
     pub fn rebuild_visible(&mut self) -> Result<(), Error> {
         let (user_id, client) = (self.user_id, self.client_id.to_string());
         self.store.write_beside_queue(|rows| {
-            visible::rebuild(rows, user_id, &mut Changed::default())?;
-            registers::lay_all(rows, &client)
+            registers::lay_all(rows, &client)?;
+            visible::rebuild(rows, user_id, &mut Changed::default())
         })
     }
 }

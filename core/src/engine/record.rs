@@ -6,9 +6,9 @@ use crate::engine::changed::Changed;
 use crate::engine::exchange::BATCH_BYTES;
 use crate::engine::plan::{Change, Known, Plan};
 use crate::engine::same_write::other_write;
-use crate::engine::{Engine, Recorded, registers, visible};
+use crate::engine::{Engine, Recorded, registers, sessions, visible};
 use crate::error::Error;
-use crate::model::{Here, Hlc, Mutation, MutationId, Now, Table, TableKind, UnixMillis, UserId};
+use crate::model::{Here, Hlc, Mutation, MutationId, Now, Op, Table, TableKind, UnixMillis, UserId};
 use crate::planted::{self, Fault};
 use crate::queue;
 use crate::store::{Meta, NewMutation, Newest, Rows};
@@ -113,25 +113,34 @@ impl Engine {
             planned = all_or_none(planned)?;
         }
         let (user_id, client) = (self.user_id, self.client_id.to_string());
+        let has_sessions = self.store.shapes().get(Table::Sessions).is_some();
+        let sent = if has_sessions { self.sent() } else { Vec::new() };
         let mut changed = Changed::default();
         let tomorrow = self.today(now).next();
         let (outcomes, pending) = self.store.write_queueing(|rows, newest| {
             let (mut outcomes, mut queued) = (Vec::with_capacity(planned.len()), 0);
+            let mut refolds = false;
             for planned in planned {
                 let outcome = match planned {
                     Ok((id, plan)) => {
                         let key = plan.key.clone();
+                        refolds |= plan.table == Table::Sessions && plan.fact.is_none();
                         let ahead = plan.fact.as_ref().map(|fact| fact.day).filter(|day| *day > tomorrow);
-                        record(rows, (user_id, &client), (id, batch), plan, now, newest, &mut changed)?
-                            .map(|is_new| (id.id(), key, ahead, is_new))
+                        let by = Author { user_id, client: &client, sent: &sent };
+                        record_by(rows, by, (id, batch), plan, now, newest, &mut changed)?
+                            .map(|more| (id.id(), key, ahead, more))
                     }
                     Err(refused) => Err(refused),
                 };
                 if batch.is_some() && outcome.is_err() && !planted::is(Fault::BatchKeptInPart) {
                     return outcome.map(|_| (Vec::new(), 0));
                 }
-                queued += u32::from(matches!(outcome, Ok((.., true))));
+                queued += outcome.as_ref().map_or(0, |(.., more)| *more);
                 outcomes.push(outcome);
+            }
+            if refolds {
+                visible::rebuild(rows, user_id, &mut changed)?;
+                *newest = None;
             }
             if outcomes.iter().all(Result::is_ok) {
                 also(rows)?;
@@ -152,7 +161,7 @@ impl Engine {
         change: Change,
         now: Now,
     ) -> Result<(Known, Plan), Error> {
-        let id = match id.or_else(|| change.given_id()) {
+        let id = match id.filter(|_| !change.is_named_by_key()).or_else(|| change.given_id()).or(id) {
             Some(id) => Known::Maybe(id),
             None => Known::New(MutationId::make(now.unix_ms, self.entropy.as_mut())?),
         };
@@ -178,17 +187,45 @@ fn all_or_none(planned: Vec<Planned>) -> Result<Vec<Planned>, Error> {
     Ok(planned.into_iter().map(Ok).collect())
 }
 
-/// Records one change inside a transaction; says whether it was not known yet. The inner error is the change's own, and nothing was written for it; the outer
-/// one ends the transaction.
+/// Who records.
+#[derive(Clone, Copy)]
+struct Author<'a> {
+    user_id: UserId,
+    client: &'a str,
+    /// Mutations that a request under way carries.
+    sent: &'a [MutationId],
+}
+
+/// Records one change that takes nothing back, as [`record_by`] does; says whether it was not known yet.
 pub(super) fn record(
     rows: Rows<'_>,
     (user_id, client): (UserId, &str),
-    (id, batch): (Known, Option<MutationId>),
+    id: (Known, Option<MutationId>),
     plan: Plan,
     now: Now,
     newest: &mut Option<Newest>,
     changed: &mut Changed,
 ) -> Result<Result<bool, Error>, Error> {
+    let by = Author { user_id, client, sent: &[] };
+    Ok(record_by(rows, by, id, plan, now, newest, changed)?.map(|more| more > 0))
+}
+
+/// Records one change inside a transaction; says by how much that makes the queue longer: 0 for one that is known. The inner error is the change's own, and nothing was written for it; the outer
+/// one ends the transaction.
+fn record_by(
+    rows: Rows<'_>,
+    by: Author<'_>,
+    (id, batch): (Known, Option<MutationId>),
+    mut plan: Plan,
+    now: Now,
+    newest: &mut Option<Newest>,
+    changed: &mut Changed,
+) -> Result<Result<i32, Error>, Error> {
+    let Author { user_id, client, sent } = by;
+    // Before it is compared with what is known.
+    if let Err(refused) = sessions::complete(rows, &mut plan)? {
+        return Ok(Err(refused));
+    }
     if let Known::Maybe(id) = id
         && let Some(known) = rows.mutation(id)?
     {
@@ -199,7 +236,7 @@ pub(super) fn record(
             *newest = None;
             visible::count(rows, user_id, fact, None, Hlc::ZERO)?;
         }
-        return Ok(Ok(false));
+        return Ok(Ok(0));
     }
     match plan.check(rows) {
         Err(refused @ (Error::InvalidInput { .. } | Error::InvalidValue { .. })) => return Ok(Err(refused)),
@@ -209,6 +246,9 @@ pub(super) fn record(
         Some(fact) => {
             changed.row(Table::UserProgress, user_id.to_string());
             changed.row(Table::DailyActivity, fact.day.to_string());
+            if rows.shapes().get(plan.table).is_some() {
+                changed.row(plan.table, plan.key.as_str());
+            }
         }
         None => changed.row(plan.table, plan.key.as_str()),
     }
@@ -216,11 +256,17 @@ pub(super) fn record(
         _ if plan.clock.is_some() => plan.clock.unwrap_or(Hlc::ZERO),
         (Some(_), Some(newest)) => newest.clock.tick(now.unix_ms),
         (Some(_), None) => rows.clock()?.tick(now.unix_ms),
-        (None, _) if matches!(plan.table, Table::Mirrored(_)) => rows.clock()?.tick(now.unix_ms),
+        (None, _) if plan.table.is_of_catalogue() => rows.clock()?.tick(now.unix_ms),
         (None, _) => tick(rows, now.unix_ms, Hlc::tick)?,
     };
+    if plan.table == Table::Sessions && plan.op == Op::Delete && batch.is_none() {
+        let taken = sessions::take_back(rows, &plan, (id.id(), hlc), now.unix_ms, sent)?;
+        if taken > 0 {
+            return Ok(Ok(-taken));
+        }
+    }
     carry_out(rows, (user_id, client), (id.id(), batch), plan, hlc, now.unix_ms, newest)?;
-    Ok(Ok(true))
+    Ok(Ok(1))
 }
 
 pub(super) fn carry_out(
@@ -233,7 +279,7 @@ pub(super) fn carry_out(
     newest: &mut Option<Newest>,
 ) -> Result<(), Error> {
     let Plan { table, op, key, values, fact, .. } = plan;
-    let is_register = table.kind() == TableKind::Registers;
+    let is_register = rows.shapes().kind(table) == TableKind::Registers;
     if is_register {
         registers::keep_shadow(rows, table, &key)?;
     }

@@ -4,7 +4,7 @@ use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
 use crate::catalogue::{MirroredTable, Rule};
-use crate::engine::registers;
+use crate::engine::{registers, sessions};
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::model::{Hlc, Mutation, MutationId, MutationState, Op, RegisterRow, Table, UnixMillis};
@@ -42,6 +42,10 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<Vec<(Table, String)>, Error> {
 /// that may have the row again.
 fn forget_gone(rows: Rows<'_>, table: Table, key: &str) -> Result<(), Error> {
     let was_deleted_here = rows.keeps_deletion(table, key)? && !planted::is(Fault::DeletionsNotHealed);
+    if table == Table::Sessions && rows.has_confirmed()? {
+        // With its shadow goes what the confirmed rows contain of it.
+        sessions::note_counted(rows, key, true)?;
+    }
     rows.forget_writes(table, key, was_deleted_here)?;
     if was_deleted_here { registers::keep_shadow(rows, table, key) } else { Ok(()) }
 }
@@ -77,11 +81,14 @@ pub(super) fn bring_back(rows: Rows<'_>, entropy: &mut dyn Entropy, now: UnixMil
             continue;
         };
         let id = match (table, key.parse()) {
-            (Table::ExportHistory, Ok(id)) => id,
-            (Table::ExportHistory, Err(_)) => continue,
+            (Table::ExportHistory | Table::Sessions, Ok(id)) => id,
+            (Table::ExportHistory | Table::Sessions, Err(_)) => continue,
             _ => MutationId::make(now, entropy)?,
         };
-        let values = inserted(rows, &shape.table, &key, row)?;
+        let mut values = inserted(rows, &shape.table, &key, row)?;
+        if table == Table::Sessions && !sessions::can_be_inserted(&mut values, id) {
+            continue;
+        }
         let mutation = Mutation {
             id,
             // Before every clock: whoever wrote a column still has the last word on it, and whoever deleted the row on that.

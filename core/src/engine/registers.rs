@@ -9,9 +9,9 @@ use serde_json::Map;
 
 use crate::error::Error;
 use crate::merge::overlay;
-use crate::model::{FewMap, Hlc, MutationState, Op, RegisterRow, Table, UnixMillis};
+use crate::model::{FewMap, Hlc, MutationState, Op, RegisterRow, Table, TableKind, UnixMillis};
 use crate::planted::{self, Fault};
-use crate::store::{Meta, Rows, Shadow};
+use crate::store::{Meta, Rows, Shadow, Shape};
 
 /// Register rows whose visible form has to be worked out again: keys by table.
 #[derive(Default)]
@@ -52,6 +52,9 @@ pub(super) fn refresh(rows: Rows<'_>, table: Table, key: &str, client: &str) -> 
         rows.put_register(table, key, released(shadow).as_ref())?;
         return rows.remove_shadow(table, key);
     }
+    if is_fact(shape) && shadow.row.is_none() && shadow.held.is_some() {
+        return rows.put_register(table, key, None);
+    }
     let mut confirmed = shadow.row;
     if let (Some(row), Some(held)) = (&mut confirmed, shadow.held)
         && !writes.iter().any(|write| write.op == Op::Insert)
@@ -84,7 +87,9 @@ pub(super) fn arrive(
         return rows.put_register(table, key, row.as_ref());
     };
     dirty.insert((table, key.to_owned()));
-    let mut shadow = Shadow { row, held: None };
+    // A fact that is gone does not come back: what waits to insert it once more changes nothing.
+    let held = (row.is_none() && is_fact(shape)).then(Map::new);
+    let mut shadow = Shadow { row, held };
     let counts = shape.table.counters().next().is_some() && !planted::is(Fault::CountersNotHeld);
     if let Some(row) = shadow.row.as_mut().filter(|_| counts)
         && rows.has_uncertain_additions(table, key)?
@@ -104,6 +109,11 @@ pub(super) fn arrive(
         shadow.held = Some(held);
     }
     rows.put_shadow(table, key, &shadow)
+}
+
+/// Whether its rows are facts: mirrored sessions.
+fn is_fact(shape: &Shape) -> bool {
+    shape.table.table.kind() == TableKind::Events
 }
 
 /// Lets the counters that waited count, now that every addition is in them.

@@ -10,8 +10,8 @@ use crate::engine::{Engine, registers, visible};
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::model::{
-    Mutation, MutationView, Now, Rescued, RescuedMutation, StatusError, StorageKind, TableKind, UnixMillis,
-    UserId,
+    Mutation, MutationView, Now, Op, Rescued, RescuedMutation, StatusError, StorageKind, TableKind,
+    UnixMillis, UserId,
 };
 use crate::store::{JournalEntry, Location, NewMutation, Rows, Store, rescue};
 
@@ -181,9 +181,12 @@ fn put_aside(path: &Path, user_id: UserId, now: Now) -> Result<(), Error> {
 /// Whether the mutation would be understood when it is read again: what is damaged may look whole.
 pub(super) fn is_usable(rescued: &RescuedMutation) -> bool {
     match rescued.table.kind() {
-        TableKind::Registers => serde_json::from_str::<serde_json::Map<_, _>>(rescued.values.get()).is_ok(),
-        TableKind::Events => {
+        TableKind::Events if rescued.op == Op::Insert => {
             rescued.key == rescued.id.to_string() && visible::fact_of(&mutation(rescued)).is_ok()
+        }
+        // A correction of a session is one of registers.
+        TableKind::Registers | TableKind::Events => {
+            serde_json::from_str::<serde_json::Map<_, _>>(rescued.values.get()).is_ok()
         }
         TableKind::Fold => false,
     }
@@ -200,7 +203,7 @@ pub(super) fn put(
     client: &str,
     changed: &mut Changed,
 ) -> Result<(), Error> {
-    let is_register = rescued.table.kind() == TableKind::Registers;
+    let is_register = rows.shapes().kind(rescued.table) == TableKind::Registers;
     if is_register {
         registers::keep_shadow(rows, rescued.table, &rescued.key)?;
     }

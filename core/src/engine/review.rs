@@ -80,7 +80,7 @@ impl Engine {
     }
 
     /// Queues a refused mutation again; says whether there was one with this id. A session or award counts again once
-    /// the server has taken it.
+    /// the server has taken it; a session that is mirrored is shown again at once, and counts.
     ///
     /// # Errors
     /// The storage errors.
@@ -123,7 +123,7 @@ impl Engine {
         let mut changed = Changed::default();
         let settled = self.store.write(|rows| {
             let refused = rows.refused_keys(only)?;
-            let is_register = |table: &Table| table.kind() == TableKind::Registers;
+            let is_register = |table: &Table| rows.shapes().kind(*table) == TableKind::Registers;
             let mut concerned = Dirty::default();
             let keyed = refused.iter().filter(|(_, table, _)| is_register(table));
             concerned.extend(keyed.map(|(_, table, key)| (*table, key.clone())));
@@ -139,7 +139,7 @@ impl Engine {
                     changed.row(*table, key.as_str());
                 }
             }
-            if refused.iter().any(|(_, table, _)| !is_register(table)) {
+            if refused.iter().any(|(_, table, _)| table.kind() == TableKind::Events) {
                 visible::rebuild(rows, user_id, &mut changed)?;
             }
             Ok(refused.into_iter().map(|(id, ..)| id).collect::<Vec<_>>())

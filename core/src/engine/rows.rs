@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::model::{ListQuery, Table};
+use crate::model::ListQuery;
 use crate::store::Shape;
 
 impl Engine {
@@ -35,7 +35,7 @@ impl Engine {
 
     fn shape(&self, name: &str) -> Result<&Shape, Error> {
         let shapes = self.store.shapes();
-        let table = shapes.named(name).filter(|table| matches!(table, Table::Mirrored(_)));
+        let table = shapes.named(name).filter(|table| table.is_of_catalogue());
         let shape = table.and_then(|table| shapes.get(table));
         shape.ok_or_else(|| Error::UnknownTable { table: name.to_owned() })
     }

@@ -26,7 +26,8 @@ pub(super) fn other_write(known: &Mutation, plan: &Plan) -> Option<Error> {
 
 fn a_write(table: Table, op: Op) -> &'static str {
     match (table, op) {
-        (Table::Sessions, _) => "a session",
+        (Table::Sessions, Op::Insert) => "a session",
+        (Table::Sessions, _) => "a change of a session",
         (Table::ProgressEvents, _) => "an award",
         (Table::ExportHistory, Op::Insert) => "an export",
         (Table::ExportHistory, _) => "a change of an export",

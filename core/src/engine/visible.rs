@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::engine::changed::Changed;
+use crate::engine::sessions;
 use crate::error::Error;
 use crate::merge::{Fact, Fold, Streaks, count_fact};
 use crate::model::{
@@ -90,16 +91,19 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) ->
         fold.progress = Progress { user_id, future_days: 0, frozen_days: 0, ..parse_kept(&json)? };
         server_columns = Some(parse_kept::<ServerColumns>(&json)?);
     }
+    let corrections = sessions::corrections(rows)?;
+    let mut counts = BTreeMap::new();
     for (_, json) in rows.confirmed(Table::DailyActivity)? {
         let day: ActivityDay = parse_kept(&json)?;
+        counts.extend(sessions::facts_on(&json).map(|facts| (day.day, facts)));
         fold.days.insert(day.day, day);
     }
     // One that this version cannot read still goes to the server, who judges it; it keeps nothing else from being shown.
     let mut facts = rows.unreflected_facts()?;
     let facts: Vec<Fact> = facts.drain(..).filter_map(|mutation| fact_of(&mutation).ok()).collect();
     let counted = server_columns.is_none() || !planted::is(Fault::LastWriterWinsOnCounters);
-    if counted && !facts.is_empty() {
-        fold.add(&facts);
+    if counted {
+        corrections.fold((rows, fact_of), &mut fold, facts, &mut counts)?;
     }
     let mut before = BTreeMap::new();
     // Extended, not collected: collecting brings a sort of its own for every type into what a browser downloads.

@@ -117,6 +117,16 @@ const LEAST: i64 = i32::MIN as i64;
 
 /// Adds one fact to the totals and to its day. Streaks are left to the caller, who knows the days.
 pub(crate) fn count_fact(progress: &mut Progress, day: &mut ActivityDay, fact: &Fact) {
+    count_sums(progress, day, fact, 1);
+    for (id, unlocked_at) in &fact.achievements {
+        let earliest = progress.achievements.entry(id.clone()).or_insert(*unlocked_at);
+        *earliest = (*earliest).min(*unlocked_at);
+    }
+    count_times(progress, fact);
+}
+
+/// Adds the sums of a fact, or takes them out.
+fn count_sums(progress: &mut Progress, day: &mut ActivityDay, fact: &Fact, sign: i64) {
     debug_assert_eq!(day.day, fact.day);
     day.frozen &= fact.kind == FactKind::Freeze;
     let sessions = i64::from(fact.kind == FactKind::Session);
@@ -140,31 +150,29 @@ pub(crate) fn count_fact(progress: &mut Progress, day: &mut ActivityDay, fact: &
         (&mut day.words, fact.vocabulary_learned),
         (&mut day.points, fact.points),
     ] {
-        *total = total.saturating_add(more).clamp(LEAST, GREATEST);
+        *total = total.saturating_add(sign * more).clamp(LEAST, GREATEST);
     }
-    for (id, unlocked_at) in &fact.achievements {
-        let earliest = progress.achievements.entry(id.clone()).or_insert(*unlocked_at);
-        *earliest = (*earliest).min(*unlocked_at);
-    }
-    count_times(progress, fact);
     progress.average_accuracy =
         accuracy_percent(progress.total_questions_correct, progress.total_questions_answered);
     progress.average_completion_time_seconds =
         mean_seconds(progress.total_time_spent_minutes, progress.total_sessions);
 }
 
-fn count_times(progress: &mut Progress, fact: &Fact) {
+/// The latest times, each with whether the fact bears on it.
+fn latest_times<'p>(progress: &'p mut Progress, fact: &Fact) -> [(&'p mut Option<Timestamp>, bool); 4] {
     let words_moved =
         [fact.mastered_words, fact.learning_words, fact.new_words].iter().any(|delta| *delta != 0);
-    for (latest, concerned) in [
+    [
         (&mut progress.last_activity_at, fact.kind != FactKind::Freeze),
         (&mut progress.last_description_at, fact.descriptions > 0),
         (&mut progress.last_qa_session_at, fact.questions_answered > 0),
         (&mut progress.last_vocabulary_practice_at, fact.vocabulary_learned > 0 || words_moved),
-    ] {
-        if concerned {
-            *latest = (*latest).max(Some(fact.occurred_at));
-        }
+    ]
+}
+
+fn count_times(progress: &mut Progress, fact: &Fact) {
+    for (latest, _) in latest_times(progress, fact).into_iter().filter(|(_, concerned)| *concerned) {
+        *latest = (*latest).max(Some(fact.occurred_at));
     }
 }
 
@@ -219,6 +227,55 @@ impl Fold {
             self.count_days_until(LocalDate::LAST);
             self.progress.longest_streak_days = self.progress.longest_streak_days.max(longest);
         }
+    }
+
+    /// Takes facts out again, behind others that were added. `facts`: how many facts a day has, where that is known; of another day
+    /// its sums tell whether anything is left on it. Says which of the latest times may have gone with them, see
+    /// [`Fold::set_latest`].
+    pub fn take_out<'a>(
+        &mut self,
+        gone: impl IntoIterator<Item = &'a Fact>,
+        facts: &mut BTreeMap<LocalDate, i64>,
+    ) -> [bool; 4] {
+        let mut unknown = [false; 4];
+        for fact in gone {
+            let day = self.days.entry(fact.day).or_insert_with(|| ActivityDay::empty(fact.day));
+            count_sums(&mut self.progress, day, fact, -1);
+            let is_empty = *day == ActivityDay::empty(fact.day);
+            let left = facts.get_mut(&fact.day).map(|count| {
+                *count -= 1;
+                *count
+            });
+            if left.map_or(is_empty, |left| left <= 0) {
+                self.days.remove(&fact.day);
+            }
+            let times = latest_times(&mut self.progress, fact);
+            for ((at, concerned), unknown) in times.into_iter().zip(&mut unknown) {
+                *unknown |= concerned && *at <= Some(fact.occurred_at);
+            }
+        }
+        unknown
+    }
+
+    /// Sets those of the latest times that are not known any more to what was found among the facts that are left, in the order
+    /// of activity, descriptions, questions, words; and counts these facts as well.
+    pub fn set_latest<'a>(
+        &mut self,
+        unknown: [bool; 4],
+        found: [Option<Timestamp>; 4],
+        beside: impl IntoIterator<Item = &'a Fact>,
+    ) {
+        let progress = &mut self.progress;
+        let times = [
+            &mut progress.last_activity_at,
+            &mut progress.last_description_at,
+            &mut progress.last_qa_session_at,
+            &mut progress.last_vocabulary_practice_at,
+        ];
+        for ((at, found), _) in times.into_iter().zip(found).zip(unknown).filter(|(_, unknown)| *unknown) {
+            *at = found;
+        }
+        beside.into_iter().for_each(|fact| count_times(progress, fact));
     }
 
     /// Sets the streaks to those of the days up to `last`, and notes how many come after it. A server counts days up to its

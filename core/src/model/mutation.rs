@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::model::{Hlc, MutationId, Table, TableKind};
+use crate::model::{Hlc, MutationId, Table};
 
 /// What a mutation does to its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,11 +90,6 @@ pub(crate) struct Mutation {
     pub(crate) values: Box<RawValue>,
     /// What was written together with it, all or nothing.
     pub(crate) batch: Option<MutationId>,
-}
-
-/// How a mutation's effect comes to be in the server's rows: an addition counts once, as a fact does, whatever table it is for.
-pub(crate) fn kind_of(table: Table, op: Op) -> TableKind {
-    if op == Op::Add { TableKind::Events } else { table.kind() }
 }
 
 redacted_debug!(Mutation);

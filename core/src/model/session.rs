@@ -85,7 +85,9 @@ pub struct Session {
 redacted_debug!(SessionInput, Session);
 
 /// The key in `session_data` under which Postgres finds the learner's day.
-const LOCAL_DATE: &str = "local_date";
+pub(crate) const LOCAL_DATE: &str = "local_date";
+/// The column that it is in.
+pub(crate) const DATA: &str = "session_data";
 
 impl SessionInput {
     /// A session of a kind, everything else by default.

@@ -46,7 +46,7 @@ impl fmt::Debug for TableName {
 /// How a table's rows come to be, which decides how what the server sends is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableKind {
-    /// Rows are facts: pushed, never mirrored.
+    /// Rows are facts: pushed, and mirrored as registers only where the catalogue has their table.
     Events,
     /// Rows are computed from facts.
     Fold,
@@ -93,6 +93,12 @@ impl Table {
         Table::from_name(name).or_else(|| intern(name).map(Table::Mirrored))
     }
 
+    /// Whether its rows are mirrored only where a catalogue describes them.
+    pub(crate) fn is_of_catalogue(self) -> bool {
+        matches!(self, Table::Sessions | Table::Mirrored(_))
+    }
+
+    /// Of a table that is not mirrored, or is built in: see `Shapes::kind`.
     pub(crate) fn kind(self) -> TableKind {
         match self {
             Table::Sessions | Table::ProgressEvents => TableKind::Events,

@@ -49,6 +49,8 @@ pub(crate) enum Meta {
     Imported,
     /// Of a guest's mirror: the account that has begun to claim what is in it.
     HandedTo,
+    /// Present once the mirrored sessions are those that the confirmed rows of progress contain.
+    SessionsComplete,
 }
 
 impl Meta {
@@ -74,6 +76,7 @@ impl Meta {
             Meta::DayStartsAt => "day_starts_at",
             Meta::Imported => "imported",
             Meta::HandedTo => "handed_to",
+            Meta::SessionsComplete => "sessions_complete",
         }
     }
 }

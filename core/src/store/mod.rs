@@ -25,6 +25,7 @@ mod registers;
 pub(crate) mod rescue;
 mod review;
 mod room;
+mod sessions;
 mod shapes;
 mod statement;
 #[cfg(test)]
@@ -201,12 +202,12 @@ impl Store {
         self.write_beside_queue(work)
     }
 
-    /// As [`Store::write`], for work that does nothing to the queue but to lengthen it, in the order of the clock: by how much,
-    /// `work` says beside its value. It is given what the newest fact has left, where that is known, and puts there what its own
+    /// As [`Store::write`], for work that does nothing to the queue but to lengthen it, in the order of the clock, or to take from it
+    /// what waits: by how much it is longer then, `work` says beside its value. It is given what the newest fact has left, where that is known, and puts there what its own
     /// newest leaves. Returns how many mutations wait then.
     pub(crate) fn write_queueing<T>(
         &mut self,
-        work: impl FnOnce(Rows<'_>, &mut Option<Newest>) -> Result<(T, u32), Error>,
+        work: impl FnOnce(Rows<'_>, &mut Option<Newest>) -> Result<(T, i32), Error>,
     ) -> Result<(T, u32), Error> {
         let before = self.known.take();
         let (value, known) = self.transact(|rows| {
@@ -216,7 +217,8 @@ impl Store {
                 None => (None, None, None),
             };
             let (value, more) = work(rows, &mut newest)?;
-            let pending = pending.map_or_else(|| rows.count_pending(), |pending| Ok(pending + more))?;
+            let pending = pending
+                .map_or_else(|| rows.count_pending(), |pending| Ok(pending.saturating_add_signed(more)))?;
             Ok((value, Known { version, pending, rejected, newest }))
         })?;
         let pending = known.pending;

@@ -12,6 +12,11 @@ use crate::store::{Rows, stored};
 /// What a planted fault forgets of a list of states.
 const IN_DOUBT: &str = "'in_doubt', ";
 
+/// The mutations of a row: a fact's insert is found by its id.
+const OF_ROW: &str = "seq IN (SELECT seq FROM mutations WHERE table_name = ?1 AND row_key = ?2
+      AND (table_name NOT IN ('sessions', 'progress_events') OR op <> 'insert')
+    UNION ALL SELECT seq FROM mutations WHERE id = ?2 AND row_key = ?2 AND table_name = ?1)";
+
 /// Bytes that are kept of what a server says of a refusal. It says no more either; another one might quote a whole value.
 const MESSAGE_BYTES: usize = 500;
 
@@ -71,11 +76,12 @@ impl Rows<'_> {
     pub(crate) fn changed_but_not_made(self) -> Result<Vec<(Table, String)>, Error> {
         self.rows_named(
             "SELECT DISTINCT table_name, row_key FROM mutations AS m
-             WHERE state IN ('pending', 'in_doubt', 'resend') AND op <> 'delete'
-               AND table_name NOT IN ('sessions', 'progress_events', 'user_api_keys')
+             WHERE state IN ('pending', 'in_doubt', 'resend') AND op NOT IN ('insert', 'delete') AND table_name <> 'user_api_keys'
                AND NOT EXISTS (SELECT 1 FROM mutations AS made
                  WHERE made.table_name = m.table_name AND made.row_key = m.row_key AND made.op = 'insert'
-                   AND made.table_name NOT IN ('sessions', 'progress_events') AND made.state <> 'rejected')",
+                   AND made.table_name NOT IN ('sessions', 'progress_events') AND made.state <> 'rejected')
+               AND NOT EXISTS (SELECT 1 FROM mutations AS made
+                 WHERE made.id = m.row_key AND made.table_name = m.table_name AND made.op = 'insert' AND made.state <> 'rejected')",
         )
     }
 
@@ -83,14 +89,14 @@ impl Rows<'_> {
     pub(crate) fn keeps_deletion(self, table: Table, key: &str) -> Result<bool, Error> {
         let sql =
             "SELECT EXISTS (SELECT 1 FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND op = 'delete'
-                   AND state <> 'rejected' AND table_name NOT IN ('sessions', 'progress_events'))";
+                   AND state <> 'rejected' AND (table_name NOT IN ('sessions', 'progress_events') OR op <> 'insert'))";
         Ok(self.connection.prepare_cached(sql)?.query_row([table.name(), key], |row| row.get(0))?)
     }
 
     /// The additions to a row that are to be sent once more, and that the confirmed row contains.
     pub(crate) fn resent_additions(self, table: Table, key: &str) -> Result<Vec<Map<String, Value>>, Error> {
         let sql = "SELECT value_json FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND op = 'add'
-                   AND state = 'resend' AND table_name NOT IN ('sessions', 'progress_events')";
+                   AND state = 'resend' AND (table_name NOT IN ('sessions', 'progress_events') OR op <> 'insert')";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([table.name(), key])?;
         let mut found = Vec::new();
@@ -106,7 +112,7 @@ impl Rows<'_> {
         let sql =
             "SELECT EXISTS (SELECT 1 FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND op = 'add'
                    AND state IN ('pending', 'in_doubt', 'acknowledged', 'resend')
-                   AND table_name NOT IN ('sessions', 'progress_events'))";
+                   AND (table_name NOT IN ('sessions', 'progress_events') OR op <> 'insert'))";
         Ok(self.connection.prepare_cached(sql)?.query_row([table.name(), key], |row| row.get(0))?)
     }
 
@@ -126,9 +132,12 @@ impl Rows<'_> {
 
     /// Forgets the mutations of a register row, but for the refused ones, about which the app decides.
     pub(crate) fn forget_writes(self, table: Table, key: &str, but_deletions: bool) -> Result<(), Error> {
-        let sql = "DELETE FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND state <> 'rejected'
-                   AND (op <> 'delete' OR NOT ?3) AND table_name NOT IN ('sessions', 'progress_events')";
-        self.connection.prepare_cached(sql)?.execute(params![table.name(), key, but_deletions])?;
+        let sql = format!(
+            "DELETE FROM mutations WHERE {OF_ROW} AND state <> 'rejected' AND (op <> 'delete' OR NOT ?3)
+             AND table_name NOT IN ({})",
+            self.facts_only()
+        );
+        self.connection.prepare_cached(&sql)?.execute(params![table.name(), key, but_deletions])?;
         self.remove_shadow(table, key)
     }
 
@@ -171,10 +180,13 @@ impl Rows<'_> {
         key: &str,
         client: &str,
     ) -> Result<Vec<RegisterWrite>, Error> {
-        let sql = "SELECT id, hlc, table_name, op, row_key, value_json, batch, state FROM mutations
-                   WHERE table_name = ?1 AND row_key = ?2 AND table_name NOT IN ('sessions', 'progress_events')
-                     AND state IN ('pending', 'in_doubt', 'acknowledged', 'resend') ORDER BY seq";
-        let sql = planted::without(Fault::InDoubtNotShown, IN_DOUBT, sql);
+        let sql = format!(
+            "SELECT id, hlc, table_name, op, row_key, value_json, batch, state FROM mutations
+             WHERE {OF_ROW} AND state IN ('pending', 'in_doubt', 'acknowledged', 'resend')
+               AND table_name NOT IN ({}) ORDER BY seq",
+            self.facts_only()
+        );
+        let sql = planted::without(Fault::InDoubtNotShown, IN_DOUBT, &sql);
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([table.name(), key])?;
         let mut writes = Vec::new();
@@ -182,22 +194,27 @@ impl Rows<'_> {
             let mutation = read(row)?;
             let counts = row.get_ref(7)?.as_str().is_ok_and(|state| state != "resend")
                 || planted::is(Fault::ResentAdditionsShown);
-            writes.push(RegisterWrite {
-                counts,
-                op: mutation.op,
-                stamp: Stamp(mutation.hlc, client.to_owned()),
-                values: stored(serde_json::from_str(mutation.values.get()).ok())?,
-            });
+            writes.push(RegisterWrite { counts, ..self.write_of(&mutation, client)? });
         }
         Ok(writes)
+    }
+
+    /// A mutation as it lies on its row.
+    pub(crate) fn write_of(self, mutation: &Mutation, client: &str) -> Result<RegisterWrite, Error> {
+        Ok(RegisterWrite {
+            counts: true,
+            op: mutation.op,
+            stamp: Stamp(mutation.hlc, client.to_owned()),
+            values: stored(serde_json::from_str(mutation.values.get()).ok())?,
+        })
     }
 
     /// The register rows that mutations of one state concern.
     pub(crate) fn register_rows_in(self, state: MutationState) -> Result<Vec<(Table, String)>, Error> {
         self.rows_named(&format!(
-            "SELECT DISTINCT table_name, row_key FROM mutations
-             WHERE state = '{}' AND table_name NOT IN ('sessions', 'progress_events')",
-            state.name()
+            "SELECT DISTINCT table_name, row_key FROM mutations WHERE state = '{}' AND table_name NOT IN ({})",
+            state.name(),
+            self.facts_only()
         ))
     }
 
@@ -213,10 +230,29 @@ impl Rows<'_> {
 
     /// The facts that the visible rows add to the confirmed ones, oldest first.
     pub(crate) fn unreflected_facts(self) -> Result<Vec<Mutation>, Error> {
+        let sql = format!(
+            "SELECT id, hlc, table_name, op, row_key, value_json, batch FROM mutations
+             WHERE state IN ('pending', 'in_doubt', 'acknowledged') AND table_name IN ({}) AND op = 'insert'
+             ORDER BY seq LIMIT ?1",
+            self.facts_only()
+        );
+        self.mutations(&sql, i64::MAX as usize)
+    }
+
+    /// The awards of this device that are kept, whatever has become of them, but for the refused ones.
+    pub(crate) fn kept_awards(self) -> Result<Vec<Mutation>, Error> {
         let sql = "SELECT id, hlc, table_name, op, row_key, value_json, batch FROM mutations
-             WHERE state IN ('pending', 'in_doubt', 'acknowledged') AND table_name IN ('sessions', 'progress_events')
-             ORDER BY seq LIMIT ?1";
+                   WHERE table_name = 'progress_events' AND state <> 'rejected' LIMIT ?1";
         self.mutations(sql, i64::MAX as usize)
+    }
+
+    /// The tables whose mutations are facts and lie on no row: sessions too, unless they are mirrored.
+    fn facts_only(self) -> &'static str {
+        if self.shapes.get(Table::Sessions).is_some() {
+            "'progress_events'"
+        } else {
+            "'sessions', 'progress_events'"
+        }
     }
 
     fn mutations(self, sql: &str, limit: usize) -> Result<Vec<Mutation>, Error> {

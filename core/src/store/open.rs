@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     sql!("schema/004_any_table.sql"),
     sql!("schema/005_files.sql"),
     sql!("schema/006_frozen_days.sql"),
+    sql!("schema/007_sessions.sql"),
 ];
 
 /// The newest mirror schema that this program knows.

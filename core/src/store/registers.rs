@@ -15,7 +15,8 @@ use crate::store::{Rows, stored};
 pub(crate) struct Shadow {
     /// `None`: the server has no such row.
     pub(crate) row: Option<RegisterRow>,
-    /// Counters that arrived while it is not certain which additions they contain.
+    /// Counters that arrived while it is not certain which additions they contain. Of a fact that the server has not: there where it has
+    /// said that the fact is gone.
     pub(crate) held: Option<Map<String, Value>>,
 }
 

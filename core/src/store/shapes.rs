@@ -3,7 +3,7 @@
 use rusqlite::types::ToSqlOutput;
 
 use crate::catalogue::{Catalogue, Column, ColumnType, MirroredTable, builtin};
-use crate::model::{FewMap, Table};
+use crate::model::{FewMap, Op, Table, TableKind};
 
 /// A mirrored table, and its statements.
 pub(crate) struct Shape {
@@ -80,7 +80,7 @@ fn clocks(table: &MirroredTable) -> &'static str {
 }
 
 pub(super) fn is_mirrored(table: Table) -> bool {
-    matches!(table, Table::Mirrored(_))
+    table.is_of_catalogue()
 }
 
 pub(super) fn quoted(name: &str) -> String {
@@ -104,6 +104,16 @@ impl Shapes {
     /// `None` for a table without rows of registers, and for one that is not mirrored (any more).
     pub(crate) fn get(&self, table: Table) -> Option<&Shape> {
         self.shapes.get(&table)
+    }
+
+    /// How what the server sends of a table is kept: of sessions that are mirrored, as registers.
+    pub(crate) fn kind(&self, table: Table) -> TableKind {
+        if self.get(table).is_some() { TableKind::Registers } else { table.kind() }
+    }
+
+    /// How a mutation's effect comes to be in the server's rows: an addition counts once, as a fact does, whatever table it is for.
+    pub(crate) fn kind_of(&self, table: Table, op: Op) -> TableKind {
+        if op == Op::Add { TableKind::Events } else { self.kind(table) }
     }
 
     /// The table of a name, if rows of it are kept.

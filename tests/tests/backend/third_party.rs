@@ -103,7 +103,7 @@ async fn the_users_id_may_be_in_another_claim() {
 
     // The way back of the migrations would leave PostgREST with a call of nothing.
     let rollback = include_str!("../../../migrations/002_sync_layer_rollback.sql");
-    for taken_back in ["004_operations_rollback", "003_backfill_rollback"] {
+    for taken_back in ["005_corrections_rollback", "004_operations_rollback", "003_backfill_rollback"] {
         let path = marea_tests::cluster::root().join(format!("migrations/{taken_back}.sql"));
         database.batch_execute(&std::fs::read_to_string(path).expect("a file")).await.expect("taken back");
     }

@@ -11,6 +11,7 @@ mod any_table_types;
 mod arrivals;
 mod backfill;
 mod concurrency;
+mod corrections;
 mod costs;
 mod cursors;
 mod days;

@@ -20,6 +20,7 @@ mod query;
 mod registers;
 mod rescue;
 mod review;
+mod sessions;
 mod set_back;
 mod sizes;
 mod table_server;

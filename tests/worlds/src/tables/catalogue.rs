@@ -26,6 +26,8 @@ pub(super) struct Table {
 pub(super) struct Described {
     pub(super) version: u32,
     pub(super) tables: Vec<Table>,
+    /// Whether sessions are mirrored.
+    pub(super) sessions: bool,
     next_column: u32,
 }
 
@@ -46,7 +48,8 @@ const KINDS: [(&str, &str); 12] = [
 
 impl Described {
     pub(super) fn some(random: &mut Random) -> Described {
-        let mut described = Described { version: 1, tables: Vec::new(), next_column: 0 };
+        let sessions = random.chance(50);
+        let mut described = Described { version: 1, tables: Vec::new(), sessions, next_column: 0 };
         for _ in 0..random.within(1..=2) {
             described.add_table(random);
         }
@@ -75,8 +78,11 @@ impl Described {
         self.version += 1;
         let table = usize::try_from(random.within(0..=i64::try_from(self.tables.len()).expect("few") - 1));
         let table = table.expect("there is one");
+        if random.chance(20) {
+            self.sessions = true;
+        }
         match random.within(0..=9) {
-            0 if self.tables.len() < 3 => self.add_table(random),
+            0..=2 if self.tables.len() < 4 => self.add_table(random),
             1..=3 if self.tables[table].columns.len() > 2 => drop(self.tables[table].columns.remove(0)),
             _ => self.add_column(table, random),
         }
@@ -92,7 +98,8 @@ impl Described {
             let columns: Vec<Value> = [key].into_iter().chain(table.columns.iter().map(column)).collect();
             json!({ "name": table.name, "schema": "public", "key": "k", "owner": "user_id", "columns": columns })
         };
-        let tables: Vec<Value> = self.tables.iter().map(table).collect();
+        let sessions = self.sessions.then(super::sessions::described);
+        let tables: Vec<Value> = sessions.into_iter().chain(self.tables.iter().map(table)).collect();
         json!({ "version": 1, "hash": format!("{:016}", self.version), "tables": tables }).to_string()
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::catalogue::hundredths;
 use super::server::{Place, Taken};
+use super::sessions;
 use super::world::{Checked, World};
 
 impl World {
@@ -14,6 +15,14 @@ impl World {
         self.devices[chosen].check_told()?;
         self.check_counters(chosen)?;
         self.check_batches(chosen)?;
+        self.devices[chosen].check_progress(self.devices[chosen].now(self.now_ms))?;
+        let own = &self.devices[chosen].own;
+        let is_insert = |place: &Place| {
+            self.recorded
+                .iter()
+                .any(|(id, one)| one.op == "insert" && one.place == *place && own.contains(id))
+        };
+        self.devices[chosen].check_gone(|place| place.0 != sessions::TABLE && is_insert(place))?;
         if self.random.chance(10) {
             self.devices[chosen].check_rebuilt()?;
         }
@@ -134,8 +143,51 @@ impl World {
             self.check(chosen)?;
             self.devices[chosen].check_rebuilt()?;
             self.check_equal(chosen)?;
+            let device = &self.devices[chosen];
+            device.compare_progress(&self.server.folded(), device.now(self.now_ms))?;
         }
+        self.check_sessions()?;
+        self.check_deleted()?;
         self.check_counted()
+    }
+
+    /// Every session that nobody threw away is with the server, unless somebody deleted it; then it is not.
+    fn check_sessions(&self) -> Checked {
+        let there = self.server.sessions();
+        let of = |op: &'static str| {
+            self.recorded
+                .iter()
+                .filter(move |(id, one)| {
+                    one.op == op && one.place.0 == sessions::TABLE && !self.discarded.contains(id)
+                })
+                .map(|(_, one)| &one.place.1)
+        };
+        let deleted: BTreeSet<&String> = of("delete").collect();
+        if let Some(key) = deleted.iter().find(|key| there.contains(**key)) {
+            return Err(format!("session {key} was deleted and is with the server"));
+        }
+        let taken_back = |key: &str| self.devices.iter().any(|device| device.knows.has_deleted(key));
+        match of("insert").find(|key| !there.contains(*key) && !deleted.contains(key) && !taken_back(key)) {
+            Some(key) => Err(format!("session {key} was recorded and is not with the server")),
+            None => Ok(()),
+        }
+    }
+
+    /// A row that was made once and deleted stays away, whatever the server has lost meanwhile.
+    fn check_deleted(&self) -> Checked {
+        let rows = self.server.rows();
+        let of = |op: &'static str, place: &Place| {
+            self.recorded.iter().filter(|(_, one)| one.op == op && one.place == *place).count()
+        };
+        let deletions = self.recorded.iter().filter(|(id, one)| {
+            one.op == "delete" && !self.discarded.contains(id) && self.was_taken(id, &one.place)
+        });
+        for (_, one) in deletions.filter(|(_, one)| of("insert", &one.place) == 1) {
+            if rows.contains_key(&one.place) {
+                return Err(format!("{:?} was deleted and is with the server", one.place));
+            }
+        }
+        Ok(())
     }
 
     /// Nothing waits anywhere, and every device has all that the server has.
@@ -193,7 +245,7 @@ impl World {
             let (begins, _) = of_place("insert").next().ok_or("no insert")?;
             if self.discarded.contains(begins)
                 || !self.server.ever.contains_key(&one.place)
-                || self.is_healed(&one.place)
+                || (self.is_healed(&one.place) && !self.is_of_one_device(&one.place))
             {
                 continue;
             }
@@ -222,6 +274,29 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether the device that healed the row is the only one that ever added to it: then nothing may count twice.
+    fn is_of_one_device(&self, place: &Place) -> bool {
+        let client = |device: &super::device::Device| {
+            device.engine.status(device.now(self.now_ms)).map(|status| status.client_id.to_string()).ok()
+        };
+        let adds = self.recorded.iter().filter(|(_, one)| one.op == "add" && one.place == *place);
+        let mut adders = BTreeSet::new();
+        for (id, _) in adds {
+            let of: Vec<_> = self.devices.iter().filter(|device| device.own.contains(id)).collect();
+            let [device] = of.as_slice() else { return false };
+            adders.insert(client(device));
+        }
+        let healers = self
+            .server
+            .ever
+            .get(place)
+            .into_iter()
+            .flatten()
+            .filter(|(_, said)| said.op == "insert" && said.stamp.0.starts_with("0000000000000"));
+        let healers: BTreeSet<_> = healers.map(|(_, said)| Some(said.stamp.1.clone())).collect();
+        adders.len() == 1 && healers == adders
     }
 
     /// Whether the server ever took it: one that named a column that it did not have was refused, and may have been thrown away.

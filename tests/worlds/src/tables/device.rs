@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use super::catalogue::Described;
 use super::server::{Place, Taken};
+use super::sessions::TABLE;
+use super::told::Told;
 use crate::disk::{Disk, Files};
 use crate::mirror;
 use crate::random::Random;
@@ -47,6 +49,7 @@ pub(super) struct Device {
     pub(super) told: Vec<Known>,
     /// What was refused and is tried again: whether it is shown before the server has it depends on the rest of the row.
     pub(super) retried: BTreeSet<MutationId>,
+    pub(super) knows: Told,
     subscription: marea_core::Subscription,
     pub(super) shown: Shown,
     /// It has had an older catalogue after a newer one: of a column that comes back it has the additions before it has the sum.
@@ -100,6 +103,7 @@ impl Device {
             shown: Shown::new(),
             went_back: false,
             retried: BTreeSet::new(),
+            knows: Told::default(),
         };
         device.shown = device.rows()?;
         device.engine.take_changed_rows(device.subscription);
@@ -122,6 +126,7 @@ impl Device {
         let mut device =
             Device::on(self.disk.as_it_is(), self.user, self.brings.clone(), (life, skew_ms), known, random)?;
         (device.went_back, device.retried) = (self.went_back, self.retried.clone());
+        device.knows = self.knows.clone();
         Ok(device)
     }
 
@@ -131,9 +136,22 @@ impl Device {
         self.engine.use_catalogue(Some(&described.catalogue()), now).map_err(text)?;
         self.went_back |= self.brings.as_ref().is_some_and(|before| before.version > described.version);
         self.brings = Some(described);
+        self.knows.forget();
         // What it asked for before counts for nothing where the tables are others.
         self.waiting.take_if(|ticket| !self.engine.awaits(*ticket));
         Ok(())
+    }
+
+    /// The app is updated, and learns the tables from the server from now on.
+    pub(super) fn learns(&mut self, now_ms: i64) -> Result<(), String> {
+        let now = self.now(now_ms);
+        self.engine.use_catalogue(None, now).map_err(text)?;
+        self.brings = None;
+        Ok(())
+    }
+
+    pub(super) fn user(&self) -> UserId {
+        self.user
     }
 
     pub(super) fn tables(&self) -> Vec<String> {
@@ -148,10 +166,9 @@ impl Device {
         for table in self.tables() {
             let all = ListQuery { limit: Some(1_000), ..ListQuery::default() };
             for row in self.engine.list_rows(&table, &all).map_err(text)? {
-                let key = serde_json::from_str::<Value>(&row).expect("JSON")["k"]
-                    .as_str()
-                    .expect("a key")
-                    .to_owned();
+                let values: Value = serde_json::from_str(&row).expect("JSON");
+                let key = if table == TABLE { &values["id"] } else { &values["k"] };
+                let key = key.as_str().expect("a key").to_owned();
                 if self.engine.get_row(&table, &key).map_err(text)?.as_ref() != Some(&row) {
                     return Err(format!("{table} {key} is listed as another row"));
                 }
@@ -202,5 +219,9 @@ impl Device {
         }
         // Rows without a write of this device are shown as they come, also those of a page that is not the last.
         self.told.push(Rc::clone(known));
+        if answer.catalogue.is_some() {
+            self.knows.forget();
+        }
+        self.knows.heard(answer);
     }
 }

@@ -7,6 +7,8 @@ mod catalogue;
 mod check;
 mod device;
 mod server;
+mod sessions;
+mod told;
 mod world;
 
 use marea_core::{Fault, plant};
@@ -20,12 +22,20 @@ pub const TABLE_FAULTS: &[Fault] = &[
     Fault::BatchKeptInPart,
     Fault::BatchSplit,
     Fault::CatalogueNotRefilled,
+    Fault::CorrectionsNotFolded,
     Fault::CountersNotHeld,
+    Fault::CursorOutlivesCatalogue,
+    Fault::DeletionsNotHealed,
     Fault::EpochForgotten,
+    Fault::HealedCountersCountTwice,
     Fault::HeldCountersForgotten,
+    Fault::LateUpdateRevives,
+    Fault::LocalDeletionNotShown,
+    Fault::NewTablesIgnoreQueue,
     Fault::RebuiltTableForgetsQueue,
     Fault::RebuiltTableForgetsRows,
     Fault::ResentAdditionsShown,
+    Fault::TakenBackComesBack,
 ];
 
 /// Lives through the world of one seed, and lets it come to rest.

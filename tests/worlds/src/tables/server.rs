@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use marea_core::{
     Cursor, Failure, MutationId, MutationResult, ResultStatus, SyncAnswer, SyncRequest, Timestamp,
-    UnixMillis, WireMutation, WireRow,
+    UnixMillis, UserId, WireMutation, WireRow,
 };
 use serde_json::{Map, Value, json};
 
 use super::catalogue::{Described, hundredths};
+use super::sessions::{self, Folded};
 
 /// A table and a key.
 pub(super) type Place = (String, String);
@@ -41,6 +42,8 @@ struct Books {
     taken: BTreeMap<Place, Taken>,
     versions: BTreeMap<Place, i64>,
     version: i64,
+    /// The rows of progress, as they were when they last changed.
+    folded: BTreeMap<Place, Value>,
 }
 
 pub(super) struct Server {
@@ -54,10 +57,11 @@ pub(super) struct Server {
     pub(super) poison: BTreeSet<MutationId>,
     /// What was ever taken, in any history.
     pub(super) ever: BTreeMap<Place, Taken>,
+    user: UserId,
 }
 
 impl Server {
-    pub(super) fn new(described: Described) -> Server {
+    pub(super) fn new(described: Described, user: UserId) -> Server {
         Server {
             described,
             books: Books::default(),
@@ -67,6 +71,7 @@ impl Server {
             packs: true,
             poison: BTreeSet::new(),
             ever: BTreeMap::new(),
+            user,
         }
     }
 
@@ -81,7 +86,8 @@ impl Server {
 
     /// The tables have changed: rows of them get new versions.
     pub(super) fn touch_all(&mut self) {
-        let places: Vec<Place> = self.books.taken.keys().cloned().collect();
+        let places: Vec<Place> =
+            self.books.taken.keys().filter(|place| place.0 != sessions::TABLE).cloned().collect();
         for place in places {
             self.books.touch(place);
         }
@@ -100,12 +106,49 @@ impl Server {
         self.books.taken.clone()
     }
 
+    /// What all sessions come to.
+    pub(super) fn folded(&self) -> Folded {
+        let taken = self.books.taken.iter().filter(|(place, _)| place.0 == sessions::TABLE);
+        let rows: Vec<Row> = taken.filter_map(|(place, taken)| sessions::row_of(&place.1, taken)).collect();
+        sessions::fold(self.user, rows.iter().map(|row| &row.values))
+    }
+
+    /// The keys of the sessions that there are.
+    pub(super) fn sessions(&self) -> BTreeSet<String> {
+        let taken = self.books.taken.iter().filter(|(place, _)| place.0 == sessions::TABLE);
+        let there = taken.filter(|(place, taken)| sessions::row_of(&place.1, taken).is_some());
+        there.map(|(place, _)| place.1.clone()).collect()
+    }
+
+    /// Gives versions to the rows of progress that are others now.
+    fn fold(&mut self) {
+        let rows = self.folded().rows(self.user);
+        let before = std::mem::replace(&mut self.books.folded, rows);
+        let places: BTreeSet<Place> = before.keys().chain(self.books.folded.keys()).cloned().collect();
+        for place in places {
+            if before.get(&place) != self.books.folded.get(&place) {
+                self.books.touch(place);
+            }
+        }
+    }
+
+    /// Sessions come to be mirrored: each gets a version.
+    pub(super) fn mirror_sessions(&mut self) {
+        let places = self.books.taken.keys().filter(|place| place.0 == sessions::TABLE);
+        for place in places.cloned().collect::<Vec<_>>() {
+            self.books.touch(place);
+        }
+    }
+
     pub(super) fn rows(&self) -> BTreeMap<Place, Row> {
         let rows = self.books.taken.iter().map(|(place, taken)| (place.clone(), self.row(place, taken)));
         rows.filter_map(|(place, row)| Some((place, row?))).collect()
     }
 
     fn row(&self, place: &Place, taken: &Taken) -> Option<Row> {
+        if place.0 == sessions::TABLE {
+            return sessions::row_of(&place.1, taken).filter(|_| self.described.sessions);
+        }
         row_of(&self.described, place, taken)
     }
 
@@ -144,6 +187,7 @@ impl Server {
                 });
             }
         }
+        self.fold();
         Ok(self.page(request, results, now_ms))
     }
 
@@ -156,9 +200,15 @@ impl Server {
             return Err(("23514", "refused"));
         }
         let values: Map<String, Value> = serde_json::from_str(mutation.values.get()).expect("JSON");
-        let table = self.described.table(&mutation.table).ok_or(("22023", "table: not mirrored"))?;
-        if values.keys().any(|name| table.column(name).is_none()) {
-            return Err(("22023", "values: unknown column"));
+        if mutation.table == sessions::TABLE {
+            if mutation.op != "insert" && !self.described.sessions {
+                return Err(("22023", "table, op: no device may do this"));
+            }
+        } else {
+            let table = self.described.table(&mutation.table).ok_or(("22023", "table: not mirrored"))?;
+            if values.keys().any(|name| table.column(name).is_none()) {
+                return Err(("22023", "values: unknown column"));
+            }
         }
         let place = (mutation.table.clone(), mutation.key.clone());
         let taken = self.books.taken.entry(place.clone()).or_default();
@@ -166,7 +216,15 @@ impl Server {
             self.books.taken.remove(&place);
             return Err(("22023", "key: no such row"));
         }
-        if taken.iter().any(|(id, _)| *id == mutation.id) {
+        let is_session = mutation.table == sessions::TABLE;
+        let is_never = is_session && mutation.op == "delete" && taken.is_empty();
+        if is_never {
+            // A row that never was leaves no tombstone.
+            self.books.taken.remove(&place);
+            return Ok(ResultStatus::Applied);
+        }
+        let again = taken.iter().any(|(id, said)| *id == mutation.id && said.op == mutation.op);
+        if again || (is_session && mutation.op == "insert" && !taken.is_empty()) {
             return Ok(ResultStatus::Duplicate);
         }
         let stamp = (mutation.hlc.to_string(), client.to_owned());
@@ -208,6 +266,24 @@ impl Server {
         };
         let mut packed: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
         for (place, version) in lines {
+            if let Some(values) = self.books.folded.get(place) {
+                let row = WireRow {
+                    values: serde_json::from_str(&values.to_string()).expect("JSON"),
+                    hlc: json!({}),
+                    version: *version,
+                };
+                answer.rows.entry(place.0.clone()).or_default().push(row);
+                continue;
+            }
+            if !self.books.taken.contains_key(place) {
+                if since > 0 {
+                    answer.deleted.entry(place.0.clone()).or_default().push(place.1.clone());
+                }
+                continue;
+            }
+            if place.0 == sessions::TABLE && !self.described.sessions {
+                continue;
+            }
             match self.row(place, &self.books.taken[place]) {
                 // Who has nothing yet learns of no deletion.
                 None if since == 0 => {}

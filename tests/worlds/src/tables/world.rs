@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use marea_core::{Change, Error, Failure, MutationId, Signal, SyncAnswer, SyncRequest, Ticket, UserId};
+use marea_core::{Change, Error, Failure, Hlc, MutationId, Signal, SyncAnswer, SyncRequest, Ticket, UserId};
 use serde_json::Map;
 
 use super::catalogue::Described;
@@ -48,7 +48,7 @@ pub(super) struct World {
     older: Vec<Described>,
 }
 
-fn text(error: Error) -> String {
+pub(super) fn text(error: Error) -> String {
     error.to_string()
 }
 
@@ -57,7 +57,7 @@ impl World {
         let mut random = Random::of_seed(seed);
         let user = UserId::from(random.uuid());
         let described = Described::some(&mut random);
-        let mut server = Server::new(described.clone());
+        let mut server = Server::new(described.clone(), user);
         server.page_rows = usize::try_from(random.within(2..=40)).expect("small");
         server.packs = random.chance(50);
         World {
@@ -113,7 +113,7 @@ impl World {
                     let choice = usize::try_from(self.random.within(0..=99)).expect("small");
                     self.server.set_back(choice);
                 }
-                96..=97 => self.change_tables(),
+                96 => self.change_tables(),
                 _ => self.update_app(chosen)?,
             }
             self.check(chosen)?;
@@ -127,8 +127,12 @@ impl World {
     }
 
     fn change_tables(&mut self) {
+        let had_sessions = self.server.described.sessions;
         self.server.described.change(&mut self.random);
         self.server.touch_all();
+        if self.server.described.sessions && !had_sessions {
+            self.server.mirror_sessions();
+        }
         self.older.push(self.server.described.clone());
     }
 
@@ -139,7 +143,11 @@ impl World {
         }
         let described = self.random.one_of(&self.older).clone();
         let now_ms = self.now_ms;
-        self.devices[chosen].brings_another(described, now_ms)
+        if self.random.chance(25) {
+            return self.devices[chosen].learns(now_ms);
+        }
+        self.devices[chosen].brings_another(described, now_ms)?;
+        self.devices[chosen].check_rebuilt()
     }
 
     /// What a device knows the tables to be.
@@ -149,6 +157,9 @@ impl World {
     }
 
     fn change_something(&mut self, chosen: usize) -> Checked {
+        if self.random.chance(30) {
+            return self.change_sessions(chosen);
+        }
         let Some(described) = self.described(chosen) else { return Ok(()) };
         if self.random.chance(25) {
             return self.write_batch(chosen, &described);
@@ -156,7 +167,13 @@ impl World {
         let Some((change, recorded)) = self.some_change(chosen, &described)? else { return Ok(()) };
         let now = self.devices[chosen].now(self.now_ms);
         let done = self.devices[chosen].engine.mutate(change, now).map_err(text)?;
+        let (name, is_deletion) = (recorded.place.0.clone(), recorded.op == "delete");
+        let key = done.key.clone();
         self.note(chosen, done.id, done.key, recorded);
+        let shown = self.devices[chosen].engine.get_row(&name, &key).map_err(text)?;
+        if is_deletion && shown.is_some() {
+            return Err(format!("{name} {key} is shown right after it was deleted"));
+        }
         Ok(())
     }
 
@@ -203,7 +220,7 @@ impl World {
         }
     }
 
-    fn note(&mut self, chosen: usize, id: MutationId, key: String, mut recorded: Recorded) {
+    pub(super) fn note(&mut self, chosen: usize, id: MutationId, key: String, mut recorded: Recorded) {
         recorded.place.1 = key;
         if self.random.chance(6) {
             self.server.poison.insert(id);
@@ -264,6 +281,8 @@ impl World {
         let Some(outgoing) = device.engine.next_request(now).map_err(text)? else { return Ok(()) };
         device.waiting = Some(outgoing.ticket);
         let (life, sent) = (device.life, Rc::new(outgoing.request));
+        let heals = sent.mutations.iter().filter(|one| one.op == "insert" && one.hlc == Hlc::ZERO);
+        device.knows.healed.extend(heals.map(|one| (one.table.clone(), one.key.clone())));
         self.check_whole_batches(chosen, &sent)?;
         self.under_way.push(Message::Request(chosen, life, outgoing.ticket, sent));
         Ok(())
@@ -321,9 +340,15 @@ impl World {
         device.waiting = None;
         let now = device.now(self.now_ms);
         let answer = outcome.as_ref().map(|(answer, _)| SyncAnswer::clone(answer)).map_err(Clone::clone);
+        let before = device.queued()?;
         device.engine.apply_response(ticket, answer, now).map_err(text)?;
+        device.note_what_is_queued(&before)?;
         if let Ok((answer, known)) = &outcome {
             device.heard(answer, known);
+            let pending = device.engine.status(now).map_err(text)?.pending;
+            if pending == 0 && !answer.has_more && answer.catalogue.is_none() {
+                device.settled()?;
+            }
         }
         self.check(to)
     }
@@ -352,6 +377,9 @@ impl World {
             self.server.poison.retain(|id| !together.contains(id));
             device.engine.retry(first.id).map_err(text)?;
             device.retried.extend(&together);
+            // It is shown again, and so is what it adds.
+            let sessions = refused.iter().filter(|view| together.contains(&view.id));
+            sessions.for_each(|view| device.knows.wrote(&view.key, false));
         }
         let left = device.engine.rejected().map_err(text)?;
         if left.iter().any(|view| together.contains(&view.id)) {
