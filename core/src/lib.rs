@@ -28,7 +28,7 @@ mod transport;
 
 pub use catalogue::{Catalogue, RESERVED_NAMES};
 pub use engine::{
-    Applied, Change, Engine, FILE_QUOTA_BYTES, FileSource, Left, Outgoing, QueueCounts, Recorded, SetAside,
+    Applied, Asked, Change, Engine, FILE_QUOTA_BYTES, FileSource, Left, Outgoing, QueueCounts, Recorded, SetAside,
     Subscription, SyncMark, TableChanges, Ticket, Transfer, TransferFailure, TransferTicket,
 };
 pub use entropy::{Entropy, SystemEntropy};

@@ -7,6 +7,7 @@
 mod account;
 mod ahead;
 mod apply;
+mod asked;
 mod catalogue;
 mod changed;
 mod day;
@@ -55,6 +56,7 @@ use crate::store::{ImageKeeper, Location, MIRROR_VERSION, Meta, Rows, Store};
 use crate::sync::{Channel, Due, Limits, Schedule, Signal};
 use crate::vault::Vault;
 
+pub use asked::Asked;
 pub use changed::TableChanges;
 pub use exchange::{Applied, Outgoing, Ticket};
 pub use files::{FILE_QUOTA_BYTES, FileSource};
