@@ -77,6 +77,8 @@
 
 pub mod auth;
 mod bytes;
+#[cfg(feature = "calls")]
+pub mod calls;
 mod catalogue;
 mod client;
 mod clock;

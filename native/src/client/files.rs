@@ -9,7 +9,7 @@ use marea_core::{ExportInput, FileHash, FileSource, FileView, MutationId, Record
 use tokio::sync::oneshot;
 
 use super::Client;
-use crate::bytes::Bytes;
+use crate::bytes::{Bytes, KeptBytes};
 use crate::files::write_new;
 use crate::worker::{FetchedFile, Message, Of, State, fetch_file, fetch_link, move_files_now};
 use crate::{Error, Watch};
@@ -88,11 +88,7 @@ impl Client {
             None => self.call(|engine| engine.make_export_id(crate::clock::now())).await?,
         };
         export.id = Some(id);
-        let bytes = Bytes::beside(&self.shared.mirror_path);
-        let (extension, content_type) = (file.extension.clone(), file.media_type());
-        // On the engine's thread nothing else would be answered while a large file is copied.
-        let kept =
-            off_this_thread(move || bytes.keep(id, &extension, &content_type, &mut *file.open()?)).await?;
+        let kept = self.keep(id, file).await?;
         let (input, quota) = (kept.input.clone(), self.shared.file_quota_bytes);
         let recorded = self
             .call(move |engine| engine.create_export_with_file(export, input, quota, crate::clock::now()))
@@ -102,6 +98,46 @@ impl Client {
         }
         self.send(Message::FilesNudge).await?;
         recorded
+    }
+
+    /// Gives an export that is there its file: one that had none, or whose file was refused.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for an export that this mirror does not have, or that has another file; as
+    /// [`Client::create_export_with_file`].
+    pub async fn attach_file(&self, export_id: MutationId, file: NewFile) -> Result<(), Error> {
+        let kept = self.keep(export_id, file).await?;
+        let (input, quota) = (kept.input.clone(), self.shared.file_quota_bytes);
+        let attached =
+            self.call(move |engine| engine.attach_file(export_id, input, quota, crate::clock::now())).await;
+        if attached.is_err() {
+            kept.discard()?;
+        }
+        self.send(Message::FilesNudge).await?;
+        attached
+    }
+
+    /// Writes and flushes the bytes of a file, on a thread of its own: on the engine's nothing else would be answered meanwhile.
+    async fn keep(&self, id: MutationId, file: NewFile) -> Result<KeptBytes, Error> {
+        let bytes = Bytes::beside(&self.shared.mirror_path);
+        let (extension, content_type) = (file.extension.clone(), file.media_type());
+        off_this_thread(move || bytes.keep(id, &extension, &content_type, &mut *file.open()?)).await
+    }
+
+    /// The file of an export as [`Client::export_file`] writes it, in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::export_file`].
+    #[cfg(feature = "calls")]
+    pub(crate) async fn export_file_bytes(&self, id: MutationId) -> Result<Vec<u8>, Error> {
+        let beside = self.shared.mirror_path.parent().unwrap_or(Path::new("."));
+        let failed = |action| move |source| Error::of_files(action, beside.to_owned(), source);
+        let folder = tempfile::Builder::new().prefix(".marea-").tempdir_in(beside).map_err(failed("write to"))?;
+        let file = folder.path().join("file");
+        self.export_file(id, &file).await?;
+        std::fs::read(&file).map_err(failed("read from"))
     }
 
     /// All files that this device knows of, oldest first.

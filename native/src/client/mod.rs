@@ -273,7 +273,7 @@ impl Client {
         Ok(answer.await.map_err(|_| Error::Closed)??)
     }
 
-    async fn send(&self, message: Message) -> Result<(), Error> {
+    pub(crate) async fn send(&self, message: Message) -> Result<(), Error> {
         self.shared.inbox.send(message).await.map_err(|_| Error::Closed)
     }
 }

@@ -60,8 +60,13 @@ impl Client {
     ///
     /// As [`Client::record_session`].
     pub async fn mutate(&self, change: impl Into<Change>) -> Result<Recorded, Error> {
+        self.mutate_as(None, change.into()).await
+    }
+
+    /// The same with the id of its mutation: one that was done before is not done again.
+    pub(crate) async fn mutate_as(&self, id: Option<MutationId>, change: Change) -> Result<Recorded, Error> {
         let (done, answer) = oneshot::channel();
-        self.send(Message::Write(Write { change: change.into(), done })).await?;
+        self.send(Message::Write(Write { id, change, done })).await?;
         Ok(answer.await.map_err(|_| Error::Closed)??)
     }
 }

@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use marea_core::{Change, Engine, Recorded, Signal, SyncReport};
+use marea_core::{Change, Engine, MutationId, Recorded, Signal, SyncReport};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
@@ -43,6 +43,8 @@ pub(crate) struct Done {
 
 /// A local write and who waits for it.
 pub(crate) struct Write {
+    /// The mutation's, where the caller has made it: the same one again is not done again.
+    pub(crate) id: Option<MutationId>,
     pub(crate) change: Change,
     pub(crate) done: oneshot::Sender<Result<Recorded, marea_core::Error>>,
 }

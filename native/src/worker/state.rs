@@ -150,14 +150,15 @@ impl State {
     pub(super) fn write(&self, (writes, next): (Vec<Write>, Option<Message>)) -> Option<Message> {
         let now = clock::now();
         let (changes, writers): (Vec<_>, Vec<_>) =
-            writes.into_iter().map(|write| (write.change, write.done)).unzip();
+            writes.into_iter().map(|write| ((write.id, write.change), write.done)).unzip();
         let carry_out = || -> Vec<_> {
-            self.with_engine(|engine| {
-                match engine.mutate_all(changes.iter().map(|change| (None, change.clone())).collect(), now) {
-                    Ok(outcomes) => outcomes,
-                    // None was written: each gets a try, and an error, of its own.
-                    Err(_) => changes.iter().map(|change| engine.mutate(change.clone(), now)).collect(),
-                }
+            self.with_engine(|engine| match engine.mutate_all(changes.clone(), now) {
+                Ok(outcomes) => outcomes,
+                // None was written: each gets a try, and an error, of its own.
+                Err(_) => changes
+                    .iter()
+                    .map(|change| engine.mutate_all(vec![change.clone()], now)?.swap_remove(0))
+                    .collect(),
             })
         };
         let mut outcomes = carry_out();
