@@ -9,7 +9,7 @@ const pages = fileURLToPath(new URL('..', import.meta.url))
 
 const GROUPS = {
   Start: ['README.md', 'docs/FIVE_MINUTES.md', 'wasm/README.md', 'docs/BUNDLERS.md', 'docs/SIGN_IN.md', 'docs/GUESTS.md', 'docs/ADOPTION.md', 'docs/UNIT_TESTS.md'],
-  Guides: ['docs/TABLES.md', 'docs/WEB.md', 'docs/FILES.md', 'docs/ADAPTERS.md', 'docs/VAULT.md', 'docs/WAKEUPS.md', 'docs/DEVTOOLS.md', 'docs/DESKTOP.md'],
+  Guides: ['docs/TABLES.md', 'docs/WEB.md', 'docs/FILES.md', 'docs/ADAPTERS.md', 'docs/VAULT.md', 'docs/WAKEUPS.md', 'docs/DEVTOOLS.md', 'docs/DESKTOP.md', 'docs/NODE.md'],
   'On the server': ['docs/migrations/README.md', 'docs/migrations/DEPLOY.md', 'docs/migrations/ADOPTION.md', 'docs/migrations/OPERATIONS.md', 'docs/CAPACITY.md', 'docs/COSTS.md'],
   Reference: ['reference/typescript/modules.md', 'docs/FIELDS.md', 'reference/sql.md', 'docs/PROTOCOL.md'],
   Inside: ['docs/ARCHITECTURE.md', 'docs/THREATS.md', 'docs/TESTING.md', 'docs/adr/README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],

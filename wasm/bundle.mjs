@@ -25,6 +25,14 @@ const sharing = (path) => ({
   },
 })
 
+/** Another entry with code of its own, whose errors are of the same class all the same. */
+const oneError = (path) => ({
+  name: 'one-error',
+  setup({ onResolve }) {
+    onResolve({ filter: /\/marea-error\.js$/ }, () => ({ path, external: true }))
+  },
+})
+
 /** A file of the package that another of its files takes from where it is. */
 const beside = (file) => ({
   name: `beside ${file}`,
@@ -82,6 +90,14 @@ async function pageForTests(dist, options) {
   writeFileSync(join(dist, 'testing', 'page.js'), code)
 }
 
+/** In Node there is no page that somebody looks at. */
+const inNode = {
+  name: 'in-node',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\/days\.js$/ }, () => ({ path: join(js, 'node', 'days.ts') }))
+  },
+}
+
 /** Writes the files. Plugins are for those who want another package than this one: the tests. */
 export async function bundle(dist, plugins = []) {
   const options = {
@@ -114,5 +130,6 @@ export async function bundle(dist, plugins = []) {
     file('testing/react.ts', 'testing/react.js', [sharing('../index.js'), beside('../react/index.js')]),
     pageForTests(dist, options),
     file('writers.ts', 'writers.js', []),
+    file('node/index.ts', 'node/index.js', [oneError('../index.js'), inNode], { inject: [join(js, 'node', 'report-error.ts')] }),
   ])
 }

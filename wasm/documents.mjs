@@ -6,7 +6,7 @@ import { basename, join } from 'node:path'
 
 const DOCUMENTS = [
   'wasm/README.md',
-  ...['WEB', 'FIELDS', 'TABLES', 'ADAPTERS', 'UNIT_TESTS', 'SIGN_IN', 'GUESTS', 'BUNDLERS', 'DEVTOOLS', 'FILES', 'PROTOCOL', 'VAULT'].map((name) => `docs/${name}.md`),
+  ...['WEB', 'FIELDS', 'TABLES', 'ADAPTERS', 'UNIT_TESTS', 'SIGN_IN', 'GUESTS', 'BUNDLERS', 'DEVTOOLS', 'FILES', 'NODE', 'PROTOCOL', 'VAULT'].map((name) => `docs/${name}.md`),
 ]
 
 /** Writes both, from the repository at `root`. */

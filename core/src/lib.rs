@@ -28,8 +28,8 @@ mod transport;
 
 pub use catalogue::{Catalogue, RESERVED_NAMES};
 pub use engine::{
-    Applied, Asked, Change, Engine, FILE_QUOTA_BYTES, FileSource, Left, Outgoing, QueueCounts, Recorded, SetAside,
-    Subscription, SyncMark, TableChanges, Ticket, Transfer, TransferFailure, TransferTicket,
+    Applied, Asked, Change, Engine, FILE_QUOTA_BYTES, FileSource, Left, Outgoing, QueueCounts, Recorded,
+    SetAside, Subscription, SyncMark, TableChanges, Ticket, Transfer, TransferFailure, TransferTicket,
 };
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, VaultError};

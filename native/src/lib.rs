@@ -70,7 +70,7 @@
 //!
 //! Two features, both on by default. An app switches `cli` off: it is the `marea` command and what that alone needs. `keychain` lets
 //! the system's keychain keep tokens and "remember this device"; without it those calls answer `keychain_unavailable`, and nothing
-//! else changes.
+//! else changes. `calls`, off unless it is asked for, are the npm package's calls as text, for faces in other languages.
 //!
 //! Deliberately not here: SQL, merge rules, and any decision about what to send or when to try again. Those are the engine's
 //! (`marea-core`); this crate gives it a file, a clock, a network and a face.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use marea_core::{
     ApiKey, Change, DataKey, Passphrase, Provider, Recorded, RecoveryCode, SystemEntropy, VaultOutcome,
-    VaultRequest, VaultStatus, VaultWork,
+    VaultRequest, VaultStatus, VaultWork, check_new_passphrase,
 };
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -321,6 +321,10 @@ impl Vault {
         current: Option<&Passphrase>,
         new: Option<&Passphrase>,
     ) -> Result<VaultOutcome, Error> {
+        if let Some(new) = new {
+            // Work that was begun and not ended counts as a guess, and a passphrase that may not be chosen is none.
+            check_new_passphrase(new.expose().to_owned())?;
+        }
         let work = self.client.call(move |engine| engine.begin_vault_work(request, clock::now())).await?;
         let work = derived(work, current.cloned(), new.cloned()).await?;
         self.client.call(move |engine| engine.finish_vault_work(work, clock::now())).await

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
-import { assertArrived, inPostgres, load, openMarea, progress, record, startBrowser, startStage, status, sync, waitFor, waitUntilSent } from './harness.mjs'
+import { assertArrived, browserTest, inPostgres, load, openMarea, progress, record, startBrowser, startStage, status, sync, waitFor, waitUntilSent } from './harness.mjs'
 
 let stage, browser, elsewhere
 before(async () => {
@@ -130,7 +130,7 @@ test('two tabs that import at once bring it once, and what is wrong is named', a
   }
 })
 
-test('without a file system a guest is claimed too', async (t) => {
+browserTest('without a file system a guest is claimed too', async (t) => {
   const learner = await stage.signUp()
   const page = await browser.newPage(t)
   await guest(page, { storage: 'local-storage' })
@@ -142,7 +142,7 @@ test('without a file system a guest is claimed too', async (t) => {
   await assertArrived(stage, learner, [id])
 })
 
-test('with supabase-js a guest signs in, and an anonymous user who is linked changes nothing', async (t) => {
+browserTest('with supabase-js a guest signs in, and an anonymous user who is linked changes nothing', async (t) => {
   const learner = await stage.signUp()
   const page = await browser.newPage(t)
   await page.evaluate(

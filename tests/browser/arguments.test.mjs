@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { before, test } from 'node:test'
-import { progress, servePage, startBrowser, status } from './harness.mjs'
+import { browserTest, progress, servePage, startBrowser, status } from './harness.mjs'
 import { openTabs } from './tabs.mjs'
 
 let stage, browser
@@ -107,7 +107,7 @@ test('a wrong argument is refused by its name, and the tab that leads goes on', 
   }
 })
 
-test('arguments that a tab of another version did not check are refused by the one that leads', async (t) => {
+browserTest('arguments that a tab of another version did not check are refused by the one that leads', async (t) => {
   const learner = { id: randomUUID(), token: null }
   const [leader, follower] = await openTabs(t, browser, stage, learner, 2)
   const results = await follower.evaluate(async (userId) => {

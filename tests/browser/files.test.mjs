@@ -1,10 +1,9 @@
-// Files of exports: kept in the browser's file system, uploaded beside the sync, read back, gone when they are due; through kills,
-// cuts, two tabs and full devices.
+// Files of exports: kept on the device, uploaded beside the sync, read back, gone when due; through kills, cuts, two tabs, full devices.
 
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { before, test } from 'node:test'
-import { openMarea, record, startBrowser, startStage, status, sync, waitFor, waitUntilSent } from './harness.mjs'
+import { browserTest, openMarea, record, startBrowser, startStage, status, sync, waitFor, waitUntilSent } from './harness.mjs'
 import { leadingPage, openTabs, takeOver } from './tabs.mjs'
 
 const PIECE = 6 << 20
@@ -49,6 +48,7 @@ async function objects(learner) {
 
 /** The names of the bytes that lie on the device. */
 const kept = (page, learner) =>
+  browser.filesOf?.(learner) ??
   page.evaluate(async (user) => {
     const names = []
     try {
@@ -107,7 +107,7 @@ test('a file that is made offline waits on the device, arrives, and is read on a
   assert.deepEqual([...page.problems, ...other.problems], [])
 })
 
-test('a follower\'s file goes to the leader, and on when either of them is killed', async (t) => {
+browserTest('a follower\'s file goes to the leader, and on when either of them is killed', async (t) => {
   const learner = await stage.signUp()
   const tabs = await openTabs(t, browser, stage, learner, 2)
   const leader = await waitFor('a leader', () => leadingPage(tabs), (page) => page !== null)
@@ -133,7 +133,7 @@ test('a follower\'s file goes to the leader, and on when either of them is kille
   assert.equal((await objects(learner)).length, 2)
 })
 
-test('killed in any state each file that was acknowledged arrives once and whole, and no bytes stay without a row', async (t) => {
+browserTest('killed in any state each file that was acknowledged arrives once and whole, and no bytes stay without a row', async (t) => {
   const learner = await stage.signUp()
   const promised = new Map()
   let page
@@ -210,7 +210,7 @@ test('there is room for what the app allows, and what finds none says so by name
   assert.equal((await read(page, first)).size, 60_000, 'fetched')
 })
 
-test('where there is no file system the export is recorded, and the error says that its file is not', async (t) => {
+browserTest('where there is no file system the export is recorded, and the error says that its file is not', async (t) => {
   const learner = await stage.signUp()
   const page = await browser.newPage(t)
   const device = await browser.newPage(t)
@@ -299,7 +299,7 @@ test('what the server refuses is said by name, and what it only lacks is waited 
   await until(page, waiting, 'uploaded')
 })
 
-test('a full device, an expired token, another user\'s token, an erased mirror', async (t) => {
+browserTest('a full device, an expired token, another user\'s token, an erased mirror', async (t) => {
   const [learner, other] = [await stage.signUp(), await stage.signUp()]
   const page = await browser.newPage(t)
   const errorOf = (id, code) =>
@@ -372,7 +372,7 @@ test('what is no file, and a file that is not there, is refused by name', async 
   assert.equal((await status(page)).pending, 1)
 })
 
-test('when a mirror is opened, bytes without a row go and rows without bytes say so', async (t) => {
+browserTest('when a mirror is opened, bytes without a row go and rows without bytes say so', async (t) => {
   const learner = await stage.signUp()
   const page = await browser.newPage(t)
   await openMarea(page, stage, learner, { online: false })

@@ -1,18 +1,25 @@
 // What every browser test stands on: a real backend, the built package in a page, and a real Chromium.
 //
 // Started once for a test file, stopped also when a test fails. Anything that is missing is an error that names it.
+//
+// With MAREA_FACE=node the same tests run against `@marea/client/node`: a page is then a program of Node's (tests/node/device.mjs).
 
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { after } from 'node:test'
+import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { serve } from '../../demo/serve.mjs'
 import { makeProfile, startChromium } from '../../demo/tools/chromium.mjs'
 import { waitFor } from '../../demo/tools/wait.mjs'
+import { startDevice } from '../node/device.mjs'
 import { setFault, signUp, startBackend } from './backend.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
+/** Whether the tests run in Node, and not in a browser. */
+export const inNode = process.env.MAREA_FACE === 'node'
+/** For what only a browser has: tabs that hear of each other, workers, pages that freeze. */
+export const browserTest = inNode ? () => undefined : test
 // A name that is not `localhost`: what comes from there over http is not a secure context.
 export const INSECURE_HOST = 'insecure.test'
 const FLAGS = [`--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`]
@@ -27,6 +34,7 @@ after(async () => {
 export async function servePage(mounts = {}) {
   const dist = `${root}wasm/dist`
   if (!existsSync(`${dist}/index.js`)) throw new Error('wasm/dist is missing. Run `npm run build -w wasm` first.')
+  if (inNode) return { pageUrl: null }
   const page = await serve({ mounts: { ...mounts, '/': `${root}tests/browser/page`, '/marea/': dist } })
   undo.push(page.stop)
   return { pageUrl: page.url }
@@ -62,7 +70,8 @@ async function countFired(backend) {
 }
 
 /** A browser with a profile of its own; `kill` and `start` again on the same profile. Ends with the file's tests. */
-export async function startBrowser(stage, { plain = false } = {}) {
+export async function startBrowser(stage, { plain = false, flags = [] } = {}) {
+  if (inNode) return startDevice(undo)
   const profile = makeProfile()
   let running = null
   undo.push(async () => {
@@ -71,7 +80,7 @@ export async function startBrowser(stage, { plain = false } = {}) {
   })
   const browser = {
     async start() {
-      running = await startChromium(profile, { ownGroup: true, flags: FLAGS, plain })
+      running = await startChromium(profile, { ownGroup: true, flags: [...FLAGS, ...flags], plain })
     },
     /** Ends it as a person would. */
     async stop() {
@@ -105,12 +114,13 @@ export async function startBrowser(stage, { plain = false } = {}) {
 
 /** Loads the test page (again), up to where the package can be called. */
 export async function load(page, stage, version = 'marea') {
+  if (inNode) return page.start()
   await page.goto(`${stage.pageUrl}/?package=/${version}/`)
   await untilReady(page)
 }
 
 /** Up to where the package can be called. By the clock, because a hidden tab has no frames to wait for. */
-export const untilReady = (page) => page.waitForFunction(() => window.ready === true, undefined, { polling: 50 })
+export const untilReady = (page) => inNode || page.waitForFunction(() => window.ready === true, undefined, { polling: 50 })
 
 /** Opens the learner's mirror in the page. */
 export function openMarea(page, stage, learner, options = {}) {

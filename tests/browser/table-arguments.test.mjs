@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { before, test } from 'node:test'
-import { openMarea, servePage, startBrowser, status, waitFor } from './harness.mjs'
+import { browserTest, openMarea, servePage, startBrowser, status, waitFor } from './harness.mjs'
 import { openTabs } from './tabs.mjs'
 
 const schema = JSON.parse(readFileSync(new URL('../fixtures/schema/marea.schema.json', import.meta.url), 'utf8'))
@@ -176,7 +176,7 @@ test('proxies, dates, bytes, big integers and what is left undefined are taken, 
   }
 })
 
-test('what is written while the page goes is done by the next one', async (t) => {
+browserTest('what is written while the page goes is done by the next one', async (t) => {
   const learner = newLearner()
   const page = await browser.newPage(t)
   await openMarea(page, stage, learner, { schema, online: false })

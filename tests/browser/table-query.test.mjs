@@ -26,7 +26,7 @@ async function openTabs(t) {
       tx.table('word_reviews').insert({ item_id: list, times_right: '9007199254740993' })
     }),
   )
-  return [leader, await openTab(t, browser, stage, learner, { schema })]
+  return [leader, await openTab(t, browser, stage, learner, { schema, online: false })]
 }
 
 test('a query reads the mirrored tables, with parameters, joins, JSON, dates and windows', async (t) => {

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { load, openMarea, startBrowser, startStage, sync, waitFor } from './harness.mjs'
+import { browserTest, load, openMarea, startBrowser, startStage, sync, waitFor } from './harness.mjs'
 
 const PASSPHRASE = 'orbit velvet canoe drum'
 const KEY = 'sk-proj-0123456789abcdefghijklmnopqrstuva1B2'
@@ -75,7 +75,7 @@ test('a key is put, shown by a hint, used, cleared and removed', async (t) => {
   assert.deepEqual(page.problems, [])
 })
 
-test('a page of nothing but WebCrypto opens what the engine seals, and every frozen vector', async (t) => {
+browserTest('a page of nothing but WebCrypto opens what the engine seals, and every frozen vector', async (t) => {
   const learner = await stage.signUp()
   const page = await device(t, learner)
   await keys(page, 'setUp', 'la maré alta 42 veces')
@@ -101,7 +101,7 @@ test('a page of nothing but WebCrypto opens what the engine seals, and every fro
   assert.deepEqual(refused, ['wrong_passphrase', 'key_damaged'])
 })
 
-test('the engine opens what WebCrypto seals', async (t) => {
+browserTest('the engine opens what WebCrypto seals', async (t) => {
   const learner = await stage.signUp()
   const page = await device(t, learner)
   const envelope = await page.evaluate(async (user) => {
@@ -119,7 +119,7 @@ test('the engine opens what WebCrypto seals', async (t) => {
   assert.equal(await use(page, 'unsplash'), 'sealed by a page')
 })
 
-test('two tabs share one vault, and hear of each other', async (t) => {
+browserTest('two tabs share one vault, and hear of each other', async (t) => {
   const learner = await stage.signUp()
   const one = await device(t, learner, { online: false })
   const two = await device(t, learner, { online: false })
@@ -135,7 +135,7 @@ test('two tabs share one vault, and hear of each other', async (t) => {
   assert.equal((await keys(one, 'status')).state, 'locked')
 })
 
-test('a remembered device opens the vault after a reload, until it forgets', async (t) => {
+browserTest('a remembered device opens the vault after a reload, until it forgets', async (t) => {
   const learner = await stage.signUp()
   const page = await device(t, learner, { online: false })
   await keys(page, 'setUp', PASSPHRASE)
@@ -173,7 +173,7 @@ const remembered = (page) =>
       }),
   )
 
-test('unlocking never stalls the page', async (t) => {
+browserTest('unlocking never stalls the page', async (t) => {
   const page = await device(t, await stage.signUp(), { online: false })
   await keys(page, 'setUp', PASSPHRASE)
   await keys(page, 'put', 'openai', KEY)
@@ -199,7 +199,7 @@ test('unlocking never stalls the page', async (t) => {
   assert.ok(observed.control >= 1, 'the observer sees long tasks')
 })
 
-test('nothing in the clear goes over the wire or into what is kept', async (t) => {
+browserTest('nothing in the clear goes over the wire or into what is kept', async (t) => {
   const learner = await stage.signUp()
   const page = await browser.newPage(t)
   const sent = []

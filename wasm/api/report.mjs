@@ -24,6 +24,7 @@ const ENTRIES = {
   testing: 'dist/testing/index.d.ts',
   'testing-react': 'dist/testing/react.d.ts',
   writers: 'dist/writers.d.ts',
+  node: 'dist/node/index.d.ts',
 }
 const check = process.argv.includes('--check')
 

@@ -2,7 +2,7 @@
 
 import { checkRewrapOnly } from './check.js'
 import { checkFunction } from './check-kinds.js'
-import type { Tab } from './tab.js'
+import type { Access } from './access.js'
 import type { ApiProvider, KeysStatus, PassphraseOptions, PassphraseOutcome, Recorded } from './types.js'
 import type { Watches } from './watches.js'
 import type { ErrorListener, Listener } from './watch.js'
@@ -13,18 +13,18 @@ import type { ErrorListener, Listener } from './watch.js'
  * request header that holds it, are not; and any script that runs on the page while the vault is open can do what the app can do.
  */
 export class Keys {
-  readonly #tab: Tab
+  readonly #access: Access
   readonly #watches: Watches
 
   /** @internal */
-  constructor(tab: Tab, watches: Watches) {
-    this.#tab = tab
+  constructor(access: Access, watches: Watches) {
+    this.#access = access
     this.#watches = watches
   }
 
   /** Whether the vault is open, and which keys there are: with a hint (`sk-...a1B2`) while it is open. */
   status(): Promise<KeysStatus> {
-    return this.#tab.call('keysStatus')
+    return this.#access.call('keysStatus')
   }
 
   /** Calls `listener` with the status as it is, and after every change in any tab. Returns how to stop. */
@@ -37,27 +37,27 @@ export class Keys {
    * `invalid_input` with the reason; {@link Keys.generatePassphrase} makes one to offer.
    */
   async setUp(passphrase: string): Promise<void> {
-    await this.#tab.call('keysWork', { kind: 'set_up', next: passphrase })
+    await this.#access.call('keysWork', { kind: 'set_up', next: passphrase })
   }
 
   /** A passphrase that nobody guesses, to offer to the learner: five words that can be spoken, 80 random bits. */
   generatePassphrase(): Promise<string> {
-    return this.#tab.call('keysGenerate')
+    return this.#access.call('keysGenerate')
   }
 
   /** Opens the vault; when it is open, opens what else this passphrase opens. The outcome says which keys need another one. */
   unlock(passphrase: string): Promise<PassphraseOutcome> {
-    return this.#tab.call('keysWork', { kind: 'unlock', current: passphrase })
+    return this.#access.call('keysWork', { kind: 'unlock', current: passphrase })
   }
 
   /** Locks the vault, in all tabs. */
   lock(): Promise<void> {
-    return this.#tab.call('keysLock')
+    return this.#access.call('keysLock')
   }
 
   /** Locks by itself when nothing was asked of the vault for so many milliseconds; null: never. It starts with 15 minutes. */
   lockAfter(millis: number | null): Promise<void> {
-    return this.#tab.call('keysLockAfter', millis)
+    return this.#access.call('keysLockAfter', millis)
   }
 
   /**
@@ -65,13 +65,13 @@ export class Keys {
    * passphrase was changed on another device: unlock with the new one.
    */
   put(provider: ApiProvider, key: string): Promise<Recorded> {
-    return this.#tab.call('keysPut', provider, key)
+    return this.#access.call('keysPut', provider, key)
   }
 
   /** Hands a key, as UTF-8, to `use`, and clears it when that has ended. Do not keep the array. */
   async use<T>(provider: ApiProvider, use: (key: Uint8Array) => T | Promise<T>): Promise<T> {
     checkFunction('use', use)
-    const key = await this.#tab.call('keysOpen', provider)
+    const key = await this.#access.call('keysOpen', provider)
     try {
       return await use(key)
     } finally {
@@ -83,13 +83,13 @@ export class Keys {
   async validate(provider: ApiProvider, accepts: (key: Uint8Array) => boolean | Promise<boolean>): Promise<boolean> {
     checkFunction('accepts', accepts)
     const accepted = await this.use(provider, accepts)
-    if (accepted) await this.#tab.call('keysValidated')
+    if (accepted) await this.#access.call('keysValidated')
     return accepted
   }
 
   /** Takes a provider's key away, on all devices. Needs no passphrase. */
   remove(provider: ApiProvider): Promise<Recorded> {
-    return this.#tab.call('keysRemove', provider)
+    return this.#access.call('keysRemove', provider)
   }
 
   /**
@@ -99,42 +99,42 @@ export class Keys {
    */
   async changePassphrase(current: string, next: string, options: PassphraseOptions = {}): Promise<PassphraseOutcome> {
     const kind = checkRewrapOnly(options) ? 'rewrap' : 'change'
-    return this.#tab.call('keysWork', { kind, current, next })
+    return this.#access.call('keysWork', { kind, current, next })
   }
 
   /** Seals everything with a new data key. Where there was a recovery code, the outcome has a new one, to be shown once. */
   rotate(current: string): Promise<PassphraseOutcome> {
-    return this.#tab.call('keysWork', { kind: 'rotate', current })
+    return this.#access.call('keysWork', { kind: 'rotate', current })
   }
 
   /** Makes a recovery code, in place of the one before. It can be shown now and never again. */
   makeRecoveryCode(): Promise<string> {
-    return this.#tab.call('keysRecoveryCode')
+    return this.#access.call('keysRecoveryCode')
   }
 
   /** Chooses a new passphrase with the recovery code, as {@link Keys.changePassphrase}. The outcome has a new code, to be shown once. */
   async recover(code: string, next: string, options: PassphraseOptions = {}): Promise<PassphraseOutcome> {
     const kind = checkRewrapOnly(options) ? 'recover_rewrap' : 'recover'
-    return this.#tab.call('keysWork', { kind, code, next })
+    return this.#access.call('keysWork', { kind, code, next })
   }
 
   /** Lets this browser open the vault without the passphrase from now on, with a key of its own that no script can read. */
   rememberDevice(): Promise<void> {
-    return this.#tab.call('keysRemember')
+    return this.#access.call('keysRemember')
   }
 
   /** Opens the vault with what this browser remembers; false when that is nothing: then ask for the passphrase. */
   unlockRemembered(): Promise<boolean> {
-    return this.#tab.call('keysUnlockRemembered')
+    return this.#access.call('keysUnlockRemembered')
   }
 
   /** Ends {@link Keys.rememberDevice}. */
   forgetDevice(): Promise<void> {
-    return this.#tab.call('keysForget')
+    return this.#access.call('keysForget')
   }
 
   /** Gives up all keys and the passphrase, on all devices: for who has forgotten it and has no recovery code. */
   reset(): Promise<void> {
-    return this.#tab.call('keysReset')
+    return this.#access.call('keysReset')
   }
 }

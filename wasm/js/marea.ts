@@ -16,7 +16,7 @@ import { minutesOf } from './options.js'
 import { EVERY_TABLE } from './protocol.js'
 import type { Topic } from './protocol.js'
 import type { Catalogue, QueryParameter, QueryRow, RegisteredSchema, TableName, TypesOf } from './schema.js'
-import type { Tab } from './tab.js'
+import type { Access } from './access.js'
 import { MirroredTable } from './table.js'
 import { Tables } from './tables.js'
 import type {
@@ -53,7 +53,7 @@ export const follow = Symbol.for('@marea/client:follow')
 
 /** One user's progress on this device. Made by `open`. */
 export class Marea<S = RegisteredSchema> {
-  readonly #tab: Tab
+  readonly #access: Access
   readonly #openGuest: () => Promise<Marea<S>>
   readonly #watches = new Watches()
   readonly #tables: Tables
@@ -65,18 +65,18 @@ export class Marea<S = RegisteredSchema> {
   readonly keys: Keys
 
   /** @internal */
-  constructor(tab: Tab, schema: Catalogue | undefined, openGuest: () => Promise<Marea<S>>, fileQuota?: number) {
-    this.#tab = tab
+  constructor(access: Access, schema: Catalogue | undefined, openGuest: () => Promise<Marea<S>>, fileQuota?: number) {
+    this.#access = access
     this.#openGuest = openGuest
     this.#fileQuota = fileQuota ?? null
     this.schema = schema
-    this.#tables = new Tables(tab, this.#watches, schema)
-    this.keys = new Keys(tab, this.#watches)
+    this.#tables = new Tables(access, this.#watches, schema)
+    this.keys = new Keys(access, this.#watches)
   }
 
   /** Whose mirror it is. */
   get userId(): string {
-    return this.#tab.userId
+    return this.#access.userId
   }
 
   /**
@@ -84,12 +84,12 @@ export class Marea<S = RegisteredSchema> {
    * Sessions that are recorded without waiting for each other share one disk write.
    */
   recordSession(input: SessionInput): Promise<Recorded> {
-    return this.#tab.call('write', { kind: 'record_session', id: makeWriteId(), input })
+    return this.#access.call('write', { kind: 'record_session', id: makeWriteId(), input })
   }
 
   /** Writes an award down that belongs to no session. Resolves when it is durable on this device. */
   recordEvent(input: EventInput): Promise<Recorded> {
-    return this.#tab.call('write', { kind: 'record_event', id: makeWriteId(), input })
+    return this.#access.call('write', { kind: 'record_event', id: makeWriteId(), input })
   }
 
   /**
@@ -98,12 +98,12 @@ export class Marea<S = RegisteredSchema> {
    * nothing. Resolves when it is durable on this device. What is `refused` says why: put it right, and call again.
    */
   async importOnce(name: string, items: readonly ImportItem[]): Promise<Imported> {
-    return this.#tab.call('importOnce', name, importItems(items))
+    return this.#access.call('importOnce', name, importItems(items))
   }
 
   /** Whether nobody has signed in: the mirror was opened with `userId: null`. */
   get isGuest(): boolean {
-    return this.#tab.userId === GUEST
+    return this.#access.userId === GUEST
   }
 
   /**
@@ -113,12 +113,12 @@ export class Marea<S = RegisteredSchema> {
   async claim(): Promise<Claimed> {
     if (this.isGuest) throw new MareaError('needs_account', 'claim: needs an account; open with its user id first.', false)
     const guest = await this.#openGuest()
-    return carryOver(guest.#tab, this.#tab)
+    return carryOver(guest.#access, this.#access)
   }
 
   /** The learner's progress: what the server confirmed, with this device's unsent work on top. */
   progress(): Promise<Progress> {
-    return this.#tab.call('progress')
+    return this.#access.call('progress')
   }
 
   /** Calls `listener` with the progress as it is, and after every change in any tab. Returns how to stop. */
@@ -133,17 +133,17 @@ export class Marea<S = RegisteredSchema> {
 
   /** At which minute after midnight the learner's day begins. */
   get dayStart(): number {
-    return this.#tab.dayStart
+    return this.#access.dayStart
   }
 
   /** Says at which hour after midnight the learner's day begins, 0 to 6. Days that there are stay as they are. */
   async setDayStartsAt(hours: number): Promise<void> {
-    this.#tab.dayStart = await this.#tab.call('dayStart', minutesOf(hours))
+    this.#access.dayStart = await this.#access.call('dayStart', minutesOf(hours))
   }
 
   /** The days with activity from `from` to `to` (`YYYY-MM-DD`, both included), oldest first. */
   activity(from: string, to: string): Promise<ActivityDay[]> {
-    return this.#tab.call('activity', from, to)
+    return this.#access.call('activity', from, to)
   }
 
   /**
@@ -173,10 +173,10 @@ export class Marea<S = RegisteredSchema> {
    */
   async createExport(input: ExportInput & { file?: Blob | Uint8Array | null }): Promise<Recorded> {
     const [file, rest] = withoutFile(input)
-    if (file === null) return this.#tab.call('write', { kind: 'create_export', id: makeWriteId(), input: rest })
+    if (file === null) return this.#access.call('write', { kind: 'create_export', id: makeWriteId(), input: rest })
     const id = rest.id ?? makeWriteId()
     try {
-      return (await this.#tab.call('keepFile', ...fileCall(id, rest, file, this.#fileQuota))) as Recorded
+      return (await this.#access.call('keepFile', ...fileCall(id, rest, file, this.#fileQuota))) as Recorded
     } catch (error) {
       if (!(error instanceof MareaError) || !['storage_full', 'files_unavailable'].includes(error.code)) throw error
       const recorded = await this.export(id).catch(() => null)
@@ -186,12 +186,12 @@ export class Marea<S = RegisteredSchema> {
 
   /** Gives an export that is there its file: one that had none, or whose file was refused. Errors as those of `createExport`. */
   async attachFile(id: string, file: Blob | Uint8Array): Promise<void> {
-    await this.#tab.call('keepFile', ...fileCall(id, null, file, this.#fileQuota))
+    await this.#access.call('keepFile', ...fileCall(id, null, file, this.#fileQuota))
   }
 
   /** All files of exports that this device knows of, oldest first, with how far each is and what it met last. */
   files(): Promise<FileView[]> {
-    return this.#tab.call('files')
+    return this.#access.call('files')
   }
 
   /** Calls `listener` with these files as they are, and whenever one gets on. Returns how to stop. */
@@ -201,47 +201,47 @@ export class Marea<S = RegisteredSchema> {
 
   /** Holds the file of an export back, or (false) lets it go on. */
   pauseFile(id: string, paused = true): Promise<void> {
-    return this.#tab.call('changeFile', id, paused ? 'pause' : 'resume')
+    return this.#access.call('changeFile', id, paused ? 'pause' : 'resume')
   }
 
   /** Tries a file now that was refused, or that waits for its next attempt. */
   retryFile(id: string): Promise<void> {
-    return this.#tab.call('changeFile', id, 'retry')
+    return this.#access.call('changeFile', id, 'retry')
   }
 
   /** Gives a file up, here and at the server. The export stays. */
   cancelFile(id: string): Promise<void> {
-    return this.#tab.call('changeFile', id, 'cancel')
+    return this.#access.call('changeFile', id, 'cancel')
   }
 
   /** The file of an export: from this device, else fetched from the server and checked against its hash. */
   exportFile(id: string): Promise<Blob> {
-    return this.#tab.call('exportFile', id)
+    return this.#access.call('exportFile', id)
   }
 
   /** A link that opens the file of an export for whoever has it, for so many seconds: an hour unless it is given. */
   exportUrl(id: string, { expiresIn = 3600 }: { expiresIn?: number } = {}): Promise<string> {
-    return this.#tab.call('exportUrl', id, expiresIn)
+    return this.#access.call('exportUrl', id, expiresIn)
   }
 
   /** Says what became of an export. Only the columns that are set change; for each the last writer wins. */
   updateExport(id: string, change: ExportChange): Promise<Recorded> {
-    return this.#tab.call('write', { kind: 'update_export', id: makeWriteId(), export: id, change })
+    return this.#access.call('write', { kind: 'update_export', id: makeWriteId(), export: id, change })
   }
 
   /** Deletes an export, on all devices. */
   deleteExport(id: string): Promise<Recorded> {
-    return this.#tab.call('write', { kind: 'delete_export', id: makeWriteId(), export: id })
+    return this.#access.call('write', { kind: 'delete_export', id: makeWriteId(), export: id })
   }
 
   /** A page of exports, newest first. Hand its `next` to the next query as `after`. */
   exports(query: ExportQuery = {}): Promise<ExportPage> {
-    return this.#tab.call('exports', query)
+    return this.#access.call('exports', query)
   }
 
   /** One export; null when this device has none with this id. */
   export(id: string): Promise<Export | null> {
-    return this.#tab.call('export', id)
+    return this.#access.call('export', id)
   }
 
   /** Calls `listener` with this page of exports as it is, and after every change in any tab. Returns how to stop. */
@@ -289,7 +289,7 @@ export class Marea<S = RegisteredSchema> {
 
   /** All that the server has not acknowledged yet, oldest first. */
   pending(): Promise<MutationView[]> {
-    return this.#tab.call('pending')
+    return this.#access.call('pending')
   }
 
   /**
@@ -297,27 +297,27 @@ export class Marea<S = RegisteredSchema> {
    * all that it would have changed: nothing that a learner did is dropped without a trace.
    */
   rejected(): Promise<MutationView[]> {
-    return this.#tab.call('rejected')
+    return this.#access.call('rejected')
   }
 
   /** Queues a refused mutation again; says whether there was one with this id. */
   retry(id: string): Promise<boolean> {
-    return this.#tab.call('retry', id)
+    return this.#access.call('retry', id)
   }
 
   /** Forgets a refused mutation for good; says whether there was one with this id. */
   discard(id: string): Promise<boolean> {
-    return this.#tab.call('discard', id)
+    return this.#access.call('discard', id)
   }
 
   /** Queues all refused mutations again, all or none; resolves with how many there were. */
   retryAll(): Promise<number> {
-    return this.#tab.call('retryAll')
+    return this.#access.call('retryAll')
   }
 
   /** Forgets all refused mutations for good, all or none; resolves with how many there were. */
   discardAll(): Promise<number> {
-    return this.#tab.call('discardAll')
+    return this.#access.call('discardAll')
   }
 
   /**
@@ -327,13 +327,13 @@ export class Marea<S = RegisteredSchema> {
   watchQueue(listener: Listener<Queue>, onError?: ErrorListener, options?: QueueOptions): () => void {
     const limit = options?.limit ?? 100
     if (!onError) checkArguments('queue', [limit, null])
-    const read = queueReader((known) => this.#tab.call('queue', limit, known))
+    const read = queueReader((known) => this.#access.call('queue', limit, known))
     return this.#watches.shared(`queue:${limit}`, ['queue'], read, listener, onError)
   }
 
   /** How much waits, whether the server can be reached, what went wrong last. Offline is a state, not an error. */
   status(): Promise<ClientStatus> {
-    return this.#tab.call('status')
+    return this.#access.call('status')
   }
 
   /** Calls `listener` with the status as it is, and after every change. Returns how to stop. */
@@ -343,32 +343,32 @@ export class Marea<S = RegisteredSchema> {
 
   /** State and last syncs as one JSON document for support: no learner's data, no secret. */
   diagnostics(): Promise<string> {
-    return this.#tab.call('diagnostics')
+    return this.#access.call('diagnostics')
   }
 
   /** Sends and pulls now instead of when it is due. Resolves with what was done, also when that was nothing. */
   sync(): Promise<SyncReport> {
-    return this.#tab.call('sync')
+    return this.#access.call('sync')
   }
 
   /** Airplane mode of the app's own, in all tabs: with false, no request is started until it is true again. */
   setOnline(online: boolean): Promise<void> {
-    return this.#tab.call('setOnline', online)
+    return this.#access.call('setOnline', online)
   }
 
   /** Tells Marea that `getAccessToken` has something new to give, so that it need not wait to ask. */
   tokenChanged(): Promise<void> {
-    return this.#tab.call('signal', 'new_token')
+    return this.#access.call('signal', 'new_token')
   }
 
   /** Whether this tab has the mirror open and serves the others. For diagnostics: to an app it makes no difference. */
   get leads(): boolean {
-    return this.#tab.leads
+    return this.#access.leads
   }
 
   /** Closes the mirror in this tab. Unsent work stays on the device and is sent by another tab, or after the next open. */
   close(): Promise<void> {
-    return this.#tab.leave()
+    return this.#access.leave()
   }
 
   /**
@@ -382,7 +382,7 @@ export class Marea<S = RegisteredSchema> {
       (status) => status.pending,
       () => 0,
     )
-    await this.#tab.erase()
+    await this.#access.erase()
     return unsent
   }
 

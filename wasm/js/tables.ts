@@ -10,7 +10,7 @@ import { makeWriteId } from './ids.js'
 import { BUILT_IN, EVERY_TABLE, SOME_TABLE, tableTopic } from './protocol.js'
 import type { Topic } from './protocol.js'
 import type { Catalogue, ListQuery, QueryParameter, QueryRow, Where } from './schema.js'
-import type { Tab } from './tab.js'
+import type { Access } from './access.js'
 import type { BatchWrite, Recorded } from './types.js'
 import type { ErrorListener, Listener } from './watch.js'
 import type { Watches } from './watches.js'
@@ -19,14 +19,14 @@ import type { Watches } from './watches.js'
 const READABLE: Topic[] = [SOME_TABLE, EVERY_TABLE, 'progress', 'activity', 'exports']
 
 export class Tables {
-  readonly #tab: Tab
+  readonly #access: Access
   readonly #watches: Watches
   readonly #catalogue: KnownCatalogue
 
-  constructor(tab: Tab, watches: Watches, schema: Catalogue | undefined) {
-    this.#tab = tab
+  constructor(access: Access, watches: Watches, schema: Catalogue | undefined) {
+    this.#access = access
     this.#watches = watches
-    this.#catalogue = new KnownCatalogue(schema, () => tab.call('catalogue'))
+    this.#catalogue = new KnownCatalogue(schema, () => access.call('catalogue'))
   }
 
   /** What was learned of the tables may be another by now. */
@@ -35,14 +35,14 @@ export class Tables {
   }
 
   async catalogue(): Promise<Catalogue | null> {
-    return JSON.parse((await this.#tab.call('catalogue')) ?? 'null') as Catalogue | null
+    return JSON.parse((await this.#access.call('catalogue')) ?? 'null') as Catalogue | null
   }
 
   /** Does one change. */
   change(asked: Asked): Promise<Recorded> {
     return this.#catalogue.with([asked.table], async (tables) => {
-      const change = makeChange(asked, tables.get(asked.table), this.#tab.userId)
-      return this.#tab.call('write', { ...change, id: makeWriteId() })
+      const change = makeChange(asked, tables.get(asked.table), this.#access.userId)
+      return this.#access.call('write', { ...change, id: makeWriteId() })
     })
   }
 
@@ -51,30 +51,30 @@ export class Tables {
     return this.#catalogue.with([], async (tables) => {
       const changes: BatchWrite['changes'] = []
       const add = (asked: Asked): string => {
-        const change = makeChange(asked, tables.get(asked.table), this.#tab.userId)
+        const change = makeChange(asked, tables.get(asked.table), this.#access.userId)
         changes.push(change)
         return change.key ?? ''
       }
       await collect(add)
-      if (changes.length > 0) await this.#tab.call('write', { kind: 'batch', id: makeWriteId(), changes })
+      if (changes.length > 0) await this.#access.call('write', { kind: 'batch', id: makeWriteId(), changes })
       return changes.map(({ key }) => key ?? '')
     })
   }
 
   async row<R>(table: string, key: string): Promise<R | null> {
-    return JSON.parse(await this.#tab.call('row', table, key)) as R | null
+    return JSON.parse(await this.#access.call('row', table, key)) as R | null
   }
 
   async list<R>(table: string, query: ListQuery<R>): Promise<R[]> {
-    return JSON.parse(await this.#tab.call('list', table, query as ListQuery<object>)) as R[]
+    return JSON.parse(await this.#access.call('list', table, query as ListQuery<object>)) as R[]
   }
 
   count<R>(table: string, where: Where<R>): Promise<number> {
-    return this.#tab.call('count', table, where as Where<object>)
+    return this.#access.call('count', table, where as Where<object>)
   }
 
   async query<R>(sql: string, given: readonly QueryParameter[], read?: (tables: string[]) => void): Promise<R[]> {
-    const { columns, rows, tables } = JSON.parse(await this.#tab.call('query', sql, given as Parameters)) as Answer
+    const { columns, rows, tables } = JSON.parse(await this.#access.call('query', sql, given as Parameters)) as Answer
     read?.(tables)
     const twice = columns.find((column, index) => columns.indexOf(column) < index)
     if (twice !== undefined) {

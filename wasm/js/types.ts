@@ -13,8 +13,8 @@ export type Progress = Required<generated.Progress>
 export type ActivityDay = Required<generated.ActivityDay>
 export type Export = Required<generated.Export>
 export type ExportPage = Omit<generated.ExportPage, 'exports'> & { exports: Export[] }
-/** Where the mirror lives on this device. */
-export type Storage = Exclude<generated.StorageKind, 'file'>
+/** Where the mirror lives on this device; a `file` in Node. */
+export type Storage = generated.StorageKind
 export type ClientStatus = generated.ClientStatus & { storage: Storage; files: FilesStatus; wakeups: WakeUps }
 /** Whether the server tells this device of other devices' changes. */
 export type WakeUps = generated.WakeUps

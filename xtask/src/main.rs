@@ -14,6 +14,7 @@ mod coverage;
 mod demo;
 mod migrations;
 mod mutants;
+mod node_addon;
 mod package;
 mod paths;
 mod record;
@@ -75,7 +76,11 @@ enum Task {
         dev: bool,
     },
     /// Pack the npm package into target/npm/ with a list of its parts (SBOM), check it, and say how large everything is
-    Package,
+    Package {
+        /// Build the addon of Node, Bun and Electron too, as it is released, and pack it for this platform
+        #[arg(long)]
+        node: bool,
+    },
     /// Make and check all that a release publishes
     Release {
         /// Publish nothing
@@ -175,7 +180,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test { only } => test::run(&only)?,
         Task::Tidy => tidy::run()?,
         Task::Wasm { dev } => wasm::build(&setup::ensure()?, wasm::Effort::of_dev_flag(dev))?,
-        Task::Package => package::run()?,
+        Task::Package { node } => package::run(node)?,
         Task::Release { dry_run } => release::run(dry_run)?,
         Task::Audit => audit::run()?,
         Task::Site => site::run()?,

@@ -5,14 +5,17 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::{build, paths, run::Run, sbom, setup, sizes, test::Tally, wasm};
+use crate::{build, node_addon, paths, run::Run, sbom, setup, sizes, test::Tally, wasm};
 
 /// Packs, checks, and prints the sizes.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(node: bool) -> Result<()> {
     wasm::build(&setup::ensure()?, wasm::Effort::Release)?;
     build::npm_package()?;
     build::page()?;
     let tally = check()?;
+    if node {
+        node_addon::pack()?;
+    }
     sizes::print()?;
     if tally.failed > 0 {
         bail!("the package has {} faults", tally.failed);

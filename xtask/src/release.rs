@@ -7,7 +7,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{build, package, paths, run::Run, say, setup, sizes, wasm};
+use crate::{build, node_addon, package, paths, run::Run, say, setup, sizes, wasm};
 
 /// The crates that others may depend on, in the order in which they are published.
 const CRATES: [&str; 2] = ["marea-core", "marea-native"];
@@ -39,6 +39,7 @@ pub(crate) fn run(dry_run: bool) -> Result<()> {
     build::npm_package()?;
     build::page()?;
     let tally = package::check()?;
+    node_addon::pack()?;
     sizes::print()?;
     if tally.failed > 0 {
         bail!("the npm package has {} faults", tally.failed);

@@ -261,7 +261,7 @@ export const en = {
     never: 'not yet',
     next: 'Next attempt',
     storage: 'Kept in',
-    storages: { opfs: 'the browser’s file system', 'local-storage': 'the browser’s local storage', memory: 'memory, until the tab closes' },
+    storages: { opfs: 'the browser’s file system', 'local-storage': 'the browser’s local storage', memory: 'memory, until the tab closes', file: 'a file' },
     used: 'Room in use',
     traffic: 'Sent and received',
     wakeups: 'Told of changes at once',

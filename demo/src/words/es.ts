@@ -263,7 +263,7 @@ export const es: Words = {
     never: 'aún no',
     next: 'Próximo intento',
     storage: 'Guardado en',
-    storages: { opfs: 'el sistema de archivos del navegador', 'local-storage': 'el almacenamiento local del navegador', memory: 'la memoria, hasta cerrar la pestaña' },
+    storages: { opfs: 'el sistema de archivos del navegador', 'local-storage': 'el almacenamiento local del navegador', memory: 'la memoria, hasta cerrar la pestaña', file: 'un archivo' },
     used: 'Espacio usado',
     traffic: 'Enviado y recibido',
     wakeups: 'Avisado de los cambios al momento',

@@ -134,7 +134,8 @@ impl Client {
     pub(crate) async fn export_file_bytes(&self, id: MutationId) -> Result<Vec<u8>, Error> {
         let beside = self.shared.mirror_path.parent().unwrap_or(Path::new("."));
         let failed = |action| move |source| Error::of_files(action, beside.to_owned(), source);
-        let folder = tempfile::Builder::new().prefix(".marea-").tempdir_in(beside).map_err(failed("write to"))?;
+        let folder =
+            tempfile::Builder::new().prefix(".marea-").tempdir_in(beside).map_err(failed("write to"))?;
         let file = folder.path().join("file");
         self.export_file(id, &file).await?;
         std::fs::read(&file).map_err(failed("read from"))

@@ -360,3 +360,18 @@ fn a_queue_is_written_whole_or_not_at_all() {
             && block_on(client.discard_all()).unwrap().is_empty()
     );
 }
+
+#[test]
+fn a_new_passphrase_that_is_refused_is_no_guess_at_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(&dir.path().join("made"));
+    let passphrase = |text: &str| crate::Passphrase::new(text.into()).unwrap();
+    let (vault, right) = (client.vault(), passphrase("orbit velvet canoe drum"));
+    block_on(vault.set_up(&right)).unwrap();
+    for _ in 0..12 {
+        let refused = block_on(vault.change_passphrase(&right, &passphrase("too short"))).unwrap_err();
+        assert_eq!(refused.code(), "invalid_input");
+    }
+    block_on(vault.lock()).unwrap();
+    block_on(vault.unlock(&right)).unwrap();
+}

@@ -1,33 +1,6 @@
-// What the tests call in the page. It adds nothing to the package but a place to keep what was opened.
+// The test page. Tests with several versions of the package name the one to use.
 
-// Tests with several versions of the package name the one to use.
+import { install } from './calls.js'
+
 const { open } = await import(`${new URL(location).searchParams.get('package') ?? '/marea/'}index.js`)
-
-// The test sets it: what `getAccessToken` answers with, how often it fails before, what it waits for, and how often it was
-// asked, and for a fresh one.
-window.tokens = { now: null, fresh: null, failures: 0, gate: null, asked: 0, askedFresh: 0 }
-
-window.openMarea = async (options) => {
-  window.marea = await open({
-    ...options,
-    async getAccessToken(fresh) {
-      window.tokens.asked++
-      await window.tokens.gate
-      if (window.tokens.failures-- > 0) throw new Error('the sign-in service is away')
-      if (fresh) window.tokens.askedFresh++
-      return fresh && window.tokens.fresh ? window.tokens.fresh : window.tokens.now
-    },
-  })
-}
-
-// An error cannot leave the page as it is; what an app would branch on can.
-window.failureOf = async (call) => {
-  try {
-    await call()
-    return null
-  } catch (error) {
-    return { isError: error instanceof Error, name: error.name, code: error.code, retry: error.retry, message: error.message }
-  }
-}
-
-window.ready = true
+install(open)

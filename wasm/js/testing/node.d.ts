@@ -45,17 +45,23 @@ declare module 'node:http' {
 declare module 'node:https' {
   export function request(url: string, options: RequestOptions, answered: (answer: Answered) => void): Requested
 }
+declare module 'node:module' {
+  export function createRequire(url: string): (name: string) => unknown
+}
 declare module 'node:path' {
   export const delimiter: string
   export function dirname(path: string): string
   export function join(...parts: string[]): string
+  export function resolve(path: string): string
 }
 declare module 'node:perf_hooks' {
   export const performance: { now(): number }
 }
 declare module 'node:process' {
   interface Process {
+    readonly arch: string
     readonly env: Record<string, string | undefined>
+    readonly platform: string
     cwd(): string
     once(event: 'exit', listener: () => void): void
     off(event: 'exit', listener: () => void): void
@@ -69,6 +75,8 @@ declare module 'node:timers' {
   }
   interface Timers {
     setTimeout(call: () => void, ms: number): Handle
+    setInterval(call: () => void, ms: number): Handle
+    clearInterval(handle: Handle): void
     clearTimeout(handle: Handle | null): void
     setImmediate(call: () => void): void
   }

@@ -46,6 +46,8 @@ pub(crate) enum Part {
     Storage,
     /// Tests in real Chromium
     Browser,
+    /// The tests of behaviour once more, in Node, with the native engine
+    Node,
     /// The packed npm package in fresh apps of every bundler, and under unit tests
     Apps,
     /// The documentation's site: built, every link followed, looked at on a phone

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::{Part, Tally, cargo, node};
 use crate::{
     build::{self, Binaries, Program},
-    package, paths,
+    node_addon, package, paths,
     run::Run,
     say::Step,
     setup::{self, Tools},
@@ -96,6 +96,13 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
             node::run_tests("storage", workshop.tools()?, &Binaries::among(workshop.programs()?)?)
         }
         Part::Browser => in_chromium("browser", workshop),
+        Part::Node => {
+            workshop.package()?;
+            let binaries = Binaries::among(workshop.programs()?)?;
+            // Cargo puts the libraries beside the programs.
+            let addon = node_addon::among(binaries.marea.parent().unwrap_or(Path::new("")))?;
+            node::run_in_node(workshop.tools()?, &binaries, &addon)
+        }
         Part::Apps => {
             workshop.package()?;
             install(workshop, "apps")?;

@@ -1,0 +1,59 @@
+// Opens a mirror that the native engine keeps in a folder. Which folder, and how calls get there, is the host's.
+
+import { schemaText } from '../catalogue.js'
+import { GUEST } from '../ids.js'
+import { Marea, refresh } from '../marea.js'
+import { tellOpened } from '../opened.js'
+import type { GuestOptions, OpenOptions } from '../open.js'
+import { checkOptions, keyOf, minutesOf } from '../options.js'
+import { reportErrors } from '../report.js'
+import type { Addon } from './addon.js'
+import { NativeAccess } from './native.js'
+
+/** What only a browser has a use for. */
+type Browsers = 'onLoading' | 'persist' | 'storage' | 'trustedTypesPolicy' | 'workerUrl'
+
+export type NativeOptions = Omit<OpenOptions, Browsers>
+export type NativeGuestOptions = Omit<GuestOptions, Browsers>
+
+export interface Host<S> {
+  /** Asked once the options are known to be right. */
+  addon(): Addon
+  /** The folder, where it is not the addon's to choose. */
+  dir?: string
+  /** Opens a mirror as these options say, in the same place. */
+  open(options: NativeGuestOptions): Promise<Marea<S>>
+  /** Whether there may be a guest's mirror. */
+  hasGuest(): boolean
+}
+
+export async function openNative<S>(options: NativeOptions | NativeGuestOptions, host: Host<S>): Promise<Marea<S>> {
+  checkOptions(options)
+  const asked = {
+    ...(host.dir !== undefined && { dir: host.dir }),
+    userId: options.userId ?? GUEST,
+    schema: schemaText(options.schema),
+    url: new URL(options.url).href,
+    publishableKey: keyOf(options),
+    allowHttp: options.allowHttp === true,
+    online: options.online !== false,
+    wakeups: options.wakeups !== false,
+    dayStartsAt: options.dayStartsAt === undefined ? null : minutesOf(options.dayStartsAt),
+    fileQuotaBytes: options.files?.quotaBytes ?? null,
+  }
+  let marea: Marea<S> | null = null
+  const access = await NativeAccess.open(host.addon(), asked, {
+    tokenWanted: async (fresh) => (await options.getAccessToken?.(fresh)) ?? null,
+    changed: (topics) => marea?.[refresh](topics),
+  })
+  marea = new Marea<S>(access, options.schema, () => host.open(asGuest(options)), options.files?.quotaBytes)
+  tellOpened(marea as Marea)
+  if (options.onError) reportErrors(marea as Marea, options.onError.bind(options))
+  if (options.claimGuest && !marea.isGuest && host.hasGuest()) await marea.claim().catch(() => undefined)
+  return marea
+}
+
+/** The same place for who has not signed in. */
+function asGuest({ schema, ...options }: NativeOptions | NativeGuestOptions): NativeGuestOptions {
+  return { ...options, ...(schema && { schema }), userId: null, claimGuest: false }
+}
