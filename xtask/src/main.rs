@@ -7,6 +7,7 @@
 
 mod audit;
 mod bench;
+mod bindings;
 mod build;
 mod c_library;
 mod clock;
@@ -80,6 +81,15 @@ enum Task {
         /// Build the addon of Node, Bun and Electron too, as it is released, and pack it for this platform
         #[arg(long)]
         node: bool,
+    },
+    /// Make the bindings of Kotlin, Swift and Python into target/bindings/
+    Bindings {
+        /// Run the programs of tests/bindings/ on them
+        #[arg(long)]
+        test: bool,
+        /// With the library as it is released
+        #[arg(long)]
+        release: bool,
     },
     /// Make and check all that a release publishes
     Release {
@@ -181,6 +191,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Tidy => tidy::run()?,
         Task::Wasm { dev } => wasm::build(&setup::ensure()?, wasm::Effort::of_dev_flag(dev))?,
         Task::Package { node } => package::run(node)?,
+        Task::Bindings { test, release } => bindings::run(test, release)?,
         Task::Release { dry_run } => release::run(dry_run)?,
         Task::Audit => audit::run()?,
         Task::Site => site::run()?,

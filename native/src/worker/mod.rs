@@ -160,6 +160,8 @@ async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
     }
     tasks.shutdown().await;
     let closed = state.close();
+    // What the app has handed in (a token source, listeners) is let go of before it is told: its program may end then.
+    drop(state);
     if let Some(done) = done {
         let _ = done.send(closed);
     }

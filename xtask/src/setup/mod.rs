@@ -12,6 +12,7 @@ mod clang;
 mod compiler;
 mod extras;
 mod install;
+mod jvm;
 mod keychain;
 mod npm;
 mod python;
@@ -205,6 +206,19 @@ pub(crate) fn ensure() -> Result<Tools> {
     match Findings::look().into_tools() {
         Ok(tools) => Ok(tools),
         Err(findings) => bail!(explain(&findings.missing())),
+    }
+}
+
+/// What `cargo xtask bindings --test` needs on top, installed when it is missing.
+pub(crate) fn ensure_for_bindings() -> Result<Tools> {
+    let tools = ensure()?;
+    if let Err(missing) = jvm::look() {
+        eprintln!("  - {}: {}", missing.name, missing.why);
+        install::all(&[&missing]);
+    }
+    match jvm::look() {
+        Ok(_) => Ok(tools),
+        Err(missing) => bail!(explain(&[&missing])),
     }
 }
 
