@@ -2,7 +2,7 @@
 // shortened too; a source map beside each file, which only a debugger asks for, has the long ones.
 
 import { build } from 'esbuild'
-import { mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -98,6 +98,9 @@ const inNode = {
   },
 }
 
+/** How bundlers find the files that the page asks for: each in one expression, which shorter syntax must leave as it is. */
+const FOR_BUNDLERS = ['new URL("./marea_wasm_bg.wasm",import.meta.url)', 'new Worker(new URL("./worker.js",import.meta.url),{type:"module",name:"marea"})']
+
 /** Writes the files. Plugins are for those who want another package than this one: the tests. */
 export async function bundle(dist, plugins = []) {
   const options = {
@@ -105,9 +108,7 @@ export async function bundle(dist, plugins = []) {
     packages: 'external',
     format: 'esm',
     target: 'es2022',
-    // An URL in a `new URL(..., import.meta.url)` is what bundlers look for: this leaves it as it is, shorter syntax would not.
-    minifyWhitespace: true,
-    minifyIdentifiers: true,
+    minify: true,
     sourcemap: 'linked',
     logLevel: 'warning',
     define: { MODULE_BYTES: String(statSync(join(pkg, 'marea_wasm_bg.wasm')).size) },
@@ -115,8 +116,7 @@ export async function bundle(dist, plugins = []) {
   }
   const file = (entry, out, ours, others = {}) =>
     build({ ...options, ...others, entryPoints: [join(js, entry)], outfile: join(dist, out), plugins: [...plugins, ...ours] })
-  // Without a worker and a module to find, there is nothing that shorter syntax would hide from a bundler.
-  const adapter = (entry, out) => file(entry, out, [sharing('./index.js'), named], { minifySyntax: true })
+  const adapter = (entry, out) => file(entry, out, [sharing('./index.js'), named])
   await Promise.all([
     file('package.ts', 'index.js', [apart]),
     file('worker.ts', 'worker.js', [glue]),
@@ -132,4 +132,7 @@ export async function bundle(dist, plugins = []) {
     file('writers.ts', 'writers.js', []),
     file('node/index.ts', 'node/index.js', [oneError('../index.js'), inNode], { inject: [join(js, 'node', 'report-error.ts')] }),
   ])
+  const page = readFileSync(join(dist, 'index.js'), 'utf8')
+  const hidden = FOR_BUNDLERS.find((expression) => !page.includes(expression))
+  if (hidden) throw new Error(`index.js has no ${hidden} any more, so that no bundler finds the file`)
 }
