@@ -6,19 +6,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const dist = fileURLToPath(new URL('../../wasm/dist', import.meta.url))
+const [dist, names] = ['dist', 'pkg/exports.json'].map((path) => fileURLToPath(new URL(`../../wasm/${path}`, import.meta.url)))
 
-/** Runs in the worker, or in the page. `self.trapAt` names the call at which the engine stops, and `self.trapWhen` how. */
-function trapping() {
+/**
+ * Runs in the worker, or in the page. `self.trapAt` names the call at which the engine stops, and `self.trapWhen` how. `short` has what the
+ * module's exports are called.
+ */
+function trapping(short) {
   const { instantiate } = WebAssembly
   const { stringify } = JSON
   const { now } = Date
   let real = null
   let engine = 0
   // Reads a text from where no memory is: a real trap.
-  const trap = () => real.mareaengine_activity(engine, 0xfffffff0, 64, 0xfffffff0, 64)
+  const trap = () => real[short.mareaengine_activity](engine, 0xfffffff0, 64, 0xfffffff0, 64)
   // Calls the engine from within a call of the engine: a real panic.
-  const panic = () => real.mareaengine_status(engine)
+  const panic = () => real[short.mareaengine_status](engine)
   const wrapped = (name, call) =>
     function (...args) {
       if (name.startsWith('mareaengine_')) engine = args[0]
@@ -32,7 +35,8 @@ function trapping() {
   WebAssembly.instantiate = async (module, imports) => {
     const instance = await instantiate(module, imports)
     real = instance.exports
-    const exports = Object.entries(real).map(([name, value]) => [name, typeof value === 'function' ? wrapped(name, value) : value])
+    const long = Object.fromEntries(Object.entries(short).map(([name, short]) => [short, name]))
+    const exports = Object.entries(real).map(([name, value]) => [name, typeof value === 'function' ? wrapped(long[name], value) : value])
     return { instance: { exports: Object.fromEntries(exports) }, module }
   }
   // The engine reads what is written with it, and then, in the middle of its work, the clock.
@@ -56,7 +60,7 @@ export function packageThatTraps(made) {
   made.push(folder)
   cpSync(dist, folder, { recursive: true })
   const worker = join(folder, 'worker.js')
-  writeFileSync(worker, `(${trapping})();\n${readFileSync(worker, 'utf8')}`)
+  writeFileSync(worker, `(${trapping})(${readFileSync(names, 'utf8')});\n${readFileSync(worker, 'utf8')}`)
   return folder
 }
 

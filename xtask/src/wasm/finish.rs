@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Effort, order};
+use super::{Effort, names, order};
 use crate::{paths, run::Run, say::Step};
 
 /// What rustc may emit for this target and every browser of the last years has; wasm-opt refuses the rest.
@@ -30,8 +30,10 @@ const EFFORT: [&str; 5] =
 const THOROUGH: [&str; 2] = ["--gufa-optimizing", "--converge"];
 
 /// The files that the generator leaves in `wasm/pkg/`.
-const OUTPUTS: [&str; 4] =
-    ["marea_wasm.js", "marea_wasm.d.ts", "marea_wasm_bg.wasm", "marea_wasm_bg.wasm.d.ts"];
+const OUTPUTS: [&str; 4] = ["marea_wasm.js", "marea_wasm.d.ts", "marea_wasm_bg.wasm", EXPORTS];
+
+/// What the module's exports are called, for tests that stand between it and its JavaScript.
+const EXPORTS: &str = "exports.json";
 
 /// Generates and optimises, unless that has been done for exactly this module with exactly these tools.
 pub(crate) fn package(module: &Path, effort: Effort) -> Result<()> {
@@ -52,11 +54,24 @@ pub(crate) fn package(module: &Path, effort: Effort) -> Result<()> {
     let _ = fs::remove_file(&note);
     let step = Step::start("generate the module's JavaScript and types");
     step.run(Run::new(&generator).arg(module).arg(&out))?;
+    finish(&out)?;
     step.done();
     if effort == Effort::Release {
         optimise(&out.join("marea_wasm_bg.wasm"))?;
     }
     fs::write(&note, fingerprint).with_context(|| format!("cannot write {}", note.display()))
+}
+
+/// Gives the module and its JavaScript short names for each other.
+fn finish(out: &Path) -> Result<()> {
+    let [module, script] = ["marea_wasm_bg.wasm", "marea_wasm.js"].map(|name| out.join(name));
+    let short = names::shorten(&fs::read(&module)?, &fs::read_to_string(&script)?)?;
+    fs::write(module, short.module)?;
+    fs::write(script, short.script)?;
+    // The types of what is called otherwise now.
+    let _ = fs::remove_file(out.join("marea_wasm_bg.wasm.d.ts"));
+    fs::write(out.join(EXPORTS), serde_json::to_string(&short.exports)?)?;
+    Ok(())
 }
 
 /// The generator of the version in Cargo.lock.
@@ -84,7 +99,7 @@ fn optimise(module: &Path) -> Result<()> {
 /// A few characters that change when any of the files or the effort does.
 fn fingerprint(files: &[&Path], effort: Effort) -> Result<String> {
     let mut hasher = DefaultHasher::new();
-    (EFFORT, THOROUGH, include_str!("order.rs")).hash(&mut hasher);
+    (EFFORT, THOROUGH, include_str!("order.rs"), include_str!("names.rs")).hash(&mut hasher);
     for file in files {
         fs::read(file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
     }

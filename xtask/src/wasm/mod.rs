@@ -3,8 +3,10 @@
 //! Three steps: compile (cargo decides what is stale), generate the glue, optimise. The last two are skipped when
 //! the compiled module is byte for byte the one that they last ran on.
 
+mod binary;
 mod compile;
 mod finish;
+mod names;
 mod order;
 
 use anyhow::Result;

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+
+use super::binary::{CODE, CUSTOM, HEADER, IMPORTS, Reader, put_number, put_text};
 
 /// Pieces of so many bytes are compared.
 const PIECE: usize = 6;
@@ -13,11 +15,6 @@ const PIECE: usize = 6;
 const REACH: usize = 31_000;
 /// How much less a piece counts for being in many functions.
 const RARITY: f64 = 0.5;
-
-const HEADER: usize = 8;
-const CUSTOM: u8 = 0;
-const IMPORTS: u8 = 2;
-const CODE: u8 = 10;
 
 /// The module with a name for each of its functions, by which they are to be sorted. Names that it had are gone.
 pub(crate) fn named(module: &[u8]) -> Result<Vec<u8>> {
@@ -30,7 +27,7 @@ pub(crate) fn named(module: &[u8]) -> Result<Vec<u8>> {
         let mut section = Reader { bytes: input.take(length)?, at: 0 };
         match kind {
             CUSTOM => continue,
-            IMPORTS => imported = section.imported_functions()?,
+            IMPORTS => imported = section.imports()?.len(),
             CODE => bodies = section.bodies()?,
             _ => {}
         }
@@ -124,89 +121,6 @@ fn weight(functions: usize) -> f64 {
         Ok(0 | 1) | Err(_) => 0.0,
         Ok(many) => f64::from(many).powf(-RARITY),
     }
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let taken = self.bytes.get(self.at..self.at + length).context("the module ends too early")?;
-        self.at += length;
-        Ok(taken)
-    }
-
-    fn byte(&mut self) -> Result<u8> {
-        Ok(self.take(1)?[0])
-    }
-
-    /// An unsigned LEB128.
-    fn number(&mut self) -> Result<usize> {
-        let (mut value, mut shift) = (0, 0);
-        loop {
-            let byte = self.byte()?;
-            value |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-            shift += 7;
-            if shift > 28 {
-                bail!("a number in the module is too long");
-            }
-        }
-    }
-
-    fn skip_name(&mut self) -> Result<()> {
-        let length = self.number()?;
-        self.take(length).map(drop)
-    }
-
-    fn imported_functions(&mut self) -> Result<usize> {
-        let mut functions = 0;
-        for _ in 0..self.number()? {
-            self.skip_name()?;
-            self.skip_name()?;
-            match self.byte()? {
-                0 => {
-                    self.number()?;
-                    functions += 1;
-                }
-                // What rustc's modules import beside functions; nothing else has been seen.
-                other => bail!(
-                    "the module imports something of kind {other}: teach xtask/src/wasm/order.rs to read it"
-                ),
-            }
-        }
-        Ok(functions)
-    }
-
-    fn bodies(&mut self) -> Result<Vec<&'a [u8]>> {
-        let count = self.number()?;
-        (0..count)
-            .map(|_| {
-                let length = self.number()?;
-                self.take(length)
-            })
-            .collect()
-    }
-}
-
-fn put_number(out: &mut Vec<u8>, mut value: usize) {
-    loop {
-        let low = u8::try_from(value & 0x7f).unwrap_or_default();
-        value >>= 7;
-        if value == 0 {
-            return out.push(low);
-        }
-        out.push(low | 0x80);
-    }
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_number(out, text.len());
-    out.extend(text.as_bytes());
 }
 
 #[cfg(test)]
