@@ -21,11 +21,10 @@ function noteStopped(): void {
   for (const candidate of candidates) candidate.engineStopped()
 }
 
-const listen = (): void => onEngineStopped(noteStopped)
-
 /** Once for a page, however many mirrors it opens. */
 async function instantiate(module: WebAssembly.Module): Promise<void> {
-  moduleReady ??= init({ module_or_path: module }).then(listen)
+  onEngineStopped(noteStopped)
+  moduleReady ??= init({ module_or_path: module })
   try {
     await moduleReady
   } catch {
@@ -35,7 +34,6 @@ async function instantiate(module: WebAssembly.Module): Promise<void> {
   if (!stopped) return
   stopped = false
   startAgain()
-  listen()
 }
 
 export function startPageHost(events: HostEvents): WorkerHost {

@@ -20,8 +20,6 @@ mod host;
 #[cfg(target_family = "wasm")]
 mod omitted;
 #[cfg(target_family = "wasm")]
-pub mod panic;
-#[cfg(target_family = "wasm")]
 mod query;
 #[cfg(target_family = "wasm")]
 mod storage;

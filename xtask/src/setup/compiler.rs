@@ -18,10 +18,13 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 /// The oldest compiler that builds the workspace; `rust-version` in Cargo.toml.
 const MIN_RUST: (u32, u32) = (1, 89);
 
+/// The first compiler whose panics can be left out: `-Cpanic=immediate-abort`.
+const MIN_RUST_WITHOUT_PANICS: (u32, u32) = (1, 92);
+
 /// How wasm32 is compiled on this machine.
 pub(crate) enum WasmCompiler {
-    /// The toolchain that runs xtask has the target.
-    Ready,
+    /// The toolchain that runs xtask has the target. With the standard library's source, that is built along.
+    Ready { source: bool },
     /// The system's own toolchain, beside rustup's, has the target.
     System { rustc: PathBuf, cargo: PathBuf },
     /// The system's own toolchain has the standard library's source, which is built along.
@@ -30,7 +33,12 @@ pub(crate) enum WasmCompiler {
 
 pub(crate) fn look() -> Look<WasmCompiler> {
     if has_target(Path::new("rustc")) {
-        return Ok((WasmCompiler::Ready, "the target is installed".to_owned()));
+        let source = has_small_library();
+        let about = match source {
+            true => "the target is installed, and the standard library's source",
+            false => "the target is installed; for a smaller module: rustup component add rust-src",
+        };
+        return Ok((WasmCompiler::Ready { source }, about.to_owned()));
     }
     let why = match look_at_system() {
         Ok(found) => return Ok(found),
@@ -61,11 +69,15 @@ fn look_at_system() -> Result<(WasmCompiler, String), String> {
     let said = system_run(&rustc).arg("--version").read().map_err(|error| format!("{error:#}"))?;
     let version =
         parse_version(&said).ok_or_else(|| format!("cannot read the version in `{}`", said.trim()))?;
+    let too_old = || Err(format!("{none}, and the system's Rust {}.{} is too old", version.0, version.1));
     if version < MIN_RUST {
-        return Err(format!("{none}, and the system's Rust {}.{} is too old", version.0, version.1));
+        return too_old();
     }
     if has_target(&rustc) {
         return Ok((WasmCompiler::System { rustc, cargo }, format!("the system's {}", said.trim())));
+    }
+    if version < MIN_RUST_WITHOUT_PANICS {
+        return too_old();
     }
     if !has_source(&rustc) {
         return Err(format!("{none}, and the system's Rust has not even the standard library's source"));
@@ -83,15 +95,26 @@ pub(crate) fn system_run(program: &Path) -> Run {
         .fold(Run::new(program), |run, name| run.without_env(name))
 }
 
+/// Whether the toolchain that runs xtask can build the standard library along, without its panics.
+pub(super) fn has_small_library() -> bool {
+    let version = Run::new("rustc").arg("--version").read().ok().and_then(|said| parse_version(&said));
+    version >= Some(MIN_RUST_WITHOUT_PANICS) && has_source(Path::new("rustc"))
+}
+
+/// rustup's own are found by name, the system's by path.
+fn rustc_run(rustc: &Path) -> Run {
+    if rustc.is_absolute() { system_run(rustc) } else { Run::new(rustc) }
+}
+
 fn has_target(rustc: &Path) -> bool {
-    let run = if rustc.is_absolute() { system_run(rustc) } else { Run::new(rustc) };
-    let dir = run.args(["--print", "target-libdir", "--target", TARGET]).read().unwrap_or_default();
+    let dir =
+        rustc_run(rustc).args(["--print", "target-libdir", "--target", TARGET]).read().unwrap_or_default();
     let Ok(entries) = fs::read_dir(dir.trim()) else { return false };
     entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
 fn has_source(rustc: &Path) -> bool {
-    let sysroot = system_run(rustc).args(["--print", "sysroot"]).read().unwrap_or_default();
+    let sysroot = rustc_run(rustc).args(["--print", "sysroot"]).read().unwrap_or_default();
     Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file()
 }
 

@@ -40,12 +40,20 @@ pub(crate) fn all(missing: &[&Missing]) {
 
 /// Whether rustup brought the target.
 fn add_rust_target() -> bool {
+    rustup(&["target", "add", compiler::TARGET])
+}
+
+/// The standard library's source, with which the browser's module is smaller. Without it that is built all the same.
+pub(super) fn add_rust_source() {
+    rustup(&["component", "add", "rust-src"]);
+}
+
+fn rustup(words: &[&str]) -> bool {
     if paths::on_path("rustup").is_none() {
         return false;
     }
-    let label = format!("rustup target add {}", compiler::TARGET);
-    attempt(&label, |step| {
-        let rustup = Run::new("rustup").args(["target", "add", compiler::TARGET]).limit(RUSTUP_LIMIT);
+    attempt(&format!("rustup {}", words.join(" ")), |step| {
+        let rustup = Run::new("rustup").args(words).limit(RUSTUP_LIMIT);
         // One try: the answer to an unreachable server is another way, not another try.
         step.run(rustup.env("RUSTUP_MAX_RETRIES", "0").env("RUST_BACKTRACE", "0")).map(|_| ())
     })

@@ -195,7 +195,7 @@ pub(crate) fn run() -> Result<()> {
 /// Installs what is missing, and says nothing when nothing is.
 pub(crate) fn ensure() -> Result<Tools> {
     let findings = match Findings::look().into_tools() {
-        Ok(tools) => return Ok(tools),
+        Ok(tools) => return Ok(with_source(tools)),
         Err(findings) => findings,
     };
     say::heading("Setting up what Marea needs:");
@@ -204,7 +204,7 @@ pub(crate) fn ensure() -> Result<Tools> {
     }
     install::all(&findings.missing());
     match Findings::look().into_tools() {
-        Ok(tools) => Ok(tools),
+        Ok(tools) => Ok(with_source(tools)),
         Err(findings) => bail!(explain(&findings.missing())),
     }
 }
@@ -220,6 +220,15 @@ pub(crate) fn ensure_for_bindings() -> Result<Tools> {
         Ok(_) => Ok(tools),
         Err(missing) => bail!(explain(&[&missing])),
     }
+}
+
+/// Tries to get the standard library's source, and goes on without it where it is not to be had.
+fn with_source(mut tools: Tools) -> Tools {
+    if let WasmCompiler::Ready { source: source @ false } = &mut tools.compiler {
+        install::add_rust_source();
+        *source = compiler::has_small_library();
+    }
+    tools
 }
 
 /// What `cargo xtask tauri` needs on top, installed when it is missing; gives Node.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::{Effort, names, order};
 use crate::{paths, run::Run, say::Step};
@@ -28,6 +28,10 @@ const EFFORT: [&str; 5] =
 
 /// First what is known of the whole module, then again and again until nothing changes.
 const THOROUGH: [&str; 2] = ["--gufa-optimizing", "--converge"];
+
+/// What tells that the engine has stopped, and its type.
+const WATCH: &str = include_str!("watch.js");
+const WATCH_TYPES: &str = "\n/** Has `listener` told when the engine stops. It must call nothing of this module. */\nexport function onEngineStopped(listener: () => void): void;\n";
 
 /// The files that the generator leaves in `wasm/pkg/`.
 const OUTPUTS: [&str; 4] = ["marea_wasm.js", "marea_wasm.d.ts", "marea_wasm_bg.wasm", EXPORTS];
@@ -62,16 +66,28 @@ pub(crate) fn package(module: &Path, effort: Effort) -> Result<()> {
     fs::write(&note, fingerprint).with_context(|| format!("cannot write {}", note.display()))
 }
 
-/// Gives the module and its JavaScript short names for each other.
+/// Gives the module and its JavaScript short names for each other, and has the JavaScript tell when the engine stops.
 fn finish(out: &Path) -> Result<()> {
-    let [module, script] = ["marea_wasm_bg.wasm", "marea_wasm.js"].map(|name| out.join(name));
+    let [module, script, types] =
+        ["marea_wasm_bg.wasm", "marea_wasm.js", "marea_wasm.d.ts"].map(|name| out.join(name));
     let short = names::shorten(&fs::read(&module)?, &fs::read_to_string(&script)?)?;
     fs::write(module, short.module)?;
-    fs::write(script, short.script)?;
+    fs::write(script, watched(short.script)?)?;
+    fs::write(&types, fs::read_to_string(&types)? + WATCH_TYPES)?;
     // The types of what is called otherwise now.
     let _ = fs::remove_file(out.join("marea_wasm_bg.wasm.d.ts"));
     fs::write(out.join(EXPORTS), serde_json::to_string(&short.exports)?)?;
     Ok(())
+}
+
+/// The generated JavaScript, with all that it calls of the module watched.
+fn watched(mut script: String) -> Result<String> {
+    for instance in ["instance", "wasmInstance"] {
+        let taken = format!("wasm = {instance}.exports;");
+        ensure!(script.matches(&taken).count() == 1, "the generated JavaScript has no `{taken}`");
+        script = script.replace(&taken, &format!("wasm = watched({instance}.exports);"));
+    }
+    Ok(script + WATCH)
 }
 
 /// The generator of the version in Cargo.lock.
@@ -99,7 +115,8 @@ fn optimise(module: &Path) -> Result<()> {
 /// A few characters that change when any of the files or the effort does.
 fn fingerprint(files: &[&Path], effort: Effort) -> Result<String> {
     let mut hasher = DefaultHasher::new();
-    (EFFORT, THOROUGH, include_str!("order.rs"), include_str!("names.rs")).hash(&mut hasher);
+    (EFFORT, THOROUGH, include_str!("order.rs"), include_str!("names.rs"), WATCH, WATCH_TYPES)
+        .hash(&mut hasher);
     for file in files {
         fs::read(file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
     }
@@ -109,6 +126,15 @@ fn fingerprint(files: &[&Path], effort: Effort) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_that_is_called_of_the_module_is_watched() {
+        let generated = "a() { wasm = instance.exports; } b() { wasm = wasmInstance.exports; }";
+        let script = watched(generated.to_owned()).unwrap();
+        let both = "a() { wasm = watched(instance.exports); } b() { wasm = watched(wasmInstance.exports); }";
+        assert!(script.starts_with(both) && script.contains("function watched("), "{script}");
+        assert!(watched(generated.replace("wasmInstance", "other")).is_err());
+    }
 
     #[test]
     fn the_fingerprint_follows_content_and_effort() {
