@@ -92,12 +92,15 @@ test('a write at which every engine stops is refused, and what was beside it is 
   assert.deepEqual([await totalOf(first), await totalOf(second)], [20, 20])
 })
 
-test('a sync in which the engine stops is gone on with by the next one', async (t) => {
+test('a sync in which the engine stops is gone on with by the next one, and the console names the places in the code', async (t) => {
   const page = await openTab(t, newLearner())
+  const said = []
+  page.on('console', (message) => message.type() === 'error' && said.push(message.text()))
   await record(page)
   await arm(page, 'closures_____invoke', 'before')
   assert.equal((await page.evaluate(() => window.marea.sync())).outcome, 'need_token')
   assert.equal(await totalOf(page), 1)
+  assert.match(said.join('\n'), /^marea: the engine stopped at wasm-function\[\d+\]:0x[\da-f]+.*; and is started again$/)
 })
 
 test('an engine that stops again and again is not started for ever: calls are refused, watchers told, writes kept', async (t) => {
