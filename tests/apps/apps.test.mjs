@@ -64,6 +64,49 @@ test('Vite and React: hooks in StrictMode', async (t) => {
     await waitForText(page, 'sessions', 3)
   })
 
+  await t.test('a guest works before anybody signs in, and whoever signs in then has that work, once', async (t) => {
+    const page = await openPage(t, `${address(url, null)}&guest`)
+    const asked = []
+    page.on('request', (request) => request.url().includes('/rest/v1') && asked.push(request.url()))
+    await waitForText(page, 'guest', true)
+    await waitForText(page, 'sessions', 0)
+    await page.click('#record')
+    await waitForText(page, 'sessions', 1)
+    await page.reload()
+    await waitForText(page, 'guest', true)
+    await waitForText(page, 'sessions', 1)
+    await page.click('#record')
+    await waitForText(page, 'sessions', 2)
+    assert.deepEqual(asked, [], 'a guest asks nothing of a server')
+    // The account has a mirror here, with a session of its own in it.
+    const before = (await inPostgres(stage, learner)).ids.length
+    const who = ({ id, token }) => ({ userId: id, token })
+    await page.evaluate((who) => window.setLearner(who), who(learner))
+    await waitForText(page, 'guest', false)
+    await waitForText(page, 'sessions', before + 2)
+    await waitForText(page, 'pending', 0)
+    await assertArrived(stage, learner, (await inPostgres(stage, learner)).ids)
+    assert.equal((await inPostgres(stage, learner)).ids.length, before + 2)
+    // Signed out it is a guest again, who has nothing; what is done then is for the next account, which has no mirror here.
+    await page.evaluate(() => window.setLearner('guest'))
+    await waitForText(page, 'guest', true)
+    await waitForText(page, 'sessions', 0)
+    await page.click('#record')
+    await waitForText(page, 'sessions', 1)
+    const other = await stage.signUp()
+    await page.evaluate((who) => window.setLearner(who), who(other))
+    await waitForText(page, 'guest', false)
+    await waitForText(page, 'sessions', 1)
+    await waitForText(page, 'pending', 0)
+    assert.equal((await inPostgres(stage, other)).ids.length, 1)
+    // The first one again: nothing comes twice.
+    await page.evaluate((who) => window.setLearner(who), who(learner))
+    await waitForText(page, 'sessions', before + 2)
+    await waitForText(page, 'pending', 0)
+    assert.equal((await inPostgres(stage, learner)).ids.length, before + 2)
+    assert.deepEqual(ownProblems(page), [])
+  })
+
   await t.test('a mirror that cannot be opened says why', async (t) => {
     const page = await openPage(t, address(url, { id: 'nobody', token: 'x' }))
     await waitForText(page, 'state', 'failed')

@@ -1,7 +1,7 @@
 // Everything that `@marea/client/react` gives, in StrictMode, steered by the page's address and by the tests.
 
 import { MareaProvider, useActivity, useMarea, useProgress, useSyncStatus } from '@marea/client/react'
-import type { OpenOptions } from '@marea/client'
+import type { GuestOptions, OpenOptions } from '@marea/client'
 import { StrictMode, useState } from 'react'
 import { createRoot } from 'react-dom/client'
 
@@ -12,8 +12,8 @@ interface Learner {
 
 declare global {
   interface Window {
-    /** Who is signed in, as the tests say. */
-    setLearner(learner: Learner | null): void
+    /** Who is signed in, as the tests say; a guest has not yet. */
+    setLearner(learner: Learner | 'guest' | null): void
     /** Takes the whole tree away and puts it back, as fast refresh does after an edit that it cannot carry over. */
     remount(): void
     /** Shows or hides the part that uses the hooks. */
@@ -23,23 +23,23 @@ declare global {
 }
 
 const asked = new URLSearchParams(location.search)
-const first: Learner | null = asked.get('userId') ? { userId: asked.get('userId')!, token: asked.get('token')! } : null
+const account: Learner | null = asked.get('userId') ? { userId: asked.get('userId')!, token: asked.get('token')! } : null
+const first = asked.has('guest') ? 'guest' : account
 window.renders = 0
 
 function App() {
-  const [learner, setLearner] = useState(first)
+  const [learner, setLearner] = useState<Learner | 'guest' | null>(first)
   const [tree, setTree] = useState(0)
   const [shown, setShown] = useState(true)
   window.setLearner = setLearner
   window.remount = () => setTree((count) => count + 1)
   window.setShown = setShown
   // A new object and a new function with each render, as apps write it.
-  const options: OpenOptions | null = learner && {
-    url: asked.get('url')!,
-    publishableKey: asked.get('publishableKey')!,
-    userId: learner.userId,
-    getAccessToken: () => learner.token,
-  }
+  const server = { url: asked.get('url')!, publishableKey: asked.get('publishableKey')! }
+  const options: OpenOptions | GuestOptions | null =
+    learner === 'guest'
+      ? { ...server, userId: null }
+      : learner && { ...server, userId: learner.userId, getAccessToken: () => learner.token, claimGuest: true }
   return (
     <MareaProvider key={tree} options={options}>
       <State />
@@ -56,6 +56,7 @@ function State() {
     <>
       <output id="state">{state}</output>
       <output id="error">{error?.code}</output>
+      <output id="guest">{marea && String(marea.isGuest)}</output>
       <button id="record" disabled={!marea} onClick={record}>
         Record
       </button>
