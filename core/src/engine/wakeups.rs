@@ -4,6 +4,7 @@
 use crate::engine::{Engine, apply};
 use crate::error::Error;
 use crate::model::Now;
+use crate::planted::{self, Fault};
 use crate::sync::{News, Signal, SocketEvent, SocketStep};
 use crate::wire::SyncAnswer;
 
@@ -24,7 +25,7 @@ impl Engine {
         let (mut step, news) = self.channel.step(event, self.user_id, !self.paused, now.unix_ms, random);
         let is_joined = self.channel.is_joined();
         // Without it, the next look may be due already.
-        self.schedule.set_listening(is_joined);
+        self.schedule.set_listening(is_joined || planted::is(Fault::AlwaysListening));
         step.sync = was_joined && !is_joined;
         step.changed = self.channel.status() != was;
         if let Some(news) = news {
@@ -40,13 +41,16 @@ impl Engine {
             News::Unknown => i64::MAX,
         };
         if self.in_flight.is_some() {
-            // Its answer may bring it.
-            self.channel.heard = self.channel.heard.max(Some(version));
+            // Its answer may bring it, unless it fails.
+            self.schedule.woken();
+            if !planted::is(Fault::HeardInFlightForgotten) {
+                self.channel.heard = self.channel.heard.max(Some(version));
+            }
             return Ok(false);
         }
         let known = apply::cursor(self.store.read())?.map(|cursor| cursor.version);
-        let is_news = known.is_none_or(|known| version > known);
-        if is_news {
+        let is_news = known.is_none_or(|known| version > known) || planted::is(Fault::SeenNewsWakes);
+        if is_news && !planted::is(Fault::WakeUpsUnheeded) {
             self.schedule.woken();
         }
         Ok(is_news)

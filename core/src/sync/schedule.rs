@@ -161,7 +161,11 @@ impl Schedule {
         // A clock that was set back must not make the client wait for years.
         let ahead = |at: UnixMillis, most_ms| Some(at).filter(|at| *at > now && *at <= now.plus_ms(most_ms));
         let held = self.hold.and_then(|hold| ahead(hold.until, LONGEST_MS));
-        let poll_ms = if self.listening { POLL_LISTENING_MS } else { POLL_MS };
+        let poll_ms = match self.listening {
+            true if planted::is(Fault::PollAbsentWhileListening) => u64::from(u32::MAX),
+            true => POLL_LISTENING_MS,
+            false => POLL_MS,
+        };
         let rests_until = match (self.wanted, has_work || self.woken) {
             (true, _) => None,
             (false, false) => self.last_pull.and_then(|at| ahead(at.plus_ms(poll_ms), poll_ms)),

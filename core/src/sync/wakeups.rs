@@ -8,6 +8,7 @@ mod frames;
 mod tests;
 
 use crate::model::{Claims, UnixMillis, UserId, WakeUps, redacted_debug};
+use crate::planted::{self, Fault};
 use crate::sync::backoff::{LAST_MS, full_jitter_ms};
 use crate::sync::wakeups::frames::Said;
 
@@ -275,7 +276,7 @@ impl Channel {
                 let beat = Beat { last: now, waits_for: None };
                 self.state = State::Joined { beat, renew_at };
                 self.fresh = false;
-                Some(News::Unknown)
+                Some(News::Unknown).filter(|_| !planted::is(Fault::JoinBringsNothing))
             }
             (Said::Reply { reference: 1, outcome: Err(reason) }, State::Joining { .. }) => {
                 if reason.starts_with("Unauthorized") || reason.contains("do not have permissions") {
@@ -298,7 +299,9 @@ impl Channel {
             (Said::Changed(version), State::Joined { .. }) => {
                 Some(version.map_or(News::Unknown, News::Version))
             }
-            (Said::Ready, State::Joined { .. }) => Some(News::Unknown),
+            (Said::Ready, State::Joined { .. }) => {
+                Some(News::Unknown).filter(|_| !planted::is(Fault::ReadyBringsNothing))
+            }
             (Said::Trouble(reason), State::Joined { .. }) => {
                 self.fresh |= reason.contains("oken") || reason.contains("JWT");
                 None
@@ -324,7 +327,10 @@ impl Channel {
             State::Joined { beat, renew_at } => {
                 let next = self.reference + 1;
                 let beat = match beat.waits_for {
-                    Some(_) if is_due(beat.last.plus_ms(ANSWER_MS), ANSWER_MS, now) => {
+                    Some(_)
+                        if is_due(beat.last.plus_ms(ANSWER_MS), ANSWER_MS, now)
+                            && !planted::is(Fault::SilentSocketTrusted) =>
+                    {
                         return self.lose(now, random, step);
                     }
                     None if is_due(beat.last.plus_ms(HEARTBEAT_MS), HEARTBEAT_MS, now) => {

@@ -10,3 +10,4 @@ pub mod mirror;
 pub mod random;
 pub mod simulation;
 pub mod tables;
+pub mod wakeups;

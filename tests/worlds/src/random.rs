@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::RangeInclusive;
 
+use marea_core::{Entropy, Error};
+
 /// SplitMix64 (Steele, Lea and Flood, 2014): small, fast, and the same everywhere.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -55,5 +57,18 @@ impl Random {
         let (high, low) = (self.bits(), self.bits());
         uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
             .into_uuid()
+    }
+}
+
+/// Randomness of a seed, for an engine.
+#[derive(Debug)]
+pub struct Seeded(pub Random);
+
+impl Entropy for Seeded {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        for chunk in buffer.chunks_mut(8) {
+            chunk.copy_from_slice(&self.0.bits().to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
     }
 }

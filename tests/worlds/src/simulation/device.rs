@@ -1,8 +1,7 @@
 //! One device: the engine on a disk of its own, a clock that may be wrong, and what a crash or a copy makes of it.
 
 use marea_core::{
-    Engine, Entropy, Error, LocalDate, MutationId, Now, Outgoing, Ticket, Timestamp, UnixMillis, UserId,
-    Zone as _,
+    Engine, Error, LocalDate, MutationId, Now, Outgoing, Ticket, Timestamp, UnixMillis, UserId, Zone as _,
 };
 
 use super::oracle::Oracle;
@@ -10,19 +9,7 @@ use super::told::Watcher;
 use super::zones::Place;
 use crate::disk::{Disk, Fault, Files};
 use crate::mirror;
-use crate::random::Random;
-
-/// Randomness of a seed, for an engine.
-struct Seeded(Random);
-
-impl Entropy for Seeded {
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
-        for chunk in buffer.chunks_mut(8) {
-            chunk.copy_from_slice(&self.0.bits().to_le_bytes()[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
+use crate::random::{Random, Seeded};
 
 pub(super) struct Device {
     pub(super) name: String,

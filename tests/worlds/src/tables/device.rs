@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use marea_core::{
-    Engine, Entropy, Error, ListQuery, MutationId, Now, SyncAnswer, Ticket, UnixMillis, UserId,
-};
+use marea_core::{Engine, Error, ListQuery, MutationId, Now, SyncAnswer, Ticket, UnixMillis, UserId};
 use serde_json::Value;
 
 use super::catalogue::Described;
@@ -14,18 +12,7 @@ use super::sessions::TABLE;
 use super::told::Told;
 use crate::disk::{Disk, Files};
 use crate::mirror;
-use crate::random::Random;
-
-struct Seeded(Random);
-
-impl Entropy for Seeded {
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
-        for chunk in buffer.chunks_mut(8) {
-            chunk.copy_from_slice(&self.0.bits().to_le_bytes()[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
+use crate::random::{Random, Seeded};
 
 /// What the server had of each row.
 pub(super) type Known = Rc<BTreeMap<Place, Taken>>;
