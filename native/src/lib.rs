@@ -132,6 +132,12 @@ pub fn users_of(dir: &std::path::Path) -> Result<Vec<UserId>, Error> {
     Ok(users)
 }
 
+/// Whether somebody has worked in a data folder before there was an account ([`Config::guest`]): its mirror is there, with work in
+/// it or without.
+pub fn has_guest(dir: &std::path::Path) -> bool {
+    Config::guest(dir).mirror_path().exists()
+}
+
 /// Waits for a call on a thread that has no runtime: `block_on(client.progress())`. It blocks the thread; inside of async code,
 /// await the call instead.
 pub fn block_on<F: Future>(call: F) -> F::Output {

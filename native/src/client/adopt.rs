@@ -45,7 +45,7 @@ impl Client {
             return Err(EngineError::NeedsAccount { what: "claim" }.into());
         }
         let config = Config::guest(self.mirror_path().parent().unwrap_or(self.mirror_path()));
-        if !config.mirror_path().exists() {
+        if !crate::has_guest(&config.dir) {
             return Ok(Claimed::default());
         }
         let guest = Client::open(config).await?;

@@ -1,7 +1,7 @@
 //! What was there before the account was, with a real server: an app's own history from a file, and a guest's work at sign-in.
 
 use marea_native::{Client, Config, EventInput, SessionInput};
-use marea_tests::world::World;
+use marea_tests::world::{PASSWORD, World};
 use serde_json::{Value, json};
 
 /// Three days of an app's localStorage.
@@ -164,4 +164,74 @@ async fn a_frozen_day_and_a_day_that_begins_later_are_the_same_on_the_server_and
     second.json(&["sync"]).await;
     let day = format!("SELECT max(day)::text FROM marea.daily_activity WHERE user_id = '{learner}'");
     assert_eq!(world.one::<String>(&day).await, "2026-03-05");
+}
+
+/// The command line before anybody has signed in: what is recorded is a guest's, and the sign-in brings it into the account.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_command_records_before_a_sign_in_comes_into_the_account_once() {
+    let world = World::shared_with_accounts().await;
+    let device = world.device();
+    // Nothing was recorded: who forgot to sign in, or named another folder, is told so.
+    let nobody = device.run(&["progress", "--json"]).await.exits(2);
+    assert!(nobody.error("usage").contains("marea account sign-in"), "{nobody:?}");
+    device.run(&["status"]).await.exits(2);
+    assert!(!marea_native::has_guest(&device.dir()), "reading makes no mirror");
+
+    let words = ["session", "record", "--type", "qa", "--minutes", "10"];
+    let recorded = device.run(&words).await;
+    assert_eq!(recorded.code, Some(0), "{recorded:?}");
+    assert!(recorded.stderr.contains("warning (guest)") && recorded.stderr.contains("account sign-in"));
+    let file = device.dir().with_extension("json");
+    std::fs::write(&file, HISTORY).expect("a file");
+    let import = ["import", "history", file.to_str().expect("a path"), "--json"];
+    for words in [&["event", "record", "--points", "5", "--json"][..], &import] {
+        let recorded = device.run(words).await;
+        assert_eq!(recorded.code, Some(0), "{recorded:?}");
+        let warning: Value = serde_json::from_str(&recorded.stderr).expect("one warning");
+        assert_eq!(warning["warning"]["code"], "guest", "{recorded:?}");
+    }
+    // An export may be asked for; what makes a file of it is for an account.
+    for (words, code) in [(["photos", "zip"], 0), (["progress", "csv"], 1)] {
+        let words = ["export", "create", "--type", words[0], "--format", words[1], "--json"];
+        let asked = device.run(&words).await;
+        assert_eq!(asked.code, Some(code), "{asked:?}");
+        assert!(asked.stderr.contains(if code == 0 { "\"guest\"" } else { "needs_account" }), "{asked:?}");
+    }
+    let status = device.json(&["status"]).await;
+    assert_eq!((&status["guest"], &status["pending"]), (&json!(true), &json!(6)), "{status}");
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 3);
+    assert_eq!(device.json(&["account", "list"]).await["guest_pending"], 6);
+    let shown = device.run(&["status"]).await.exits(0).stdout;
+    assert!(shown.contains("nobody has signed in") && shown.contains("`marea account sign-in`"), "{shown}");
+    // What only an account can do says so, and nothing is lost by trying.
+    for words in [&["sync"][..], &["sync", "--watch"], &["account", "claim"]] {
+        let told = device.run(&[words, &["--json"]].concat()).await.exits(2);
+        assert!(told.error("usage").contains("sign-in"), "{told:?}");
+    }
+
+    // Signing in: all of it, once, beside what the account has here.
+    let email = world.email(1).await;
+    let device = device.with("MAREA_PASSWORD", PASSWORD);
+    let signed_in = device.json(&["account", "sign-in", "--email", &email, "--no-claim"]).await;
+    assert_eq!(signed_in["claimed"]["claimed"], 0, "{signed_in}");
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 0, "left where it is");
+    assert_eq!(device.json(&["account", "list"]).await["guest_pending"], 6);
+    let signed_in = device.json(&["account", "sign-in"]).await;
+    assert_eq!(signed_in["claimed"], json!({ "claimed": 6, "known": 0, "kept": 0 }), "{signed_in}");
+    assert_eq!(device.json(&["account", "claim"]).await["claimed"], 0);
+    assert_eq!(device.json(&["account", "list"]).await["guest_pending"], 0);
+    assert_eq!(device.json(&["progress"]).await["total_sessions"], 3);
+    let report = device.json(&["sync"]).await;
+    assert_eq!((&report["pushed"], &report["rejected"]), (&json!(6), &json!(0)), "{report}");
+    assert_eq!(world.total_sessions_of(1).await, 3);
+    // The history that the guest brought is known to the account.
+    assert_eq!(device.json(&import[..3]).await["imported"], 0);
+    // Signed out, the next work is a guest's again, and waits for the next account.
+    device.json(&["account", "sign-out"]).await;
+    let after = device.run(&["session", "record", "--type", "qa", "--minutes", "7", "--json"]).await;
+    assert!(after.code == Some(0) && after.stderr.contains("guest"), "{after:?}");
+    let signed_in = device.json(&["account", "sign-in", "--email", &email]).await;
+    assert_eq!(signed_in["claimed"]["claimed"], 1, "{signed_in}");
+    device.json(&["sync"]).await;
+    assert_eq!(world.total_sessions_of(1).await, 4);
 }

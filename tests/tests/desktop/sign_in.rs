@@ -299,7 +299,7 @@ async fn accounts_are_listed_signed_out_and_in_again_and_erased() {
     let world = World::shared_with_accounts().await;
     let (ada, ben) = (world.email(1).await, world.email(2).await);
     let mut device = world.device().with("MAREA_PASSWORD", PASSWORD);
-    assert_eq!(device.json(&["account", "list"]).await, json!({ "accounts": [] }));
+    assert_eq!(device.json(&["account", "list"]).await, json!({ "accounts": [], "guest_pending": 0 }));
     device.run(&["account", "sign-in", "--json"]).await.exits(2).error("usage");
     for email in [&ada, &ben] {
         device.set("MAREA_EMAIL", email);

@@ -1,4 +1,4 @@
-//! Who the command works for: a token, a remembered account, or a sign-in; and with which server.
+//! Who the command works for: a token, a remembered account, a sign-in, or a guest; and with which server.
 //!
 //! It uses the network only to sign in an account that the folder does not know yet.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use marea_core::Transport;
 use marea_native::auth::{self, Account, Accounts, RememberedAccount, Secret};
-use marea_native::{Client, Config, Error, StaticToken, TokenSource as _, UserId, block_on};
+use marea_native::{Client, Config, Error, StaticToken, TokenSource as _, UserId, block_on, has_guest};
 
 use crate::cli::Globals;
 use crate::escape::inline;
@@ -32,10 +32,37 @@ pub(crate) const SET_ASIDE: &str = "mirror_set_aside";
 enum Tokens {
     Given(String),
     Remembered(RememberedAccount),
+    /// Nobody has signed in.
+    Guest,
 }
 
-/// Finds out who is asking.
+/// Finds out who is asking: an account, or the guest who has worked in this folder before anybody signed in.
 pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
+    match has_guest(&globals.dir()?) {
+        true => identify_to_record(globals),
+        false => identify_account(globals),
+    }
+}
+
+/// The same for what is recorded: without an account it is a guest's, and kept on this machine.
+pub(crate) fn identify_to_record(globals: &Globals) -> Result<Identity, Failure> {
+    let dir = globals.dir()?;
+    let names_somebody = globals.token().is_some() || globals.email().is_some();
+    if names_somebody || !Accounts::load(&dir)?.all().is_empty() {
+        return identify_account(globals);
+    }
+    Ok(Identity {
+        dir,
+        user_id: UserId::GUEST,
+        server: None,
+        allow_http: false,
+        tokens: Tokens::Guest,
+        json: globals.json,
+    })
+}
+
+/// The same for what needs an account.
+pub(crate) fn identify_account(globals: &Globals) -> Result<Identity, Failure> {
     let dir = globals.dir()?;
     if let Some(token) = globals.token() {
         let user_id = match globals.user() {
@@ -78,7 +105,7 @@ fn sign_in(globals: &Globals, dir: &Path, known: &Accounts) -> Result<Account, F
                 other.url
             ),
             _ => "nobody has signed in here yet: `marea account sign-in`, or give --email and --password (MAREA_EMAIL and \
-                  MAREA_PASSWORD), or --token"
+                  MAREA_PASSWORD), or --token. What is recorded without goes into the account at the sign-in"
                 .to_owned(),
         }));
     };
@@ -168,6 +195,14 @@ impl Identity {
         opened(Config::new(&self.dir, self.user_id))
     }
 
+    /// Says where what a guest has recorded is kept.
+    pub(crate) fn warn_of_a_guest(&self, output: &Output) {
+        if self.user_id.is_guest() {
+            let kept = "nobody has signed in, so this is kept on this machine alone; `marea account sign-in` brings it into the account";
+            output.warning("guest", kept);
+        }
+    }
+
     /// That the mirror was damaged is said with every command until the next sync has filled its place.
     fn warn_of_damage(&self, client: &Client) -> Result<(), Failure> {
         match block_on(client.status())?.last_error {
@@ -183,6 +218,9 @@ impl Identity {
 
     /// Opens the user's mirror to sync once, or by itself for as long as it is open: that tells all troubles as they come.
     pub(crate) fn open_to_sync(&self, by_itself: bool) -> Result<Opened, Failure> {
+        if self.user_id.is_guest() {
+            return Err(Failure::usage("nobody has signed in here yet: `marea account sign-in`"));
+        }
         let (url, anon_key) = self.server.as_ref().ok_or_else(|| {
             Failure::usage("say which server: --url and --key (or MAREA_URL and MAREA_KEY)")
         })?;
@@ -191,6 +229,7 @@ impl Identity {
         let config = match &self.tokens {
             Tokens::Given(token) => config.tokens(StaticToken::new(token.as_str())),
             Tokens::Remembered(account) => config.tokens(account.clone()),
+            Tokens::Guest => config,
         };
         let client = opened(config)?;
         if !by_itself {
@@ -223,13 +262,14 @@ impl Identity {
         match &self.tokens {
             Tokens::Given(token) => Some(token.clone()),
             Tokens::Remembered(account) => account.access_token(false).await,
+            Tokens::Guest => None,
         }
     }
 
     /// Why there was no access token, when signing in or refreshing is what failed.
     pub(crate) fn token_problem(&self) -> Option<Error> {
         match &self.tokens {
-            Tokens::Given(_) => None,
+            Tokens::Given(_) | Tokens::Guest => None,
             Tokens::Remembered(account) => account.take_problem(),
         }
     }

@@ -35,6 +35,8 @@ Examples:
     marea account sign-in --url https://project.supabase.co --key KEY --email ada@example.com
                                      asks for the password; scripts set MAREA_PASSWORD
 
+  What is recorded before that is kept here, and comes into the account with the sign-in.
+
   From then on nothing more is asked; nothing but `sync`, `schema` and `doctor` uses the network:
     marea session record --minutes 12 --questions 10 --correct 8 --words 5
     marea progress

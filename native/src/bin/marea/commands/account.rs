@@ -4,20 +4,21 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use marea_native::auth::{self, Account, Accounts};
-use marea_native::{Config, UserId, block_on, users_of};
+use marea_native::{Claimed, Config, UserId, block_on, has_guest, users_of};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::Globals;
 use crate::escape::inline;
 use crate::failure::Failure;
-use crate::identity::{self, identify};
+use crate::identity::{self, identify, identify_account};
 use crate::output::{Output, count};
 
 #[derive(Subcommand)]
 #[command(after_help = "\
 Examples:
   marea account sign-in --email ada@example.com     asks for the password
+  marea account claim                               what was recorded before anybody had signed in
   marea account list
   marea account sign-out                            mirror and queue stay, for the next sign-in
   marea account erase --yes                         nothing of the account stays on this machine
@@ -26,8 +27,15 @@ With several accounts on one folder, commands use the one that signed in last, o
 pub(crate) enum AccountCommand {
     /// List who has signed in on this folder, whom commands work for, and what waits for each
     List,
-    /// Sign in, for the first time or again; what is not given is taken from the last sign-in, or asked for
-    SignIn,
+    /// Sign in, for the first time or again; what is not given is taken from the last sign-in, or asked for. What was recorded
+    /// here before anybody had signed in comes into the account
+    SignIn {
+        /// Leave what was recorded before anybody had signed in where it is; `marea account claim` brings it in later
+        #[arg(long)]
+        no_claim: bool,
+    },
+    /// Bring what was recorded here before anybody had signed in into the account, once
+    Claim,
     /// End the sign-in, here and at the server. Mirror and queue stay, for the next one
     SignOut,
     /// Remove the mirror with all that was recorded, and sign out. What the server has stays there
@@ -41,15 +49,13 @@ pub(crate) enum AccountCommand {
 pub(crate) fn run(globals: &Globals, command: &AccountCommand, output: &Output) -> Result<(), Failure> {
     match command {
         AccountCommand::List => list(&globals.dir()?, globals, output),
-        AccountCommand::SignIn => {
-            let account = identity::sign_in_anew(globals)?;
-            let said = json!({ "email": account.email, "url": account.url, "user_id": account.user_id });
-            output.result(&said, |_| {
-                format!(
-                    "Signed in to {} as {}. Nothing more has to be given from now on.\n",
-                    inline(&account.url),
-                    inline(&account.email)
-                )
+        AccountCommand::SignIn { no_claim } => sign_in(globals, *no_claim, output),
+        AccountCommand::Claim => {
+            let identity = identify_account(globals)?;
+            let claimed = claim(&globals.dir()?, identity.user_id())?;
+            output.result(&claimed, |claimed| match came_in(claimed) {
+                text if text.is_empty() => "There was nothing to bring in.\n".to_owned(),
+                text => format!("{}\n", text.trim_start()),
             })
         }
         AccountCommand::SignOut => {
@@ -61,6 +67,54 @@ pub(crate) fn run(globals: &Globals, command: &AccountCommand, output: &Output) 
         }
         AccountCommand::Erase { yes } => erase(globals, *yes, output),
     }
+}
+
+fn sign_in(globals: &Globals, no_claim: bool, output: &Output) -> Result<(), Failure> {
+    let account = identity::sign_in_anew(globals)?;
+    let dir = globals.dir()?;
+    let claimed = match no_claim {
+        true => Claimed::default(),
+        // Signed in is signed in: what went wrong then is told, and is done by the next call.
+        false => claim(&dir, account.user_id).unwrap_or_else(|failure| {
+            let message = format!(
+                "what was recorded before the sign-in has not come in yet: {}; run `marea account claim`",
+                failure.message
+            );
+            output.warning(&failure.code, &message);
+            Claimed::default()
+        }),
+    };
+    let said =
+        json!({ "email": account.email, "url": account.url, "user_id": account.user_id, "claimed": claimed });
+    output.result(&said, |_| {
+        format!(
+            "Signed in to {} as {}. Nothing more has to be given from now on.{}\n",
+            inline(&account.url),
+            inline(&account.email),
+            came_in(&claimed)
+        )
+    })
+}
+
+/// What a guest has recorded in this folder comes into the account.
+fn claim(dir: &Path, user_id: UserId) -> Result<Claimed, Failure> {
+    if !has_guest(dir) {
+        return Ok(Claimed::default());
+    }
+    let client = identity::opened(Config::new(dir, user_id))?;
+    Ok(block_on(client.claim())?)
+}
+
+fn came_in(claimed: &Claimed) -> String {
+    let mut text = String::new();
+    if claimed.claimed + claimed.known > 0 {
+        let number = count((claimed.claimed + claimed.known).into(), "mutation", "mutations");
+        text += &format!(" {number} of before came into the account: `marea sync` sends them.");
+    }
+    if claimed.kept > 0 {
+        text += &format!(" {} more stay for the account that began to claim them.", claimed.kept);
+    }
+    text
 }
 
 /// The account that a command without a token works for.
@@ -83,6 +137,8 @@ struct Known {
 #[derive(Serialize)]
 struct Listed {
     accounts: Vec<Known>,
+    /// What was recorded before anybody had signed in, and waits for an account.
+    guest_pending: u32,
 }
 
 fn list(dir: &Path, globals: &Globals, output: &Output) -> Result<(), Failure> {
@@ -112,7 +168,8 @@ fn list(dir: &Path, globals: &Globals, output: &Output) -> Result<(), Failure> {
         in_use: false,
         pending: pending(user_id),
     }));
-    output.result(&Listed { accounts }, |listed| for_people(&listed.accounts))
+    let guest_pending = if has_guest(dir) { waiting(dir, UserId::GUEST).unwrap_or(0) } else { 0 };
+    output.result(&Listed { accounts, guest_pending }, for_people)
 }
 
 fn waiting(dir: &Path, user_id: UserId) -> Option<u32> {
@@ -120,9 +177,18 @@ fn waiting(dir: &Path, user_id: UserId) -> Option<u32> {
     Some(block_on(client.status()).ok()?.pending)
 }
 
-fn for_people(accounts: &[Known]) -> String {
+fn for_people(listed: &Listed) -> String {
+    let accounts = &listed.accounts;
+    let guest = match listed.guest_pending {
+        0 => String::new(),
+        number => {
+            format!(
+                "{number} recorded before anybody had signed in: marea account claim brings them into the account\n"
+            )
+        }
+    };
     if accounts.is_empty() {
-        return "Nobody has signed in on this folder: marea account sign-in --email EMAIL\n".into();
+        return format!("Nobody has signed in on this folder: marea account sign-in --email EMAIL\n{guest}");
     }
     let line = |known: &Known| {
         let mark = if known.in_use { "*" } else { " " };
@@ -137,7 +203,7 @@ fn for_people(accounts: &[Known]) -> String {
         };
         format!("{mark} {who} ({waits})\n")
     };
-    accounts.iter().map(line).collect()
+    accounts.iter().map(line).chain([guest]).collect()
 }
 
 fn sign_out(dir: &Path, account: &Account, output: &Output) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use super::doctor_mirror::mirror_in_order;
 use crate::cli::Globals;
 use crate::escape::inline;
 use crate::failure::Failure;
-use crate::identity::{self, Identity, Opened, identify};
+use crate::identity::{self, Identity, Opened, identify_account};
 use crate::output::{Output, count, local};
 use crate::style::{Ink, Style};
 
@@ -70,7 +70,7 @@ impl Check {
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
     let mut checks = Vec::new();
-    match identify(globals) {
+    match identify_account(globals) {
         Err(failure) => {
             let mend = match failure.code.as_str() {
                 "storage_failed" => {

@@ -9,7 +9,7 @@ use super::record::{in_words_of_the_command_line, json, object};
 use crate::cli::{CreateArgs, ExportCommand, Globals, ListArgs, UpdateArgs};
 use crate::escape::inline;
 use crate::failure::Failure;
-use crate::identity::identify;
+use crate::identity::{identify, identify_to_record};
 use crate::output::{Output, aligned, local, table};
 
 pub(crate) fn run(globals: &Globals, command: &ExportCommand, output: &Output) -> Result<(), Failure> {
@@ -45,7 +45,8 @@ fn create(globals: &Globals, args: &CreateArgs, output: &Output) -> Result<(), F
         export_format: args.format.clone(),
         filters: args.filters.as_deref().map(|text| object("--filters", text)).transpose()?,
     };
-    let client = identify(globals)?.open()?;
+    let identity = identify_to_record(globals)?;
+    let client = identity.open()?;
     let (recorded, what) = match files::file_for(&client, args)? {
         Some((file, records)) => {
             let recorded = block_on(client.create_export_with_file(input, file));
@@ -61,6 +62,7 @@ fn create(globals: &Globals, args: &CreateArgs, output: &Output) -> Result<(), F
             (recorded, "Asked for export")
         }
     };
+    identity.warn_of_a_guest(output);
     said(&recorded, what, output)
 }
 

@@ -11,7 +11,7 @@ use super::sync::waiting_words;
 use crate::cli::Globals;
 use crate::escape::inline;
 use crate::failure::Failure;
-use crate::identity::{self, identify};
+use crate::identity::{self, identify_account};
 use crate::output::{Output, wall};
 use crate::style::Ink;
 
@@ -32,7 +32,7 @@ struct Seen {
 }
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
-    let client = identify(globals)?.open_to_sync(true)?;
+    let client = identify_account(globals)?.open_to_sync(true)?;
     identity::runtime()?.block_on(async {
         let mut statuses = client.watch_status().await?;
         let mut progresses = client.watch_progress().await?;

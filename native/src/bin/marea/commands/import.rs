@@ -8,7 +8,7 @@ use marea_native::block_on;
 use crate::cli::{Globals, ImportArgs};
 use crate::escape::inline;
 use crate::failure::Failure;
-use crate::identity::identify;
+use crate::identity::identify_to_record;
 use crate::output::Output;
 
 /// What a file of items may hold.
@@ -16,8 +16,10 @@ const MOST_BYTES: u64 = 256 * 1024 * 1024;
 
 pub(crate) fn run(globals: &Globals, args: &ImportArgs, output: &Output) -> Result<(), Failure> {
     let items = read(&args.file)?;
-    let client = identify(globals)?.open()?;
+    let identity = identify_to_record(globals)?;
+    let client = identity.open()?;
     let outcome = block_on(client.import_once(args.name.as_str(), &items))?;
+    identity.warn_of_a_guest(output);
     output.result(&outcome, |outcome| {
         let mut text = format!("{} came in, {} were here already\n", outcome.imported, outcome.known);
         for item in &outcome.refused {

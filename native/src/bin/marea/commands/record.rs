@@ -5,13 +5,15 @@ use serde_json::{Map, Value};
 
 use crate::cli::{EventArgs, Globals, RecordArgs};
 use crate::failure::Failure;
-use crate::identity::identify;
+use crate::identity::identify_to_record;
 use crate::output::Output;
 
 pub(crate) fn session(globals: &Globals, args: &RecordArgs, output: &Output) -> Result<(), Failure> {
     let input = input(args)?;
-    let client = identify(globals)?.open()?;
+    let identity = identify_to_record(globals)?;
+    let client = identity.open()?;
     let recorded = block_on(client.record_session(input)).map_err(in_words_of_the_command_line)?;
+    identity.warn_of_a_guest(output);
     warn_of_a_day_ahead(&recorded, output);
     output.result(&recorded, |recorded| {
         format!("Recorded session {} ({} waiting to be sent)\n", recorded.id, recorded.pending)
@@ -36,8 +38,10 @@ pub(crate) fn event(globals: &Globals, args: &EventArgs, output: &Output) -> Res
         achievements: args.achievements.clone(),
         freezes_day: args.freeze,
     };
-    let client = identify(globals)?.open()?;
+    let identity = identify_to_record(globals)?;
+    let client = identity.open()?;
     let recorded = block_on(client.record_event(input)).map_err(in_words_of_the_command_line)?;
+    identity.warn_of_a_guest(output);
     warn_of_a_day_ahead(&recorded, output);
     output.result(&recorded, |recorded| {
         format!("Recorded award {} ({} waiting to be sent)\n", recorded.id, recorded.pending)

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cli::{Globals, SchemaArgs};
 use crate::escape;
 use crate::failure::Failure;
-use crate::identity::{identify, runtime};
+use crate::identity::{identify_account, runtime};
 use crate::output::{Output, count};
 
 const TABLE_MEMBERS: [&str; 7] = ["name", "schema", "key", "owner", "write", "indexes", "columns"];
@@ -25,9 +25,12 @@ pub(crate) fn run(globals: &Globals, args: &SchemaArgs, output: &Output) -> Resu
     let (url, key) = match (globals.url(), globals.key()) {
         (Some(url), Some(key)) => (url.to_owned(), key.to_owned()),
         // That of the sign-in.
-        _ => identify(globals)?.server().map(|(url, key)| (url.to_owned(), key.to_owned())).ok_or_else(
-            || Failure::usage("say which server: --url and --key (or MAREA_URL and MAREA_KEY)"),
-        )?,
+        _ => identify_account(globals)?
+            .server()
+            .map(|(url, key)| (url.to_owned(), key.to_owned()))
+            .ok_or_else(|| {
+                Failure::usage("say which server: --url and --key (or MAREA_URL and MAREA_KEY)")
+            })?,
     };
     let catalogue = runtime()?.block_on(async {
         match globals.allow_http {

@@ -13,6 +13,9 @@ use crate::identity::{SET_ASIDE, identify};
 use crate::output::{Output, aligned, count, local};
 use crate::style::{Ink, Style};
 
+const GUEST: &str =
+    "Sign in when there is a network: `marea account sign-in` brings what is here into the account.";
+
 /// So many of the refused are told; `marea queue rejected` has all.
 const REFUSED_SHOWN: usize = 5;
 
@@ -21,6 +24,8 @@ struct Report {
     #[serde(flatten)]
     status: Status,
     mirror: PathBuf,
+    /// Nobody has signed in: what was recorded is on this machine alone.
+    guest: bool,
     /// Damaged mirrors that were set aside.
     set_aside: Vec<PathBuf>,
     /// What to do, for people.
@@ -39,7 +44,9 @@ pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
         false => (block_on(client.pending())?, block_on(client.rejected())?),
     };
     let (mirror, set_aside) = (client.mirror_path().to_owned(), client.set_aside());
-    let report = Report { advice: advice(&status), status, mirror, set_aside, waiting, refused };
+    let guest = client.user_id().is_guest();
+    let advice = if guest { GUEST.to_owned() } else { advice(&status) };
+    let report = Report { advice, guest, status, mirror, set_aside, waiting, refused };
     let style = output.style();
     output.result(&report, |report| for_people(report, style))
 }
@@ -55,7 +62,7 @@ fn for_people(report: &Report, style: Style) -> String {
         number => style.paint(Ink::Bad, &number.to_string()),
     };
     let mut lines = vec![
-        ("User", status.user_id.to_string()),
+        ("User", if report.guest { "nobody has signed in".to_owned() } else { status.user_id.to_string() }),
         (
             "Mirror",
             format!("{} (schema {})", inline(&report.mirror.to_string_lossy()), status.mirror_version),

@@ -32,7 +32,7 @@ struct Report {
 }
 
 pub(crate) fn run(globals: &Globals, output: &Output) -> Result<(), Failure> {
-    let identity = identity::identify(globals)?;
+    let identity = identity::identify_account(globals)?;
     let client = identity.open_to_sync(false)?;
     let mut found = block_on(with_progress(&client, output))?;
     let files = block_on(files::send(&client, &mut found, output))?;
