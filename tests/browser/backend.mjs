@@ -12,11 +12,14 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const BACKEND_START_LIMIT_MS = 120_000
 
-/** The development backend as a process of its own, ready to be called. Wake-ups are off: tests say when a device looks. */
-export async function startBackend({ wakeups = false } = {}) {
+/**
+ * The development backend as a process of its own, ready to be called. Wake-ups are off: tests say when a device looks. `args` are more
+ * of its words, `env` is more of its environment.
+ */
+export async function startBackend({ wakeups = false, args = [], env = {} } = {}) {
   const program = process.env.MAREA_BACKEND_BIN ?? `${root}target/debug/marea-backend`
   if (!existsSync(program)) throw new Error(`${program} is missing. Run \`cargo build -p marea-backend\` first.`)
-  const child = spawn(program, ['--wakeups', String(wakeups)], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(program, ['--wakeups', String(wakeups), ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text) => (said += text))
   const ended = new Promise((resolve) => child.once('close', resolve))
@@ -24,11 +27,11 @@ export async function startBackend({ wakeups = false } = {}) {
     child.kill('SIGTERM')
     throw error
   })
-  const stop = async () => {
-    child.kill('SIGTERM')
+  const end = async (signal) => {
+    child.kill(signal)
     await ended
   }
-  return { ready: JSON.parse(line), stop }
+  return { ready: JSON.parse(line), stop: () => end('SIGTERM'), kill: () => end('SIGKILL') }
 }
 
 function firstLine(child, said) {

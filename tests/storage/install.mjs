@@ -1,4 +1,5 @@
-// `node install.mjs` installs the packages of this folder below target/ from the lock file; what is there stays as long as that does.
+// `node install.mjs` installs the packages of this folder below target/ from the lock file, and a server of S3 (`s3s-fs`) from crates.io;
+// what is there stays as long as its version does.
 // The test files run beside one another, so it is run once, before them.
 
 import { execFileSync } from 'node:child_process'
@@ -15,7 +16,29 @@ const PACKED = ['package.json', 'package-lock.json', '.npmrc']
 /** Imports an installed package. */
 export const load = (name) => import(pathToFileURL(createRequire(join(folder, 'package.json')).resolve(name)))
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) installPackages()
+const S3S_VERSION = '0.14.1'
+const tools = join(here, '..', '..', 'target', 'tools')
+
+/** The server of S3. */
+export function s3Server() {
+  const program = process.env.MAREA_S3S ?? join(tools, `s3s-fs-${S3S_VERSION}`, 'bin', 's3s-fs')
+  if (!existsSync(program)) throw new Error(`${program} is missing. Run \`node tests/storage/install.mjs\` first, or name one in MAREA_S3S.`)
+  return program
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  installPackages()
+  if (!process.env.MAREA_S3S) installS3()
+}
+
+function installS3() {
+  const root = join(tools, `s3s-fs-${S3S_VERSION}`)
+  if (existsSync(join(root, 'bin', 's3s-fs'))) return
+  // Unoptimised: it is quick to build, and quick enough.
+  const words = ['install', 's3s-fs', '--version', S3S_VERSION, '--features', 'binary', '--locked', '--debug', '--quiet']
+  execFileSync('cargo', [...words, '--root', root, '--target-dir', join(tools, 'build')], { stdio: ['ignore', 'inherit', 'inherit'] })
+  rmSync(join(tools, 'build'), { recursive: true, force: true })
+}
 
 function installPackages() {
   mkdirSync(folder, { recursive: true })

@@ -3,6 +3,7 @@
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes as Chunk;
 use futures_util::stream::{self, BoxStream};
@@ -10,7 +11,9 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, WriteMultipart,
+};
 use uuid::Uuid;
 
 use super::{Body, StorageError};
@@ -20,6 +23,9 @@ use crate::Error;
 const PART: usize = 6 << 20;
 /// Parts on their way at a time: what bounds the memory of an upload.
 const PARALLEL: usize = 2;
+
+/// So long an S3 that does not answer is tried. Not the three minutes of `object_store`: whoever asked waits, and tries again by itself.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// What was kept.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +50,8 @@ impl Bytes {
     /// In a bucket of S3, or of what speaks its language: `s3://bucket`. Endpoint and credentials come from the usual
     /// `AWS_*` variables.
     pub(crate) fn in_s3(url: &str) -> Result<Bytes, Error> {
-        let builder = AmazonS3Builder::from_env().with_url(url).with_allow_http(true);
+        let retry = RetryConfig { max_retries: 3, retry_timeout: RETRY, ..RetryConfig::default() };
+        let builder = AmazonS3Builder::from_env().with_url(url).with_allow_http(true).with_retry(retry);
         Ok(Bytes { store: Arc::new(builder.build().map_err(|_| Error::ObjectStore)?) })
     }
 
