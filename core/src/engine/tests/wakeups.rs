@@ -130,6 +130,17 @@ fn a_failure_waits_as_ever_and_the_news_is_not_forgotten() {
     sync(&mut engine, 7, at(16));
 }
 
+/// A poll fails, and nothing else waits: what was heard of meanwhile is asked for after the failure's wait, and not at the next poll.
+#[test]
+fn what_is_heard_during_a_request_that_fails_is_asked_for_after_it() {
+    let mut engine = joined();
+    let outgoing = engine.next_request(at(2_000)).unwrap().expect("a poll");
+    assert!(!changed(&mut engine, 6, at(2_000)), "its answer may bring it");
+    engine.apply_response(outgoing.ticket, Err(Failure::ConnectionLost), at(2_000)).unwrap();
+    let next = engine.next_wake(at(2_000)).unwrap().expect("a time");
+    assert!(next <= at(2_001).unix_ms, "{next:?}");
+}
+
 #[test]
 fn the_poll_is_slower_while_it_listens_and_never_absent() {
     let mut engine = joined();

@@ -5,6 +5,7 @@
 //! Deliberately absent: what the rows say. `simulation` looks at that.
 
 mod device;
+mod events;
 mod hub;
 mod world;
 

@@ -1,15 +1,12 @@
 //! One world: devices of one user, a server, and everything between them that breaks, in the order of time.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use marea_core::{
-    Failure, Outgoing, Signal, SocketAsk, SocketEvent, SocketStep, SyncAnswer, SyncRequest, UserId,
-};
+use marea_core::{Failure, Outgoing, Signal, SocketAsk, SocketEvent, SocketStep, SyncRequest, UserId};
 use serde_json::{Value, json};
 
 use super::device::Device;
+use super::events::{Event, Timeline};
 use super::hub::{self, Hub, Wire};
 use crate::random::Random;
 
@@ -25,54 +22,6 @@ const QUIET_MS: i64 = 45 * MINUTE_MS;
 /// A token lasts so long: it ends in the middle.
 const TOKEN_MS: i64 = 20 * MINUTE_MS;
 
-enum Event {
-    /// The timer of a host's loop.
-    Ask {
-        device: usize,
-        rest: u32,
-    },
-    Arrive {
-        device: usize,
-        request: Box<SyncRequest>,
-    },
-    Answer {
-        device: usize,
-        outcome: Box<Result<SyncAnswer, Failure>>,
-    },
-    /// The timer of a host's socket.
-    Look {
-        device: usize,
-        look: u32,
-    },
-    Opened {
-        device: usize,
-        socket: u32,
-    },
-    Token {
-        device: usize,
-        socket: u32,
-    },
-    Broken {
-        device: usize,
-        socket: u32,
-    },
-    /// A frame for the device; what it should mean.
-    Frame {
-        socket: u32,
-        text: String,
-        news: Option<i64>,
-    },
-    /// A frame for the server.
-    Received {
-        socket: u32,
-        text: String,
-    },
-    Ready {
-        socket: u32,
-    },
-    Something,
-}
-
 pub(super) struct World {
     random: Random,
     hub: Hub,
@@ -80,7 +29,7 @@ pub(super) struct World {
     now_ms: i64,
     pub(super) step: u32,
     sockets: u32,
-    coming: BTreeMap<(i64, u32), Event>,
+    timeline: Timeline,
     lost: i64,
     late: i64,
     twice: i64,
@@ -101,7 +50,7 @@ impl World {
             now_ms: START_MS,
             step: 0,
             sockets: 0,
-            coming: BTreeMap::new(),
+            timeline: Timeline::default(),
             lost,
             late,
             twice,
@@ -147,9 +96,8 @@ impl World {
     }
 
     fn until(&mut self, end_ms: i64) -> Checked {
-        while let Some(next) = self.coming.first_entry().filter(|next| next.key().0 <= end_ms) {
-            self.now_ms = next.key().0.max(self.now_ms);
-            let event = next.remove();
+        while let Some((at_ms, event)) = self.timeline.next_until(end_ms) {
+            self.now_ms = at_ms.max(self.now_ms);
             self.step += 1;
             self.happen(event)?;
             // Five minutes of a request a second, by each: more is a loop.
@@ -162,8 +110,7 @@ impl World {
     }
 
     fn at(&mut self, at_ms: i64, event: Event) {
-        self.sockets += 1;
-        self.coming.insert((at_ms.max(self.now_ms), self.sockets), event);
+        self.timeline.add(at_ms.max(self.now_ms), event);
     }
 
     fn later(&mut self, after_ms: i64, event: Event) {
