@@ -105,6 +105,12 @@ impl Transfers {
         self.moving.take_if(|moving| moving.export_id == id);
     }
 
+    /// When a file may be tried again. A clock that was set back must not make it wait for years.
+    fn due_at(&self, id: MutationId, now: Now) -> UnixMillis {
+        let at = self.retries.get(&id).map(|retry| retry.at);
+        at.filter(|at| *at <= now.unix_ms.plus_ms(LONGEST_MS)).unwrap_or(now.unix_ms)
+    }
+
     /// Something happened that may have removed what stood in the way.
     pub(super) fn signal(&mut self) {
         for retry in self.retries.values_mut() {
@@ -135,9 +141,7 @@ impl Engine {
             return Ok(None);
         }
         self.retire_files(now)?;
-        let due = |file: &FileRecord| {
-            self.transfers.retries.get(&file.export_id).is_none_or(|retry| retry.at <= now.unix_ms)
-        };
+        let due = |file: &FileRecord| self.transfers.due_at(file.export_id, now) <= now.unix_ms;
         let Some(file) = self.store.read().files_to_move()?.into_iter().find(due) else { return Ok(None) };
         let id = file.export_id;
         if !file.has_bytes && file.state != FileState::Gone {
@@ -186,8 +190,7 @@ impl Engine {
             return Ok(Some(now.unix_ms));
         }
         let waits = rows.files_to_move()?.into_iter();
-        let at =
-            waits.map(|file| self.transfers.retries.get(&file.export_id).map_or(now.unix_ms, |it| it.at));
+        let at = waits.map(|file| self.transfers.due_at(file.export_id, now));
         let idle = now.unix_ms.plus_ms(LONGEST_MS);
         Ok(Some(at.min().unwrap_or(idle).min(idle)))
     }

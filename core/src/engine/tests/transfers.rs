@@ -166,8 +166,14 @@ fn whatever_breaks_it_arrives_once_and_whole() {
         let id = export(&mut engine, size);
         sync(&mut engine, &mut server, 0);
         let mut now = 0;
+        let mut set_by = 0_i64;
         for round in 0.. {
             assert!(round < 500, "seed {seed}: it never arrives");
+            // Somebody sets the clock, by years.
+            if dice(10) == 0 {
+                set_by = [0, 0, 100_000_000, -100_000_000][usize::try_from(dice(4)).unwrap()];
+            }
+            let at = |seconds| at(seconds + set_by);
             if state(&engine, id) == Some(FileState::Uploaded) {
                 break;
             }
