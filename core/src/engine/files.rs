@@ -197,7 +197,8 @@ impl Engine {
         Ok(found)
     }
 
-    /// Where an export's file is. A `file_url` is read only when it is exactly this user's and this export's.
+    /// Where an export's file is. A `file_url` is read only when it is exactly this user's and this export's. Where two devices gave
+    /// one export a file each, it is the one that the row names, on both.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when this mirror has no such export, and the storage errors.
@@ -205,6 +206,12 @@ impl Engine {
         let rows = self.store.read();
         let file = rows.file(export_id)?.filter(|file| file.has_bytes && file.state != FileState::Gone);
         if let Some(file) = file {
+            if file.state == FileState::Uploaded
+                && let FileSource::Remote { sha256, .. } = &self.remote_file(export_id)?
+                && *sha256 != file.input.sha256
+            {
+                return self.remote_file(export_id);
+            }
             let name = file.input.local_name(export_id);
             let FileInput { sha256, content_type, .. } = file.input;
             return Ok(FileSource::Local { name, sha256, content_type });

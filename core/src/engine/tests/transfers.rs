@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::engine::FileSource;
 use crate::engine::transfers::{Transfer, TransferFailure};
 use crate::model::{ExportChange, ExportInput, FileInput, FileState};
 use crate::transfer::{PIECE_BYTES, TransferAnswer, TransferBody};
@@ -303,6 +304,28 @@ fn room_is_made_by_uploaded_files_and_none_is_lost_for_it() {
     // Bytes that somebody deleted: the file says so, and is not asked for again.
     assert!(engine.sweep_files(&[]).unwrap().is_empty());
     assert_eq!(engine.files().unwrap()[1].last_error.as_ref().unwrap().code, "file_missing");
+}
+
+/// Another device gave the same export another file, and its row names that one: here too it is read from the server.
+#[test]
+fn of_two_files_of_one_export_the_one_that_its_row_names_is_read() {
+    let (mut engine, mut server, mut storage) = (engine(), Server::default(), Storage::default());
+    let id = export(&mut engine, 100);
+    sync(&mut engine, &mut server, 0);
+    let transfer = engine.next_transfer(at(1)).unwrap().expect("the file");
+    let answer = storage.take(&transfer, None);
+    engine.apply_transfer(transfer.ticket, Ok(answer), at(1)).unwrap();
+    assert!(matches!(engine.file_source(id).unwrap(), FileSource::Local { .. }));
+    let own = engine.export(id).unwrap().unwrap().file_url.expect("where it is");
+    let (before, name) = own.rsplit_once('/').unwrap();
+    let (_, ending) = name.split_once('.').unwrap();
+    let others = format!("{before}/{}.{ending}", "5".repeat(64));
+    for (url, is_local) in [(&others, false), (&own, true), (&"https://example.com/x".to_owned(), true)] {
+        let change = ExportChange { file_url: Some(url.clone()), ..ExportChange::default() };
+        engine.mutate(Change::UpdateExport { id, change }, at(2)).unwrap();
+        let found = engine.file_source(id).unwrap();
+        assert_eq!(matches!(found, FileSource::Local { .. }), is_local, "{url}: {found:?}");
+    }
 }
 
 #[test]
