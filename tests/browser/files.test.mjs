@@ -1,72 +1,21 @@
-// Files of exports: kept on the device, uploaded beside the sync, read back, gone when due; through kills, cuts, two tabs, full devices.
+// Files of exports: kept on the device, uploaded beside the sync, read back, gone when due; through cuts, two tabs, full devices. What else
+// breaks is in files-trouble.test.mjs, and kills are in files-killed.test.mjs.
 
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { before, test } from 'node:test'
+import { bytesOf, create, files, filesOf, kept as keptIn, PIECE, read, sha256, stateOf, until } from './file-stage.mjs'
 import { browserTest, openMarea, record, startBrowser, startStage, status, sync, waitFor, waitUntilSent } from './harness.mjs'
 import { leadingPage, openTabs, takeOver } from './tabs.mjs'
 
-const PIECE = 6 << 20
-let stage, browser
+let stage, browser, objects
 before(async () => {
   stage = await startStage()
+  objects = filesOf(stage)
   browser = await startBrowser(stage, { plain: true })
 })
 
-/** Bytes that look like nothing in particular, the same here and in a page. */
-const BYTES = `(size, seed) => {
-  const bytes = new Uint8Array(size)
-  let state = seed + 1
-  for (let at = 0; at < size; at++) bytes[at] = (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) >>> 24
-  return bytes
-}`
-const bytesOf = new Function(`return ${BYTES}`)()
-const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex')
-
-/** Asks for an export with a file of this size; gives its id. */
-const create = (page, size, seed = 1, more = {}) =>
-  page.evaluate(
-    async ([size, seed, more, make]) => {
-      const file = new Blob([new Function(`return ${make}`)()(size, seed)], { type: 'application/zip' })
-      return (await window.marea.createExport({ export_type: 'photos', export_format: 'zip', ...more, file })).id
-    },
-    [size, seed, more, BYTES],
-  )
-
-const files = (page) => page.evaluate(() => window.marea.files())
-const stateOf = async (page, id) => (await files(page)).find((file) => file.export_id === id)?.state
-const until = (page, id, state) => waitFor(`the file ${state ?? 'forgotten'}`, () => stateOf(page, id), (seen) => seen === state)
-
-/** Name and size of each object of a learner. */
-async function objects(learner) {
-  const { rows } = await stage.database.query(
-    `SELECT name, (metadata ->> 'size')::int AS size FROM storage.objects WHERE name LIKE $1 || '/%' ORDER BY name`,
-    [learner.id],
-  )
-  return rows
-}
-
 /** The names of the bytes that lie on the device. */
-const kept = (page, learner) =>
-  browser.filesOf?.(learner) ??
-  page.evaluate(async (user) => {
-    const names = []
-    try {
-      const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('.marea')
-      for await (const name of (await root.getDirectoryHandle(`${user}.files`)).keys()) names.push(name)
-    } catch {
-      // There is no folder.
-    }
-    return names
-  }, learner.id)
-
-/** What `exportFile` gives: its size, type and hash, as the page reads it. */
-const read = (page, id) =>
-  page.evaluate(async (id) => {
-    const file = await window.marea.exportFile(id)
-    const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', await file.arrayBuffer()))
-    return { size: file.size, type: file.type, sha256: Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('') }
-  }, id)
+const kept = (page, learner) => browser.filesOf?.(learner) ?? keptIn(page, learner)
 
 test('a file that is made offline waits on the device, arrives, and is read on another device', async (t) => {
   const learner = await stage.signUp()
@@ -131,55 +80,6 @@ browserTest('a follower\'s file goes to the leader, and on when either of them i
   await takeOver.killed(browser, other)
   await until(follower, second, 'uploaded')
   assert.equal((await objects(learner)).length, 2)
-})
-
-browserTest('killed in any state each file that was acknowledged arrives once and whole, and no bytes stay without a row', async (t) => {
-  const learner = await stage.signUp()
-  const promised = new Map()
-  let page
-  const openPage = async () => {
-    page = await browser.newPage(t)
-    await page.exposeFunction('promised', (id, sha) => void promised.set(id, sha))
-    await openMarea(page, stage, learner)
-    await page.evaluate((make) => {
-      const bytes = new Function(`return ${make}`)()
-      window.stop = false
-      window.writing = (async () => {
-        for (let seed = 0; !window.stop; seed++) {
-          const file = bytes([10, 50_000, 7 << 20][seed % 3], seed)
-          const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', file))
-          const { id } = await window.marea.createExport({ export_type: 'x', export_format: 'bin', file })
-          await window.promised(id, Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join(''))
-        }
-      })()
-    }, BYTES)
-  }
-  await openPage()
-  const KILLS = Number(process.env.MAREA_KILLS ?? 4)
-  for (let kill = 1; kill <= KILLS; kill++) {
-    const goal = promised.size + 1 + (kill % 4)
-    await waitFor('files to be kept', () => promised.size, (size) => size >= goal)
-    if (kill % 2) await takeOver.killed(browser, page)
-    else {
-      await browser.kill()
-      await browser.start()
-    }
-    await openPage()
-  }
-  await page.evaluate(() => {
-    window.stop = true
-    return window.writing
-  })
-  await waitFor('all uploaded', () => status(page), ({ files, pending }) => files.waiting === 0 && pending === 0)
-  const there = await objects(learner)
-  for (const [id, sha] of promised) {
-    const found = there.filter(({ name }) => name.split('/')[1] === id)
-    assert.deepEqual(found.map(({ name }) => name), [`${learner.id}/${id}/${sha}.bin`])
-    assert.equal((await read(page, id)).sha256, sha)
-  }
-  const known = new Set((await files(page)).map((file) => file.export_id))
-  for (const name of await kept(page, learner)) assert.ok(known.has(name.split('.')[0]), `bytes without a row: ${name}`)
-  t.diagnostic(`${promised.size} promised, ${there.length} arrived`)
 })
 
 test('there is room for what the app allows, and what finds none says so by name', async (t) => {
