@@ -9,6 +9,8 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 /// One line of the preflight.
 #[derive(Debug, Clone)]
 pub(crate) struct Finding {
+    /// Its number in the file.
+    pub(crate) place: u32,
     pub(crate) severity: String,
     pub(crate) subject: String,
     pub(crate) finding: String,
@@ -96,7 +98,12 @@ pub(crate) async fn preflight_with(database: &Database, change: impl Fn(String) 
     let text = std::fs::read_to_string(root().join("migrations/preflight.sql")).expect("preflight.sql");
     let reader = database.connect().await;
     reader.batch_execute("SET default_transaction_read_only = on").await.expect("a session that only reads");
-    let text = change(text);
+    let (shown, numbered) = (
+        "SELECT severity, subject, finding, remedy\nFROM (",
+        "SELECT severity, subject, finding, remedy, place\nFROM (",
+    );
+    assert!(text.contains(shown), "the last SELECT of preflight.sql is another one now");
+    let text = change(text.replace(shown, numbered));
     reader.prepare(&text).await.unwrap_or_else(|error| panic!("one statement: {error:?}"));
     let messages =
         reader.simple_query(&text).await.unwrap_or_else(|error| panic!("the preflight: {error:?}"));
@@ -106,6 +113,7 @@ pub(crate) async fn preflight_with(database: &Database, change: impl Fn(String) 
             subject: row.get(1).unwrap_or_default().into(),
             finding: row.get(2).unwrap_or_default().into(),
             remedy: row.get(3).unwrap_or_default().into(),
+            place: row.get(4).and_then(|place| place.parse().ok()).expect("a place"),
         }),
         _ => None,
     });

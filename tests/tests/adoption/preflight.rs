@@ -1,9 +1,11 @@
 //! Each finding of `preflight.sql` is seen to be found, and gone when its remedy has been pasted.
 
-use marea_tests::cluster::{Cluster, Database};
+use std::collections::BTreeSet;
+
+use marea_tests::cluster::{Cluster, Database, migrations, root};
 use marea_tests::schema::{SNAPSHOT, assert_same};
 
-use crate::app::{Supabase, by_subject, preflight, preflight_with, verdict};
+use crate::app::{Finding, Supabase, by_subject, preflight, preflight_with, verdict};
 
 /// What the awkward app has, and how much it matters.
 const AWKWARD: [(&str, &str); 19] = [
@@ -28,8 +30,41 @@ const AWKWARD: [(&str, &str); 19] = [
     ("grants on public.user_progress", "note"),
 ];
 
+/// The numbers of all findings in the file.
+fn in_the_file() -> BTreeSet<u32> {
+    let text = std::fs::read_to_string(root().join("migrations/preflight.sql")).expect("preflight.sql");
+    let (_, findings) = text.split_once("findings (place,").expect("the findings");
+    let words = findings.split(|it: char| !it.is_ascii_alphanumeric()).collect::<Vec<_>>();
+    let numbered = |pair: &[&str]| match pair {
+        ["SELECT" | "THEN" | "ELSE", number] if number.len() == 3 => number.parse().ok(),
+        _ => None,
+    };
+    words.windows(2).filter_map(numbered).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_awkward_app_is_told_everything_and_each_remedy_helps() {
+async fn each_finding_is_found_and_gone_after_its_remedy() {
+    let (awkward, broken, roles) = tokio::join!(
+        the_awkward_app_is_told_everything(),
+        each_harm_is_told(),
+        what_the_role_may_not_do_and_an_old_postgres_are_told()
+    );
+    let gone: BTreeSet<u32> = [awkward, broken, roles].into_iter().flatten().collect();
+    let all = in_the_file();
+    assert!(all.len() > 35, "the file is read wrongly: {all:?}");
+    assert_eq!(gone.intersection(&all).count(), all.len(), "never seen to go: {:?}", all.difference(&gone));
+}
+
+/// Notes the finding as one that its remedy takes away.
+fn note_gone(gone: &mut BTreeSet<u32>, one: &Finding, after: &[Finding]) {
+    let again = after.iter().any(|it| (it.place, &it.subject) == (one.place, &one.subject));
+    assert!(!again, "its remedy did not help: {one:#?}");
+    gone.insert(one.place);
+}
+
+/// Gives the numbers of what its remedies took away.
+async fn the_awkward_app_is_told_everything() -> BTreeSet<u32> {
+    let mut gone = BTreeSet::new();
     let server = Supabase::start().await;
     let database = server.awkward("awkward", false).await;
     database
@@ -49,6 +84,13 @@ async fn the_awkward_app_is_told_everything_and_each_remedy_helps() {
     // Two of them are for somebody to decide, in their own code.
     database.migration("adopt.sql").await.succeeds();
     database.execute("DROP VIEW public.leaders").await;
+    let after = preflight(&database).await;
+    let by_adopting = findings
+        .iter()
+        .filter(|one| one.remedy.contains("adopt.sql") || one.place == 146 || one.place == 148);
+    for one in by_adopting {
+        note_gone(&mut gone, one, &after);
+    }
     let subjects: Vec<(&str, &str)> =
         expected.into_iter().filter(|(subject, _)| *subject != "view public.leaders").collect();
     for (subject, severity) in subjects {
@@ -56,6 +98,8 @@ async fn the_awkward_app_is_told_everything_and_each_remedy_helps() {
         if let Some(one) = by_subject(&now).get(&(subject, severity)) {
             assert!(!one.remedy.contains("adopt.sql"), "adopt.sql should have helped: {one:#?}");
             database.execute(&one.remedy).await;
+            let after = preflight(&database).await;
+            note_gone(&mut gone, one, &after);
         }
         let after = preflight(&database).await;
         assert!(
@@ -66,6 +110,7 @@ async fn the_awkward_app_is_told_everything_and_each_remedy_helps() {
     let after = preflight(&database).await;
     assert_eq!(verdict(&after).subject, "ready", "{after:#?}");
     server.cluster.stop().await;
+    gone
 }
 
 /// What breaks the tidy app, as a superuser, and the finding that must tell. The remedy makes it whole for the next.
@@ -151,8 +196,8 @@ const BROKEN: [(&str, &str, &str); 30] = [
     ("ALTER TABLE public.users RENAME TO users_v1", "table public.users", "blocker"),
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_finding_is_found_and_gone_after_its_remedy() {
+async fn each_harm_is_told() -> BTreeSet<u32> {
+    let mut gone = BTreeSet::new();
     let cluster = Cluster::start().await;
     let database = cluster.database("tidy", 0).await;
     let findings = preflight(&database).await;
@@ -172,12 +217,14 @@ async fn each_finding_is_found_and_gone_after_its_remedy() {
             !by_subject(&after).contains_key(&(subject, severity)),
             "{harm}: its remedy did not help: {after:#?}"
         );
+        note_gone(&mut gone, one, &after);
     }
     cluster.stop().await;
+    gone
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_role_may_not_do_and_an_old_postgres_are_told() {
+async fn what_the_role_may_not_do_and_an_old_postgres_are_told() -> BTreeSet<u32> {
+    let mut gone = BTreeSet::new();
     let cluster = Cluster::start().await;
     let database = cluster.database("roles", 0).await;
     database
@@ -200,6 +247,7 @@ async fn what_the_role_may_not_do_and_an_old_postgres_are_told() {
         let again =
             after.iter().any(|one| (&one.subject, &one.finding) == (&blocker.subject, &blocker.finding));
         assert!(!again, "its remedy did not help: {blocker:#?}");
+        gone.insert(blocker.place);
     }
     assert!(
         database.text("SELECT has_database_privilege('migrator', current_database(), 'CREATE')").await
@@ -212,21 +260,58 @@ async fn what_the_role_may_not_do_and_an_old_postgres_are_told() {
             == "false"
     );
 
+    // The server itself: by a version that there is not yet, and by an extension that is at hand here.
     let findings = preflight_with(&database, |text| text.replace("140000", "990000")).await;
-    assert!(by_subject(&findings).contains_key(&("Postgres version", "blocker")), "{findings:#?}");
+    let old = by_subject(&findings)[&("Postgres version", "blocker")].clone();
+    note_gone(&mut gone, &old, &preflight(&database).await);
+    let at_hand = "SELECT name FROM pg_available_extensions WHERE installed_version IS NULL AND NOT name ~ '[^a-z_]' ORDER BY name LIMIT 1";
+    let at_hand = database.text(at_hand).await;
+    let of_it = |text: String| text.replace("name = 'pg_cron'", &format!("name = '{at_hand}'"));
+    let findings = preflight_with(&database, of_it).await;
+    let cron = by_subject(&findings)[&("pg_cron", "note")].clone();
+    assert_eq!(cron.remedy, "CREATE EXTENSION pg_cron;");
+    database.execute(&cron.remedy.replace("pg_cron", &at_hand)).await;
+    note_gone(&mut gone, &cron, &preflight_with(&database, of_it).await);
 
-    // A view where a table is asked for; and a trigger on users, which makes a row of progress for who signs up.
-    database
-        .execute(
-            "ALTER TABLE public.sessions RENAME TO sessions_v1; CREATE VIEW public.sessions AS SELECT * FROM public.sessions_v1;
-             CREATE FUNCTION public.welcome() RETURNS TRIGGER LANGUAGE plpgsql AS
-                'BEGIN INSERT INTO public.user_progress (user_id) VALUES (NEW.id); RETURN NEW; END';
-             CREATE TRIGGER welcome AFTER INSERT ON public.users FOR EACH ROW EXECUTE FUNCTION public.welcome()",
+    // A view where a table is asked for; and a trigger on users, which makes a row of progress for who signs up. Both remedies say in
+    // words what somebody has to do.
+    let makes_rows = |insert: &str| {
+        format!(
+            "CREATE OR REPLACE FUNCTION public.welcome() RETURNS TRIGGER LANGUAGE plpgsql SECURITY DEFINER AS
+                'BEGIN {insert}; RETURN NEW; END'"
         )
+    };
+    let insert = "INSERT INTO public.user_progress (user_id) VALUES (NEW.id)";
+    database
+        .execute(&format!(
+            "ALTER TABLE public.sessions RENAME TO sessions_v1; CREATE VIEW public.sessions AS SELECT * FROM public.sessions_v1;
+             {}; CREATE TRIGGER welcome AFTER INSERT ON public.users FOR EACH ROW EXECUTE FUNCTION public.welcome()",
+            makes_rows(insert)
+        ))
         .await;
     let findings = preflight(&database).await;
     let found = by_subject(&findings);
-    assert!(found.contains_key(&("public.sessions", "blocker")), "{findings:#?}");
-    assert!(found.contains_key(&("trigger welcome on public.users", "note")), "{findings:#?}");
+    let (view, trigger) =
+        (found[&("public.sessions", "blocker")], found[&("trigger welcome on public.users", "note")]);
+    database.execute("DROP VIEW public.sessions; ALTER TABLE public.sessions_v1 RENAME TO sessions").await;
+    note_gone(&mut gone, view, &preflight(&database).await);
+    let advice =
+        "INSERT INTO public.user_progress (user_id) VALUES (NEW.id) ON CONFLICT (user_id) DO NOTHING";
+    assert!(trigger.remedy.contains(advice), "{trigger:#?}");
+    database.execute(&makes_rows(advice)).await;
+    note_gone(&mut gone, trigger, &preflight(&database).await);
+    // And with it somebody can sign up, with Marea and before.
+    let sign_up = "INSERT INTO public.users (id) VALUES (gen_random_uuid())";
+    for (_, file) in migrations() {
+        database.file(&file).await.succeeds();
+    }
+    database.execute(sign_up).await;
+    assert_eq!(
+        database
+            .text("SELECT count(*) = (SELECT count(*) FROM public.users) FROM public.user_progress")
+            .await,
+        "true"
+    );
     cluster.stop().await;
+    gone
 }
