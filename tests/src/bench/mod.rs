@@ -12,6 +12,7 @@ pub mod http;
 #[cfg(target_os = "linux")]
 pub mod native;
 pub mod single;
+pub mod sweep;
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,7 @@ pub struct Spread {
     pub max: f64,
     /// How many there were.
     pub rounds: usize,
-    /// `x`, `ms`, `s`, `rows/s` or `bytes`.
+    /// `x`, `ms`, `s`, `rows/s`, `files/s` or `bytes`.
     pub unit: &'static str,
 }
 

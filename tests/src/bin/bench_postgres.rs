@@ -14,10 +14,12 @@ async fn main() -> ExitCode {
         match argument.as_str() {
             "--json" => json = true,
             "--quick" => quick = true,
-            "http" | "single" | "migration" | "update" | "backfill" | "attack" => only.push(argument),
+            "http" | "single" | "migration" | "update" | "backfill" | "attack" | "sweep" => {
+                only.push(argument)
+            }
             other => {
                 eprintln!(
-                    "bench_postgres: {other}: known are --json, --quick, http, single, migration, update, backfill, attack"
+                    "bench_postgres: {other}: known are --json, --quick, http, single, migration, update, backfill, attack, sweep"
                 );
                 return ExitCode::FAILURE;
             }
@@ -49,6 +51,10 @@ async fn main() -> ExitCode {
     if wanted("attack") {
         eprintln!("measuring a neighbour under attack");
         figures.push(bench::attack::figure(30 / scale as usize).await);
+    }
+    if wanted("sweep") {
+        eprintln!("measuring the sweep of files");
+        figures.extend(bench::sweep::figures(10_000 / scale).await);
     }
     if json {
         match serde_json::to_string_pretty(&figures) {
