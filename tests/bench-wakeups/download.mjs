@@ -1,46 +1,87 @@
-// What wake-ups add to the browser's download: the package as it is built (wasm/dist), beside one that is built in a copy of this checkout in
-// which the socket does nothing. Takes minutes. node tests/bench-wakeups/download.mjs, after `cargo xtask package`.
+// What wake-ups add to the browser's download, by accounting as twiggy does: the functions of the compiled module that are theirs, compressed
+// with all others and without, and the worker's part of it. From the module as cargo makes it, which has names; wasm-opt makes both sums a
+// little smaller. node tests/bench-wakeups/download.mjs, after `cargo xtask wasm`.
 
-import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { build } from 'esbuild'
+import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { gzipSync } from 'node:zlib'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const FILES = ['index.js', 'worker.js', 'marea_wasm_bg.wasm']
+const THEIRS = /wakeups|WakeUps|mareaengine_socket|mareaengine_wantWakeups/
+const gzipped = (...parts) => gzipSync(Buffer.concat(parts), { level: 9 }).length
 
-const bytes = (folder) =>
-  FILES.map((name) => readFileSync(join(folder, 'wasm/dist', name))).reduce(
-    (sum, file) => ({ raw: sum.raw + file.length, gzip: sum.gzip + gzipSync(file, { level: 9 }).length, brotli: sum.brotli + brotliCompressSync(file).length }),
-    { raw: 0, gzip: 0, brotli: 0 },
-  )
+const places = ['target', 'target/wasm-build'].map((folder) => `${root}${folder}/wasm32-unknown-unknown/wasm/marea_wasm.wasm`)
+const module = places.find(existsSync)
+if (!module) throw new Error(`${places[0]} is missing. Run \`cargo xtask wasm\` first.`)
 
-/** Puts something in the place of what begins with one text and ends before another. */
-function replace(folder, path, from, to, by) {
-  const file = join(folder, path)
-  const text = readFileSync(file, 'utf8')
-  const begin = text.indexOf(from)
-  // Without one it goes to the end of the file.
-  const end = to === null ? text.length : text.indexOf(to, begin + from.length)
-  if (begin < 0 || end < 0) throw new Error(`${path}: there is no ${JSON.stringify(from)} any more; bring this script up to date`)
-  writeFileSync(file, text.slice(0, begin) + from + by + text.slice(end))
+/** Reads the numbers, texts and parts of a module (https://webassembly.github.io/spec/core/binary/). */
+class Reader {
+  constructor(bytes) {
+    this.bytes = bytes
+    this.at = 0
+  }
+  number() {
+    for (let value = 0, shift = 1; ; shift *= 128) {
+      const byte = this.bytes[this.at++]
+      value += (byte & 127) * shift
+      if (byte < 128) return value
+    }
+  }
+  part() {
+    const length = this.number()
+    return this.bytes.subarray(this.at, (this.at += length))
+  }
+  text() {
+    return this.part().toString()
+  }
+  get more() {
+    return this.at < this.bytes.length
+  }
 }
 
-if (!existsSync(join(root, 'wasm/dist/worker.js'))) throw new Error('wasm/dist is missing. Run `cargo xtask package` first.')
-const folder = mkdtempSync(join(tmpdir(), 'marea-without-wakeups-'))
-try {
-  execFileSync('git', ['worktree', 'add', '--detach', '--force', folder, 'HEAD'], { cwd: root, stdio: 'ignore' })
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
-  const socket = 'pub fn socket(&mut self, event: SocketEvent<\'_>, now: Now) -> Result<SocketStep, Error> {'
-  replace(folder, 'core/src/engine/wakeups.rs', socket, '\n    /// Says whether a request is due', '\n        let _ = (event, now);\n        Ok(SocketStep::default())\n    }\n')
-  replace(folder, 'wasm/js/wakeups.ts', 'export class WakeUps {', null, '\n  constructor(..._: unknown[]) {}\n  look(): void {}\n  seen(): void {}\n  stop(): void {}\n}\n')
-  execFileSync('cargo', ['xtask', 'package'], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
-  const [whole, without] = [bytes(root), bytes(folder)]
-  const added = Object.fromEntries(Object.keys(whole).map((how) => [how, whole[how] - without[how]]))
-  console.log(JSON.stringify({ whole, without, added }))
-} finally {
-  execFileSync('git', ['worktree', 'remove', '--force', folder], { cwd: root, stdio: 'ignore' })
-  rmSync(folder, { recursive: true, force: true })
+/** The bodies of a module's functions, each with its name. */
+function functions(bytes) {
+  const [bodies, names] = [[], new Map()]
+  let imported = 0
+  const sections = new Reader(bytes.subarray(8))
+  while (sections.more) {
+    const id = sections.number()
+    const section = new Reader(sections.part())
+    if (id === 2) {
+      for (let left = section.number(); left > 0; left--) {
+        section.text()
+        section.text()
+        const kind = section.number()
+        if (kind === 0) imported++
+        else if (kind === 3) section.number()
+        if (kind === 1 || kind === 3) section.number()
+        if (kind === 1 || kind === 2) for (let limits = section.number() & 1 ? 2 : 1; limits > 0; limits--) section.number()
+        else if (kind === 0) section.number()
+      }
+    } else if (id === 10) {
+      for (let left = section.number(); left > 0; left--) bodies.push(section.part())
+    } else if (id === 0 && section.text() === 'name') {
+      while (section.more) {
+        const which = section.number()
+        const map = new Reader(section.part())
+        if (which !== 1) continue
+        for (let left = map.number(); left > 0; left--) names.set(map.number(), map.text())
+      }
+    }
+  }
+  return bodies.map((body, index) => ({ body, name: names.get(index + imported) ?? '' }))
 }
+
+const all = functions(readFileSync(module))
+const theirs = all.filter(({ name }) => THEIRS.test(name))
+if (theirs.length < 5) throw new Error('the module has no names, or those of wake-ups are others now')
+const bodies = (list) => list.map(({ body }) => body)
+const rest = all.filter((one) => !theirs.includes(one))
+const script = await build({ entryPoints: [`${root}wasm/js/wakeups.ts`], bundle: true, minify: true, format: 'esm', write: false })
+const code = Buffer.from(script.outputFiles[0].contents)
+const sums = {
+  module: { functions: theirs.length, bytes: Buffer.concat(bodies(theirs)).length, gzip: gzipped(...bodies(all)) - gzipped(...bodies(rest)) },
+  script: { bytes: code.length, gzip: gzipped(code) },
+}
+console.log(JSON.stringify({ ...sums, gzip: sums.module.gzip + sums.script.gzip }))
