@@ -130,9 +130,10 @@ async fn devices(url: &str, key: &str) {
     for reference in 2.. {
         for socket in &mut sockets {
             tick.tick().await;
-            let frame = json!({ "topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": reference.to_string() });
+            let reference = reference.to_string();
+            let frame = json!({ "topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": reference });
             socket.send(Message::text(frame.to_string())).await.expect("it is still open");
-            while next(socket).await["ref"] != reference.to_string() {}
+            while next(socket).await["ref"] != reference.as_str() {}
         }
     }
 }
