@@ -1,6 +1,7 @@
 //! An open mirror: recording, reading, the queue, and the sync.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use marea_native::block_on;
 use marea_native::calls::{Answer, Calls};
@@ -18,6 +19,7 @@ pub(crate) type Result<T> = std::result::Result<T, MareaError>;
 #[derive(uniffi::Object)]
 pub struct Marea {
     pub(crate) calls: Calls,
+    asking: Arc<Asking>,
 }
 
 #[uniffi::export]
@@ -29,8 +31,8 @@ impl Marea {
         tokens: Arc<dyn TokenSource>,
         listener: Option<Arc<dyn ChangeListener>>,
     ) -> Result<Arc<Marea>> {
-        let opened: Arc<OnceLock<Calls>> = Arc::default();
-        let waiting = Arc::clone(&opened);
+        let (opened, asking): (Arc<OnceLock<Calls>>, Arc<Asking>) = Default::default();
+        let (waiting, asked) = (Arc::clone(&opened), Arc::clone(&asking));
         let told = move |event: String| {
             let Ok(event) = serde_json::from_str::<Value>(&event) else { return };
             if event["kind"] == "changed" {
@@ -40,12 +42,12 @@ impl Marea {
                 }
                 return;
             }
-            ask(Arc::clone(&tokens), Arc::clone(&waiting), &event);
+            ask(Arc::clone(&tokens), Arc::clone(&waiting), Arc::clone(&asked), &event);
         };
         let calls = Calls::open(&options.to_json(), Arc::new(told)).await?;
         // Nobody else sets it.
         let _ = opened.set(calls.clone());
-        Ok(Arc::new(Marea { calls }))
+        Ok(Arc::new(Marea { calls, asking }))
     }
 
     /// Writes a session down. It is durable when this returns, and reaches the server later, exactly once.
@@ -122,13 +124,17 @@ impl Marea {
     /// Closes the mirror. What waits is kept for the next time; later calls fail with `closed`. It blocks until that is done, some
     /// milliseconds: from then on nothing of the mirror's calls into the app's language, and a program may end.
     pub fn shut_down(&self) -> Result<()> {
-        Ok(block_on(self.calls.close())?)
+        let closed = block_on(self.calls.close());
+        self.asking.ended();
+        Ok(closed?)
     }
 
     /// Closes the mirror and takes it off the device, with everything that was not sent. Gives how much that was. It blocks, as
     /// `shut_down`.
     pub fn erase(&self) -> Result<u32> {
-        Ok(block_on(self.calls.erase())?)
+        let erased = block_on(self.calls.erase());
+        self.asking.ended();
+        Ok(erased?)
     }
 }
 
@@ -165,10 +171,14 @@ impl Marea {
 }
 
 /// Asks for a token on a thread of its own: an app may take its time, or call the mirror meanwhile.
-fn ask(tokens: Arc<dyn TokenSource>, opened: Arc<OnceLock<Calls>>, event: &Value) {
+fn ask(tokens: Arc<dyn TokenSource>, opened: Arc<OnceLock<Calls>>, asking: Arc<Asking>, event: &Value) {
     let (Some(id), fresh) = (event["id"].as_u64(), event["fresh"] == true) else { return };
+    let asked = Asked::begin(asking);
     let answering = move || {
         let told = tokens.access_token(fresh);
+        // Its last owner calls into the app's language too.
+        drop(tokens);
+        drop(asked);
         // It is asked for by a mirror that is open, or about to be.
         let calls = opened.wait();
         let failed = told.is_err();
@@ -176,6 +186,44 @@ fn ask(tokens: Arc<dyn TokenSource>, opened: Arc<OnceLock<Calls>>, event: &Value
     };
     // Without a thread nobody answers, and the question runs out of time.
     let _ = std::thread::Builder::new().name("marea-token".to_owned()).spawn(answering);
+}
+
+/// How long a closing waits for an app that is asked for a token.
+const ASKED_LIMIT: Duration = Duration::from_secs(2);
+
+/// How many threads ask the app for a token now.
+#[derive(Default)]
+struct Asking {
+    threads: Mutex<u32>,
+    fewer: Condvar,
+}
+
+impl Asking {
+    fn threads(&self) -> MutexGuard<'_, u32> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until none does, and not for ever: the app may be waiting for whoever closes.
+    fn ended(&self) {
+        drop(self.fewer.wait_timeout_while(self.threads(), ASKED_LIMIT, |threads| *threads > 0));
+    }
+}
+
+/// One of them.
+struct Asked(Arc<Asking>);
+
+impl Asked {
+    fn begin(asking: Arc<Asking>) -> Asked {
+        *asking.threads() += 1;
+        Asked(asking)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        *self.0.threads() -= 1;
+        self.0.fewer.notify_all();
+    }
 }
 
 fn input(value: &impl serde::Serialize) -> Result<Value> {
