@@ -134,6 +134,12 @@ async fn what_the_server_has_of_a_table_is_refused_kept_and_told_by_name() {
     let path = file.display().to_string();
     device.run(&["schema", "--out", &path]).await.exits(0);
     device.run(&["schema", "--out", &path, "--check"]).await.exits(0);
+    // As a TypeScript module it is, to the letter, what the npm package writes.
+    let module = device.dir().join("marea.schema.ts");
+    let module_path = module.display().to_string();
+    device.run(&["schema", "--out", &module_path]).await.exits(0);
+    device.run(&["schema", "--out", &module_path, "--check"]).await.exits(0);
+    assert_eq!(std::fs::read_to_string(&module).expect("a module"), module_of_the_package(&file));
     world
         .execute(
             "ALTER TABLE public.word_lists ADD COLUMN color TEXT; SELECT marea.mirror('public.word_lists')",
@@ -141,10 +147,29 @@ async fn what_the_server_has_of_a_table_is_refused_kept_and_told_by_name() {
         .await;
     let checked = device.run(&["schema", "--out", &path, "--check"]).await.exits(1);
     assert!(checked.stderr.contains("schema_differs"), "{checked:?}");
+    assert!(checked.stderr.contains("+ word_lists.color (text, register)"), "{checked:?}");
+    let checked = device.run(&["schema", "--out", &module_path, "--check"]).await.exits(1);
+    assert!(checked.stderr.contains("+ word_lists.color (text, register)"), "{checked:?}");
     device.json(&["sync"]).await;
     let list = insert(&device, "word_lists", r##"{"title": "El sol", "color": "#fc0"}"##).await;
     device.json(&["sync"]).await;
     assert_eq!(world.one::<String>("SELECT color FROM public.word_lists").await, "#fc0");
     assert_eq!(device.json(&["table", "get", "word_lists", &list]).await["color"], "#fc0");
     world.stop().await;
+}
+
+/// What `npx marea-client schema` makes of the catalogue in a file.
+fn module_of_the_package(json: &std::path::Path) -> String {
+    let script = "const [, package_, file] = process.argv; const { documentIn, renderTypeScript } = await import(package_);
+        const { readFileSync } = await import('node:fs');
+        process.stdout.write(renderTypeScript(documentIn(readFileSync(file, 'utf8'))))";
+    let package = marea_tests::cluster::root().join("wasm/cli/render.mjs");
+    let rendered = std::process::Command::new("node")
+        .args(["--input-type=module", "-e", script])
+        .arg(package)
+        .arg(json)
+        .output()
+        .expect("node");
+    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+    String::from_utf8(rendered.stdout).expect("text")
 }

@@ -112,11 +112,10 @@ pub(crate) struct QueryArgs {
 #[command(after_help = "\
 Examples:
   marea schema --url https://project.supabase.co --key KEY --out marea.schema.json
-  marea schema --out marea.schema.json --check     in CI: fails when the file is not what the server has
-
-For a TypeScript module with types: npx marea-client schema.")]
+  marea schema --out marea.schema.ts               a TypeScript module with types, as npx marea-client schema writes it
+  marea schema --out marea.schema.json --check     in CI: fails when the file is not what the server has, and says what differs")]
 pub(crate) struct SchemaArgs {
-    /// The file to write [default: standard output]
+    /// The file to write, .json or .ts [default: JSON to standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Write nothing; fail when the file differs from what the server has

@@ -1,5 +1,8 @@
 //! `marea schema`: the server's catalogue as a file, and whether a file is still what the server has.
 
+mod differences;
+mod typescript;
+
 use std::path::Path;
 
 use marea_native::{fetch_catalogue, fetch_catalogue_allowing_http};
@@ -16,9 +19,10 @@ const COLUMN_MEMBERS: [&str; 9] =
     ["name", "type", "rule", "nullable", "default", "max", "precision", "scale", "labels"];
 
 pub(crate) fn run(globals: &Globals, args: &SchemaArgs, output: &Output) -> Result<(), Failure> {
-    if let Some(out) = args.out.as_deref().filter(|out| out.extension().is_none_or(|end| end != "json")) {
+    let ending = |out: &Path| out.extension().and_then(|end| end.to_str()).unwrap_or_default().to_owned();
+    if let Some(out) = args.out.as_deref().filter(|out| !matches!(&*ending(out), "json" | "ts" | "mts")) {
         return Err(Failure::usage(format!(
-            "--out {}: a name that ends in .json (npx marea-client schema writes the TypeScript module)",
+            "--out {}: expected a name that ends in .ts or .json",
             out.display()
         )));
     }
@@ -42,21 +46,45 @@ pub(crate) fn run(globals: &Globals, args: &SchemaArgs, output: &Output) -> Resu
         .map_err(|_| Failure::new("internal", "the catalogue is no JSON; please report this"))?;
     let text = rendered(&document);
     let Some(out) = args.out.as_deref() else { return output.exact(&escape::json(&text)) };
+    let text = if ending(out) == "json" { text } else { typescript::rendered(&document, &text) };
     let tables = count(catalogue.tables().count() as i64, "table", "tables");
     let before = read(out)?;
     if args.check {
         return match before.as_deref() == Some(text.as_str()) {
             true => output.text(&format!("{} is up to date ({tables})\n", out.display())),
-            false => Err(Failure::new(
-                "schema_differs",
-                format!("{} is not what the server has; write it again without --check", out.display()),
-            )),
+            false => Err(Failure::new("schema_differs", what_differs(out, before.as_deref(), &document))),
         };
     }
     if before.as_deref() != Some(text.as_str()) {
         write(out, &text)?;
     }
     output.result(&document, |_| format!("{} holds {tables}\n", out.display()))
+}
+
+/// What a person needs to know of a file that is not what the server has.
+fn what_differs(out: &Path, before: Option<&str>, document: &Value) -> String {
+    let again = "write it again without --check";
+    let Some(before) = before else { return format!("{} does not exist; {again}", out.display()) };
+    let found = document_in(before).map(|known| differences::between(&known, document)).unwrap_or_default();
+    let found = if found.is_empty() {
+        vec!["the same tables, but the file was edited, or written by another version".to_owned()]
+    } else {
+        found
+    };
+    format!("{} is not what the server has; {again}:\n  {}", out.display(), found.join("\n  "))
+}
+
+/// The catalogue in a file that was written here; `None` where there is none to be read.
+fn document_in(text: &str) -> Option<Value> {
+    let module = text.split_once("export const schema = ").map(|(_, rest)| rest);
+    let json = module
+        .and_then(|rest| rest.split_once(" as const satisfies Catalogue"))
+        .map_or(text, |(json, _)| json);
+    serde_json::from_str(json).ok()
+}
+
+fn list(of: &Value, member: &str) -> Vec<Value> {
+    of[member].as_array().cloned().unwrap_or_default()
 }
 
 /// The file's text with the line ends that are written here; `None` when there is none.
@@ -81,7 +109,6 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// A line for each column, members in one order: the same text as `npx marea-client schema` writes.
 fn rendered(document: &Value) -> String {
-    let list = |of: &Value, member: &str| of[member].as_array().cloned().unwrap_or_default();
     let table = |table: Value| {
         let columns = list(&table, "columns")
             .iter()
