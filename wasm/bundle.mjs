@@ -130,6 +130,7 @@ export async function bundle(dist, plugins = []) {
     file('testing/react.ts', 'testing/react.js', [sharing('../index.js'), beside('../react/index.js')]),
     pageForTests(dist, options),
     file('writers.ts', 'writers.js', []),
+    file('tauri/index.ts', 'tauri.js', [oneError('./index.js')]),
     file('node/index.ts', 'node/index.js', [oneError('../index.js'), inNode], { inject: [join(js, 'node', 'report-error.ts')] }),
   ])
   const page = readFileSync(join(dist, 'index.js'), 'utf8')

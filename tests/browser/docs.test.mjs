@@ -80,6 +80,8 @@ declare global {
 // Packages of others, as far as the documents use them.
 const OTHERS = {
   '@supabase/supabase-js': "export function createClient(url: string, key: string): import('@marea/client/supabase').SupabaseLike",
+  '@tauri-apps/api/core':
+    'export function invoke<T>(command: string, args?: Record<string, unknown>): Promise<T>; export class Channel<T> { onmessage: (event: T) => void }',
   esbuild: "export function build(options: { entryPoints: Record<string, string>; outdir: string; bundle: boolean; format: 'esm' }): Promise<void>",
   vite: 'export function defineConfig(config: object): object',
   'node:fs': 'export function copyFileSync(from: string, to: string): void',

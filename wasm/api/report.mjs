@@ -25,6 +25,7 @@ const ENTRIES = {
   'testing-react': 'dist/testing/react.d.ts',
   writers: 'dist/writers.d.ts',
   node: 'dist/node/index.d.ts',
+  tauri: 'dist/tauri/index.d.ts',
 }
 const check = process.argv.includes('--check')
 

@@ -23,7 +23,7 @@ pub(crate) struct Size {
 const DOWNLOADED: [&str; 5] =
     ["marea_wasm_bg.wasm", "index.js", "worker.js", "supabase.js", "react/index.js"];
 /// What only those load who ask for it, and what each may weigh gzipped.
-const APART: [(&str, u64); 10] = [
+const APART: [(&str, u64); 11] = [
     ("devtools.js", 8_192),
     ("vite.js", 2_048),
     ("writers.js", 4_096),
@@ -33,8 +33,9 @@ const APART: [(&str, u64); 10] = [
     ("tanstack-db.js", 2_048),
     ("kysely.js", 2_048),
     ("opentelemetry.js", 2_048),
-    // The face without the engine, which a program loads from its disk.
+    // The face without the engine, which a program loads from its disk, and a window from its app.
     ("node/index.js", 14_336),
+    ("tauri.js", 14_336),
 ];
 
 /// What all that is downloaded may weigh, as servers send it: docs/adr/0103-the-apps-own-sql.md, and for files

@@ -1,20 +1,20 @@
-// The page: it shows what the client tells, and asks it to record. It knows no network and keeps nothing.
-const { invoke } = window.__TAURI__.core
-const { listen } = window.__TAURI__.event
+// The page: it shows what the mirror says, and records. `marea/` is the npm package's `dist/`, which `cargo xtask tauri` puts there.
+import { open } from './marea/tauri.js'
 
+const tauri = window.__TAURI__.core
+const say = (text) => (document.getElementById('said').textContent = text)
 const show = (values, names) => {
   for (const name of names) document.getElementById(name).textContent = values[name]
 }
-const showProgress = (progress) => show(progress, ['total_sessions', 'total_time_spent_minutes', 'current_streak_days'])
-const showStatus = (status) => show(status, ['pending'])
 
-const say = (text) => (document.getElementById('said').textContent = text)
-
-listen('progress', (event) => showProgress(event.payload))
-listen('status', (event) => showStatus(event.payload))
-// What was told before this page listened.
-invoke('now').then(([progress, status]) => (showProgress(progress), showStatus(status)), say)
-
-document.getElementById('record').addEventListener('click', () =>
-  invoke('record', { minutes: 10 }).then(() => say('Recorded. It is safe on this device.'), say),
-)
+try {
+  const { token, ...settings } = await tauri.invoke('settings')
+  const marea = await open({ tauri, ...settings, getAccessToken: () => token })
+  marea.watchProgress((progress) => show(progress, ['total_sessions', 'total_time_spent_minutes', 'current_streak_days']))
+  marea.watchStatus((status) => show(status, ['pending']))
+  document.getElementById('record').addEventListener('click', () =>
+    marea.recordSession({ session_type: 'practice', duration_minutes: 10 }).then(() => say('Recorded. It is safe on this device.'), (error) => say(error.message)),
+  )
+} catch (error) {
+  say(error.message ?? error)
+}
