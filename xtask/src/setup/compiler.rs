@@ -18,8 +18,8 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 /// The oldest compiler that builds the workspace; `rust-version` in Cargo.toml.
 const MIN_RUST: (u32, u32) = (1, 89);
 
-/// The first compiler whose panics can be left out: `-Cpanic=immediate-abort`.
-const MIN_RUST_WITHOUT_PANICS: (u32, u32) = (1, 92);
+/// The first compiler that the flags for a small module were tried with (`xtask/src/wasm/compile.rs`).
+const MIN_RUST_OF_SMALL: (u32, u32) = (1, 95);
 
 /// How wasm32 is compiled on this machine.
 pub(crate) enum WasmCompiler {
@@ -76,7 +76,7 @@ fn look_at_system() -> Result<(WasmCompiler, String), String> {
     if has_target(&rustc) {
         return Ok((WasmCompiler::System { rustc, cargo }, format!("the system's {}", said.trim())));
     }
-    if version < MIN_RUST_WITHOUT_PANICS {
+    if version < MIN_RUST_OF_SMALL {
         return too_old();
     }
     if !has_source(&rustc) {
@@ -95,10 +95,10 @@ pub(crate) fn system_run(program: &Path) -> Run {
         .fold(Run::new(program), |run, name| run.without_env(name))
 }
 
-/// Whether the toolchain that runs xtask can build the standard library along, without its panics.
+/// Whether the toolchain that runs xtask can build the standard library along.
 pub(super) fn has_small_library() -> bool {
     let version = Run::new("rustc").arg("--version").read().ok().and_then(|said| parse_version(&said));
-    version >= Some(MIN_RUST_WITHOUT_PANICS) && has_source(Path::new("rustc"))
+    version >= Some(MIN_RUST_OF_SMALL) && has_source(Path::new("rustc"))
 }
 
 /// rustup's own are found by name, the system's by path.

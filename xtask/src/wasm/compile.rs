@@ -13,10 +13,16 @@ use crate::{
 /// The profile in Cargo.toml that makes the module small.
 const PROFILE: &str = "wasm";
 
-/// The standard library is built along, with size before speed, and a panic is a trap, without a message or a place that nobody would
-/// see: docs/adr/0161-panics-are-traps.md.
+/// The standard library is built along, with size before speed: docs/adr/0161-panics-are-traps.md.
 const SMALL_LIBRARY: [&str; 2] = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
-const WITHOUT_PANICS: [&str; 2] = ["-Zunstable-options", "-Cpanic=immediate-abort"];
+/// A panic is a trap, without a message or a place that nobody would see; and what is larger than two words of 64 bits is copied by one
+/// instruction, not word by word: values of Rust are moved often.
+const SMALL_CODE: [&str; 4] = [
+    "-Zunstable-options",
+    "-Cpanic=immediate-abort",
+    "-Cllvm-args=-max-store-memcpy=2",
+    "-Cllvm-args=-max-store-memmove=2",
+];
 
 /// Compiles the module and says where it is.
 pub(crate) fn module(tools: &Tools) -> Result<PathBuf> {
@@ -62,7 +68,7 @@ fn cargo(tools: &Tools, subcommand: &str) -> Run {
     let mut flags = without_places();
     let run = match with_library {
         true => {
-            flags.extend(WITHOUT_PANICS.map(str::to_owned));
+            flags.extend(SMALL_CODE.map(str::to_owned));
             // A stable compiler may do so only when it is told to.
             run.env("RUSTC_BOOTSTRAP", "1")
         }

@@ -14,7 +14,7 @@ const PIECE: usize = 6;
 /// A little less than gzip's reach: what follows stands within it too.
 const REACH: usize = 31_000;
 /// How much less a piece counts for being in many functions.
-const RARITY: f64 = 0.5;
+const RARITY: f64 = 0.3;
 
 /// The module with a name for each of its functions, by which they are to be sorted. Names that it had are gone.
 pub(crate) fn named(module: &[u8]) -> Result<Vec<u8>> {
