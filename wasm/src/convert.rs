@@ -54,7 +54,8 @@ pub(crate) fn to_js<T: Tsify + Serialize>(value: &T) -> Result<Ts<T>, JsValue> {
 /// for all that is listed with it, of a whole number beyond 2^53.
 fn set_json(object: &JsValue, field: &str, json: Option<Value>) -> Result<(), JsValue> {
     let Some(json) = json else { return Ok(()) };
-    Reflect::set(object, &field.into(), &JSON::parse(&json.to_string())?).map(|_| ())
+    Reflect::set(object, &field.into(), &JSON::parse(&serde_json::to_string(&json).unwrap_or_default())?)
+        .map(|_| ())
 }
 
 pub(crate) fn export_to_js(mut export: Export) -> Result<Ts<Export>, JsValue> {

@@ -6,8 +6,8 @@ use serde_json::{Map, Number, Value};
 
 use crate::catalogue::{Column, ColumnType, MirroredTable, Rule, add_decimals, text_forms};
 use crate::error::Error;
-use crate::model::Op;
 use crate::model::limits::{NUL, json_problem};
+use crate::model::{Op, json_text};
 
 /// What all columns of one write weigh at most, as JSON: a request carries 1 MiB, and must leave room for others.
 const MAX_ROW_BYTES: usize = 256 * 1024;
@@ -28,7 +28,7 @@ impl MirroredTable {
                 return Err(self.refused(&name, problem));
             }
             let value = column.check(value).map_err(|problem| self.refused(&name, problem))?;
-            bytes += name.len() + value.to_string().len() + 4;
+            bytes += name.len() + json_text(&value).len() + 4;
             checked.insert(name, value);
         }
         let missing = |column: &&Column| {

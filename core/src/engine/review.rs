@@ -10,7 +10,7 @@ use crate::engine::changed::Changed;
 use crate::engine::registers::Dirty;
 use crate::engine::{Engine, registers, visible};
 use crate::error::Error;
-use crate::model::{MutationId, MutationView, Now, Status, Table, TableKind};
+use crate::model::{MutationId, MutationView, Now, Status, Table, TableKind, indented, json_text};
 use crate::planted::{self, Fault};
 use crate::store::{JournalEntry, MIRROR_VERSION, Rows};
 
@@ -176,7 +176,7 @@ impl Engine {
             status: self.status(now)?,
             journal: self.store.read().journal()?,
         };
-        serde_json::to_string_pretty(&diagnostics).map_err(|_| Error::Internal("diagnostics are not JSON"))
+        Ok(indented(&json_text(&diagnostics)))
     }
 }
 

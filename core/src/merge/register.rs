@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::catalogue::{Column, MirroredTable, Rule};
-use crate::model::{Op, RegisterRow, RegisterWrite, TableKind};
+use crate::model::{Op, RegisterRow, RegisterWrite, TableKind, json_text};
 use crate::planted::{self, Fault};
 
 /// The row with writes on top. An update does not bring back a row that is gone, but for the one row per user, which
@@ -101,7 +101,7 @@ fn added(
 
 /// A value as rows in memory hold it: of what is kept as JSON text, that text.
 fn kept_form(column: &Column, value: Value) -> Value {
-    if column.kind.is_json_text() && !value.is_null() { value.to_string().into() } else { value }
+    if column.kind.is_json_text() && !value.is_null() { json_text(&value).into() } else { value }
 }
 
 /// Two maps as one, both as JSON text; of two values for one key the lesser. What is no map is replaced.
@@ -117,11 +117,11 @@ fn union(standing: &Value, new: Value) -> Value {
             map.insert(key, value);
         }
     }
-    Value::from(map).to_string().into()
+    json_text(&map).into()
 }
 
 fn text_of(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| json_text(value), str::to_owned)
 }
 
 /// A row of registers, for tests: its columns, and the clock and client that wrote each.

@@ -26,6 +26,7 @@ mod handover;
 mod hlc;
 mod ids;
 mod import;
+mod json_text;
 pub(crate) mod limits;
 mod list_query;
 mod mutation;
@@ -57,6 +58,7 @@ pub use hlc::Hlc;
 pub use ids::{ClientId, MutationId, UserId};
 pub(crate) use import::ImportKind;
 pub use import::{ImportItem, Imported, RefusedItem};
+pub(crate) use json_text::{indented, json_text};
 #[cfg(feature = "planted-faults")]
 pub use limits::{LIMITS, Limit, LimitKind};
 pub use list_query::ListQuery;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::catalogue::{Column, ColumnType, Rule};
 use crate::error::Error;
-use crate::model::ListQuery;
+use crate::model::{ListQuery, json_text};
 use crate::store::Rows;
 use crate::store::shapes::{Shape, quoted};
 use crate::store::values::{ends, write_text};
@@ -233,7 +233,7 @@ fn bound(column: &Column, value: &Value) -> Result<SqlValue, String> {
     };
     let mut checked = lenient.check(value.clone())?;
     if column.kind.is_json_text() {
-        checked = checked.to_string().into();
+        checked = json_text(&checked).into();
     }
     let bound = column.kind.bind(Some(&checked)).ok_or("cannot be compared with that")?;
     ends(&bound).try_into().map_err(|_| "cannot be compared with that".to_owned())

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Number, Value};
 
 use crate::error::Error;
-use crate::model::Table;
+use crate::model::{Table, json_text};
 use crate::store::Store;
 use crate::store::gate::{Gate, Reading, SharedGate};
 use crate::store::shapes::{Shape, quoted};
@@ -250,7 +250,7 @@ fn to_bound(param: &Value) -> Result<Bound, Error> {
             (None, None) => return Err(Error::invalid("params", "a number must fit in 64 bits")),
         },
         Value::String(text) => Bound::Text(text.clone()),
-        Value::Array(_) | Value::Object(_) => Bound::Text(param.to_string()),
+        Value::Array(_) | Value::Object(_) => Bound::Text(json_text(param)),
     })
 }
 

@@ -143,7 +143,7 @@ pub(crate) fn unrestored(path: &Path) -> Vec<PathBuf> {
 /// What was saved under this name; `None` if it is no rescue any more.
 pub(crate) fn saved(aside: &Path) -> Result<Option<Rescued>, Error> {
     let text = std::fs::read(with_ending(aside, UNRESTORED)).map_err(|error| storage_failed(&error))?;
-    Ok(serde_json::from_slice(&text).ok())
+    Ok(str::from_utf8(&text).ok().and_then(|text| serde_json::from_str(text).ok()))
 }
 
 /// Notes that it is restored; says what the document is called now.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::catalogue::{ColumnType, timestamp_text};
 use crate::error::Error;
-use crate::model::{KeyEnvelope, Timestamp};
+use crate::model::{KeyEnvelope, Timestamp, json_text};
 use crate::store::stored;
 
 use ColumnType as Kind;
@@ -45,7 +45,7 @@ impl ColumnType {
             }
             (Kind::Numeric, Some(Value::Number(number))) => owned(SqlValue::Text(number.to_string())),
             (Kind::Boolean, Some(Value::Bool(flag))) => owned(SqlValue::Integer((*flag).into())),
-            (Kind::ReadJson, Some(json)) => owned(SqlValue::Text(json.to_string())),
+            (Kind::ReadJson, Some(json)) => owned(SqlValue::Text(json_text(json))),
             _ => None,
         }
     }
@@ -75,7 +75,7 @@ impl ColumnType {
                 return matches!(text, "NaN" | "Infinity" | "-Infinity").then_some(as_it_is);
             }
             Kind::Bytea => SqlValue::Blob(base64_of(text)?),
-            Kind::ReadJson | Kind::Json => SqlValue::Text(Value::from(text).to_string()),
+            Kind::ReadJson | Kind::Json => SqlValue::Text(json_text(text)),
             Kind::SmallInt | Kind::Integer | Kind::Boolean => return None,
             Kind::TextArray | Kind::IntegerArray | Kind::UuidArray => return None,
         };
@@ -140,7 +140,7 @@ impl ColumnType {
                 out.push_str(stored(std::str::from_utf8(text).ok())?)
             }
             ValueRef::Text(text) => write_text(stored(std::str::from_utf8(text).ok())?, out)?,
-            kept => out.push_str(&self.value(kept)?.to_string()),
+            kept => out.push_str(&json_text(&self.value(kept)?)),
         }
         Ok(())
     }

@@ -84,7 +84,11 @@ pub(super) fn check(url: &str, publishable_key: &str, plain_http: PlainHttp) -> 
 fn is_secret(key: &str) -> bool {
     let role = || {
         let payload = URL_SAFE_NO_PAD.decode(key.split('.').nth(1)?.trim_end_matches('=')).ok()?;
-        serde_json::from_slice::<Value>(&payload).ok()?.get("role")?.as_str().map(str::to_owned)
+        serde_json::from_str::<Value>(str::from_utf8(&payload).ok()?)
+            .ok()?
+            .get("role")?
+            .as_str()
+            .map(str::to_owned)
     };
     key.starts_with("sb_secret_") || role().as_deref() == Some("service_role")
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::model::{UserId, from_json};
+use crate::model::{UserId, from_json, json_text};
 
 /// A frame of a few lines; a larger one is none of ours.
 const LONGEST: usize = 64 * 1024;
@@ -53,7 +53,7 @@ fn frame(topic: &str, event: &str, payload: &str, reference: u32) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
+    json_text(text)
 }
 
 /// Reads a frame; `None` for what concerns nobody here.
