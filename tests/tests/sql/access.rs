@@ -243,9 +243,11 @@ async fn only_what_is_granted_can_be_executed() {
             "marea.left_out_keys(text,text[])",
             "marea.move_clock()",
             "marea.note_client(uuid,integer,bigint)",
+            "marea.note_stamps(text,text[],text[],text[],text)",
             "marea.note_writes(text,text[],jsonb[],boolean)",
             "marea.record_registers(text,text,jsonb)",
             "marea.refuse_moved()",
+            "marea.settle_clocks()",
             "marea.user_exists()",
             "marea.user_id()",
         ]
