@@ -1,5 +1,6 @@
 -- Assembled from migrations/source by `cargo xtask migrations`: change it there.
--- 005: sessions that devices list, correct and delete once they are mirrored (docs/TABLES.md), and pushes that write the line of a row once.
+-- 005: sessions that devices list, correct and delete once they are mirrored (docs/TABLES.md), pushes that write the line of a row
+-- once, and pushes and pages that plan and read no more than they must (docs/adr/0155).
 --
 -- Makes functions of 002 anew. Adds two columns to marea.pending, which is empty outside of a transaction.
 --
@@ -220,6 +221,410 @@ COMMENT ON FUNCTION marea.is_active(marea.daily_activity) IS
     'Whether anything lies on the day but freezes: else it only joins the days around it.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- fold
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Fold: sessions and events into daily_activity and user_progress.
+--
+-- Days that lie ahead: a session that a wrong clock dates years from now ends no streak. Its totals count at once, its day counts
+-- for the streaks once it has come. Daily activity has it all the time (docs/adr/0077).
+
+CREATE OR REPLACE FUNCTION marea.non_negative(given INTEGER) RETURNS INTEGER LANGUAGE sql IMMUTABLE
+RETURN greatest(coalesce(given, 0), 0);
+
+COMMENT ON FUNCTION marea.non_negative(INTEGER) IS 'A metric as the fold counts it: NULL and negative are 0.';
+
+CREATE OR REPLACE FUNCTION marea.saturated(given NUMERIC) RETURNS INTEGER LANGUAGE sql IMMUTABLE
+RETURN least(greatest(given, -2147483648), 2147483647)::integer;
+
+COMMENT ON FUNCTION marea.saturated(NUMERIC) IS
+    'A sum as progress keeps it: at the end of the numbers it stays, on devices too, and no session is refused for it.';
+
+CREATE OR REPLACE FUNCTION marea.union_achievements(one JSONB, other JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE
+RETURN one || coalesce((
+    SELECT jsonb_object_agg(unlocked.key, unlocked.value)
+    FROM jsonb_each(other) AS unlocked
+    -- What is no text is not ours to judge; it was there first.
+    WHERE NOT one ? unlocked.key
+       OR (jsonb_typeof(one -> unlocked.key) = 'string'
+           AND (unlocked.value #>> '{}') COLLATE "C" < (one ->> unlocked.key) COLLATE "C")
+), '{}');
+
+COMMENT ON FUNCTION marea.union_achievements(JSONB, JSONB) IS 'Union of two maps; the earlier unlock wins.';
+
+DO $$
+BEGIN
+    IF to_regtype('marea.fact') IS NULL THEN
+        -- What one session or event, or all of a learner's day, adds. What is taken out has minus signs and a removed_at.
+        CREATE TYPE marea.fact AS (
+            user_id        UUID,
+            day            DATE,
+            facts          BIGINT,
+            sessions       BIGINT,
+            minutes        BIGINT,
+            questions      BIGINT,
+            correct        BIGINT,
+            words          BIGINT,
+            points         BIGINT,
+            descriptions   BIGINT,
+            images         BIGINT,
+            mastered       BIGINT,
+            learning       BIGINT,
+            fresh          BIGINT,
+            activity_at    TIMESTAMPTZ,
+            description_at TIMESTAMPTZ,
+            qa_at          TIMESTAMPTZ,
+            words_at       TIMESTAMPTZ,
+            removed_at     TIMESTAMPTZ,
+            achievements   JSONB
+        );
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.session_fact(
+    sign INTEGER, user_id UUID, ended_at TIMESTAMPTZ, local_date TEXT, minutes INTEGER, images INTEGER,
+    descriptions INTEGER, answered INTEGER, correct INTEGER, words INTEGER
+) RETURNS marea.fact LANGUAGE sql IMMUTABLE
+RETURN ROW(
+    user_id, marea.local_day(local_date, ended_at), sign, sign, sign * marea.non_negative(minutes),
+    sign * marea.non_negative(answered), sign * marea.non_negative(correct), sign * marea.non_negative(words), 0,
+    sign * marea.non_negative(descriptions), sign * marea.non_negative(images), 0, 0, 0,
+    CASE WHEN sign > 0 THEN ended_at END, CASE WHEN sign > 0 AND descriptions > 0 THEN ended_at END,
+    CASE WHEN sign > 0 AND answered > 0 THEN ended_at END, CASE WHEN sign > 0 AND words > 0 THEN ended_at END,
+    CASE WHEN sign < 0 THEN ended_at END, NULL
+)::marea.fact;
+
+COMMENT ON FUNCTION marea.session_fact(INTEGER, UUID, TIMESTAMPTZ, TEXT, INTEGER, INTEGER, INTEGER, INTEGER, INTEGER, INTEGER)
+    IS 'What a completed session adds (sign 1) or takes out (sign -1).';
+
+CREATE OR REPLACE FUNCTION marea.event_fact(sign INTEGER, event marea.progress_events) RETURNS marea.fact
+LANGUAGE sql IMMUTABLE
+RETURN ROW(
+    (event).user_id, (event).local_date, sign, 0, sign::bigint * (event).minutes, sign::bigint * (event).questions_answered,
+    sign::bigint * (event).questions_correct, sign::bigint * (event).vocabulary_learned, sign::bigint * (event).points,
+    sign::bigint * (event).descriptions, sign::bigint * (event).images, sign::bigint * (event).mastered_words,
+    sign::bigint * (event).learning_words, sign::bigint * (event).new_words,
+    CASE WHEN sign > 0 AND NOT (event).freezes_day THEN (event).occurred_at END,
+    CASE WHEN sign > 0 AND (event).descriptions > 0 THEN (event).occurred_at END,
+    CASE WHEN sign > 0 AND (event).questions_answered > 0 THEN (event).occurred_at END,
+    CASE WHEN sign > 0 AND ((event).vocabulary_learned > 0 OR (event).mastered_words <> 0
+        OR (event).learning_words <> 0 OR (event).new_words <> 0) THEN (event).occurred_at END,
+    CASE WHEN sign < 0 THEN (event).occurred_at END,
+    CASE WHEN sign > 0 AND (event).achievements <> '{}' THEN (event).achievements END
+)::marea.fact;
+
+COMMENT ON FUNCTION marea.event_fact(INTEGER, marea.progress_events) IS
+    'What an event adds (sign 1) or takes out (sign -1). Achievements are never taken out.';
+
+CREATE OR REPLACE FUNCTION marea.fold_many(given marea.fact[]) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+-- Adds facts to daily_activity and user_progress, so that both equal the fold of everything that is there. The
+-- learner's progress row is locked before anything is read or added: it is the mutex of that learner's fold.
+-- plan_cache_mode: a plan for the very array at hand always looks a little cheaper, and making one costs 2 ms each time.
+DECLARE
+    days      marea.fact[];
+    takes_out BOOLEAN;
+    most      BIGINT;
+    tomorrow  CONSTANT DATE := marea.tomorrow();
+BEGIN
+    -- By learner and day. A learner who is being deleted takes everything along and is gone already.
+    SELECT array_agg(on_day::marea.fact ORDER BY on_day.user_id, on_day.day), bool_or(on_day.removed_at IS NOT NULL)
+    INTO days, takes_out
+    FROM (
+        SELECT fact.user_id, fact.day, sum(fact.facts)::bigint AS facts, sum(fact.sessions)::bigint AS sessions,
+               sum(fact.minutes)::bigint AS minutes, sum(fact.questions)::bigint AS questions,
+               sum(fact.correct)::bigint AS correct, sum(fact.words)::bigint AS words,
+               sum(fact.points)::bigint AS points, sum(fact.descriptions)::bigint AS descriptions,
+               sum(fact.images)::bigint AS images, sum(fact.mastered)::bigint AS mastered,
+               sum(fact.learning)::bigint AS learning, sum(fact.fresh)::bigint AS fresh,
+               max(fact.activity_at) AS activity_at, max(fact.description_at) AS description_at,
+               max(fact.qa_at) AS qa_at, max(fact.words_at) AS words_at, max(fact.removed_at) AS removed_at,
+               NULL::jsonb AS achievements
+        FROM unnest(given) AS fact
+        GROUP BY fact.user_id, fact.day
+    ) AS on_day
+    WHERE EXISTS (SELECT FROM public.users WHERE users.id = on_day.user_id);
+
+    IF days IS NULL THEN
+        RETURN;
+    END IF;
+
+    IF EXISTS (
+        SELECT FROM unnest(days) AS fact
+        WHERE NOT EXISTS (SELECT FROM public.user_progress WHERE user_progress.user_id = fact.user_id)
+    ) THEN
+        INSERT INTO public.user_progress (user_id)
+        SELECT DISTINCT fact.user_id FROM unnest(days) AS fact ORDER BY fact.user_id
+        ON CONFLICT (user_id) DO NOTHING;
+    END IF;
+    PERFORM FROM public.user_progress AS p
+    WHERE p.user_id IN (SELECT fact.user_id FROM unnest(days) AS fact)
+    ORDER BY p.user_id FOR NO KEY UPDATE OF p;
+
+    -- What lay beyond the end of the numbers is not known any more: the sums are made from nothing.
+    IF takes_out AND EXISTS (
+        SELECT FROM public.user_progress AS p
+        WHERE p.user_id IN (SELECT fact.user_id FROM unnest(days) AS fact)
+          AND greatest(p.total_time_spent_minutes, p.total_questions_answered, p.total_questions_correct,
+              p.total_vocabulary_learned, p.total_points, p.total_descriptions, p.total_images, abs(p.mastered_words_count::bigint),
+              abs(p.learning_words_count::bigint), abs(p.new_words_count::bigint)) >= 2147483647
+    ) THEN
+        PERFORM marea.refold(ARRAY(SELECT DISTINCT fact.user_id FROM unnest(days) AS fact));
+        RETURN;
+    END IF;
+
+    INSERT INTO marea.daily_activity AS d (user_id, day, facts, sessions, minutes, questions, correct, words, points)
+    SELECT fact.user_id, fact.day, fact.facts, fact.sessions, marea.saturated(fact.minutes), marea.saturated(fact.questions),
+           marea.saturated(fact.correct), marea.saturated(fact.words), marea.saturated(fact.points)
+    FROM unnest(days) AS fact
+    ON CONFLICT (user_id, day) DO UPDATE SET
+        facts = d.facts + EXCLUDED.facts, sessions = d.sessions + EXCLUDED.sessions,
+        minutes = marea.saturated(d.minutes::numeric + EXCLUDED.minutes),
+        questions = marea.saturated(d.questions::numeric + EXCLUDED.questions),
+        correct = marea.saturated(d.correct::numeric + EXCLUDED.correct),
+        words = marea.saturated(d.words::numeric + EXCLUDED.words),
+        points = marea.saturated(d.points::numeric + EXCLUDED.points);
+
+    IF takes_out THEN
+        DELETE FROM marea.daily_activity AS d USING unnest(days) AS fact
+        WHERE d.user_id = fact.user_id AND d.day = fact.day AND d.facts <= 0;
+    END IF;
+
+    UPDATE public.user_progress AS p SET
+        total_sessions = n.sessions,
+        total_time_spent_minutes = n.minutes,
+        total_questions_answered = n.questions,
+        total_questions_correct = n.correct,
+        total_vocabulary_learned = n.words,
+        total_points = n.points,
+        total_descriptions = n.descriptions,
+        total_images = n.images,
+        mastered_words_count = n.mastered,
+        learning_words_count = n.learning,
+        new_words_count = n.fresh,
+        average_accuracy = CASE WHEN n.questions <= 0 THEN 0
+            ELSE least(100, round(100::numeric * n.correct / n.questions, 2)) END,
+        average_completion_time_seconds = CASE WHEN n.sessions <= 0 THEN 0
+            ELSE marea.saturated(round(60::numeric * n.minutes / n.sessions)) END,
+        last_activity_at = n.activity_at,
+        last_description_at = n.description_at,
+        last_qa_session_at = n.qa_at,
+        last_vocabulary_practice_at = n.words_at,
+        last_active_on = n.last_day,
+        current_streak_days = n.streak,
+        longest_streak_days = n.longest
+    FROM (
+        SELECT old.user_id,
+               old.total_sessions + new.sessions AS sessions,
+               marea.saturated(old.total_time_spent_minutes + new.minutes) AS minutes,
+               marea.saturated(old.total_questions_answered + new.questions) AS questions,
+               marea.saturated(old.total_questions_correct + new.correct) AS correct,
+               marea.saturated(old.total_vocabulary_learned + new.words) AS words,
+               marea.saturated(old.total_points + new.points) AS points,
+               marea.saturated(old.total_descriptions + new.descriptions) AS descriptions,
+               marea.saturated(old.total_images + new.images) AS images,
+               marea.saturated(old.mastered_words_count + new.mastered) AS mastered,
+               marea.saturated(old.learning_words_count + new.learning) AS learning,
+               marea.saturated(old.new_words_count + new.fresh) AS fresh,
+               CASE WHEN how.reread_maxima THEN greatest(latest.activity_at, kept.activity_at)
+                   ELSE greatest(old.last_activity_at, new.activity_at) END AS activity_at,
+               CASE WHEN how.reread_maxima THEN greatest(latest.description_at, kept.description_at)
+                   ELSE greatest(old.last_description_at, new.description_at) END AS description_at,
+               CASE WHEN how.reread_maxima THEN greatest(latest.qa_at, kept.qa_at)
+                   ELSE greatest(old.last_qa_session_at, new.qa_at) END AS qa_at,
+               CASE WHEN how.reread_maxima THEN greatest(latest.words_at, kept.words_at)
+                   ELSE greatest(old.last_vocabulary_practice_at, new.words_at) END AS words_at,
+               CASE WHEN how.recount_days THEN runs.last_day ELSE new.last_day END AS last_day,
+               CASE WHEN how.recount_days THEN coalesce(runs.streak, 0) ELSE next.streak END AS streak,
+               CASE WHEN how.recount_days THEN greatest(runs.longest, kept.longest_streak_days, 0)
+                   ELSE greatest(old.longest_streak_days, next.streak) END AS longest
+        FROM (
+            SELECT fact.user_id, sum(fact.sessions) AS sessions, sum(fact.minutes) AS minutes,
+                   sum(fact.questions) AS questions, sum(fact.correct) AS correct, sum(fact.words) AS words,
+                   sum(fact.points) AS points, sum(fact.descriptions) AS descriptions, sum(fact.images) AS images,
+                   sum(fact.mastered) AS mastered, sum(fact.learning) AS learning, sum(fact.fresh) AS fresh,
+                   max(fact.activity_at) AS activity_at, max(fact.description_at) AS description_at,
+                   max(fact.qa_at) AS qa_at, max(fact.words_at) AS words_at, max(fact.removed_at) AS removed_at,
+                   min(fact.day) AS first_day, max(fact.day) AS last_day
+            FROM unnest(days) AS fact
+            GROUP BY fact.user_id
+        ) AS new
+        JOIN public.user_progress AS old ON old.user_id = new.user_id
+        -- Looking at everything again is only needed when a latest fact may have gone, when days came out of order, or when
+        -- days lie ahead, or have lain ahead and have come since.
+        CROSS JOIN LATERAL (
+            SELECT coalesce(new.removed_at >= least(old.last_activity_at, old.last_description_at,
+                       old.last_qa_session_at, old.last_vocabulary_practice_at), false) AS reread_maxima,
+                   new.removed_at IS NOT NULL OR new.first_day < new.last_day
+                       OR coalesce(new.first_day < old.last_active_on, false)
+                       OR greatest(new.last_day, old.last_active_on) > tomorrow
+                       OR EXISTS (SELECT FROM marea.progress_events AS e
+                           WHERE e.user_id = new.user_id AND e.local_date = new.last_day AND e.freezes_day)
+                       OR EXISTS (
+                           SELECT FROM marea.daily_activity AS d
+                           WHERE d.user_id = new.user_id AND d.day <= tomorrow AND d.day <> new.last_day
+                             AND d.day > coalesce(old.last_active_on, '-infinity')
+                       ) AS recount_days
+        ) AS how
+        CROSS JOIN LATERAL (
+            SELECT CASE new.last_day - old.last_active_on
+                WHEN 0 THEN old.current_streak_days
+                WHEN 1 THEN old.current_streak_days + 1
+                ELSE 1
+            END AS streak
+        ) AS next
+        CROSS JOIN LATERAL (
+            SELECT max(done.at) AS activity_at, max(done.at) FILTER (WHERE done.descriptions) AS description_at,
+                   max(done.at) FILTER (WHERE done.questions) AS qa_at, max(done.at) FILTER (WHERE done.words) AS words_at
+            FROM (
+                SELECT ended_at AS at, descriptions_generated > 0 AS descriptions, qa_attempts > 0 AS questions,
+                       vocabulary_learned > 0 AS words
+                FROM public.sessions
+                WHERE how.reread_maxima AND sessions.user_id = new.user_id AND isfinite(ended_at)
+                UNION ALL
+                SELECT occurred_at, descriptions > 0, questions_answered > 0, vocabulary_learned > 0
+                       OR mastered_words <> 0 OR learning_words <> 0 OR new_words <> 0
+                FROM marea.progress_events
+                WHERE how.reread_maxima AND progress_events.user_id = new.user_id AND NOT freezes_day
+            ) AS done
+        ) AS latest
+        CROSS JOIN LATERAL (
+            SELECT max(k.activity_at) AS activity_at, max(k.description_at) AS description_at, max(k.qa_at) AS qa_at,
+                   max(k.words_at) AS words_at, max(k.longest_streak_days) AS longest_streak_days
+            FROM marea.kept_facts AS k
+            WHERE (how.reread_maxima OR how.recount_days) AND k.user_id = new.user_id
+        ) AS kept
+        -- Days that follow one another have the same distance to their rank: that distance names the run.
+        CROSS JOIN LATERAL (
+            SELECT max(run.last_day) AS last_day, max(run.days) AS longest,
+                   (array_agg(run.days ORDER BY run.last_day DESC))[1] AS streak
+            FROM (
+                SELECT max(ranked.day) AS last_day, count(*) FILTER (WHERE ranked.active) AS days
+                FROM (
+                    SELECT NOT frozen.any_day OR marea.is_active(d) AS active, d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
+                    -- Nearly nobody has any, and then no day has to be looked at for them.
+                    FROM (SELECT EXISTS (SELECT FROM marea.progress_events AS e WHERE e.user_id = new.user_id AND e.freezes_day)) AS frozen (any_day)
+                    JOIN marea.daily_activity AS d ON d.user_id = new.user_id
+                    WHERE how.recount_days AND d.day <= tomorrow
+                ) AS ranked
+                GROUP BY ranked.run
+            ) AS run
+        ) AS runs
+    ) AS n
+    WHERE p.user_id = n.user_id;
+
+    IF EXISTS (SELECT FROM unnest(given) AS fact WHERE fact.achievements IS NOT NULL) THEN
+        WITH unlocked AS (
+        UPDATE public.user_progress AS p SET achievements = marea.union_achievements(p.achievements, n.unlocked)
+        FROM (
+            SELECT earliest.user_id, jsonb_object_agg(earliest.name, earliest.at) AS unlocked
+            FROM (
+                SELECT fact.user_id, unlocked.key AS name, min(unlocked.value COLLATE "C") AS at
+                FROM unnest(given) AS fact, jsonb_each_text(fact.achievements) AS unlocked
+                GROUP BY fact.user_id, unlocked.key
+            ) AS earliest
+            GROUP BY earliest.user_id
+        ) AS n
+        WHERE p.user_id = n.user_id
+          AND p.achievements IS DISTINCT FROM marea.union_achievements(p.achievements, n.unlocked)
+        RETURNING p.achievements
+        )
+        SELECT max((SELECT count(*) FROM jsonb_object_keys(u.achievements))) INTO most FROM unlocked AS u;
+        -- Each award is sent to each device with all of them.
+        IF most > 1000 THEN
+            RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'values.achievements: a learner has at most 1000';
+        END IF;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.fold_many(marea.fact[]) IS 'Adds any number of facts of any learners, by learner and day.';
+
+CREATE OR REPLACE FUNCTION marea.fold_one(fact marea.fact) RETURNS BOOLEAN
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- What marea.fold does with one fact that is added on the learner's latest day or after it: two statements for five. False,
+-- and nothing done, for every other fact. The progress row is changed first: it is the mutex of the learner's fold.
+DECLARE
+    tomorrow CONSTANT DATE := marea.tomorrow();
+BEGIN
+    IF fact.day > tomorrow OR fact.removed_at IS NOT NULL OR fact.achievements IS NOT NULL OR EXISTS (
+        SELECT FROM marea.progress_events AS e WHERE e.user_id = fact.user_id AND e.local_date = fact.day AND e.freezes_day
+    ) THEN
+        RETURN false;
+    END IF;
+    UPDATE public.user_progress AS p SET
+        total_sessions = p.total_sessions + fact.sessions,
+        total_time_spent_minutes = marea.saturated(p.total_time_spent_minutes::numeric + fact.minutes),
+        total_questions_answered = marea.saturated(p.total_questions_answered::numeric + fact.questions),
+        total_questions_correct = marea.saturated(p.total_questions_correct::numeric + fact.correct),
+        total_vocabulary_learned = marea.saturated(p.total_vocabulary_learned::numeric + fact.words),
+        total_points = marea.saturated(p.total_points::numeric + fact.points),
+        total_descriptions = marea.saturated(p.total_descriptions::numeric + fact.descriptions),
+        total_images = marea.saturated(p.total_images::numeric + fact.images),
+        mastered_words_count = marea.saturated(p.mastered_words_count::numeric + fact.mastered),
+        learning_words_count = marea.saturated(p.learning_words_count::numeric + fact.learning),
+        new_words_count = marea.saturated(p.new_words_count::numeric + fact.fresh),
+        average_accuracy = CASE WHEN p.total_questions_answered + fact.questions <= 0 THEN 0 ELSE least(100, round(
+            100::numeric * marea.saturated(p.total_questions_correct::numeric + fact.correct)
+            / marea.saturated(p.total_questions_answered::numeric + fact.questions), 2)) END,
+        average_completion_time_seconds = CASE WHEN p.total_sessions + fact.sessions <= 0 THEN 0 ELSE marea.saturated(round(
+            60::numeric * marea.saturated(p.total_time_spent_minutes::numeric + fact.minutes)
+            / (p.total_sessions + fact.sessions))) END,
+        last_activity_at = greatest(p.last_activity_at, fact.activity_at),
+        last_description_at = greatest(p.last_description_at, fact.description_at),
+        last_qa_session_at = greatest(p.last_qa_session_at, fact.qa_at),
+        last_vocabulary_practice_at = greatest(p.last_vocabulary_practice_at, fact.words_at),
+        last_active_on = fact.day,
+        current_streak_days = CASE fact.day - p.last_active_on
+            WHEN 0 THEN p.current_streak_days WHEN 1 THEN p.current_streak_days + 1 ELSE 1 END,
+        longest_streak_days = greatest(p.longest_streak_days, CASE fact.day - p.last_active_on
+            WHEN 0 THEN p.current_streak_days WHEN 1 THEN p.current_streak_days + 1 ELSE 1 END)
+    WHERE p.user_id = fact.user_id AND (fact.day < p.last_active_on) IS NOT TRUE
+      -- Nor have days come that lay ahead when they were recorded.
+      AND NOT EXISTS (
+          SELECT FROM marea.daily_activity AS d
+          WHERE d.user_id = fact.user_id AND d.day <= tomorrow AND d.day <> fact.day
+            AND d.day > coalesce(p.last_active_on, '-infinity'));
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- An INSERT ... ON CONFLICT would fire the triggers of both, INSERT and UPDATE.
+    IF EXISTS (SELECT FROM marea.daily_activity AS d WHERE d.user_id = fact.user_id AND d.day = fact.day) THEN
+        UPDATE marea.daily_activity AS d SET
+            facts = d.facts + fact.facts, sessions = d.sessions + fact.sessions,
+            minutes = marea.saturated(d.minutes::numeric + fact.minutes),
+            questions = marea.saturated(d.questions::numeric + fact.questions),
+            correct = marea.saturated(d.correct::numeric + fact.correct),
+            words = marea.saturated(d.words::numeric + fact.words),
+            points = marea.saturated(d.points::numeric + fact.points)
+        WHERE d.user_id = fact.user_id AND d.day = fact.day;
+    ELSE
+        INSERT INTO marea.daily_activity (user_id, day, facts, sessions, minutes, questions, correct, words, points)
+        VALUES (fact.user_id, fact.day, fact.facts, fact.sessions, fact.minutes, fact.questions, fact.correct, fact.words,
+            fact.points);
+    END IF;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION marea.fold_one(marea.fact) IS
+    'Adds one fact of the latest day or after it, as marea.fold does; false: it is another one, and nothing was done.';
+
+CREATE OR REPLACE FUNCTION marea.fold(given marea.fact[]) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- One fact of one learner: nearly every statement.
+    IF NOT (cardinality(given) = 1 AND marea.fold_one(given[1])) THEN
+        PERFORM marea.fold_many(given);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.fold(marea.fact[]) IS
+    'Adds facts to daily_activity and user_progress: one by marea.fold_one where that can, else all by marea.fold_many.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- versions
 -- ---------------------------------------------------------------------------------------------------------------------
 
@@ -326,6 +731,118 @@ BEGIN
     END IF;
 END
 $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- wakeups
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Wake-ups: a change tells the user's other devices that there is something to pull, so that they need not wait for their next look.
+-- Off until marea.set_wakeups(true). Only the news goes out, never a row; a device that misses it sees the change at its next look.
+
+CREATE OR REPLACE FUNCTION marea.has_wakeups() RETURNS BOOLEAN
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM marea.settings AS s WHERE s.name = 'wakeups' AND s.value = 'on');
+END
+$$;
+
+COMMENT ON FUNCTION marea.has_wakeups() IS 'Whether wake-ups are on. Answers to devices say so; they ask for a socket only then.';
+
+CREATE OR REPLACE FUNCTION marea.wake_devices() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+-- Once for a user and transaction, and for at most 100 users: a job that changes more is nobody's to hear of at once. The first
+-- version of a transaction says enough, because its changes are seen together.
+DECLARE
+    most   CONSTANT INTEGER := 100;
+    writer CONSTANT TEXT := nullif(current_setting('marea.writer', true), '');
+    woken  UUID[] := coalesce(nullif(current_setting('marea.woken', true), ''), '{}')::uuid[];
+    moved  UUID[];
+    latest BIGINT[];
+    sends  BOOLEAN;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(n.user_id), array_agg(n.version) INTO moved, latest
+        FROM (SELECT g.user_id, g.version FROM given AS g WHERE g.version > 0 LIMIT most + 1) AS n;
+    ELSE
+        SELECT array_agg(n.user_id), array_agg(n.version) INTO moved, latest
+        FROM (
+            SELECT g.user_id, g.version FROM given AS g JOIN earlier AS e ON e.user_id = g.user_id
+            WHERE g.version > e.version LIMIT most + 1
+        ) AS n;
+    END IF;
+    IF moved IS NULL OR moved <@ woken THEN
+        RETURN NULL;
+    END IF;
+    PERFORM set_config('marea.woken', (woken || moved)::text, true);
+    IF cardinality(woken || moved) > most THEN
+        RETURN NULL;
+    END IF;
+    sends := to_regprocedure('realtime.send(jsonb,text,text,boolean)') IS NOT NULL;
+    FOR i IN 1 .. cardinality(moved) LOOP
+        CONTINUE WHEN moved[i] = ANY (woken);
+        IF sends THEN
+            EXECUTE 'SELECT realtime.send($1, ''changed'', $2, true)'
+            USING jsonb_build_object('version', latest[i], 'writer', writer), 'marea:' || moved[i];
+        ELSE
+            PERFORM pg_notify('marea_wakeups',
+                jsonb_build_object('user', moved[i], 'version', latest[i], 'writer', writer)::text);
+        END IF;
+    END LOOP;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    -- Whoever writes must not suffer from it. LOG is for the server's log alone.
+    RAISE LOG 'marea.wake_devices: %', SQLSTATE;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.wake_devices() IS
+    'Trigger, there while wake-ups are on: tells the devices of each user whose clock moved, by realtime.send or else by NOTIFY.';
+
+CREATE OR REPLACE FUNCTION marea.set_wakeups(wanted BOOLEAN) RETURNS TEXT
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- The triggers are there only while wake-ups are on, so that nobody pays for them otherwise.
+DECLARE
+    has_channels CONSTANT BOOLEAN := to_regclass('realtime.messages') IS NOT NULL AND to_regprocedure('realtime.topic()') IS NOT NULL;
+BEGIN
+    IF wanted IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'wanted: must be true or false';
+    END IF;
+    INSERT INTO marea.settings AS s (name, value) VALUES ('wakeups', CASE WHEN wanted THEN 'on' ELSE 'off' END)
+    ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value WHERE s.value <> EXCLUDED.value;
+    IF NOT wanted THEN
+        DROP TRIGGER IF EXISTS clocks_wake_inserted ON marea.clocks;
+        DROP TRIGGER IF EXISTS clocks_wake_updated ON marea.clocks;
+        IF to_regclass('realtime.messages') IS NOT NULL THEN
+            DROP POLICY IF EXISTS marea_wakeups_select ON realtime.messages;
+        END IF;
+        RETURN 'off';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'marea.clocks'::regclass AND tgname = 'clocks_wake_inserted') THEN
+        CREATE TRIGGER clocks_wake_inserted AFTER INSERT ON marea.clocks REFERENCING NEW TABLE AS given
+            FOR EACH STATEMENT EXECUTE FUNCTION marea.wake_devices();
+        CREATE TRIGGER clocks_wake_updated AFTER UPDATE ON marea.clocks REFERENCING OLD TABLE AS earlier NEW TABLE AS given
+            FOR EACH STATEMENT EXECUTE FUNCTION marea.wake_devices();
+    END IF;
+    IF has_channels AND NOT EXISTS (
+        SELECT FROM pg_policy WHERE polrelid = to_regclass('realtime.messages') AND polname = 'marea_wakeups_select'
+    ) THEN
+        -- To listen, on one's own topic alone. There is no policy for INSERT: nobody but the server speaks there.
+        CREATE POLICY marea_wakeups_select ON realtime.messages FOR SELECT TO authenticated
+            USING (extension = 'broadcast' AND (SELECT realtime.topic()) = 'marea:' || (SELECT marea.user_id())::text);
+    END IF;
+    RETURN CASE WHEN has_channels THEN 'realtime' ELSE 'notify' END;
+END
+$$;
+
+COMMENT ON FUNCTION marea.set_wakeups(BOOLEAN) IS
+    'Switches wake-ups on or off, and says what carries them: realtime, notify or off. May be run again, as when Realtime came later.';
+
+REVOKE ALL ON FUNCTION marea.has_wakeups, marea.wake_devices, marea.set_wakeups FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION marea.has_wakeups TO authenticated;
+
+-- What a newer version of this makes is made where they are on already.
+DO $$ BEGIN PERFORM marea.set_wakeups(true) WHERE marea.has_wakeups(); END $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- tracking
@@ -553,6 +1070,348 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- app_triggers
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Refusals: whatever refuses a mutation (a constraint, a policy, a trigger of the app with any SQLSTATE, or one that returns NULL)
+-- refuses that one alone, and the app's triggers find what they find in a plain INSERT (docs/adr/0078).
+
+CREATE OR REPLACE FUNCTION marea.app_search_path() RETURNS TEXT
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Under which search_path the app's triggers run: that of the caller's role, else the connection's own, with what PostgREST
+-- adds. Marea's own statements name every schema and are not moved by it.
+DECLARE
+    path  TEXT;
+    names TEXT[];
+    more  TEXT;
+BEGIN
+    SELECT substr(setting, length('search_path=') + 1) INTO path
+    FROM pg_db_role_setting AS s, unnest(s.setconfig) AS setting
+    WHERE s.setrole = to_regrole(quote_ident(current_user))
+      AND (s.setdatabase = 0 OR s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()))
+      AND starts_with(setting, 'search_path=')
+    ORDER BY s.setdatabase DESC LIMIT 1;
+    IF path IS NULL THEN
+        SET LOCAL search_path TO DEFAULT; -- until this function ends
+        path := current_setting('search_path');
+    END IF;
+    names := string_to_array(replace(replace(path, '"', ''), ', ', ','), ',');
+    FOREACH more IN ARRAY ARRAY['public', 'extensions']
+        || string_to_array(coalesce(current_setting('pgrst.db_extra_search_path', true), ''), ',') || ARRAY['pg_temp']
+    LOOP
+        more := btrim(more, ' "');
+        IF more <> ALL (names) AND (more = 'pg_temp' OR to_regnamespace(quote_ident(more)) IS NOT NULL) THEN
+            path := concat_ws(', ', CASE WHEN btrim(path, ' "') <> '' THEN path END, quote_ident(more));
+            names := names || more;
+        END IF;
+    END LOOP;
+    RETURN path;
+END
+$$;
+
+COMMENT ON FUNCTION marea.app_search_path() IS
+    'The search_path under which the app''s triggers run while Marea writes to the app''s tables.';
+
+CREATE OR REPLACE FUNCTION marea.triggers_before(relation REGCLASS, op TEXT) RETURNS TEXT LANGUAGE sql STABLE
+RETURN (
+    -- For each row, before, and which statement (pg_trigger.h).
+    SELECT string_agg(quote_ident(tgname), ', ' ORDER BY tgname)
+    FROM pg_catalog.pg_trigger, LATERAL (SELECT CASE op WHEN 'INSERT' THEN 7 WHEN 'DELETE' THEN 11 ELSE 19 END) AS kind (bits)
+    WHERE tgrelid = relation AND tgtype & kind.bits = kind.bits AND tgenabled <> 'D' AND NOT tgisinternal
+        -- Marea's own leave nothing out.
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pg_proc.oid = tgfoid AND pronamespace = 'marea'::regnamespace)
+);
+
+COMMENT ON FUNCTION marea.triggers_before(REGCLASS, TEXT) IS
+    'The row triggers that see a row before an INSERT, UPDATE or DELETE, and can leave it out; NULL: none.';
+
+CREATE OR REPLACE FUNCTION marea.refuse_left_out(relation REGCLASS, op TEXT, other_id BOOLEAN DEFAULT false) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = '39P01', -- trigger_protocol_violated
+        MESSAGE = format(CASE WHEN other_id THEN 'a trigger of the app gave this row another id (BEFORE %s on %s: %s)'
+            ELSE 'a trigger of the app left this row out: it returned NULL (BEFORE %s on %s: %s)' END,
+            op, relation, coalesce(marea.triggers_before(relation, op), 'none that is enabled'));
+END
+$$;
+
+COMMENT ON FUNCTION marea.refuse_left_out(REGCLASS, TEXT, BOOLEAN) IS 'Refuses a row that a trigger did not let in as it was sent.';
+
+CREATE OR REPLACE FUNCTION marea.dry_push(mutation JSONB) RETURNS VOID
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Writes no row where this mutation would write one. What fails here (a missing table, column or privilege, a database that
+-- may only be read) would refuse every mutation, and is no fault of any.
+DECLARE
+    relation CONSTANT TEXT := mutation ->> 'table';
+    place    CONSTANT TEXT := CASE relation WHEN 'progress_events' THEN 'marea.' ELSE 'public.' END || relation;
+    columns  TEXT[];
+    insert_  TEXT;
+BEGIN
+    IF relation NOT IN ('sessions', 'progress_events', 'export_history', 'user_api_keys') IS NOT FALSE
+        OR jsonb_typeof(mutation -> 'values') IS DISTINCT FROM 'object' THEN
+        RETURN;
+    END IF;
+    PERFORM FROM marea.rows LIMIT 0;
+    IF mutation ->> 'op' = 'insert' THEN
+        columns := ARRAY(SELECT quote_ident(k) FROM jsonb_object_keys('{"user_id": 0, "id": 0}' || (mutation -> 'values')) AS k);
+        insert_ := format('INSERT INTO %1$s (%2$s) SELECT v.%3$s FROM pg_catalog.jsonb_populate_record(NULL::%1$s, ''{}'') AS v '
+            'WHERE false', place, array_to_string(columns, ', '), array_to_string(columns, ', v.'));
+        PERFORM set_config('search_path', marea.app_search_path(), true);
+        EXECUTE insert_;
+    ELSIF relation = 'user_api_keys' THEN
+        INSERT INTO public.user_api_keys (user_id) SELECT k.user_id FROM public.user_api_keys AS k WHERE false;
+        UPDATE public.user_api_keys SET last_validated_at = NULL WHERE false;
+    ELSIF relation = 'export_history' THEN
+        UPDATE public.export_history SET status = 'failed' WHERE false;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.dry_push(JSONB) IS 'Fails where a mutation like this one would fail whatever its values are.';
+
+CREATE OR REPLACE FUNCTION marea.check_deferred(named TEXT) RETURNS VOID
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- The app's constraints and constraint triggers that wait for the end of the transaction look now: at the end, when nothing
+-- can be refused alone any more, one of them would fail the whole request, again and again.
+DECLARE
+    look CONSTANT TEXT := 'SET CONSTRAINTS ' || named || ' IMMEDIATE';
+    wait CONSTANT TEXT := 'SET CONSTRAINTS ' || named || ' DEFERRED';
+BEGIN
+    IF named IS NOT NULL THEN
+        PERFORM set_config('search_path', marea.app_search_path(), true);
+        EXECUTE look;
+        EXECUTE wait;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.check_deferred(TEXT) IS 'Lets constraints that are deferred look at what was written so far.';
+
+CREATE OR REPLACE FUNCTION marea.bounded(message TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN octet_length(message) <= 500 THEN message
+    WHEN octet_length(left(message, 460)) <= 460 THEN left(message, 460) || ' ... (' || octet_length(message) || ' bytes)'
+    ELSE left(message, 115) || ' ... (' || octet_length(message) || ' bytes)' END;
+
+COMMENT ON FUNCTION marea.bounded(TEXT) IS
+    'At most 500 bytes of a message: Postgres quotes the value that it refuses, whole, and would send it back to whoever sent it.';
+
+CREATE OR REPLACE FUNCTION marea.is_of_server(code TEXT) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN code ~ '^(40|53|57|58|XX)' OR code = '55P03';
+
+COMMENT ON FUNCTION marea.is_of_server(TEXT) IS
+    'Whether an SQLSTATE is about the server and not about a mutation: a retry may cure it.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- push_events
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Push: sessions and awards, any number at once.
+
+CREATE OR REPLACE FUNCTION marea.insert_sessions_sql(sample JSONB, any_gone BOOLEAN, conflict TEXT) RETURNS TEXT LANGUAGE sql STABLE
+RETURN format($insert$
+    WITH added AS (
+        INSERT INTO public.sessions (user_id, id%1$s)
+        SELECT $2, (m OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid%2$s
+        FROM pg_catalog.jsonb_array_elements($1) AS m,
+             LATERAL pg_catalog.jsonb_populate_record(NULL::public.sessions, m OPERATOR(pg_catalog.->) 'values') AS v
+        %3$s
+        %4$s
+        RETURNING id
+    )
+    SELECT pg_catalog.array_agg(id) FROM added $insert$,
+    coalesce((SELECT string_agg(format(', %I', k), '' ORDER BY k) FROM jsonb_object_keys(sample - 'id') AS k), ''),
+    coalesce((SELECT string_agg(format(', v.%I', k), '' ORDER BY k) FROM jsonb_object_keys(sample - 'id') AS k), ''),
+    -- A look-up by key for each: a join could be planned for the few tombstones there were when last counted.
+    CASE WHEN any_gone THEN $unless$
+        WHERE (
+            SELECT tombstone.deleted FROM marea.rows AS tombstone
+            WHERE tombstone.user_id OPERATOR(pg_catalog.=) $2 AND tombstone.table_name OPERATOR(pg_catalog.=) 'sessions'
+              AND tombstone.row_key OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) 'id')
+        ) IS NOT TRUE $unless$ ELSE '' END,
+    conflict);
+
+COMMENT ON FUNCTION marea.insert_sessions_sql(JSONB, BOOLEAN, TEXT) IS
+    'The statement that inserts sessions of the columns of a sample: $1 are mutations, $2 is whose.';
+
+CREATE OR REPLACE FUNCTION marea.insert_sessions(batch JSONB) RETURNS UUID[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Inserts sessions under the caller's own policies; returns those that were new. An id that the caller has already is
+-- passed over; one that belongs to somebody else fails the batch, and so does one that a trigger of the app leaves out.
+DECLARE
+    me       CONSTANT UUID := auth.uid();
+    -- What the devices send, always all of it.
+    usual    CONSTANT TEXT[] := '{id,session_type,started_at,ended_at,duration_minutes,images_processed,descriptions_generated,qa_attempts,qa_correct,vocabulary_learned,phrases_saved,session_data}';
+    path     CONSTANT TEXT := marea.app_search_path();
+    any_gone CONSTANT BOOLEAN := EXISTS (SELECT FROM marea.rows WHERE user_id = me AND table_name = 'sessions');
+    ids      UUID[];
+    problem  TEXT;
+    is_usual BOOLEAN;
+    part     RECORD;
+    missing  JSONB;
+    insert_  TEXT;
+    inserted UUID[] := '{}';
+    added    UUID[];
+BEGIN
+    WITH given AS MATERIALIZED (
+        SELECT m ->> 'id' AS id, m ->> 'key' AS key, m ->> 'hlc' AS hlc, m -> 'values' AS fields
+        FROM jsonb_array_elements(batch) AS m
+    )
+    SELECT min(coalesce(marea.mutation_problem('insert', id, key, hlc, fields),
+               CASE WHEN NOT marea.session_is_sound(fields) THEN marea.session_problem(fields) END)),
+           bool_and(fields ?& usual AND fields - usual = '{}'), array_agg(id::uuid)
+    INTO problem, is_usual, ids
+    FROM given;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
+    END IF;
+
+    -- Under the app's search_path, which must not decide what Marea's own words mean: each names its schema.
+    PERFORM set_config('search_path', path, true);
+    IF is_usual THEN
+        -- A statement of its own, whose plan is kept.
+        WITH added AS (
+            INSERT INTO public.sessions (user_id, id, session_type, started_at, ended_at, duration_minutes, images_processed,
+                descriptions_generated, qa_attempts, qa_correct, vocabulary_learned, phrases_saved, session_data)
+            SELECT me, (m OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid, v.session_type, v.started_at, v.ended_at, v.duration_minutes,
+                   v.images_processed, v.descriptions_generated, v.qa_attempts, v.qa_correct, v.vocabulary_learned, v.phrases_saved,
+                   v.session_data
+            -- OFFSET: without it a plan for this very value looks cheaper each time than the one that is kept.
+            FROM (SELECT any_gone AS any_ OFFSET 0) AS gone, pg_catalog.jsonb_array_elements(batch) AS m,
+                 LATERAL pg_catalog.jsonb_populate_record(NULL::public.sessions, m OPERATOR(pg_catalog.->) 'values') AS v
+            WHERE NOT gone.any_ OR (
+                SELECT tombstone.deleted FROM marea.rows AS tombstone
+                WHERE tombstone.user_id OPERATOR(pg_catalog.=) me AND tombstone.table_name OPERATOR(pg_catalog.=) 'sessions'
+                  AND tombstone.row_key OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) 'id')
+            ) IS NOT TRUE
+            ON CONFLICT (id) DO NOTHING
+            RETURNING id
+        )
+        SELECT coalesce(pg_catalog.array_agg(id), '{}') INTO inserted FROM added;
+    ELSE
+        -- A column that is left out keeps the table's default, which only a statement that does not name it can do: so one
+        -- statement for each set of columns.
+        FOR part IN
+            SELECT (pg_catalog.jsonb_agg(m OPERATOR(pg_catalog.->) 'values') OPERATOR(pg_catalog.->) 0) AS sample, pg_catalog.jsonb_agg(m) AS mutations
+            FROM pg_catalog.jsonb_array_elements(batch) AS m
+            GROUP BY (SELECT pg_catalog.array_agg(k ORDER BY k) FROM pg_catalog.jsonb_object_keys(m OPERATOR(pg_catalog.->) 'values') AS k)
+        LOOP
+            insert_ := marea.insert_sessions_sql(part.sample, any_gone, 'ON CONFLICT (id) DO NOTHING');
+            EXECUTE insert_ INTO added USING part.mutations, me;
+            inserted := inserted OPERATOR(pg_catalog.||) coalesce(added, '{}');
+        END LOOP;
+    END IF;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+    -- A trigger may also have given a row another id.
+    IF inserted <> ids THEN
+        SELECT m INTO missing
+        FROM jsonb_array_elements(batch) AS m
+        LEFT JOIN unnest(inserted) AS i (id) ON i.id = (m ->> 'id')::uuid
+        WHERE i.id IS NULL
+          AND (SELECT s.user_id FROM public.sessions AS s WHERE s.id = (m ->> 'id')::uuid) IS DISTINCT FROM me
+          AND (
+            SELECT tombstone.deleted FROM marea.rows AS tombstone
+            WHERE tombstone.user_id = me AND tombstone.table_name = 'sessions' AND tombstone.row_key = m ->> 'id'
+          ) IS NOT TRUE
+        LIMIT 1;
+    END IF;
+    IF missing IS NOT NULL THEN
+        -- Somebody else has this id, or a trigger has left the row out: a plain INSERT fails in the first case alone.
+        insert_ := marea.insert_sessions_sql(missing -> 'values', false, '');
+        missing := jsonb_build_array(missing);
+        PERFORM set_config('search_path', path, true);
+        BEGIN
+            EXECUTE insert_ INTO added USING missing, me;
+        EXCEPTION WHEN unique_violation THEN
+            RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+        END;
+        PERFORM marea.refuse_left_out('public.sessions', 'INSERT', added IS NOT NULL);
+    END IF;
+    RETURN inserted;
+END
+$$;
+
+COMMENT ON FUNCTION marea.insert_sessions(JSONB) IS 'Inserts sessions from mutations; returns the ids that were new.';
+
+CREATE OR REPLACE FUNCTION marea.insert_events(batch JSONB) RETURNS UUID[]
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- The same for progress_events, whose defaults are known.
+DECLARE
+    me       CONSTANT UUID := auth.uid();
+    ids      UUID[];
+    problem  TEXT;
+    inserted UUID[];
+    added    UUID[];
+    missing  JSONB;
+BEGIN
+    WITH given AS MATERIALIZED (
+        SELECT m ->> 'id' AS id, m ->> 'key' AS key, m ->> 'hlc' AS hlc, m -> 'values' AS fields
+        FROM jsonb_array_elements(batch) AS m
+    )
+    SELECT min(coalesce(marea.mutation_problem('insert', id, key, hlc, fields),
+        CASE WHEN NOT marea.event_is_sound(fields) THEN marea.event_problem(fields) END)), array_agg(id::uuid)
+    INTO problem, ids FROM given;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
+    END IF;
+
+    PERFORM set_config('search_path', marea.app_search_path(), true);
+    WITH added AS (
+        INSERT INTO marea.progress_events (user_id, id, occurred_at, local_date, descriptions, images, questions_answered,
+            questions_correct, vocabulary_learned, minutes, points, mastered_words, learning_words, new_words, achievements,
+            freezes_day)
+        SELECT me, (m OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid, v.occurred_at, v.local_date, coalesce(v.descriptions, 0),
+               coalesce(v.images, 0), coalesce(v.questions_answered, 0), coalesce(v.questions_correct, 0),
+               coalesce(v.vocabulary_learned, 0), coalesce(v.minutes, 0), coalesce(v.points, 0), coalesce(v.mastered_words, 0),
+               coalesce(v.learning_words, 0), coalesce(v.new_words, 0), coalesce(v.achievements, '{}'), coalesce(v.freezes_day, false)
+        FROM pg_catalog.jsonb_array_elements(batch) AS m,
+             LATERAL pg_catalog.jsonb_populate_record(NULL::marea.progress_events, m OPERATOR(pg_catalog.->) 'values') AS v
+        -- A look-up by key for each: a join could be planned for the few tombstones there were when last counted.
+        WHERE (
+            SELECT tombstone.deleted FROM marea.rows AS tombstone
+            WHERE tombstone.user_id OPERATOR(pg_catalog.=) me AND tombstone.table_name OPERATOR(pg_catalog.=) 'progress_events'
+              AND tombstone.row_key OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) 'id')
+        ) IS NOT TRUE
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id
+    )
+    SELECT coalesce(pg_catalog.array_agg(id), '{}') INTO inserted FROM added;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+    IF inserted <> ids THEN
+        SELECT m INTO missing
+        FROM jsonb_array_elements(batch) AS m
+        LEFT JOIN unnest(inserted) AS i (id) ON i.id = (m ->> 'id')::uuid
+        WHERE i.id IS NULL
+          AND (SELECT e.user_id FROM marea.progress_events AS e WHERE e.id = (m ->> 'id')::uuid) IS DISTINCT FROM me
+          AND (
+            SELECT tombstone.deleted FROM marea.rows AS tombstone
+            WHERE tombstone.user_id = me AND tombstone.table_name = 'progress_events' AND tombstone.row_key = m ->> 'id'
+          ) IS NOT TRUE
+        LIMIT 1;
+    END IF;
+    IF missing IS NOT NULL THEN
+        -- Somebody else has this id, or a trigger has left the row out: a plain INSERT fails in the first case alone.
+        BEGIN
+            WITH again AS (
+                INSERT INTO marea.progress_events (user_id, id, occurred_at, local_date)
+                SELECT me, (missing ->> 'id')::uuid, v.occurred_at, v.local_date
+                FROM jsonb_populate_record(NULL::marea.progress_events, missing -> 'values') AS v
+                RETURNING id
+            )
+            SELECT array_agg(id) INTO added FROM again;
+        EXCEPTION WHEN unique_violation THEN
+            RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'id: is taken';
+        END;
+        PERFORM marea.refuse_left_out('marea.progress_events', 'INSERT', added IS NOT NULL);
+    END IF;
+    RETURN inserted;
+END
+$$;
+
+COMMENT ON FUNCTION marea.insert_events(JSONB) IS 'Inserts progress events from mutations; returns the ids that were new.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- mirror_columns
@@ -1283,12 +2142,15 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION marea.unseen_tables() RETURNS TEXT[] LANGUAGE sql STABLE
-BEGIN ATOMIC
-    -- Tables of which marea.rows has lines that no device sees: tombstones of what may be sent again.
-    SELECT CASE WHEN EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions') THEN '{progress_events}'::text[]
+CREATE OR REPLACE FUNCTION marea.unseen_tables() RETURNS TEXT[]
+LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Tables of which marea.rows has lines that no device sees: tombstones of what may be sent again. PL/pgSQL, because Postgres up to 17
+-- plans what a function of SQL looks up each time that it is called.
+BEGIN
+    RETURN CASE WHEN EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions') THEN '{progress_events}'::text[]
         ELSE '{sessions,progress_events}'::text[] END;
-END;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION marea.mirrored_rows(of_table marea.tables, me UUID, since BIGINT, upto BIGINT, packs BOOLEAN,
     OUT body TEXT, OUT hidden TEXT[])
@@ -2011,51 +2873,54 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- Nearly always a request is of one table and one operation, and need not be taken apart.
-    SELECT min(m ->> 'table') AS name, min(m ->> 'op') AS op INTO kind
-    FROM jsonb_array_elements(mutations) AS m
-    HAVING events = 0 AND min(m ->> 'table') = max(m ->> 'table') AND min(m ->> 'op') = max(m ->> 'op')
-       AND count(DISTINCT m ->> CASE m ->> 'op' WHEN 'add' THEN 'id' ELSE 'key' END) = cardinality(statuses)
-       AND min(m ->> 'table') NOT IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history', 'user_api_keys');
-    IF FOUND THEN
-        statuses := marea.apply_mirrored(kind.name, kind.op, mutations, client);
-        events := cardinality(statuses);
-    END IF;
-    FOR kind IN
-        WITH given AS (
-            SELECT m.value, m.n, m.value ->> 'table' AS name, m.value ->> 'op' AS op,
-                   (m.value ->> 'table' IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history',
-                       'user_api_keys')) IS NOT TRUE
-                       OR (m.value ->> 'table' = 'sessions' AND EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions')) AS mirrored
-            FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
-            WHERE events < cardinality(statuses)
-              AND (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
-        ), begun AS (
-            SELECT g.*, (g.mirrored AND ROW(g.name, g.op) = ROW(lag(g.name) OVER (ORDER BY g.n), lag(g.op) OVER (ORDER BY g.n)))
-                   IS NOT TRUE AS begins
-            FROM given AS g
-        ), runs AS (
-            SELECT b.*, count(*) FILTER (WHERE b.begins) OVER (ORDER BY b.n) AS run FROM begun AS b
-        ), rounds AS (
-            -- One statement writes a row once.
-            SELECT r.*, row_number() OVER (PARTITION BY r.run, r.value ->> CASE r.op WHEN 'add' THEN 'id' ELSE 'key' END ORDER BY r.n) AS round
-            FROM runs AS r
-        )
-        SELECT min(o.name) AS name, min(o.op) AS op, bool_or(o.mirrored) AS mirrored, jsonb_agg(o.value ORDER BY o.n) AS batch,
-               array_agg(o.n ORDER BY o.n) AS places
-        FROM rounds AS o
-        GROUP BY o.run, o.round
-        ORDER BY o.run, o.round
-    LOOP
-        IF kind.mirrored THEN
-            said := marea.apply_mirrored(kind.name, kind.op, kind.batch, client);
-            FOR place IN 1..cardinality(kind.places) LOOP
-                statuses[kind.places[place]] := said[place];
-            END LOOP;
-        ELSE
-            statuses[kind.places[1]] := marea.apply_register(kind.batch -> 0, client);
+    -- Nearly always a request is of one table and one operation, and need not be taken apart: these two statements are planned each time.
+    IF events = 0 THEN
+        SELECT min(m ->> 'table') AS name, min(m ->> 'op') AS op INTO kind
+        FROM jsonb_array_elements(mutations) AS m
+        HAVING min(m ->> 'table') = max(m ->> 'table') AND min(m ->> 'op') = max(m ->> 'op')
+           AND count(DISTINCT m ->> CASE m ->> 'op' WHEN 'add' THEN 'id' ELSE 'key' END) = cardinality(statuses)
+           AND min(m ->> 'table') NOT IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history', 'user_api_keys');
+        IF FOUND THEN
+            statuses := marea.apply_mirrored(kind.name, kind.op, mutations, client);
+            events := cardinality(statuses);
         END IF;
-    END LOOP;
+    END IF;
+    IF events < cardinality(statuses) THEN
+        FOR kind IN
+            WITH given AS (
+                SELECT m.value, m.n, m.value ->> 'table' AS name, m.value ->> 'op' AS op,
+                       (m.value ->> 'table' IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history',
+                           'user_api_keys')) IS NOT TRUE
+                           OR (m.value ->> 'table' = 'sessions' AND EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions')) AS mirrored
+                FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
+                WHERE (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
+            ), begun AS (
+                SELECT g.*, (g.mirrored AND ROW(g.name, g.op) = ROW(lag(g.name) OVER (ORDER BY g.n), lag(g.op) OVER (ORDER BY g.n)))
+                       IS NOT TRUE AS begins
+                FROM given AS g
+            ), runs AS (
+                SELECT b.*, count(*) FILTER (WHERE b.begins) OVER (ORDER BY b.n) AS run FROM begun AS b
+            ), rounds AS (
+                -- One statement writes a row once.
+                SELECT r.*, row_number() OVER (PARTITION BY r.run, r.value ->> CASE r.op WHEN 'add' THEN 'id' ELSE 'key' END ORDER BY r.n) AS round
+                FROM runs AS r
+            )
+            SELECT min(o.name) AS name, min(o.op) AS op, bool_or(o.mirrored) AS mirrored, jsonb_agg(o.value ORDER BY o.n) AS batch,
+                   array_agg(o.n ORDER BY o.n) AS places
+            FROM rounds AS o
+            GROUP BY o.run, o.round
+            ORDER BY o.run, o.round
+        LOOP
+            IF kind.mirrored THEN
+                said := marea.apply_mirrored(kind.name, kind.op, kind.batch, client);
+                FOR place IN 1..cardinality(kind.places) LOOP
+                    statuses[kind.places[place]] := said[place];
+                END LOOP;
+            ELSE
+                statuses[kind.places[1]] := marea.apply_register(kind.batch -> 0, client);
+            END IF;
+        END LOOP;
+    END IF;
 
     -- Nearly never: a day that lies ahead counts for the streaks once it has come, and the device is told so.
     IF EXISTS (
@@ -2241,13 +3106,16 @@ LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- would meet too is not for one mutation to suffer for: it fails the request, and nothing of it is kept.
 -- is_long: a number in it is too long to be printed.
 DECLARE
-    -- Names that stand for a constraint that cannot be deferred as well are left out: SET CONSTRAINTS takes no table.
-    deferred CONSTANT TEXT := (
+    -- Nearly no app has any. Names that stand for a constraint that cannot be deferred as well are left out: SET CONSTRAINTS takes no table.
+    deferred CONSTANT TEXT := CASE WHEN EXISTS (
+        SELECT FROM pg_constraint AS c WHERE c.condeferred AND c.connamespace <> 'marea'::regnamespace
+    ) THEN (
         SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')
         FROM pg_constraint AS c JOIN pg_namespace AS n ON n.oid = c.connamespace
         WHERE c.condeferred AND n.nspname <> 'marea' AND NOT EXISTS (
             SELECT FROM pg_constraint AS other
-            WHERE other.connamespace = c.connamespace AND other.conname = c.conname AND NOT other.condeferrable));
+            WHERE other.connamespace = c.connamespace AND other.conname = c.conname AND NOT other.condeferrable)
+    ) END;
     results  JSONB;
     code     TEXT;
     message  TEXT;
@@ -2316,7 +3184,7 @@ COMMENT ON FUNCTION marea.push(JSONB, TEXT, BOOLEAN) IS 'Applies mutations, toge
 -- page
 -- ---------------------------------------------------------------------------------------------------------------------
 
--- Page: what changed after a cursor, in one statement and so of one moment. Takes no lock, writes nothing.
+-- Page: what changed after a cursor, of one moment (STABLE: all statements see what the caller's sees). Takes no lock, writes nothing.
 --
 -- Pages are bounded by bytes: 2,000 exports may weigh a megabyte or 200. What is too large for Postgres (54000), for a line or for a
 -- phone's memory never arrives, however often it is asked for (docs/adr/0071).
@@ -2338,12 +3206,26 @@ DECLARE
     bytes    BIGINT;
     mirrored RECORD;
     next     INTEGER := 1;
+    small    BOOLEAN;
     unseen   CONSTANT TEXT[] := marea.unseen_tables();
 BEGIN
-    SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
-    FROM marea.clocks AS c WHERE c.user_id = me;
+    SELECT c.version, c.pruned INTO clock_at, pruned FROM marea.clocks AS c WHERE c.user_id = me;
+    clock_at := coalesce(clock_at, 0);
+    pruned := coalesce(pruned, 0);
     empty := (known BETWEEN pruned AND clock_at) IS NOT TRUE;
     since := CASE WHEN empty THEN 0 ELSE known END;
+    -- Nearly always a few rows of which none can be large.
+    SELECT count(*) * 300 <= most_bytes AND coalesce(bool_and(line.name IN ('user_progress', 'daily_activity', 'user_api_keys')), true)
+    INTO small
+    FROM (
+        SELECT r.table_name || '' AS name FROM marea.rows AS r
+        WHERE r.user_id = me AND r.version > since AND (r.table_name || '') <> ALL (unseen) AND NOT (r.deleted AND empty)
+        ORDER BY r.version LIMIT least(most, 100)
+    ) AS line
+    HAVING count(*) < least(most, 100);
+    IF small THEN
+        RETURN most;
+    END IF;
     SELECT * INTO mirrored FROM marea.mirrored_weights(me, since, (
         SELECT max(line.version)
         FROM (
@@ -2408,32 +3290,52 @@ DECLARE
     pruned BIGINT;
     since  BIGINT;
     empty  BOOLEAN;
-    mirrored RECORD;
+    mirrored     RECORD;
+    found        INTEGER;
+    any_frozen   BOOLEAN;
+    any_gone     BOOLEAN;
+    any_mirrored BOOLEAN;
+    progress     TEXT;
+    days         TEXT;
+    exports      TEXT;
+    keys         TEXT;
     unseen CONSTANT TEXT[] := marea.unseen_tables();
 BEGIN
-    SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
-    FROM marea.clocks AS c WHERE c.user_id = me;
+    SELECT c.version, c.pruned INTO clock_at, pruned FROM marea.clocks AS c WHERE c.user_id = me;
+    clock_at := coalesce(clock_at, 0);
+    pruned := coalesce(pruned, 0);
     -- A cursor from the future, or from before a pruned tombstone: the client pulls everything again, and who has nothing need not forget
     -- anything.
     empty := (known BETWEEN pruned AND clock_at) IS NOT TRUE;
     since := CASE WHEN empty THEN 0 ELSE known END;
     reset := known IS NOT NULL AND empty;
 
-    SELECT min(edge.version), count(*) > 1 INTO upto, more
+    -- Where the page ends, and of which tables it has something: what is not on it costs nothing.
+    -- One aggregate for all of them: each takes longer to set up than to look at a few rows.
+    SELECT count(*) = most, max(line.version), bit_or(CASE line.name WHEN 'user_progress' THEN 1 WHEN 'daily_activity' THEN 2
+               WHEN 'export_history' THEN 4 WHEN 'user_api_keys' THEN 8 ELSE 16 END << CASE WHEN line.deleted THEN 6 ELSE 0 END)
+    INTO more, upto, found
     FROM (
-        SELECT r.version
+        SELECT r.version, r.table_name || '' AS name, r.deleted
         FROM marea.rows AS r
         WHERE r.user_id = me AND r.version > since
           AND (r.table_name || '') <> ALL (unseen)
           AND NOT (r.deleted AND empty)
         ORDER BY r.version
-        LIMIT 2 OFFSET most - 1
-    ) AS edge;
+        LIMIT most
+    ) AS line;
+    IF more THEN
+        more := EXISTS (
+            SELECT FROM marea.rows AS r
+            WHERE r.user_id = me AND r.version > upto AND (r.table_name || '') <> ALL (unseen) AND NOT (r.deleted AND empty));
+    END IF;
     IF NOT more THEN
         upto := clock_at;
     END IF;
 
-    IF packs THEN
+    any_gone := found >= 64;
+    any_mirrored := found & (16 | (16 << 6)) <> 0;
+    IF packs AND found & 4 <> 0 THEN
         SELECT jsonb_build_object('export_history', json_build_object(
                    'clocks', json_agg(s.hlc), 'id', json_agg(t.id), 'export_type', json_agg(t.export_type),
                    'export_format', json_agg(t.export_format), 'status', json_agg(t.status),
@@ -2455,19 +3357,11 @@ BEGIN
     END IF;
     found_packed := coalesce(found_packed, '{}');
 
-    WITH shown AS MATERIALIZED (
-        SELECT r.table_name, r.row_key, r.version, r.deleted, r.hlc,
-               CASE WHEN r.table_name = 'daily_activity' THEN r.row_key::date END AS day,
-               CASE WHEN (r.table_name || '') = 'export_history' THEN r.row_key::uuid END AS id
-        FROM marea.rows AS r
-        WHERE r.user_id = me AND r.version > since AND r.version <= upto
-          AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
-          AND NOT (r.deleted AND empty) AND NOT (packs AND (r.table_name || '') = 'export_history' AND NOT r.deleted)
-    ), progress AS (
-        SELECT json_agg(line ORDER BY line.version) AS found
+    IF found & 1 <> 0 THEN
+        SELECT '"user_progress":' || json_agg(line)::text INTO progress
         FROM (
-            SELECT s.version, s.hlc, v AS "values"
-            FROM shown AS s JOIN public.user_progress AS t ON t.user_id = me
+            SELECT r.version, r.hlc, v AS "values"
+            FROM marea.rows AS r JOIN public.user_progress AS t ON t.user_id = me
             CROSS JOIN LATERAL (
                 SELECT t.id, t.user_id, t.total_descriptions, t.total_images, t.total_questions_answered,
                        t.total_questions_correct, t.total_vocabulary_learned, t.total_sessions, t.total_time_spent_minutes,
@@ -2480,26 +3374,41 @@ BEGIN
                        to_char(t.last_active_on, 'YYYY-MM-DD') AS last_active_on,
                        marea.wire_time(t.created_at) AS created_at, marea.wire_time(t.updated_at) AS updated_at
             ) AS v
-            WHERE s.table_name = 'user_progress' AND NOT s.deleted
-        ) AS line
-    ), activity AS (
-        SELECT json_agg(line ORDER BY line.version) AS found
+            WHERE r.table_name = 'user_progress' AND r.user_id = me AND r.row_key = me::text AND r.version > since AND r.version <= upto
+              AND NOT r.deleted
+        ) AS line;
+    END IF;
+    IF found & 2 <> 0 THEN
+        -- Only what is rare is said: that nothing but a freeze lies on the day.
+        any_frozen := EXISTS (SELECT FROM marea.progress_events AS e WHERE e.user_id = me AND e.freezes_day);
+        SELECT '"daily_activity":' || json_agg(line ORDER BY line.version)::text INTO days
         FROM (
-            -- Only what is rare is said: that nothing but a freeze lies on the day.
-            SELECT s.version, s.hlc, CASE WHEN marea.is_active(t) THEN to_json(v)
+            SELECT s.version, s.hlc, CASE WHEN NOT any_frozen OR marea.is_active(t) THEN to_json(v)
                    ELSE (to_jsonb(v) || '{"frozen": true}')::json END AS "values"
-            FROM shown AS s JOIN marea.daily_activity AS t ON t.user_id = me AND t.day = s.day
+            FROM (
+                SELECT r.version, r.hlc, CASE WHEN (r.table_name || '') = 'daily_activity' THEN r.row_key::date END AS day
+                FROM marea.rows AS r
+                WHERE r.user_id = me AND r.version > since AND r.version <= upto AND (r.table_name || '') = 'daily_activity'
+                  AND NOT r.deleted
+                OFFSET 0
+            ) AS s JOIN marea.daily_activity AS t ON t.user_id = me AND t.day = s.day
             CROSS JOIN LATERAL (
                 SELECT t.user_id, to_char(t.day, 'YYYY-MM-DD') AS day, t.facts, t.sessions, t.minutes, t.questions,
                        t.correct, t.words, t.points
             ) AS v
-            WHERE s.table_name = 'daily_activity' AND NOT s.deleted
-        ) AS line
-    ), exports AS (
-        SELECT json_agg(line) AS found
+        ) AS line;
+    END IF;
+    IF NOT packs AND found & 4 <> 0 THEN
+        SELECT '"export_history":' || json_agg(line)::text INTO exports
         FROM (
             SELECT s.version, s.hlc, v AS "values"
-            FROM shown AS s JOIN public.export_history AS t ON t.id = s.id AND t.user_id = me
+            FROM (
+                SELECT r.version, r.hlc, CASE WHEN (r.table_name || '') = 'export_history' THEN r.row_key::uuid END AS id
+                FROM marea.rows AS r
+                WHERE r.user_id = me AND r.version > since AND r.version <= upto AND (r.table_name || '') = 'export_history'
+                  AND NOT r.deleted
+                OFFSET 0
+            ) AS s JOIN public.export_history AS t ON t.id = s.id AND t.user_id = me
             CROSS JOIN LATERAL (
                 SELECT t.id, t.user_id, t.export_type, t.export_format, t.status, t.records_count,
                        t.file_size_bytes::text AS file_size_bytes, t.file_url, t.filters, t.data, t.error_message,
@@ -2508,48 +3417,47 @@ BEGIN
                        marea.wire_time(t.expires_at) AS expires_at, marea.wire_time(t.created_at) AS created_at,
                        marea.wire_time(t.updated_at) AS updated_at
             ) AS v
-            WHERE s.table_name = 'export_history' AND NOT s.deleted
-        ) AS line
-    ), keys AS (
-        SELECT json_agg(line ORDER BY line.version) AS found
+        ) AS line;
+    END IF;
+    IF found & 8 <> 0 THEN
+        SELECT '"user_api_keys":' || json_agg(line)::text INTO keys
         FROM (
-            SELECT s.version, s.hlc, v AS "values"
-            FROM shown AS s JOIN public.user_api_keys AS t ON t.user_id = me
+            SELECT r.version, r.hlc, v AS "values"
+            FROM marea.rows AS r JOIN public.user_api_keys AS t ON t.user_id = me
             CROSS JOIN LATERAL (
                 SELECT t.id, t.user_id, t.openai_api_key, t.unsplash_api_key, t.anthropic_api_key,
                        marea.wire_time(t.last_validated_at) AS last_validated_at,
                        marea.wire_time(t.created_at) AS created_at, marea.wire_time(t.updated_at) AS updated_at
             ) AS v
-            WHERE s.table_name = 'user_api_keys' AND NOT s.deleted
-        ) AS line
-    )
-    SELECT coalesce((
-               SELECT json_object_agg(of_table.name, of_table.found)
-               FROM (
-                   SELECT 'user_progress' AS name, progress.found FROM progress
-                   UNION ALL SELECT 'daily_activity', activity.found FROM activity
-                   UNION ALL SELECT 'export_history', exports.found FROM exports
-                   UNION ALL SELECT 'user_api_keys', keys.found FROM keys
-               ) AS of_table
-               WHERE of_table.found IS NOT NULL
-           ), '{}'),
-           coalesce((
-               SELECT json_object_agg(of_table.table_name, of_table.keys)
-               FROM (
-                   SELECT line.table_name, json_agg(line.row_key ORDER BY line.version) AS keys
-                   FROM shown AS line WHERE line.deleted GROUP BY line.table_name
-               ) AS of_table
-           ), '{}')
-    INTO found_rows, found_deleted;
-
-    SELECT * INTO mirrored FROM marea.mirrored_page(me, since, upto, packs, empty);
-    IF mirrored.shown <> '{}' AND packs THEN
-        found_packed := found_packed || mirrored.shown;
-    ELSIF mirrored.shown <> '{}' THEN
-        found_rows := found_rows::jsonb || mirrored.shown;
+            WHERE r.table_name = 'user_api_keys' AND r.user_id = me AND r.row_key = me::text AND r.version > since AND r.version <= upto
+              AND NOT r.deleted
+        ) AS line;
     END IF;
-    IF mirrored.gone <> '{}' THEN
-        found_deleted := found_deleted::jsonb || mirrored.gone;
+    found_rows := '{' || concat_ws(',', progress, days, exports, keys) || '}';
+    found_deleted := '{}';
+    IF any_gone THEN
+        SELECT coalesce(json_object_agg(of_table.name, of_table.keys), '{}') INTO found_deleted
+        FROM (
+            SELECT line.name, json_agg(line.row_key ORDER BY line.version) AS keys
+            FROM (
+                SELECT r.table_name || '' AS name, r.row_key, r.version
+                FROM marea.rows AS r
+                WHERE r.user_id = me AND r.version > since AND r.version <= upto AND r.deleted
+                  AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+            ) AS line
+            GROUP BY line.name
+        ) AS of_table;
+    END IF;
+    IF any_mirrored THEN
+        SELECT * INTO mirrored FROM marea.mirrored_page(me, since, upto, packs, empty);
+        IF mirrored.shown <> '{}' AND packs THEN
+            found_packed := found_packed || mirrored.shown;
+        ELSIF mirrored.shown <> '{}' THEN
+            found_rows := found_rows::jsonb || mirrored.shown;
+        END IF;
+        IF mirrored.gone <> '{}' THEN
+            found_deleted := found_deleted::jsonb || mirrored.gone;
+        END IF;
     END IF;
 END
 $$;
@@ -2557,6 +3465,110 @@ $$;
 COMMENT ON FUNCTION marea.page(UUID, BIGINT, INTEGER, BOOLEAN) IS
     'What of a user''s rows changed after a version, at most so many, as the caller''s policies let it be seen. A new column in a '
     'mirrored table is named here.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- sync
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- The one function that clients call.
+
+CREATE OR REPLACE FUNCTION public.marea_sync(request JSONB) RETURNS JSONB
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+-- jit: what it takes apart is small, whatever the planner expects of JSON (docs/adr/0145).
+-- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
+DECLARE
+    -- Before anything of it is printed, be it for a comparison.
+    is_long    CONSTANT BOOLEAN := marea.has_long_number(request);
+    idle       CONSTANT JSONB := CASE WHEN NOT is_long THEN marea.idle_answer(request) END;
+    page_bytes CONSTANT INTEGER := 1048576;
+    fewer      TEXT;
+    most       INTEGER;
+    me         UUID;
+    history    TEXT;
+    known      BIGINT;
+    results    JSONB := '[]';
+    page       RECORD;
+    more       JSONB := '{}';
+BEGIN
+    IF idle IS NOT NULL THEN
+        RETURN idle;
+    END IF;
+    me := auth.uid();
+    IF me IS NULL THEN
+        PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
+    END IF;
+    IF is_long AND marea.has_long_number(CASE jsonb_typeof(request) WHEN 'object' THEN request - 'mutations' ELSE request END) THEN
+        PERFORM marea.refuse('PT400', 'request: has a number beyond 1.8e308', 'Only mutations may hold numbers of the app.');
+    END IF;
+    PERFORM marea.check_request(request);
+    PERFORM marea.take_turn(me);
+    -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
+    -- must be told.
+    history := marea.epoch();
+    IF NOT marea.is_lost_history(request -> 'cursor' ->> 'epoch') THEN
+        known := (request -> 'cursor' ->> 'version')::bigint;
+    END IF;
+
+    IF jsonb_array_length(request -> 'mutations') > 0 THEN
+        SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
+        PERFORM set_config('marea.writer', request ->> 'client_id', true);
+        -- One push per user at a time: two devices of one user touch the same rows, in whatever order.
+        PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || me, 0));
+        -- Under the lock, which whoever moves the user away has held.
+        PERFORM marea.refuse_moved();
+        results := marea.push(request -> 'mutations', request ->> 'client_id', is_long);
+        -- Versions are taken now, last of all, so that the answer can show what this push did. From here to commit
+        -- the user's clock is held.
+        SET CONSTRAINTS marea.pending_assign_versions IMMEDIATE;
+        SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
+        -- Nearly always what was applied has moved it.
+        IF results @> '[{"status": "applied"}]' AND NOT EXISTS (
+            SELECT FROM marea.clocks AS c WHERE c.user_id = me AND c.xmin = pg_current_xact_id()::xid
+        ) THEN
+            PERFORM marea.move_clock();
+        END IF;
+    ELSE
+        PERFORM marea.refuse_moved();
+        IF NOT marea.user_exists() THEN
+            -- A push would be refused for it. Whoever only looks is told.
+            more := '{"user_missing": true}';
+        END IF;
+    END IF;
+    IF request ? 'catalogue' THEN
+        SELECT more || jsonb_build_object('catalogue', c.document) INTO more
+        FROM (SELECT public.marea_catalogue() AS document) AS c
+        WHERE c.document ->> 'hash' IS DISTINCT FROM request ->> 'catalogue';
+        more := coalesce(more, '{}');
+    END IF;
+
+    IF marea.has_wakeups() THEN
+        more := more || '{"wakeups": true}';
+    END IF;
+
+    fewer := request -> 'limit_bytes';
+    most := marea.rows_within(me, known, coalesce((request ->> 'limit')::int, 500),
+        least(CASE WHEN fewer ~ '^[1-9][0-9]{0,8}$' THEN fewer::int END, page_bytes));
+    SELECT * INTO page FROM marea.page(me, known, most, coalesce(request -> 'packed' = 'true', false));
+
+    -- For people who watch, not for correctness: a device is noted at most once an hour.
+    PERFORM marea.note_client((request ->> 'client_id')::uuid, (request ->> 'schema')::integer, page.upto);
+
+    RETURN more || jsonb_build_object(
+        'protocol', 1,
+        'server_time', marea.wire_time(clock_timestamp()),
+        'reset', page.reset OR (known IS NULL AND nullif(request -> 'cursor', 'null') IS NOT NULL),
+        'results', results,
+        'rows', page.found_rows,
+        'packed', page.found_packed,
+        'deleted', page.found_deleted,
+        'cursor', jsonb_build_object('version', page.upto, 'epoch',
+            concat_ws('.', history, page.clock_at, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
+        'has_more', page.more);
+END
+$$;
+
+COMMENT ON FUNCTION public.marea_sync(JSONB) IS
+    'The one call of Marea''s clients: sends their waiting mutations and answers with what changed. See docs/PROTOCOL.md.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- grants

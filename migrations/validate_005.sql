@@ -44,6 +44,11 @@ WITH functions AS (
         WHERE NOT marea.has_drifted(t.name) AND marea.relation_of(t) IS NOT NULL AND NOT EXISTS (
             SELECT FROM functions AS f
             WHERE f.proname = format('mirror_%s_weights', t.id) AND f.text LIKE '%pg_column_compression(s.hlc)%'))
+    UNION ALL
+    SELECT 10, 'functions of a push and of a page that do only what there is to do', 3, (
+        SELECT count(*) FROM functions
+        WHERE proname = 'insert_sessions' AND text LIKE '%IF is_usual%' OR proname = 'page' AND text LIKE '%IF found & 2%'
+           OR proname = 'fold_many' AND text LIKE '%frozen.any_day%')
 )
 SELECT place, "check", expected, actual, CASE WHEN expected = actual THEN 'PASS' ELSE 'FAIL' END AS result
 FROM checks;

@@ -6,26 +6,28 @@ LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
 -- Under which search_path the app's triggers run: that of the caller's role, else the connection's own, with what PostgREST
 -- adds. Marea's own statements name every schema and are not moved by it.
 DECLARE
-    path TEXT;
-    more TEXT;
+    path  TEXT;
+    names TEXT[];
+    more  TEXT;
 BEGIN
     SELECT substr(setting, length('search_path=') + 1) INTO path
     FROM pg_db_role_setting AS s, unnest(s.setconfig) AS setting
-    WHERE s.setrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
-      AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-      AND setting LIKE 'search_path=%'
+    WHERE s.setrole = to_regrole(quote_ident(current_user))
+      AND (s.setdatabase = 0 OR s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()))
+      AND starts_with(setting, 'search_path=')
     ORDER BY s.setdatabase DESC LIMIT 1;
     IF path IS NULL THEN
         SET LOCAL search_path TO DEFAULT; -- until this function ends
         path := current_setting('search_path');
     END IF;
+    names := string_to_array(replace(replace(path, '"', ''), ', ', ','), ',');
     FOREACH more IN ARRAY ARRAY['public', 'extensions']
         || string_to_array(coalesce(current_setting('pgrst.db_extra_search_path', true), ''), ',') || ARRAY['pg_temp']
     LOOP
         more := btrim(more, ' "');
-        IF (more = 'pg_temp' OR EXISTS (SELECT FROM pg_namespace WHERE nspname = more))
-            AND more <> ALL (SELECT btrim(one, ' "') FROM unnest(string_to_array(path, ',')) AS one) THEN
+        IF more <> ALL (names) AND (more = 'pg_temp' OR to_regnamespace(quote_ident(more)) IS NOT NULL) THEN
             path := concat_ws(', ', CASE WHEN btrim(path, ' "') <> '' THEN path END, quote_ident(more));
+            names := names || more;
         END IF;
     END LOOP;
     RETURN path;

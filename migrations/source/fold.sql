@@ -276,9 +276,11 @@ BEGIN
             FROM (
                 SELECT max(ranked.day) AS last_day, count(*) FILTER (WHERE ranked.active) AS days
                 FROM (
-                    SELECT marea.is_active(d) AS active, d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
-                    FROM marea.daily_activity AS d
-                    WHERE how.recount_days AND d.user_id = new.user_id AND d.day <= tomorrow
+                    SELECT NOT frozen.any_day OR marea.is_active(d) AS active, d.day, d.day - (row_number() OVER (ORDER BY d.day))::int AS run
+                    -- Nearly nobody has any, and then no day has to be looked at for them.
+                    FROM (SELECT EXISTS (SELECT FROM marea.progress_events AS e WHERE e.user_id = new.user_id AND e.freezes_day)) AS frozen (any_day)
+                    JOIN marea.daily_activity AS d ON d.user_id = new.user_id
+                    WHERE how.recount_days AND d.day <= tomorrow
                 ) AS ranked
                 GROUP BY ranked.run
             ) AS run

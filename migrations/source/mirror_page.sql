@@ -117,12 +117,15 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION marea.unseen_tables() RETURNS TEXT[] LANGUAGE sql STABLE
-BEGIN ATOMIC
-    -- Tables of which marea.rows has lines that no device sees: tombstones of what may be sent again.
-    SELECT CASE WHEN EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions') THEN '{progress_events}'::text[]
+CREATE OR REPLACE FUNCTION marea.unseen_tables() RETURNS TEXT[]
+LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
+-- Tables of which marea.rows has lines that no device sees: tombstones of what may be sent again. PL/pgSQL, because Postgres up to 17
+-- plans what a function of SQL looks up each time that it is called.
+BEGIN
+    RETURN CASE WHEN EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions') THEN '{progress_events}'::text[]
         ELSE '{sessions,progress_events}'::text[] END;
-END;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION marea.mirrored_rows(of_table marea.tables, me UUID, since BIGINT, upto BIGINT, packs BOOLEAN,
     OUT body TEXT, OUT hidden TEXT[])

@@ -1,4 +1,4 @@
--- Page: what changed after a cursor, in one statement and so of one moment. Takes no lock, writes nothing.
+-- Page: what changed after a cursor, of one moment (STABLE: all statements see what the caller's sees). Takes no lock, writes nothing.
 --
 -- Pages are bounded by bytes: 2,000 exports may weigh a megabyte or 200. What is too large for Postgres (54000), for a line or for a
 -- phone's memory never arrives, however often it is asked for (docs/adr/0071).
@@ -20,12 +20,26 @@ DECLARE
     bytes    BIGINT;
     mirrored RECORD;
     next     INTEGER := 1;
+    small    BOOLEAN;
     unseen   CONSTANT TEXT[] := marea.unseen_tables();
 BEGIN
-    SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
-    FROM marea.clocks AS c WHERE c.user_id = me;
+    SELECT c.version, c.pruned INTO clock_at, pruned FROM marea.clocks AS c WHERE c.user_id = me;
+    clock_at := coalesce(clock_at, 0);
+    pruned := coalesce(pruned, 0);
     empty := (known BETWEEN pruned AND clock_at) IS NOT TRUE;
     since := CASE WHEN empty THEN 0 ELSE known END;
+    -- Nearly always a few rows of which none can be large.
+    SELECT count(*) * 300 <= most_bytes AND coalesce(bool_and(line.name IN ('user_progress', 'daily_activity', 'user_api_keys')), true)
+    INTO small
+    FROM (
+        SELECT r.table_name || '' AS name FROM marea.rows AS r
+        WHERE r.user_id = me AND r.version > since AND (r.table_name || '') <> ALL (unseen) AND NOT (r.deleted AND empty)
+        ORDER BY r.version LIMIT least(most, 100)
+    ) AS line
+    HAVING count(*) < least(most, 100);
+    IF small THEN
+        RETURN most;
+    END IF;
     SELECT * INTO mirrored FROM marea.mirrored_weights(me, since, (
         SELECT max(line.version)
         FROM (
@@ -90,32 +104,52 @@ DECLARE
     pruned BIGINT;
     since  BIGINT;
     empty  BOOLEAN;
-    mirrored RECORD;
+    mirrored     RECORD;
+    found        INTEGER;
+    any_frozen   BOOLEAN;
+    any_gone     BOOLEAN;
+    any_mirrored BOOLEAN;
+    progress     TEXT;
+    days         TEXT;
+    exports      TEXT;
+    keys         TEXT;
     unseen CONSTANT TEXT[] := marea.unseen_tables();
 BEGIN
-    SELECT coalesce(max(c.version), 0), coalesce(max(c.pruned), 0) INTO clock_at, pruned
-    FROM marea.clocks AS c WHERE c.user_id = me;
+    SELECT c.version, c.pruned INTO clock_at, pruned FROM marea.clocks AS c WHERE c.user_id = me;
+    clock_at := coalesce(clock_at, 0);
+    pruned := coalesce(pruned, 0);
     -- A cursor from the future, or from before a pruned tombstone: the client pulls everything again, and who has nothing need not forget
     -- anything.
     empty := (known BETWEEN pruned AND clock_at) IS NOT TRUE;
     since := CASE WHEN empty THEN 0 ELSE known END;
     reset := known IS NOT NULL AND empty;
 
-    SELECT min(edge.version), count(*) > 1 INTO upto, more
+    -- Where the page ends, and of which tables it has something: what is not on it costs nothing.
+    -- One aggregate for all of them: each takes longer to set up than to look at a few rows.
+    SELECT count(*) = most, max(line.version), bit_or(CASE line.name WHEN 'user_progress' THEN 1 WHEN 'daily_activity' THEN 2
+               WHEN 'export_history' THEN 4 WHEN 'user_api_keys' THEN 8 ELSE 16 END << CASE WHEN line.deleted THEN 6 ELSE 0 END)
+    INTO more, upto, found
     FROM (
-        SELECT r.version
+        SELECT r.version, r.table_name || '' AS name, r.deleted
         FROM marea.rows AS r
         WHERE r.user_id = me AND r.version > since
           AND (r.table_name || '') <> ALL (unseen)
           AND NOT (r.deleted AND empty)
         ORDER BY r.version
-        LIMIT 2 OFFSET most - 1
-    ) AS edge;
+        LIMIT most
+    ) AS line;
+    IF more THEN
+        more := EXISTS (
+            SELECT FROM marea.rows AS r
+            WHERE r.user_id = me AND r.version > upto AND (r.table_name || '') <> ALL (unseen) AND NOT (r.deleted AND empty));
+    END IF;
     IF NOT more THEN
         upto := clock_at;
     END IF;
 
-    IF packs THEN
+    any_gone := found >= 64;
+    any_mirrored := found & (16 | (16 << 6)) <> 0;
+    IF packs AND found & 4 <> 0 THEN
         SELECT jsonb_build_object('export_history', json_build_object(
                    'clocks', json_agg(s.hlc), 'id', json_agg(t.id), 'export_type', json_agg(t.export_type),
                    'export_format', json_agg(t.export_format), 'status', json_agg(t.status),
@@ -137,19 +171,11 @@ BEGIN
     END IF;
     found_packed := coalesce(found_packed, '{}');
 
-    WITH shown AS MATERIALIZED (
-        SELECT r.table_name, r.row_key, r.version, r.deleted, r.hlc,
-               CASE WHEN r.table_name = 'daily_activity' THEN r.row_key::date END AS day,
-               CASE WHEN (r.table_name || '') = 'export_history' THEN r.row_key::uuid END AS id
-        FROM marea.rows AS r
-        WHERE r.user_id = me AND r.version > since AND r.version <= upto
-          AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
-          AND NOT (r.deleted AND empty) AND NOT (packs AND (r.table_name || '') = 'export_history' AND NOT r.deleted)
-    ), progress AS (
-        SELECT json_agg(line ORDER BY line.version) AS found
+    IF found & 1 <> 0 THEN
+        SELECT '"user_progress":' || json_agg(line)::text INTO progress
         FROM (
-            SELECT s.version, s.hlc, v AS "values"
-            FROM shown AS s JOIN public.user_progress AS t ON t.user_id = me
+            SELECT r.version, r.hlc, v AS "values"
+            FROM marea.rows AS r JOIN public.user_progress AS t ON t.user_id = me
             CROSS JOIN LATERAL (
                 SELECT t.id, t.user_id, t.total_descriptions, t.total_images, t.total_questions_answered,
                        t.total_questions_correct, t.total_vocabulary_learned, t.total_sessions, t.total_time_spent_minutes,
@@ -162,26 +188,41 @@ BEGIN
                        to_char(t.last_active_on, 'YYYY-MM-DD') AS last_active_on,
                        marea.wire_time(t.created_at) AS created_at, marea.wire_time(t.updated_at) AS updated_at
             ) AS v
-            WHERE s.table_name = 'user_progress' AND NOT s.deleted
-        ) AS line
-    ), activity AS (
-        SELECT json_agg(line ORDER BY line.version) AS found
+            WHERE r.table_name = 'user_progress' AND r.user_id = me AND r.row_key = me::text AND r.version > since AND r.version <= upto
+              AND NOT r.deleted
+        ) AS line;
+    END IF;
+    IF found & 2 <> 0 THEN
+        -- Only what is rare is said: that nothing but a freeze lies on the day.
+        any_frozen := EXISTS (SELECT FROM marea.progress_events AS e WHERE e.user_id = me AND e.freezes_day);
+        SELECT '"daily_activity":' || json_agg(line ORDER BY line.version)::text INTO days
         FROM (
-            -- Only what is rare is said: that nothing but a freeze lies on the day.
-            SELECT s.version, s.hlc, CASE WHEN marea.is_active(t) THEN to_json(v)
+            SELECT s.version, s.hlc, CASE WHEN NOT any_frozen OR marea.is_active(t) THEN to_json(v)
                    ELSE (to_jsonb(v) || '{"frozen": true}')::json END AS "values"
-            FROM shown AS s JOIN marea.daily_activity AS t ON t.user_id = me AND t.day = s.day
+            FROM (
+                SELECT r.version, r.hlc, CASE WHEN (r.table_name || '') = 'daily_activity' THEN r.row_key::date END AS day
+                FROM marea.rows AS r
+                WHERE r.user_id = me AND r.version > since AND r.version <= upto AND (r.table_name || '') = 'daily_activity'
+                  AND NOT r.deleted
+                OFFSET 0
+            ) AS s JOIN marea.daily_activity AS t ON t.user_id = me AND t.day = s.day
             CROSS JOIN LATERAL (
                 SELECT t.user_id, to_char(t.day, 'YYYY-MM-DD') AS day, t.facts, t.sessions, t.minutes, t.questions,
                        t.correct, t.words, t.points
             ) AS v
-            WHERE s.table_name = 'daily_activity' AND NOT s.deleted
-        ) AS line
-    ), exports AS (
-        SELECT json_agg(line) AS found
+        ) AS line;
+    END IF;
+    IF NOT packs AND found & 4 <> 0 THEN
+        SELECT '"export_history":' || json_agg(line)::text INTO exports
         FROM (
             SELECT s.version, s.hlc, v AS "values"
-            FROM shown AS s JOIN public.export_history AS t ON t.id = s.id AND t.user_id = me
+            FROM (
+                SELECT r.version, r.hlc, CASE WHEN (r.table_name || '') = 'export_history' THEN r.row_key::uuid END AS id
+                FROM marea.rows AS r
+                WHERE r.user_id = me AND r.version > since AND r.version <= upto AND (r.table_name || '') = 'export_history'
+                  AND NOT r.deleted
+                OFFSET 0
+            ) AS s JOIN public.export_history AS t ON t.id = s.id AND t.user_id = me
             CROSS JOIN LATERAL (
                 SELECT t.id, t.user_id, t.export_type, t.export_format, t.status, t.records_count,
                        t.file_size_bytes::text AS file_size_bytes, t.file_url, t.filters, t.data, t.error_message,
@@ -190,48 +231,47 @@ BEGIN
                        marea.wire_time(t.expires_at) AS expires_at, marea.wire_time(t.created_at) AS created_at,
                        marea.wire_time(t.updated_at) AS updated_at
             ) AS v
-            WHERE s.table_name = 'export_history' AND NOT s.deleted
-        ) AS line
-    ), keys AS (
-        SELECT json_agg(line ORDER BY line.version) AS found
+        ) AS line;
+    END IF;
+    IF found & 8 <> 0 THEN
+        SELECT '"user_api_keys":' || json_agg(line)::text INTO keys
         FROM (
-            SELECT s.version, s.hlc, v AS "values"
-            FROM shown AS s JOIN public.user_api_keys AS t ON t.user_id = me
+            SELECT r.version, r.hlc, v AS "values"
+            FROM marea.rows AS r JOIN public.user_api_keys AS t ON t.user_id = me
             CROSS JOIN LATERAL (
                 SELECT t.id, t.user_id, t.openai_api_key, t.unsplash_api_key, t.anthropic_api_key,
                        marea.wire_time(t.last_validated_at) AS last_validated_at,
                        marea.wire_time(t.created_at) AS created_at, marea.wire_time(t.updated_at) AS updated_at
             ) AS v
-            WHERE s.table_name = 'user_api_keys' AND NOT s.deleted
-        ) AS line
-    )
-    SELECT coalesce((
-               SELECT json_object_agg(of_table.name, of_table.found)
-               FROM (
-                   SELECT 'user_progress' AS name, progress.found FROM progress
-                   UNION ALL SELECT 'daily_activity', activity.found FROM activity
-                   UNION ALL SELECT 'export_history', exports.found FROM exports
-                   UNION ALL SELECT 'user_api_keys', keys.found FROM keys
-               ) AS of_table
-               WHERE of_table.found IS NOT NULL
-           ), '{}'),
-           coalesce((
-               SELECT json_object_agg(of_table.table_name, of_table.keys)
-               FROM (
-                   SELECT line.table_name, json_agg(line.row_key ORDER BY line.version) AS keys
-                   FROM shown AS line WHERE line.deleted GROUP BY line.table_name
-               ) AS of_table
-           ), '{}')
-    INTO found_rows, found_deleted;
-
-    SELECT * INTO mirrored FROM marea.mirrored_page(me, since, upto, packs, empty);
-    IF mirrored.shown <> '{}' AND packs THEN
-        found_packed := found_packed || mirrored.shown;
-    ELSIF mirrored.shown <> '{}' THEN
-        found_rows := found_rows::jsonb || mirrored.shown;
+            WHERE r.table_name = 'user_api_keys' AND r.user_id = me AND r.row_key = me::text AND r.version > since AND r.version <= upto
+              AND NOT r.deleted
+        ) AS line;
     END IF;
-    IF mirrored.gone <> '{}' THEN
-        found_deleted := found_deleted::jsonb || mirrored.gone;
+    found_rows := '{' || concat_ws(',', progress, days, exports, keys) || '}';
+    found_deleted := '{}';
+    IF any_gone THEN
+        SELECT coalesce(json_object_agg(of_table.name, of_table.keys), '{}') INTO found_deleted
+        FROM (
+            SELECT line.name, json_agg(line.row_key ORDER BY line.version) AS keys
+            FROM (
+                SELECT r.table_name || '' AS name, r.row_key, r.version
+                FROM marea.rows AS r
+                WHERE r.user_id = me AND r.version > since AND r.version <= upto AND r.deleted
+                  AND (r.table_name || '') IN ('user_progress', 'daily_activity', 'export_history', 'user_api_keys')
+            ) AS line
+            GROUP BY line.name
+        ) AS of_table;
+    END IF;
+    IF any_mirrored THEN
+        SELECT * INTO mirrored FROM marea.mirrored_page(me, since, upto, packs, empty);
+        IF mirrored.shown <> '{}' AND packs THEN
+            found_packed := found_packed || mirrored.shown;
+        ELSIF mirrored.shown <> '{}' THEN
+            found_rows := found_rows::jsonb || mirrored.shown;
+        END IF;
+        IF mirrored.gone <> '{}' THEN
+            found_deleted := found_deleted::jsonb || mirrored.gone;
+        END IF;
     END IF;
 END
 $$;

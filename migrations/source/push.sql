@@ -47,51 +47,54 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- Nearly always a request is of one table and one operation, and need not be taken apart.
-    SELECT min(m ->> 'table') AS name, min(m ->> 'op') AS op INTO kind
-    FROM jsonb_array_elements(mutations) AS m
-    HAVING events = 0 AND min(m ->> 'table') = max(m ->> 'table') AND min(m ->> 'op') = max(m ->> 'op')
-       AND count(DISTINCT m ->> CASE m ->> 'op' WHEN 'add' THEN 'id' ELSE 'key' END) = cardinality(statuses)
-       AND min(m ->> 'table') NOT IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history', 'user_api_keys');
-    IF FOUND THEN
-        statuses := marea.apply_mirrored(kind.name, kind.op, mutations, client);
-        events := cardinality(statuses);
-    END IF;
-    FOR kind IN
-        WITH given AS (
-            SELECT m.value, m.n, m.value ->> 'table' AS name, m.value ->> 'op' AS op,
-                   (m.value ->> 'table' IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history',
-                       'user_api_keys')) IS NOT TRUE
-                       OR (m.value ->> 'table' = 'sessions' AND EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions')) AS mirrored
-            FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
-            WHERE events < cardinality(statuses)
-              AND (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
-        ), begun AS (
-            SELECT g.*, (g.mirrored AND ROW(g.name, g.op) = ROW(lag(g.name) OVER (ORDER BY g.n), lag(g.op) OVER (ORDER BY g.n)))
-                   IS NOT TRUE AS begins
-            FROM given AS g
-        ), runs AS (
-            SELECT b.*, count(*) FILTER (WHERE b.begins) OVER (ORDER BY b.n) AS run FROM begun AS b
-        ), rounds AS (
-            -- One statement writes a row once.
-            SELECT r.*, row_number() OVER (PARTITION BY r.run, r.value ->> CASE r.op WHEN 'add' THEN 'id' ELSE 'key' END ORDER BY r.n) AS round
-            FROM runs AS r
-        )
-        SELECT min(o.name) AS name, min(o.op) AS op, bool_or(o.mirrored) AS mirrored, jsonb_agg(o.value ORDER BY o.n) AS batch,
-               array_agg(o.n ORDER BY o.n) AS places
-        FROM rounds AS o
-        GROUP BY o.run, o.round
-        ORDER BY o.run, o.round
-    LOOP
-        IF kind.mirrored THEN
-            said := marea.apply_mirrored(kind.name, kind.op, kind.batch, client);
-            FOR place IN 1..cardinality(kind.places) LOOP
-                statuses[kind.places[place]] := said[place];
-            END LOOP;
-        ELSE
-            statuses[kind.places[1]] := marea.apply_register(kind.batch -> 0, client);
+    -- Nearly always a request is of one table and one operation, and need not be taken apart: these two statements are planned each time.
+    IF events = 0 THEN
+        SELECT min(m ->> 'table') AS name, min(m ->> 'op') AS op INTO kind
+        FROM jsonb_array_elements(mutations) AS m
+        HAVING min(m ->> 'table') = max(m ->> 'table') AND min(m ->> 'op') = max(m ->> 'op')
+           AND count(DISTINCT m ->> CASE m ->> 'op' WHEN 'add' THEN 'id' ELSE 'key' END) = cardinality(statuses)
+           AND min(m ->> 'table') NOT IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history', 'user_api_keys');
+        IF FOUND THEN
+            statuses := marea.apply_mirrored(kind.name, kind.op, mutations, client);
+            events := cardinality(statuses);
         END IF;
-    END LOOP;
+    END IF;
+    IF events < cardinality(statuses) THEN
+        FOR kind IN
+            WITH given AS (
+                SELECT m.value, m.n, m.value ->> 'table' AS name, m.value ->> 'op' AS op,
+                       (m.value ->> 'table' IN ('sessions', 'progress_events', 'user_progress', 'daily_activity', 'export_history',
+                           'user_api_keys')) IS NOT TRUE
+                           OR (m.value ->> 'table' = 'sessions' AND EXISTS (SELECT FROM marea.tables AS t WHERE t.name = 'sessions')) AS mirrored
+                FROM jsonb_array_elements(mutations) WITH ORDINALITY AS m (value, n)
+                WHERE (m.value ->> 'table' IN ('sessions', 'progress_events') AND m.value ->> 'op' = 'insert') IS NOT TRUE
+            ), begun AS (
+                SELECT g.*, (g.mirrored AND ROW(g.name, g.op) = ROW(lag(g.name) OVER (ORDER BY g.n), lag(g.op) OVER (ORDER BY g.n)))
+                       IS NOT TRUE AS begins
+                FROM given AS g
+            ), runs AS (
+                SELECT b.*, count(*) FILTER (WHERE b.begins) OVER (ORDER BY b.n) AS run FROM begun AS b
+            ), rounds AS (
+                -- One statement writes a row once.
+                SELECT r.*, row_number() OVER (PARTITION BY r.run, r.value ->> CASE r.op WHEN 'add' THEN 'id' ELSE 'key' END ORDER BY r.n) AS round
+                FROM runs AS r
+            )
+            SELECT min(o.name) AS name, min(o.op) AS op, bool_or(o.mirrored) AS mirrored, jsonb_agg(o.value ORDER BY o.n) AS batch,
+                   array_agg(o.n ORDER BY o.n) AS places
+            FROM rounds AS o
+            GROUP BY o.run, o.round
+            ORDER BY o.run, o.round
+        LOOP
+            IF kind.mirrored THEN
+                said := marea.apply_mirrored(kind.name, kind.op, kind.batch, client);
+                FOR place IN 1..cardinality(kind.places) LOOP
+                    statuses[kind.places[place]] := said[place];
+                END LOOP;
+            ELSE
+                statuses[kind.places[1]] := marea.apply_register(kind.batch -> 0, client);
+            END IF;
+        END LOOP;
+    END IF;
 
     -- Nearly never: a day that lies ahead counts for the streaks once it has come, and the device is told so.
     IF EXISTS (
@@ -277,13 +280,16 @@ LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- would meet too is not for one mutation to suffer for: it fails the request, and nothing of it is kept.
 -- is_long: a number in it is too long to be printed.
 DECLARE
-    -- Names that stand for a constraint that cannot be deferred as well are left out: SET CONSTRAINTS takes no table.
-    deferred CONSTANT TEXT := (
+    -- Nearly no app has any. Names that stand for a constraint that cannot be deferred as well are left out: SET CONSTRAINTS takes no table.
+    deferred CONSTANT TEXT := CASE WHEN EXISTS (
+        SELECT FROM pg_constraint AS c WHERE c.condeferred AND c.connamespace <> 'marea'::regnamespace
+    ) THEN (
         SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')
         FROM pg_constraint AS c JOIN pg_namespace AS n ON n.oid = c.connamespace
         WHERE c.condeferred AND n.nspname <> 'marea' AND NOT EXISTS (
             SELECT FROM pg_constraint AS other
-            WHERE other.connamespace = c.connamespace AND other.conname = c.conname AND NOT other.condeferrable));
+            WHERE other.connamespace = c.connamespace AND other.conname = c.conname AND NOT other.condeferrable)
+    ) END;
     results  JSONB;
     code     TEXT;
     message  TEXT;

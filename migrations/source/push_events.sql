@@ -32,13 +32,13 @@ LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- passed over; one that belongs to somebody else fails the batch, and so does one that a trigger of the app leaves out.
 DECLARE
     me       CONSTANT UUID := auth.uid();
-    names    CONSTANT TEXT[] := ARRAY(
-        SELECT jsonb_object_keys(batch #> '{0,values}') WHERE jsonb_typeof(batch #> '{0,values}') = 'object');
-    triggers CONSTANT TEXT := marea.triggers_before('public.sessions', 'INSERT');
+    -- What the devices send, always all of it.
+    usual    CONSTANT TEXT[] := '{id,session_type,started_at,ended_at,duration_minutes,images_processed,descriptions_generated,qa_attempts,qa_correct,vocabulary_learned,phrases_saved,session_data}';
     path     CONSTANT TEXT := marea.app_search_path();
     any_gone CONSTANT BOOLEAN := EXISTS (SELECT FROM marea.rows WHERE user_id = me AND table_name = 'sessions');
+    ids      UUID[];
     problem  TEXT;
-    alike    BOOLEAN;
+    is_usual BOOLEAN;
     part     RECORD;
     missing  JSONB;
     insert_  TEXT;
@@ -51,33 +51,52 @@ BEGIN
     )
     SELECT min(coalesce(marea.mutation_problem('insert', id, key, hlc, fields),
                CASE WHEN NOT marea.session_is_sound(fields) THEN marea.session_problem(fields) END)),
-           bool_and(fields ?& names AND fields - names = '{}')
-    INTO problem, alike
+           bool_and(fields ?& usual AND fields - usual = '{}'), array_agg(id::uuid)
+    INTO problem, is_usual, ids
     FROM given;
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
     END IF;
 
-    -- A column that is left out keeps the table's default, which only a statement that does not name it can do: so one
-    -- statement for each set of columns. Nearly always there is one set.
-    FOR part IN
-        SELECT batch -> 0 -> 'values' AS sample, batch AS mutations WHERE alike
-        UNION ALL
-        SELECT (jsonb_agg(m -> 'values') -> 0), jsonb_agg(m)
-        FROM jsonb_array_elements(batch) AS m
-        WHERE NOT alike
-        GROUP BY (SELECT array_agg(k ORDER BY k) FROM jsonb_object_keys(m -> 'values') AS k)
-    LOOP
-        insert_ := marea.insert_sessions_sql(part.sample, any_gone, 'ON CONFLICT (id) DO NOTHING');
-        -- Under the app's search_path, which must not decide what Marea's own words mean: each names its schema.
-        PERFORM set_config('search_path', path, true);
-        EXECUTE insert_ INTO added USING part.mutations, me;
-        PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-        inserted := inserted || coalesce(added, '{}');
-    END LOOP;
+    -- Under the app's search_path, which must not decide what Marea's own words mean: each names its schema.
+    PERFORM set_config('search_path', path, true);
+    IF is_usual THEN
+        -- A statement of its own, whose plan is kept.
+        WITH added AS (
+            INSERT INTO public.sessions (user_id, id, session_type, started_at, ended_at, duration_minutes, images_processed,
+                descriptions_generated, qa_attempts, qa_correct, vocabulary_learned, phrases_saved, session_data)
+            SELECT me, (m OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid, v.session_type, v.started_at, v.ended_at, v.duration_minutes,
+                   v.images_processed, v.descriptions_generated, v.qa_attempts, v.qa_correct, v.vocabulary_learned, v.phrases_saved,
+                   v.session_data
+            -- OFFSET: without it a plan for this very value looks cheaper each time than the one that is kept.
+            FROM (SELECT any_gone AS any_ OFFSET 0) AS gone, pg_catalog.jsonb_array_elements(batch) AS m,
+                 LATERAL pg_catalog.jsonb_populate_record(NULL::public.sessions, m OPERATOR(pg_catalog.->) 'values') AS v
+            WHERE NOT gone.any_ OR (
+                SELECT tombstone.deleted FROM marea.rows AS tombstone
+                WHERE tombstone.user_id OPERATOR(pg_catalog.=) me AND tombstone.table_name OPERATOR(pg_catalog.=) 'sessions'
+                  AND tombstone.row_key OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) 'id')
+            ) IS NOT TRUE
+            ON CONFLICT (id) DO NOTHING
+            RETURNING id
+        )
+        SELECT coalesce(pg_catalog.array_agg(id), '{}') INTO inserted FROM added;
+    ELSE
+        -- A column that is left out keeps the table's default, which only a statement that does not name it can do: so one
+        -- statement for each set of columns.
+        FOR part IN
+            SELECT (pg_catalog.jsonb_agg(m OPERATOR(pg_catalog.->) 'values') OPERATOR(pg_catalog.->) 0) AS sample, pg_catalog.jsonb_agg(m) AS mutations
+            FROM pg_catalog.jsonb_array_elements(batch) AS m
+            GROUP BY (SELECT pg_catalog.array_agg(k ORDER BY k) FROM pg_catalog.jsonb_object_keys(m OPERATOR(pg_catalog.->) 'values') AS k)
+        LOOP
+            insert_ := marea.insert_sessions_sql(part.sample, any_gone, 'ON CONFLICT (id) DO NOTHING');
+            EXECUTE insert_ INTO added USING part.mutations, me;
+            inserted := inserted OPERATOR(pg_catalog.||) coalesce(added, '{}');
+        END LOOP;
+    END IF;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
     -- A trigger may also have given a row another id.
-    IF cardinality(inserted) < jsonb_array_length(batch) OR triggers IS NOT NULL THEN
+    IF inserted <> ids THEN
         SELECT m INTO missing
         FROM jsonb_array_elements(batch) AS m
         LEFT JOIN unnest(inserted) AS i (id) ON i.id = (m ->> 'id')::uuid
@@ -112,7 +131,7 @@ LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- The same for progress_events, whose defaults are known.
 DECLARE
     me       CONSTANT UUID := auth.uid();
-    triggers CONSTANT TEXT := marea.triggers_before('marea.progress_events', 'INSERT');
+    ids      UUID[];
     problem  TEXT;
     inserted UUID[];
     added    UUID[];
@@ -123,8 +142,8 @@ BEGIN
         FROM jsonb_array_elements(batch) AS m
     )
     SELECT min(coalesce(marea.mutation_problem('insert', id, key, hlc, fields),
-        CASE WHEN NOT marea.event_is_sound(fields) THEN marea.event_problem(fields) END))
-    INTO problem FROM given;
+        CASE WHEN NOT marea.event_is_sound(fields) THEN marea.event_problem(fields) END)), array_agg(id::uuid)
+    INTO problem, ids FROM given;
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = problem;
     END IF;
@@ -152,7 +171,7 @@ BEGIN
     SELECT coalesce(pg_catalog.array_agg(id), '{}') INTO inserted FROM added;
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
-    IF cardinality(inserted) < jsonb_array_length(batch) OR triggers IS NOT NULL THEN
+    IF inserted <> ids THEN
         SELECT m INTO missing
         FROM jsonb_array_elements(batch) AS m
         LEFT JOIN unnest(inserted) AS i (id) ON i.id = (m ->> 'id')::uuid

@@ -49,7 +49,10 @@ BEGIN
         -- the user's clock is held.
         SET CONSTRAINTS marea.pending_assign_versions IMMEDIATE;
         SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
-        IF results @> '[{"status": "applied"}]' THEN
+        -- Nearly always what was applied has moved it.
+        IF results @> '[{"status": "applied"}]' AND NOT EXISTS (
+            SELECT FROM marea.clocks AS c WHERE c.user_id = me AND c.xmin = pg_current_xact_id()::xid
+        ) THEN
             PERFORM marea.move_clock();
         END IF;
     ELSE

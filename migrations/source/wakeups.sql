@@ -2,8 +2,11 @@
 -- Off until marea.set_wakeups(true). Only the news goes out, never a row; a device that misses it sees the change at its next look.
 
 CREATE OR REPLACE FUNCTION marea.has_wakeups() RETURNS BOOLEAN
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-RETURN EXISTS (SELECT FROM marea.settings AS s WHERE s.name = 'wakeups' AND s.value = 'on');
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM marea.settings AS s WHERE s.name = 'wakeups' AND s.value = 'on');
+END
+$$;
 
 COMMENT ON FUNCTION marea.has_wakeups() IS 'Whether wake-ups are on. Answers to devices say so; they ask for a socket only then.';
 

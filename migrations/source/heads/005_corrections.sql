@@ -1,4 +1,5 @@
--- 005: sessions that devices list, correct and delete once they are mirrored (docs/TABLES.md), and pushes that write the line of a row once.
+-- 005: sessions that devices list, correct and delete once they are mirrored (docs/TABLES.md), pushes that write the line of a row
+-- once, and pushes and pages that plan and read no more than they must (docs/adr/0155).
 --
 -- Makes functions of 002 anew. Adds two columns to marea.pending, which is empty outside of a transaction.
 --
