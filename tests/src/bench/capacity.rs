@@ -118,11 +118,13 @@ fn request(device: &Device, mutations: &Value, first: bool) -> String {
     .to_string()
 }
 
-fn session() -> Value {
+/// A session of a day as a device sends it: all columns, those that say nothing with null.
+fn session(day: &str) -> Value {
     let id = crate::sql::new_id();
     json!([{ "id": id, "key": id, "hlc": "1795435200000-0000", "table": "sessions", "op": "insert", "values": {
-        "session_type": "qa", "ended_at": "2026-11-23T12:00:00.000000Z", "duration_minutes": 10, "qa_attempts": 10, "qa_correct": 7,
-        "session_data": { "local_date": "2026-11-23" } } }])
+        "id": id, "session_type": "qa", "started_at": format!("{day}T00:00:00.000000Z"), "ended_at": format!("{day}T00:10:00.000000Z"),
+        "duration_minutes": 10, "images_processed": null, "descriptions_generated": null, "qa_attempts": 10, "qa_correct": 7,
+        "vocabulary_learned": 3, "phrases_saved": null, "session_data": { "local_date": day } } }])
 }
 
 /// Each device once, from all threads, until all have been served.
@@ -132,7 +134,7 @@ async fn phase(
     name: &'static str,
     devices: &mut [Device],
     first: bool,
-    pushes: bool,
+    day: Option<&str>,
 ) -> Phase {
     let (cpu_before, wal_before) = (cpu(), wal(database).await);
     let started = super::now();
@@ -147,7 +149,7 @@ async fn phase(
                     let mut caller = Caller::new(cluster, Uuid::nil());
                     let mut times = Vec::with_capacity(mine.len());
                     for device in mine {
-                        let body = request(device, &if pushes { session() } else { json!([]) }, first);
+                        let body = request(device, &day.map_or_else(|| json!([]), session), first);
                         caller.speak_for(&device.token);
                         let began = super::now();
                         let (status, answer) = caller.call("marea_sync", &body);
@@ -221,13 +223,18 @@ pub async fn report(users: u64, devices: usize) -> Vec<String> {
         .into_iter()
         .map(|user| Device { user, token: backend.mint_token(user, 36_000), cursor: Value::Null })
         .collect();
-    for (name, first, pushes) in [
-        ("first sync", true, false),
-        ("idle", false, false),
-        ("idle again", false, false),
-        ("Monday morning: a session each", false, true),
+    let today = database.text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD')").await;
+    let earlier =
+        database.text("SELECT to_char(now() AT TIME ZONE 'UTC' - interval '8 days', 'YYYY-MM-DD')").await;
+    for (name, first, day) in [
+        ("first sync", true, None),
+        ("idle", false, None),
+        ("idle again", false, None),
+        ("Monday morning: a session of today each", false, Some(today.as_str())),
+        ("once more", false, Some(today.as_str())),
+        ("a session of a week ago each: the streak is counted again", false, Some(earlier.as_str())),
     ] {
-        let phase = phase(&cluster, &database, name, &mut all, first, pushes).await;
+        let phase = phase(&cluster, &database, name, &mut all, first, day).await;
         let each = |seconds: f64| seconds * 1e3 / phase.requests as f64;
         let by_part: Vec<String> =
             phase.cpu.iter().map(|(name, seconds)| format!("{name} {:.2} ms", each(*seconds))).collect();

@@ -1,10 +1,10 @@
-//! One learner's work: a push of 1,000 sessions, what the completion trigger adds to each session, a full page. Straight to
-//! Postgres, as the learner, without waiting for the disk: that wait is the same with and without Marea.
+//! One learner's work: a push of 1,000 sessions, one of 1,000 rows of a mirrored table, what the completion trigger adds to each session, a
+//! full page. Straight to Postgres, as the learner, without waiting for the disk: that wait is the same with and without Marea.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use super::{Figure, Rounds, Spread};
@@ -19,7 +19,18 @@ const SINGLE: u32 = 200;
 /// A table with the columns, defaults, checks and indexes of `sessions`, and no trigger of any kind.
 const BARE: &str = "CREATE TABLE public.bench_sessions (LIKE public.sessions INCLUDING ALL)";
 
-/// All three figures.
+/// A mirrored table with a column of most kinds, and one like it that is not mirrored.
+const WORDS: &str = "
+    CREATE TABLE public.bench_words (
+        id UUID PRIMARY KEY, user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE, word TEXT NOT NULL, translation TEXT,
+        level TEXT, times_seen INTEGER NOT NULL DEFAULT 0, ease REAL, due_on DATE, extra JSONB, updated_at TIMESTAMPTZ);
+    CREATE TABLE public.bench_bare_words (LIKE public.bench_words INCLUDING ALL);
+    ALTER TABLE public.bench_words ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY bench_words_own ON public.bench_words TO authenticated USING (user_id = (SELECT auth.uid()));
+    GRANT ALL ON public.bench_words TO authenticated;
+    SELECT marea.mirror('public.bench_words', rules => '{\"times_seen\": \"counter\"}')";
+
+/// All four figures.
 pub async fn figures() -> Vec<Figure> {
     let cluster = Cluster::start().await;
     let database = cluster.database("bench_single", u32::MAX).await;
@@ -29,7 +40,9 @@ pub async fn figures() -> Vec<Figure> {
         ))
         .await;
     let client = &database.client;
-    let figures = vec![push(client).await, completion(client).await, page(client).await];
+    database.execute(WORDS).await;
+    let figures =
+        vec![push(client).await, push_rows(client).await, completion(client).await, page(client).await];
     cluster.stop().await;
     figures
 }
@@ -59,8 +72,37 @@ fn request(random: &mut Random, begin: usize) -> Value {
             "mutations": mutations })
 }
 
+/// The request of a device with this many new rows of the mirrored table.
+fn request_of_rows(random: &mut Random, begin: usize) -> Value {
+    let mutations: Vec<Value> = (begin..begin + AT_ONCE)
+        .map(|n| {
+            json!({ "id": random.uuid(), "hlc": format!("{:013}-0000", 1_790_000_000_000_u64 + n as u64), "table": "bench_words",
+                "op": "insert", "key": random.uuid(), "values": {
+                    "word": format!("palabra {n}"), "translation": format!("word {n}"), "level": "b1", "times_seen": 0, "ease": 2.5,
+                    "due_on": "2026-12-01", "extra": { "list": n % 7 }, "updated_at": "2026-11-30T00:00:00.000000Z" } })
+        })
+        .collect();
+    json!({ "protocol": 1, "client_id": "0b0e5a8e-5b0f-4f3a-9a53-2f1d6f6a7c11", "schema": 1, "cursor": null, "limit": 500,
+            "packed": true, "mutations": mutations })
+}
+
+/// A push of 1,000 rows of a mirrored table, against the same rows into a table that is not mirrored. A new device asks for them back, so
+/// that the page is in the time as well.
+async fn push_rows(client: &Client) -> Figure {
+    let bare = "INSERT INTO public.bench_bare_words (id, user_id, word, translation, level, times_seen, ease, due_on, extra, updated_at)
+        SELECT (m ->> 'key')::uuid, $2, v.word, v.translation, v.level, v.times_seen, v.ease, v.due_on, v.extra, v.updated_at
+        FROM jsonb_array_elements($1::jsonb -> 'mutations') AS m,
+             LATERAL jsonb_populate_record(NULL::public.bench_words, m -> 'values') AS v";
+    let bare = client.prepare(bare).await.expect("the bare statement");
+    alternate(client, &bare, request_of_rows).await.figure(
+        &format!("push of {PUSHED} new rows of a mirrored table, answer with its page included"),
+        "bare INSERT ... SELECT of the same JSON, no trigger, no foreign key",
+        3.0,
+        "two calls of marea_sync with 500 rows each, as the learner, against two inserts; synchronous_commit off on both sides",
+    )
+}
+
 async fn push(client: &Client) -> Figure {
-    let mut random = Random::of_seed(1);
     let bare = "INSERT INTO public.bench_sessions (id, user_id, session_type, started_at, ended_at, duration_minutes,
             images_processed, descriptions_generated, qa_attempts, qa_correct, vocabulary_learned, phrases_saved,
             session_data)
@@ -69,6 +111,17 @@ async fn push(client: &Client) -> Figure {
         FROM jsonb_array_elements($1::jsonb -> 'mutations') AS m,
              LATERAL jsonb_populate_record(NULL::public.sessions, m -> 'values') AS v";
     let bare = client.prepare(bare).await.expect("the bare statement");
+    alternate(client, &bare, request).await.figure(
+        &format!("push of {PUSHED} new sessions of one learner, answer included"),
+        "bare INSERT ... SELECT of the same JSON, no trigger, no foreign key",
+        3.0,
+        "two calls of marea_sync with 500 sessions each, as the learner, against two inserts; synchronous_commit off on both sides",
+    )
+}
+
+/// Requests of new learners, each by a bare statement and by a sync.
+async fn alternate(client: &Client, bare: &Statement, request: fn(&mut Random, usize) -> Value) -> Rounds {
+    let mut random = Random::of_seed(1);
     let sync = client.prepare("SELECT public.marea_sync($1)").await.expect("marea_sync");
     let mut rounds = Rounds::new();
     for round in 0..=ROUNDS {
@@ -77,7 +130,7 @@ async fn push(client: &Client) -> Figure {
         let mut baseline = Duration::ZERO;
         for request in &requests {
             let started = super::now();
-            client.execute(&bare, &[request, &user]).await.expect("a bare insert");
+            client.execute(bare, &[request, &user]).await.expect("a bare insert");
             baseline += started.elapsed();
         }
         become_learner(client, user).await;
@@ -93,12 +146,7 @@ async fn push(client: &Client) -> Figure {
             rounds.add(baseline, subject); // the first one warms up
         }
     }
-    rounds.figure(
-        &format!("push of {PUSHED} new sessions of one learner, answer included"),
-        "bare INSERT ... SELECT of the same JSON, no trigger, no foreign key",
-        3.0,
-        "two calls of marea_sync with 500 sessions each, as the learner, against two inserts; synchronous_commit off on both sides",
-    )
+    rounds
 }
 
 async fn become_learner(client: &Client, user: Uuid) {
