@@ -4,7 +4,7 @@ import { build } from 'esbuild'
 import { cpSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-const DEVICES = ['marea', 'rxdb', 'legend'].map((store) => `${store}-device`)
+const DEVICES = ['marea', 'rxdb', 'legend', 'tanstack'].map((store) => `${store}-device`)
 const PAGES = ['marea', 'sqlite', 'powersync', 'rxdb', 'legend', ...DEVICES]
 
 /** `folder` has the peers' packages; `client` is the built npm package of Marea. */

@@ -5,8 +5,8 @@ import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { makeProfile, startChromium } from '../../demo/tools/chromium.mjs'
 
-const DEVICES = ['marea', 'rxdb', 'legend']
-const SYNC_PATHS = { marea: '/rest/v1/rpc/marea_sync', rxdb: '/rest/v1/peer_words', legend: '/rest/v1/peer_words' }
+const DEVICES = ['marea', 'rxdb', 'legend', 'tanstack']
+const SYNC_PATHS = { marea: '/rest/v1/rpc/marea_sync', rxdb: '/rest/v1/peer_words', legend: '/rest/v1/peer_words', tanstack: '/rest/v1/peer_words' }
 
 // The table in the shape that the peers' documents ask for: the server sets `_modified` with each change.
 const PEER_TABLE = `
@@ -207,6 +207,20 @@ const CASES = {
       await device.killAndRestart()
       await device.call('sync')
       return shown(world, device)
+    },
+  },
+  'a write in a second tab without a network, before all is killed': {
+    right: '5',
+    async run(world) {
+      const tab = await world.device()
+      await tab.call('sync')
+      const other = await tab.secondTab()
+      await world.fault('offline')
+      await other.page.evaluate(() => window.device.add(5))
+      await tab.killAndRestart()
+      await world.clearFaults()
+      await tab.call('sync')
+      return shown(world, tab)
     },
   },
   'two tabs, each with a write': {
