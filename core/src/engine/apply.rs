@@ -10,7 +10,7 @@ use crate::engine::page::Page;
 use crate::engine::registers::Dirty;
 use crate::engine::{refill, registers, sessions, unreadable, visible};
 use crate::error::Error;
-use crate::model::{FewMap, MutationId, MutationState, Table, TableKind, UnixMillis, UserId};
+use crate::model::{FewMap, MutationId, MutationState, Op, Table, TableKind, UnixMillis, UserId};
 use crate::planted::{self, Fault};
 use crate::queue;
 use crate::store::{Meta, Rows, Shapes};
@@ -146,11 +146,17 @@ fn apply_results(
                 moved.registers.insert((known.table, known.key));
             }
         } else if result.status != ResultStatus::Duplicate || !planted::is(Fault::DuplicatesUnheeded) {
-            rows.settle(
-                result.id,
-                queue::after_acceptance(known.state, rows.shapes().kind_of(known.table, known.op)),
-                settled,
-            )?;
+            let kind = rows.shapes().kind_of(known.table, known.op);
+            let mut state = queue::after_acceptance(known.state, kind);
+            if known.op == Op::Add && state == MutationState::Reflected {
+                if rows.shadow(known.table, &known.key)?.is_some_and(|shadow| shadow.row.is_none()) {
+                    // No value of the server's has come yet that it could be in: it counts here until one has.
+                    state = MutationState::Acknowledged;
+                } else {
+                    moved.registers.insert((known.table, known.key));
+                }
+            }
+            rows.settle(result.id, state, settled)?;
             moved.pushed += 1;
         }
     }

@@ -192,6 +192,45 @@ fn the_first_additions_to_a_row_that_was_made_here_count_once() {
 }
 
 #[test]
+fn an_addition_that_was_refused_and_tried_again_counts_before_its_row_has_come() {
+    let (mut one, mut two, mut server) = (device(), device(), TableServer::new(WORDS));
+    for word in ["b", "c", "d"] {
+        insert(&mut two, "words", None, json!({ "word": word }));
+    }
+    sync(&mut two, &mut server);
+    server.page_rows = 1;
+    // A page of others' rows with each answer; what the server does not take, it refuses.
+    let mut exchange = |engine: &mut Engine, takes: bool| {
+        engine.signal(Signal::SyncNow, at(0));
+        let outgoing = engine.next_request(at(0)).unwrap().unwrap();
+        let mut untouched = server.clone();
+        let mut answer = if takes { &mut server } else { &mut untouched }.take(&outgoing.request);
+        for result in answer.results.iter_mut().filter(|_| !takes) {
+            (result.status, result.code) = (ResultStatus::Rejected, Some("23514".to_owned()));
+        }
+        assert!(answer.has_more);
+        engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    };
+    let key = insert(&mut one, "words", None, json!({ "word": "a" }));
+    add(&mut one, &key, 3);
+    exchange(&mut one, true);
+    add(&mut one, &key, 2);
+    exchange(&mut one, false);
+    assert_eq!(row(&one, "words", &key)["seen"], 3);
+    let refused = one.rejected().unwrap()[0].id;
+    assert!(one.retry(refused).unwrap());
+    exchange(&mut one, true);
+    assert_eq!(row(&one, "words", &key)["seen"], 5);
+    one.rebuild_visible().unwrap();
+    assert_eq!(row(&one, "words", &key)["seen"], 5, "made from nothing");
+    server.page_rows = 0;
+    for device in [&mut one, &mut two] {
+        sync(device, &mut server);
+        assert_eq!(row(device, "words", &key)["seen"], 5);
+    }
+}
+
+#[test]
 fn a_server_that_lost_its_past_is_healed_rows_counters_and_deletions() {
     let (mut one, mut server) = (device(), TableServer::new(WORDS));
     let old = insert(&mut one, "words", None, json!({ "word": "old", "seen": 1 }));
