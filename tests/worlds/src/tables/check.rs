@@ -266,9 +266,13 @@ impl World {
                     begun + counted.filter_map(|(_, add)| add.values.get(name)).map(hundredths).sum::<i64>();
                 let value = row.values.get(name).map_or(0, hundredths);
                 if value != expected {
+                    let ever = &self.server.ever[&one.place];
+                    let said =
+                        ever.iter().map(|(id, said)| format!("\n  {id} {} {:?}", said.op, said.values));
                     return Err(format!(
-                        "{:?}.{name} is {value}, all additions are {expected} ({id})",
-                        one.place
+                        "{:?}.{name} is {value}, all additions are {expected} ({id}); the server took{}",
+                        one.place,
+                        said.collect::<String>()
                     ));
                 }
             }
