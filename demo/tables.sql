@@ -1,5 +1,5 @@
 -- The demo's own tables: lists of words, words with what is known of them, texts about pictures, and one row of settings for
--- each learner. Run by `marea-backend --sql` after the migrations; may be run again.
+-- each learner; and the sessions that every app with Marea has. Run by `marea-backend --sql` after the migrations; may be run again.
 --
 -- An app adds its tables like this: a key that devices make, an owner, row level security, and one line of `marea.mirror`.
 
@@ -63,6 +63,8 @@ SELECT marea.mirror('public.words', rules =>
     '{"times_seen": "counter", "times_right": "counter", "picture": "once", "created_at": "once"}');
 SELECT marea.mirror('public.descriptions', rules => '{"picture": "once", "written_at": "once"}');
 SELECT marea.mirror('public.learner_settings');
+-- Past sessions come to every device, and are corrected and deleted there.
+SELECT marea.mirror('public.sessions');
 
 -- Other devices of a learner are told of a change at once, where this version of Marea can.
 DO $$

@@ -3,7 +3,7 @@
 import { today } from './days'
 
 /** What a file can be made of, as the package's writers name it: the table's name where it is one. */
-export const EXPORT_KINDS = ['words', 'descriptions', 'activity'] as const
+export const EXPORT_KINDS = ['words', 'descriptions', 'sessions', 'activity'] as const
 export type ExportKind = (typeof EXPORT_KINDS)[number]
 export const EXPORT_FORMATS = ['csv', 'jsonl', 'html'] as const
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]

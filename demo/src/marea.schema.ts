@@ -1,11 +1,11 @@
 // Written by `npx marea-client schema` from the server's catalogue; write it again after a migration, do not edit it.
 /* eslint-disable */
 
-import type { Catalogue } from '@marea/client'
+import type { Catalogue, Json } from '@marea/client'
 
 /** For `open({ schema })`. */
 export const schema = { "version": 1,
-  "hash": "2342035dcb0b8e60",
+  "hash": "fa3ac5648415b3bf",
   "tables": [
     { "name": "descriptions", "schema": "public", "key": "id", "owner": "user_id", "write": true, "indexes": [],
       "columns": [
@@ -18,6 +18,22 @@ export const schema = { "version": 1,
       "columns": [
         { "name": "user_id", "type": "uuid", "rule": "key" },
         { "name": "daily_minutes", "type": "smallint", "rule": "register", "nullable": false, "default": true }
+      ] },
+    { "name": "sessions", "schema": "public", "key": "id", "owner": "user_id", "write": true, "indexes": [],
+      "columns": [
+        { "name": "id", "type": "uuid", "rule": "key" },
+        { "name": "session_type", "type": "text", "rule": "register", "nullable": false, "default": true },
+        { "name": "started_at", "type": "timestamptz", "rule": "register", "nullable": false, "default": true },
+        { "name": "ended_at", "type": "timestamptz", "rule": "register", "nullable": true },
+        { "name": "duration_minutes", "type": "integer", "rule": "register", "nullable": true },
+        { "name": "images_processed", "type": "integer", "rule": "register", "nullable": true },
+        { "name": "descriptions_generated", "type": "integer", "rule": "register", "nullable": true },
+        { "name": "qa_attempts", "type": "integer", "rule": "register", "nullable": true },
+        { "name": "qa_correct", "type": "integer", "rule": "register", "nullable": true },
+        { "name": "vocabulary_learned", "type": "integer", "rule": "register", "nullable": true },
+        { "name": "phrases_saved", "type": "integer", "rule": "register", "nullable": true },
+        { "name": "session_data", "type": "jsonb", "rule": "register", "nullable": true, "default": true },
+        { "name": "created_at", "type": "timestamptz", "rule": "register", "nullable": false, "default": true }
       ] },
     { "name": "word_lists", "schema": "public", "key": "id", "owner": "user_id", "write": true, "indexes": [],
       "columns": [
@@ -75,6 +91,53 @@ export interface Schema {
     }
     Update: {
       daily_minutes?: number
+    }
+    Add: never
+  }
+  sessions: {
+    Row: {
+      id: string
+      session_type: string | null
+      started_at: string | null
+      ended_at: string | null
+      duration_minutes: number | null
+      images_processed: number | null
+      descriptions_generated: number | null
+      qa_attempts: number | null
+      qa_correct: number | null
+      vocabulary_learned: number | null
+      phrases_saved: number | null
+      session_data: Json | null
+      created_at: string | null
+    }
+    Insert: {
+      id?: string
+      session_type?: string
+      started_at?: string | Date
+      ended_at?: string | Date | null
+      duration_minutes?: number | null
+      images_processed?: number | null
+      descriptions_generated?: number | null
+      qa_attempts?: number | null
+      qa_correct?: number | null
+      vocabulary_learned?: number | null
+      phrases_saved?: number | null
+      session_data?: Json | null
+      created_at?: string | Date
+    }
+    Update: {
+      session_type?: string
+      started_at?: string | Date
+      ended_at?: string | Date | null
+      duration_minutes?: number | null
+      images_processed?: number | null
+      descriptions_generated?: number | null
+      qa_attempts?: number | null
+      qa_correct?: number | null
+      vocabulary_learned?: number | null
+      phrases_saved?: number | null
+      session_data?: Json | null
+      created_at?: string | Date
     }
     Add: never
   }

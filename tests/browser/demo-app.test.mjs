@@ -9,7 +9,7 @@ import { createRequire } from 'node:module'
 import { afterEach, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { serve, serveTwo } from '../../demo/serve.mjs'
-import { goTo, setAirplane, signUp, waitForPage } from '../../demo/tools/page.mjs'
+import { goTo, recordSession, setAirplane, signUp, waitForPage } from '../../demo/tools/page.mjs'
 import { startBrowser, startStage, waitFor } from './harness.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -149,6 +149,50 @@ test('an export is made without a network, and downloaded', async (t) => {
   assert.equal(made.length, 1)
   assert.match(made[0].file_url, new RegExp(`^storage://marea-exports/${learner}/`))
   assert.deepEqual([made[0].export_type, made[0].export_format, made[0].status, made[0].records_count], ['words', 'csv', 'completed', 8])
+  assert.deepEqual(page.problems, [])
+})
+
+test('past sessions are corrected and deleted without a network, and the totals follow on every side', async (t) => {
+  const { page, learner } = await openSignedIn(t)
+  await recordSession(page, { kind: 'qa', minutes: 20, descriptions: 0, questions: 8, correct: 4, words: 0 })
+  await settled(page, 0)
+  await setAirplane(page, true)
+  // One by mistake, which nobody has been sent.
+  await recordSession(page, { kind: 'vocabulary', minutes: 30, descriptions: 0, questions: 0, correct: 0, words: 12 })
+  await waitForPage(page, { sessions: 2, words: 12, accuracy: 50, state: 'offline' })
+  await goTo(page, 'history')
+  const past = byId(page, 'session')
+  await waitFor('both sessions', () => past.count(), (count) => count === 2)
+  await past.filter({ hasText: '30 min' }).getByRole('button', { name: /^Delete/ }).click()
+  await page.getByRole('group').getByRole('button', { name: 'Delete', exact: true }).click()
+  await waitFor('one session', () => past.count(), (count) => count === 1)
+  await settled(page, 0)
+
+  await past.getByRole('button', { name: /^Edit/ }).click()
+  await byId(page, 'correct-qa_correct').fill('9')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await page.getByText('There cannot be more correct answers than questions.').waitFor()
+  await byId(page, 'correct-qa_correct').fill('6')
+  await byId(page, 'correct-duration_minutes').fill('25')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await waitFor('the correction', () => past.innerText(), (text) => text.includes('25 min') && text.includes('6 of 8 right'))
+  await goTo(page, '')
+  await page.reload()
+  await waitForPage(page, { sessions: 1, words: 0, accuracy: 75, state: 'offline' })
+  await setAirplane(page, false)
+  await waitForPage(page, { sessions: 1, pending: 0, state: 'synced' })
+  const of = 'SELECT duration_minutes, qa_attempts, qa_correct FROM sessions WHERE user_id = $1'
+  assert.deepEqual(await rows(of, learner), [{ duration_minutes: 25, qa_attempts: 8, qa_correct: 6 }])
+  const totals = 'SELECT total_sessions, total_time_spent_minutes, total_vocabulary_learned FROM user_progress WHERE user_id = $1'
+  assert.deepEqual(await rows(totals, learner), [{ total_sessions: 1, total_time_spent_minutes: 25, total_vocabulary_learned: 0 }])
+
+  // The server has it by now: its deletion is sent.
+  await goTo(page, 'history')
+  await past.getByRole('button', { name: /^Delete/ }).click()
+  await page.getByRole('group').getByRole('button', { name: 'Delete', exact: true }).click()
+  await waitFor('no session', () => rows(of, learner), (left) => left.length === 0)
+  await goTo(page, '')
+  await waitForPage(page, { sessions: 0, pending: 0, state: 'synced' })
   assert.deepEqual(page.problems, [])
 })
 

@@ -1,4 +1,4 @@
-// What was done: texts, to be read again, corrected and deleted, on any device.
+// What was done: sessions and texts, to be looked at again, corrected and deleted, on any device.
 
 import type { Row } from '@marea/client'
 import { useTable } from '@marea/client/react'
@@ -11,6 +11,7 @@ import { Empty } from '../parts/Empty'
 import { Icon } from '../parts/Icon'
 import { ProgressTabs } from '../parts/ProgressTabs'
 import { Sure } from '../parts/Sure'
+import { PastSessions } from './Sessions'
 
 const PAGE = 20
 
@@ -20,6 +21,7 @@ export function History() {
     <div className="page">
       <h1>{t.progress.title}</h1>
       <ProgressTabs />
+      <PastSessions />
       <Texts />
     </div>
   )

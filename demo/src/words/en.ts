@@ -211,7 +211,7 @@ export const en = {
     title: 'Exports',
     lead: 'Take your data with you. A file is made on this device, with or without a network.',
     what: 'What',
-    kinds: { words: 'Words', descriptions: 'Texts', activity: 'Daily activity' },
+    kinds: { words: 'Words', descriptions: 'Texts', sessions: 'Sessions', activity: 'Daily activity' },
     formats: { csv: 'Spreadsheet', jsonl: 'For programs', html: 'To read' },
     format: 'Format',
     make: 'Make the file',

@@ -213,7 +213,7 @@ export const es: Words = {
     title: 'Exportar',
     lead: 'Llévate tus datos. El archivo se hace en este dispositivo, con o sin conexión.',
     what: 'Qué',
-    kinds: { words: 'Palabras', descriptions: 'Textos', activity: 'Actividad diaria' },
+    kinds: { words: 'Palabras', descriptions: 'Textos', sessions: 'Sesiones', activity: 'Actividad diaria' },
     formats: { csv: 'Hoja de cálculo', jsonl: 'Para programas', html: 'Para leer' },
     format: 'Formato',
     make: 'Hacer el archivo',
