@@ -80,8 +80,6 @@ declare global {
 // Packages of others, as far as the documents use them.
 const OTHERS = {
   '@supabase/supabase-js': "export function createClient(url: string, key: string): import('@marea/client/supabase').SupabaseLike",
-  '@tauri-apps/api/core':
-    'export function invoke<T>(command: string, args?: Record<string, unknown>): Promise<T>; export class Channel<T> { onmessage: (event: T) => void }',
   esbuild: "export function build(options: { entryPoints: Record<string, string>; outdir: string; bundle: boolean; format: 'esm' }): Promise<void>",
   vite: 'export function defineConfig(config: object): object',
   'node:fs': 'export function copyFileSync(from: string, to: string): void',
@@ -109,7 +107,10 @@ test('the TypeScript compiles', async (t) => {
     // What is declared for the reader to go on with is not unused.
     writeFileSync(`${folder}${name}`, /^(import|export) /m.test(code) ? code : `export {}\n${code}`)
   }
-  writeFileSync(`${folder}marea.schema.ts`, readFileSync(`${root}tests/apps/vite-tables/src/marea.schema.ts`, 'utf8'))
+  // The tables of an app, and mirrored sessions as the demo has them.
+  const [sessions] = /^  sessions: \{\n.*?^  \}\n/ms.exec(readFileSync(`${root}demo/src/marea.schema.ts`, 'utf8'))
+  const schema = readFileSync(`${root}tests/apps/vite-tables/src/marea.schema.ts`, 'utf8')
+  writeFileSync(`${folder}marea.schema.ts`, schema.replace('export interface Schema {\n', (begin) => begin + sessions))
   writeFileSync(`${folder}tsconfig.json`, JSON.stringify({ extends: '../../tests/types/tsconfig.json', compilerOptions: { paths, noImplicitAny: false }, include: ['*'] }))
   const { code, said } = await run(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', folder])
   assert.equal(code, 0, said)
