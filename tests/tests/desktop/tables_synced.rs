@@ -103,6 +103,65 @@ async fn a_file_is_made_of_it(world: &World, device: &Device) {
     assert_eq!(device.json(&["export", "files"]).await, json!([]));
 }
 
+/// Without a network: listed, corrected, taken back; a file is made of them; and the totals follow on both sides.
+#[tokio::test(flavor = "multi_thread")]
+async fn past_sessions_are_listed_corrected_and_deleted_and_progress_follows() {
+    let world = World::alone().await;
+    world.execute("DO $$ BEGIN PERFORM marea.mirror('public.sessions'); END $$").await;
+    let (first, second) = (world.device_of(1), world.device_of(1));
+    let record =
+        ["session", "record", "--type", "qa", "--minutes", "20", "--questions", "8", "--correct", "4"];
+    let kept = first.json(&record).await["id"].as_str().expect("an id").to_owned();
+    for device in [&first, &second] {
+        device.json(&["sync"]).await;
+    }
+    let mistake = second.json(&record).await["id"].as_str().expect("an id").to_owned();
+    let listed = second.json(&["table", "list", "sessions", "--order", "-ended_at"]).await;
+    let ids: Vec<&str> =
+        listed["rows"].as_array().expect("rows").iter().filter_map(|row| row["id"].as_str()).collect();
+    assert_eq!(ids, [mistake.as_str(), kept.as_str()]);
+    second.run(&["table", "delete", "sessions", &mistake]).await.exits(0);
+    let refused = second.run(&["table", "update", "sessions", &kept, r#"{"qa_correct": 9}"#, "--json"]).await;
+    refused.exits(2).error("invalid_input");
+    second
+        .run(&["table", "update", "sessions", &kept, r#"{"qa_correct": 6, "duration_minutes": 25}"#])
+        .await
+        .exits(0);
+    let status = second.json(&["status"]).await;
+    assert_eq!(status["pending"], 1, "what was taken back is not sent: {status}");
+    let totals = |progress: &serde_json::Value| {
+        ["total_sessions", "total_time_spent_minutes", "total_questions_correct"]
+            .map(|of| progress[of].clone())
+    };
+    let expected = [json!(1), json!(25), json!(6)];
+    assert_eq!(totals(&second.json(&["progress"]).await), expected);
+
+    for format in ["csv", "jsonl", "html"] {
+        let made = second.json(&["export", "create", "--type", "sessions", "--format", format]).await;
+        let copy = second.dir().join(format!("sessions.{format}"));
+        let id = made["id"].as_str().expect("an id");
+        second.json(&["export", "download", id, "--out", &copy.display().to_string()]).await;
+        let text = std::fs::read_to_string(&copy).expect("the file");
+        assert!(text.contains(&kept) && !text.contains(&mistake), "{format}: {text}");
+    }
+    for device in [&second, &first] {
+        device.json(&["sync"]).await;
+        assert_eq!(totals(&device.json(&["progress"]).await), expected);
+    }
+    let server =
+        "SELECT format('%s %s %s', total_sessions, total_time_spent_minutes, total_questions_correct)
+                  FROM public.user_progress WHERE total_sessions > 0";
+    assert_eq!(world.one::<String>(server).await, "1 25 6");
+
+    first.run(&["table", "delete", "sessions", &kept]).await.exits(0);
+    for device in [&first, &second] {
+        device.json(&["sync"]).await;
+        assert_eq!(device.json(&["table", "list", "sessions"]).await["rows"], json!([]));
+        assert_eq!(device.json(&["progress"]).await["total_sessions"], 0);
+    }
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_has_of_a_table_is_refused_kept_and_told_by_name() {
     let world = world().await;
