@@ -221,6 +221,152 @@ COMMENT ON FUNCTION marea.is_active(marea.daily_activity) IS
     'Whether anything lies on the day but freezes: else it only joins the days around it.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- limits
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Bounds of values: the server refuses what the devices refuse, and of one mutation alone (docs/adr/0075).
+
+CREATE OR REPLACE FUNCTION marea.column_limits()
+RETURNS TABLE (relation TEXT, name TEXT, kind TEXT, lowest BIGINT, highest BIGINT) LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+    SELECT limits.relation, limits.name, limits.kind, limits.lowest, limits.highest
+    FROM (VALUES
+        ('sessions'::text, 'session_type'::text, 'text'::text, 1::bigint, 50::bigint),
+        ('sessions', 'started_at', 'instant', 1970, 9999),
+        ('sessions', 'ended_at', 'instant', 1970, 9999),
+        ('sessions', 'duration_minutes', 'integer', 0, 1440),
+        ('sessions', 'images_processed', 'integer', 0, 1000000),
+        ('sessions', 'descriptions_generated', 'integer', 0, 1000000),
+        ('sessions', 'qa_attempts', 'integer', 0, 1000000),
+        ('sessions', 'qa_correct', 'integer', 0, 1000000),
+        ('sessions', 'vocabulary_learned', 'integer', 0, 1000000),
+        ('sessions', 'phrases_saved', 'integer', 0, 1000000),
+        ('sessions', 'session_data', 'object', 0, 65536),
+        ('progress_events', 'occurred_at', 'instant', 1970, 9999),
+        ('progress_events', 'local_date', 'day', 1970, 9999),
+        ('progress_events', 'descriptions', 'integer', 0, 1000000),
+        ('progress_events', 'images', 'integer', 0, 1000000),
+        ('progress_events', 'questions_answered', 'integer', 0, 1000000),
+        ('progress_events', 'questions_correct', 'integer', 0, 1000000),
+        ('progress_events', 'vocabulary_learned', 'integer', 0, 1000000),
+        ('progress_events', 'minutes', 'integer', 0, 1000000),
+        ('progress_events', 'points', 'integer', 0, 1000000),
+        ('progress_events', 'mastered_words', 'integer', -1000000, 1000000),
+        ('progress_events', 'learning_words', 'integer', -1000000, 1000000),
+        ('progress_events', 'new_words', 'integer', -1000000, 1000000),
+        ('progress_events', 'achievements', 'names', 0, 100),
+        ('progress_events', 'freezes_day', 'boolean', 0, 1),
+        ('export_history', 'export_type', 'text', 1, 50),
+        ('export_history', 'export_format', 'text', 1, 20),
+        ('export_history', 'filters', 'object', 0, 65536),
+        ('export_history', 'created_at', 'instant', 1970, 9999),
+        ('export_history', 'status', 'text', 1, 20),
+        ('export_history', 'records_count', 'integer', 0, 2147483647),
+        ('export_history', 'file_size_bytes', 'bigint', 0, 9223372036854775807),
+        ('export_history', 'file_url', 'long_text', 0, 65536),
+        ('export_history', 'data', 'json', 0, 65536),
+        ('export_history', 'error_message', 'long_text', 0, 65536),
+        ('export_history', 'retry_count', 'integer', 0, 2147483647),
+        ('export_history', 'started_at', 'instant', 1970, 9999),
+        ('export_history', 'completed_at', 'instant', 1970, 9999),
+        ('export_history', 'processing_time_seconds', 'integer', 0, 2147483647),
+        ('export_history', 'expires_at', 'instant', 1970, 9999),
+        ('user_api_keys', 'openai_api_key', 'text', 1, 4096),
+        ('user_api_keys', 'unsplash_api_key', 'text', 1, 4096),
+        ('user_api_keys', 'anthropic_api_key', 'text', 1, 4096),
+        ('user_api_keys', 'last_validated_at', 'instant', 1970, 9999)
+    ) AS limits (relation, name, kind, lowest, highest);
+END;
+
+COMMENT ON FUNCTION marea.column_limits() IS
+    'What every column that a device writes may hold: characters of a text, bytes of JSON, years of instants and days, numbers. The '
+    'copy of core/src/model/limits.rs: a test compares them.';
+
+CREATE OR REPLACE FUNCTION marea.has_wrong_type(kind TEXT, given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+RETURN given IS NOT NULL AND jsonb_typeof(given) <> 'null' AND CASE kind
+    WHEN 'time' THEN jsonb_typeof(given) <> 'string'
+        OR (given #>> '{}') !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$'
+    WHEN 'integer' THEN jsonb_typeof(given) <> 'number' OR given::text !~ '^-?[0-9]+$'
+    WHEN 'bigint' THEN (given #>> '{}') !~ '^-?[0-9]{1,19}$' -- as text, because JavaScript's numbers end at 2^53
+    WHEN 'day' THEN NOT coalesce(jsonb_typeof(given) = 'string' AND marea.is_day(given #>> '{}'), false)
+    WHEN 'json' THEN false -- whatever the app keeps there
+    ELSE jsonb_typeof(given) <> kind
+END;
+
+COMMENT ON FUNCTION marea.has_wrong_type(TEXT, JSONB) IS 'Whether a value is there and of the wrong kind.';
+
+CREATE OR REPLACE FUNCTION marea.has_long_number(given JSONB) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+-- Of numbers that are stored in 8 bytes and printed in 131,072 (1e131071), or in 16,385 (0e-16383). Looks at the number, never at
+-- its text. No number that a device can hold is longer: the greatest double has 309 digits, 5e-324 has 324 places. Places that are not
+-- sent digit by digit are those of a number near zero, or of zero itself, which no path can tell from a plain one.
+RETURN jsonb_path_exists(given, 'strict $.** ? (@ > 1.8e308 || @ < -1.8e308 || (@ > -1e-400 && @ < 1e-400 && @ != 0))') OR EXISTS (
+    SELECT FROM jsonb_path_query(given, 'strict $.** ? (@ == 0)') AS number WHERE scale(number::numeric) > 400
+);
+
+COMMENT ON FUNCTION marea.has_long_number(JSONB) IS
+    'Whether there is a number in it beyond 1.8e308 or of more than 400 decimal places, which costs far more to print than to send.';
+
+CREATE OR REPLACE FUNCTION marea.json_problem(given JSONB, highest BIGINT) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN CASE
+    -- Shorter than the shortest that could be wrong: nearly always.
+    WHEN octet_length(given::text) < 128 THEN NULL
+    WHEN octet_length(given::text) > highest THEN 'has more than ' || highest::text || ' bytes as JSON'
+    WHEN jsonb_path_exists(given, 'strict $.**{65}') THEN 'is nested more than 64 levels deep'
+    WHEN jsonb_path_exists(given, 'strict $.** ? (@.type() == "number" &&
+        (@ > 1e308 || @ < -1e308))') THEN 'has a number beyond 1e308, which not every device can hold'
+END;
+
+COMMENT ON FUNCTION marea.json_problem(JSONB, BIGINT) IS
+    'What is wrong with free-form JSON: too large, too deep, or a number beyond 1e308; NULL: nothing.';
+
+CREATE OR REPLACE FUNCTION marea.value_problem(kind TEXT, given JSONB, lowest BIGINT, highest BIGINT) RETURNS TEXT
+LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN given IS NULL OR jsonb_typeof(given) = 'null' THEN NULL
+    WHEN kind IN ('text', 'long_text') AND jsonb_typeof(given) <> 'string' THEN 'must be a text'
+    WHEN kind = 'text' THEN CASE WHEN length(given #>> '{}') NOT BETWEEN lowest AND highest
+        THEN format('must have %s to %s characters', lowest, highest) END
+    WHEN kind = 'long_text' THEN CASE WHEN octet_length(given::text) > highest
+        THEN format('has more than %s bytes as JSON', highest) END
+    WHEN kind IN ('integer', 'bigint') THEN CASE
+        WHEN marea.has_wrong_type(kind, given) THEN 'must be an integer'
+        WHEN (given #>> '{}')::numeric NOT BETWEEN lowest AND highest
+            THEN format('must be a whole number from %s to %s', lowest, highest) END
+    WHEN kind = 'instant' THEN CASE
+        WHEN marea.has_wrong_type('time', given)
+            OR substr(given #>> '{}', 12, 8) !~ '^([01][0-9]|2[0-3])(:[0-5][0-9]){2}$' THEN 'must be a time'
+        WHEN substr(given #>> '{}', 1, 4)::int NOT BETWEEN lowest AND highest
+            THEN format('must be in the years %s to %s', lowest, highest)
+        WHEN NOT marea.is_day(left(given #>> '{}', 10)) THEN 'must be on a day that the calendar has' END
+    WHEN kind = 'day' THEN CASE WHEN marea.has_wrong_type('day', given)
+        THEN format('must be a day (YYYY-MM-DD) in the years %s to %s', lowest, highest) END
+    WHEN kind = 'boolean' THEN CASE WHEN jsonb_typeof(given) <> 'boolean' THEN 'must be true or false' END
+    WHEN kind IN ('object', 'names') AND jsonb_typeof(given) <> 'object' THEN 'must be an object'
+    WHEN kind = 'names' THEN CASE WHEN (
+            SELECT count(*) > highest OR NOT coalesce(bool_and(length(name) BETWEEN 1 AND 100), true)
+            FROM jsonb_object_keys(given) AS name
+        ) THEN format('at most %s, each a name of 1 to 100 characters', highest) END
+    ELSE marea.json_problem(given, highest)
+END;
+
+COMMENT ON FUNCTION marea.value_problem(TEXT, JSONB, BIGINT, BIGINT) IS
+    'What is wrong with a value for a column of that kind and these bounds; NULL: nothing. What is null or missing is right.';
+
+CREATE OR REPLACE FUNCTION marea.values_problem(relation TEXT, given JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE
+RETURN (
+    SELECT min(CASE
+        WHEN known.kind IS NULL THEN 'values: unknown column ' || field.key
+        ELSE 'values.' || field.key || ': ' || marea.value_problem(known.kind, field.value, known.lowest, known.highest)
+    END)
+    FROM jsonb_each(given) AS field
+    LEFT JOIN marea.column_limits() AS known ON known.relation = values_problem.relation AND known.name = field.key
+    WHERE field.key <> 'id'
+);
+
+COMMENT ON FUNCTION marea.values_problem(TEXT, JSONB) IS
+    'What is wrong with the values of a row, column by column; NULL: nothing.';
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- fold
 -- ---------------------------------------------------------------------------------------------------------------------
 
@@ -1070,6 +1216,191 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- requests
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Requests: what is wrong with one, before anything is done; and the answer to one that has nothing to do.
+
+CREATE OR REPLACE FUNCTION marea.refuse(code TEXT, message TEXT, hint TEXT) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, HINT = hint;
+END
+$$;
+
+COMMENT ON FUNCTION marea.refuse(TEXT, TEXT, TEXT) IS
+    'Refuses the whole request. PostgREST answers PTnnn with HTTP status nnn and the message and hint.';
+
+CREATE OR REPLACE FUNCTION marea.check_request(request JSONB) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    field  JSONB;
+    place  BIGINT;
+BEGIN
+    IF jsonb_typeof(request) IS DISTINCT FROM 'object' THEN
+        PERFORM marea.refuse('PT400', 'request: must be an object', 'Send {"request": {"protocol": 1, ...}}.');
+    END IF;
+
+    field := request -> 'protocol';
+    IF jsonb_typeof(field) IS DISTINCT FROM 'number' THEN
+        PERFORM marea.refuse('PT400', 'protocol: must be a number', 'This server speaks protocol 1.');
+    ELSIF field <> '1' THEN
+        PERFORM marea.refuse('PT426', 'protocol: this server does not speak the client''s protocol',
+            'Update the app. This server speaks protocol 1.');
+    END IF;
+
+    IF coalesce(request ->> 'client_id', '') !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN
+        PERFORM marea.refuse('PT400', 'client_id: must be a lower-case uuid', 'Each device has one, made once.');
+    END IF;
+
+    field := request -> 'schema';
+    IF jsonb_typeof(field) IS DISTINCT FROM 'number' OR field::text !~ '^[1-9][0-9]{0,8}$' THEN
+        PERFORM marea.refuse('PT400', 'schema: must be an integer of at least 1', 'It is the version of the mirror.');
+    END IF;
+
+    field := request -> 'limit';
+    IF field IS NOT NULL AND (jsonb_typeof(field) <> 'number' OR field::text !~ '^[1-9][0-9]{0,3}$' OR field::text::int > 2000) THEN
+        PERFORM marea.refuse('PT400', 'limit: must be an integer from 1 to 2000', 'Leave it out for 500.');
+    END IF;
+
+    field := nullif(request -> 'cursor', 'null');
+    IF field IS NOT NULL THEN
+        IF jsonb_typeof(field) <> 'object' THEN
+            PERFORM marea.refuse('PT400', 'cursor: must be an object or null', 'Send back the cursor of the last answer.');
+        ELSIF jsonb_typeof(field -> 'version') IS DISTINCT FROM 'number' OR (field ->> 'version') !~ '^[0-9]{1,18}$' THEN
+            PERFORM marea.refuse('PT400', 'cursor.version: must be a whole number', 'Send back the cursor of the last answer.');
+        ELSIF jsonb_typeof(field -> 'epoch') IS DISTINCT FROM 'string' OR length(field ->> 'epoch') > 64 THEN
+            PERFORM marea.refuse('PT400', 'cursor.epoch: must be a text of at most 64 characters',
+                'Send back the cursor of the last answer.');
+        END IF;
+    END IF;
+
+    field := request -> 'catalogue';
+    IF field IS NOT NULL AND (jsonb_typeof(field) <> 'string' OR length(field #>> '{}') > 64) THEN
+        PERFORM marea.refuse('PT400', 'catalogue: must be a text of at most 64 characters', 'It is the hash of the client''s catalogue.');
+    END IF;
+
+    field := request -> 'mutations';
+    IF field IS NULL OR field = '[]' THEN
+        RETURN;
+    ELSIF jsonb_typeof(field) <> 'array' THEN
+        PERFORM marea.refuse('PT400', 'mutations: must be an array', 'Leave it out, or send [], to pull only.');
+    ELSIF jsonb_array_length(field) > 500 THEN
+        PERFORM marea.refuse('PT413', 'mutations: more than 500', 'Send the oldest 500 first.');
+    END IF;
+    IF jsonb_path_exists(field, '$[*].batch') THEN
+        SELECT min(m.n) INTO place
+        FROM (
+            SELECT m.value -> 'batch' AS batch, m.n, lag(m.value -> 'batch') OVER (ORDER BY m.n) AS before,
+                   row_number() OVER (PARTITION BY m.value -> 'batch' ORDER BY m.n) AS time
+            FROM jsonb_array_elements(field) WITH ORDINALITY AS m (value, n)
+        ) AS m
+        WHERE m.batch IS NOT NULL AND (jsonb_typeof(m.batch) <> 'string'
+            OR m.batch #>> '{}' !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+            OR (m.time > 1 AND m.batch IS DISTINCT FROM m.before));
+        IF place IS NOT NULL THEN
+            PERFORM marea.refuse('PT400', format('mutations[%s].batch: must be a lower-case uuid, of mutations that follow one another',
+                place - 1), 'A batch is one stretch of the queue.');
+        END IF;
+    END IF;
+    -- A quick look first: that every id is its own uuid again says the same as the pattern, at a fifth of the price.
+    BEGIN
+        IF (
+            SELECT bool_and(CASE WHEN jsonb_typeof(m -> 'id') IS DISTINCT FROM 'string' THEN false
+                WHEN m ->> 'id' LIKE '________-____-____-____-____________' THEN (m ->> 'id')::uuid::text = m ->> 'id'
+                ELSE false END)
+            FROM jsonb_array_elements(field) AS m
+        ) THEN
+            RETURN;
+        END IF;
+    EXCEPTION WHEN invalid_text_representation THEN
+        NULL; -- which one, is said below
+    END;
+    SELECT min(m.n) INTO place
+    FROM jsonb_array_elements(field) WITH ORDINALITY AS m (value, n)
+    WHERE jsonb_typeof(m.value) <> 'object'
+       OR coalesce(CASE WHEN jsonb_typeof(m.value -> 'id') = 'string' THEN m.value ->> 'id' END, '') !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    IF place IS NOT NULL THEN
+        PERFORM marea.refuse('PT400', format('mutations[%s].id: must be a lower-case uuid', place - 1),
+            'Every mutation is an object with the id that the device gave it.');
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.take_turn(me UUID) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- A user has four requests under way at once, however many are sent: a server behind PostgREST has ten connections or so for
+-- everybody. Nobody waits for a turn, because whoever waits holds a connection. And who waits for a lock of the app, or for another
+-- device's push, does so for 5 seconds: what this costs is one more try of the client.
+BEGIN
+    IF NOT (pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 1))
+            OR pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 2))
+            OR pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 3))
+            OR pg_try_advisory_xact_lock(hashtextextended('marea_turn ' || me, 4))) THEN
+        PERFORM marea.refuse('PT429', 'four requests of this user are under way', 'Send it again in a moment.');
+    END IF;
+    IF current_setting('lock_timeout') = '0' THEN
+        PERFORM set_config('lock_timeout', '5s', true);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.take_turn(UUID) IS
+    'Refuses the request of a user who has four under way; sets a bound to waiting for locks where the connection has none.';
+
+COMMENT ON FUNCTION marea.check_request(JSONB) IS 'Refuses a malformed request, naming the field. Says nothing about single mutations.';
+
+CREATE OR REPLACE FUNCTION marea.idle_answer(request JSONB) RETURNS JSONB
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- The answer to a sound request that has nothing to send and whose cursor stands where the caller's clock does. NULL for
+-- every other one: marea_sync looks at it closely. So this may only be more careful than marea.check_request and
+-- marea.is_lost_history, never less. A device and a version that are stored as the request has them need no other check.
+DECLARE
+    me      CONSTANT UUID := auth.uid();
+    stands  CONSTANT TEXT := request -> 'cursor' -> 'version';
+    epoch   CONSTANT TEXT := request -> 'cursor' ->> 'epoch';
+    page    CONSTANT TEXT := request -> 'limit';
+    history TEXT;
+    clock   BIGINT;
+    given   TIMESTAMPTZ;
+BEGIN
+    IF me IS NULL OR (request -> 'protocol' = '1'
+           AND (NOT request ? 'catalogue' OR request ->> 'catalogue' = (SELECT c.hash FROM marea.catalogue AS c)) AND coalesce(request -> 'mutations', '[]') = '[]'
+           AND coalesce(page ~ '^(1?[0-9]{1,3}|2000)$' AND page !~ '^0', true)
+           AND epoch ~ '^[0-9a-f]{16}[.][0-9]{1,18}[.][0-9]{1,16}$'
+           AND pg_column_size(request) <= 1048576) IS NOT TRUE THEN
+        RETURN NULL;
+    END IF;
+    history := marea.known_run();
+    IF starts_with(epoch, history || '.') IS NOT TRUE THEN
+        RETURN NULL;
+    END IF;
+    given := to_timestamp(0) + split_part(epoch, '.', 3)::bigint * interval '1 microsecond';
+
+    SELECT c.version INTO clock
+    FROM marea.clocks AS c
+    WHERE c.user_id = me AND c.version::text = stands AND NOT c.moving
+      AND split_part(epoch, '.', 2)::bigint <= least(c.version, (
+        SELECT p.version FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > given ORDER BY p.at LIMIT 1))
+      AND EXISTS (
+        SELECT FROM marea.known_devices AS d
+        WHERE d.user_id = me AND d.client_id = request ->> 'client_id' AND d.schema = (request -> 'schema')::text);
+    IF clock IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RETURN jsonb_build_object(
+        'protocol', 1, 'server_time', marea.wire_time(clock_timestamp()), 'reset', false, 'results', '[]'::jsonb,
+        'rows', '{}'::jsonb, 'packed', '{}'::jsonb, 'deleted', '{}'::jsonb,
+        'cursor', jsonb_build_object('version', clock, 'epoch',
+            concat_ws('.', history, clock, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)),
+        'has_more', false) || CASE WHEN marea.has_wakeups() THEN '{"wakeups": true}' ELSE '{}' END::jsonb;
+END
+$$;
+
+COMMENT ON FUNCTION marea.idle_answer(JSONB) IS
+    'The answer to a caller''s request with nothing to do; NULL for every other request, and for every doubt.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- app_triggers
@@ -3477,9 +3808,10 @@ LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
 -- jit: what it takes apart is small, whatever the planner expects of JSON (docs/adr/0145).
 -- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
 DECLARE
-    -- Before anything of it is printed, be it for a comparison.
-    is_long    CONSTANT BOOLEAN := marea.has_long_number(request);
-    idle       CONSTANT JSONB := CASE WHEN NOT is_long THEN marea.idle_answer(request) END;
+    -- A request that has nothing to send is small. Its numbers are looked at before it is printed, be it for a comparison.
+    idle       CONSTANT JSONB := CASE
+        WHEN pg_column_size(request) < 4096 AND NOT marea.has_long_number(request) THEN marea.idle_answer(request) END;
+    is_long    BOOLEAN;
     page_bytes CONSTANT INTEGER := 1048576;
     fewer      TEXT;
     most       INTEGER;
@@ -3497,11 +3829,17 @@ BEGIN
     IF me IS NULL THEN
         PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
     END IF;
+    -- What is refused anyhow is refused before it costs anything. As Postgres holds it, which is near the size of the text and costs
+    -- nothing to know.
+    IF pg_column_size(request) > 1048576 THEN
+        PERFORM marea.refuse('PT413', 'request: larger than 1 MiB', 'Send fewer mutations at a time.');
+    END IF;
+    PERFORM marea.take_turn(me);
+    is_long := marea.has_long_number(request);
     IF is_long AND marea.has_long_number(CASE jsonb_typeof(request) WHEN 'object' THEN request - 'mutations' ELSE request END) THEN
         PERFORM marea.refuse('PT400', 'request: has a number beyond 1.8e308', 'Only mutations may hold numbers of the app.');
     END IF;
     PERFORM marea.check_request(request);
-    PERFORM marea.take_turn(me);
     -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
     -- must be told.
     history := marea.epoch();

@@ -28,11 +28,6 @@ BEGIN
             'Update the app. This server speaks protocol 1.');
     END IF;
 
-    -- As Postgres holds it, which is near the size of the text and costs nothing to know.
-    IF pg_column_size(request) > 1048576 THEN
-        PERFORM marea.refuse('PT413', 'request: larger than 1 MiB', 'Send fewer mutations at a time.');
-    END IF;
-
     IF coalesce(request ->> 'client_id', '') !~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN
         PERFORM marea.refuse('PT400', 'client_id: must be a lower-case uuid', 'Each device has one, made once.');
     END IF;

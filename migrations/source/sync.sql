@@ -5,9 +5,10 @@ LANGUAGE plpgsql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
 -- jit: what it takes apart is small, whatever the planner expects of JSON (docs/adr/0145).
 -- One sync: pushes the request's mutations, pulls what changed after its cursor, in one transaction. See docs/PROTOCOL.md.
 DECLARE
-    -- Before anything of it is printed, be it for a comparison.
-    is_long    CONSTANT BOOLEAN := marea.has_long_number(request);
-    idle       CONSTANT JSONB := CASE WHEN NOT is_long THEN marea.idle_answer(request) END;
+    -- A request that has nothing to send is small. Its numbers are looked at before it is printed, be it for a comparison.
+    idle       CONSTANT JSONB := CASE
+        WHEN pg_column_size(request) < 4096 AND NOT marea.has_long_number(request) THEN marea.idle_answer(request) END;
+    is_long    BOOLEAN;
     page_bytes CONSTANT INTEGER := 1048576;
     fewer      TEXT;
     most       INTEGER;
@@ -25,11 +26,17 @@ BEGIN
     IF me IS NULL THEN
         PERFORM marea.refuse('PT401', 'nobody is signed in', 'Send the access token of a signed-in user.');
     END IF;
+    -- What is refused anyhow is refused before it costs anything. As Postgres holds it, which is near the size of the text and costs
+    -- nothing to know.
+    IF pg_column_size(request) > 1048576 THEN
+        PERFORM marea.refuse('PT413', 'request: larger than 1 MiB', 'Send fewer mutations at a time.');
+    END IF;
+    PERFORM marea.take_turn(me);
+    is_long := marea.has_long_number(request);
     IF is_long AND marea.has_long_number(CASE jsonb_typeof(request) WHEN 'object' THEN request - 'mutations' ELSE request END) THEN
         PERFORM marea.refuse('PT400', 'request: has a number beyond 1.8e308', 'Only mutations may hold numbers of the app.');
     END IF;
     PERFORM marea.check_request(request);
-    PERFORM marea.take_turn(me);
     -- Before the push, which moves the clock. A cursor of another history is as good as none, except that the client
     -- must be told.
     history := marea.epoch();
