@@ -45,6 +45,10 @@ const LIMIT_GZIP_BYTES: u64 = 651_000;
 /// Over the 540,000 that were aimed at: ADR 103 says what was tried, and what came since.
 const LIMIT_BROTLI_BYTES: u64 = 558_500;
 
+/// What the module may weigh more where the standard library's source was not to be had, which docs/adr/0161-panics-are-traps.md builds along:
+/// what is published is built with it.
+const WITHOUT_SOURCE: u64 = 32_000;
+
 /// The sum of the sizes of the files that are named as arguments, compressed with Brotli, each by itself.
 const BROTLI: &str = "const { readFileSync } = require('fs'), { brotliCompressSync } = require('zlib')
 console.log(process.argv.slice(1).reduce((sum, file) => sum + brotliCompressSync(readFileSync(file)).length, 0))";
@@ -127,13 +131,20 @@ pub(crate) fn within_limit() -> Result<()> {
             bail!("{name}: {gzip_bytes} bytes gzipped, and {limit} is the limit: `cargo xtask sizes`");
         }
     }
-    judge(sum(&downloaded())?.gzip_bytes, brotli(&downloaded())?)
+    let more = if setup::has_small_library() { 0 } else { WITHOUT_SOURCE };
+    if more > 0 {
+        eprintln!(
+            "  built without the standard library's source (rustup component add rust-src): {more} bytes more are allowed"
+        );
+    }
+    judge(sum(&downloaded())?.gzip_bytes, brotli(&downloaded())?, more)
 }
 
-fn judge(gzip: u64, brotli: u64) -> Result<()> {
+fn judge(gzip: u64, brotli: u64, more: u64) -> Result<()> {
     for (bytes, limit, how) in
         [(gzip, LIMIT_GZIP_BYTES, "gzipped"), (brotli, LIMIT_BROTLI_BYTES, "with Brotli")]
     {
+        let limit = limit + more;
         if bytes > limit {
             bail!("{bytes} bytes {how}, and {limit} is the limit: `cargo xtask sizes`");
         }
@@ -225,8 +236,10 @@ mod tests {
 
     #[test]
     fn what_weighs_more_than_it_may_is_refused() {
-        assert!(judge(LIMIT_GZIP_BYTES, LIMIT_BROTLI_BYTES).is_ok());
-        assert!(judge(LIMIT_GZIP_BYTES + 1, LIMIT_BROTLI_BYTES).is_err());
-        assert!(judge(LIMIT_GZIP_BYTES, LIMIT_BROTLI_BYTES + 1).is_err());
+        assert!(judge(LIMIT_GZIP_BYTES, LIMIT_BROTLI_BYTES, 0).is_ok());
+        assert!(judge(LIMIT_GZIP_BYTES + 1, LIMIT_BROTLI_BYTES, 0).is_err());
+        assert!(judge(LIMIT_GZIP_BYTES, LIMIT_BROTLI_BYTES + 1, 0).is_err());
+        assert!(judge(LIMIT_GZIP_BYTES + 9, LIMIT_BROTLI_BYTES + 9, 9).is_ok());
+        assert!(judge(LIMIT_GZIP_BYTES + 10, LIMIT_BROTLI_BYTES, 9).is_err());
     }
 }

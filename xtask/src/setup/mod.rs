@@ -222,6 +222,11 @@ pub(crate) fn ensure_for_bindings() -> Result<Tools> {
     }
 }
 
+/// Whether the toolchain that runs xtask builds the standard library along.
+pub(crate) fn has_small_library() -> bool {
+    compiler::has_small_library()
+}
+
 /// Tries to get the standard library's source, and goes on without it where it is not to be had.
 fn with_source(mut tools: Tools) -> Tools {
     if let WasmCompiler::Ready { source: source @ false } = &mut tools.compiler {
