@@ -226,8 +226,9 @@ async fn what_the_command_records_before_a_sign_in_comes_into_the_account_once()
     assert_eq!(world.total_sessions_of(1).await, 3);
     // The history that the guest brought is known to the account.
     assert_eq!(device.json(&import[..3]).await["imported"], 0);
-    // Signed out, the next work is a guest's again, and waits for the next account.
+    // Signed out, there is nothing of a guest to be shown; the next work is a guest's again, and waits for the next account.
     device.json(&["account", "sign-out"]).await;
+    device.run(&["progress", "--json"]).await.exits(2).error("usage");
     let after = device.run(&["session", "record", "--type", "qa", "--minutes", "7", "--json"]).await;
     assert!(after.code == Some(0) && after.stderr.contains("guest"), "{after:?}");
     let signed_in = device.json(&["account", "sign-in", "--email", &email]).await;

@@ -36,11 +36,11 @@ enum Tokens {
     Guest,
 }
 
-/// Finds out who is asking: an account, or the guest who has worked in this folder before anybody signed in.
+/// Finds out who is asking: an account, or the guest whose work in this folder no account has yet.
 pub(crate) fn identify(globals: &Globals) -> Result<Identity, Failure> {
-    match has_guest(&globals.dir()?) {
-        true => identify_to_record(globals),
-        false => identify_account(globals),
+    match identify_to_record(globals)? {
+        guest if guest.user_id.is_guest() && !guest.has_work() => identify_account(globals),
+        identity => Ok(identity),
     }
 }
 
@@ -193,6 +193,12 @@ impl Identity {
     /// The same, for the commands whose own words include what became of a damaged mirror.
     pub(crate) fn open_to_report(&self) -> Result<Opened, Failure> {
         opened(Config::new(&self.dir, self.user_id))
+    }
+
+    /// Whether there is anything in a guest's mirror. One that cannot be read may hold something, and says so when it is opened.
+    fn has_work(&self) -> bool {
+        let pending = || Ok::<_, Failure>(block_on(opened(Config::guest(&self.dir))?.status())?.pending);
+        has_guest(&self.dir) && pending().map_or(true, |pending| pending > 0)
     }
 
     /// Says where what a guest has recorded is kept.
