@@ -80,6 +80,7 @@ declare global {
 // Packages of others, as far as the documents use them.
 const OTHERS = {
   '@supabase/supabase-js': "export function createClient(url: string, key: string): import('@marea/client/supabase').SupabaseLike",
+  '@tauri-apps/api/core': "declare const core: import('@marea/client/tauri').TauriCore\nexport const invoke: typeof core.invoke, Channel: typeof core.Channel",
   esbuild: "export function build(options: { entryPoints: Record<string, string>; outdir: string; bundle: boolean; format: 'esm' }): Promise<void>",
   vite: 'export function defineConfig(config: object): object',
   'node:fs': 'export function copyFileSync(from: string, to: string): void',

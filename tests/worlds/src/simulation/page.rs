@@ -58,7 +58,10 @@ fn row_of(books: &Books, user: UserId, table: &str, key: &str) -> (Value, Value)
         }
         "daily_activity" => {
             let day = key.parse().ok().and_then(|day| books.fold.days.get(&day)).expect("a tracked day");
-            (with_user(json!(day)), json!({}))
+            let facts = books.facts.values().filter(|fact| fact.day == day.day).count();
+            let mut values = json!(day);
+            values["facts"] = json!(facts);
+            (with_user(values), json!({}))
         }
         _ => {
             let row = &books.rows[&(table.to_owned(), key.to_owned())];
