@@ -7,7 +7,7 @@ use std::{path::Path, sync::Mutex, thread};
 
 use anyhow::{Result, bail};
 
-use super::Tally;
+use super::{Tally, reasons};
 use crate::{
     build::{self, Program},
     clock::{Stopwatch, spoken},
@@ -67,6 +67,9 @@ fn run_program(program: &Program, equip: impl Fn(Run) -> Run) -> Result<Tally> {
         }
     })?;
     let tally = Tally::of_program(ended.success, Tally::of_rust(&ended.stdout));
+    if tally.failed > 0 {
+        reasons::keep(&program.name, reasons::of_rust(&ended.stdout));
+    }
     if tally != Tally::default() {
         let mark = if tally.failed == 0 { "✓" } else { "✗" };
         let package = program.package.strip_prefix(paths::root()).unwrap_or(Path::new("")).display();

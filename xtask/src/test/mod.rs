@@ -6,6 +6,7 @@
 mod cargo;
 mod node;
 mod parts;
+mod reasons;
 mod tally;
 
 use anyhow::{Result, bail};
@@ -91,6 +92,9 @@ pub(crate) fn run(only: &[Part]) -> Result<()> {
 
 /// The closing table, and a last line that a program can read.
 fn conclude(outcomes: &[Outcome], took: &str) -> Result<()> {
+    for reason in reasons::take() {
+        eprintln!("\n{reason}");
+    }
     println!("\n  part        passed  failed  time");
     for Outcome { part, tally, took } in outcomes {
         let mark = if tally.failed == 0 { "✓" } else { "✗" };

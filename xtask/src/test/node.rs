@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::Tally;
+use super::{Tally, reasons};
 use crate::{build::Binaries, paths, run::Run, setup::Tools};
 
 /// The browser's tests that are about behaviour which Node has too, without `.test.mjs`.
@@ -50,7 +50,11 @@ fn run(
         .env("MAREA_BACKEND_BIN", &binaries.backend)
         .env("MAREA_BIN", &binaries.marea);
     let ended = equip(run).observe(|_, line| eprintln!("  {line}"))?;
-    Ok(Tally::of_program(ended.success, Tally::of_node(&ended.stdout)))
+    let tally = Tally::of_program(ended.success, Tally::of_node(&ended.stdout));
+    if tally.failed > 0 {
+        reasons::keep("Node's test runner", reasons::of_node(&ended.stdout));
+    }
+    Ok(tally)
 }
 
 fn files(folder: &str) -> Result<Vec<PathBuf>> {
