@@ -29,7 +29,7 @@ export interface Shown {
 }
 
 /** What a device tells the page. */
-export type Report = { say: 'account'; email: string | null } | { say: 'shown'; shown: Shown } | { say: 'refused' }
+export type Report = { say: 'account'; email: string | null } | { say: 'shown'; email: string; shown: Shown } | { say: 'refused' }
 
 interface Envelope<T> {
   marea: T

@@ -221,13 +221,17 @@ test('a key is sealed: the server has an envelope, and the page a hint while it 
 
 test('two devices work without a network, and agree afterwards', async (t) => {
   const page = await open(t, '/two.html', serveTwo)
-  await page.evaluate(() => localStorage.clear())
-  await page.reload()
   await waitFor('both signed in', () => byId(page, 'play').isEnabled(), (ready) => ready)
   await byId(page, 'play').click()
-  const step = () => byId(page, 'two-step').getAttribute('data-step')
-  await waitFor('the end', step, (name) => name === 'end' || name === 'failed', 240_000)
-  assert.equal(await step(), 'end')
+  const steps = new Set()
+  const step = async () => {
+    const name = await byId(page, 'two-step').getAttribute('data-step')
+    steps.add(name)
+    return name
+  }
+  const last = await waitFor('the end', step, (name) => name === 'end' || name === 'failed', 240_000)
+  const facts = await page.locator('.two-facts').allInnerTexts()
+  assert.equal(last, 'end', `after ${[...steps].join(', ')}: ${facts.join(' / ')}`)
   assert.equal(await byId(page, 'two-verdict').getAttribute('data-same'), 'true')
   const { email } = JSON.parse(await page.evaluate(() => localStorage.getItem('marea-demo.two.account')))
   const { rows: words } = await stage.database.query(

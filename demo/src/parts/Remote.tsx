@@ -54,6 +54,7 @@ export function Remote() {
     if (!progress || !status || !words) return
     report(config, {
       say: 'shown',
+      email: session.email,
       shown: {
         sessions: progress.total_sessions,
         minutes: progress.total_time_spent_minutes,

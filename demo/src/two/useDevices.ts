@@ -62,6 +62,8 @@ export function useDevices(origins: readonly string[]): Devices {
   useEffect(() => {
     const heard = (index: number, report: Report): void => {
       if (report.say === 'shown') {
+        // One that still shows whoever was signed in before is not there yet.
+        if (report.email !== account.current?.email) return
         latest.current = latest.current.map((before, at) => (at === index ? report.shown : before))
         setShown(latest.current)
         for (const look of [...waiting.current]) look()
