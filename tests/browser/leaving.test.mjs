@@ -54,8 +54,10 @@ for (const storage of ['opfs', 'local-storage']) {
         await page.evaluate(
           ([id, listen]) => {
             window.record = () => {
+              const recorded = window.marea.recordSession({ id, session_type: 'qa', duration_minutes: 5 }).catch(() => undefined)
+              // After the call: a process that is ended in between has the call, or neither.
               localStorage.setItem(`called:${id}`, '')
-              return window.marea.recordSession({ id, session_type: 'qa', duration_minutes: 5 }).catch(() => undefined)
+              return recorded
             }
             new Function(`return (${listen})()`)()
           },
