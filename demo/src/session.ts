@@ -27,6 +27,8 @@ interface TokenAnswer {
 const KEY = 'session'
 // A token this close to its end may be refused by the time it arrives.
 const SPARE_MS = 30_000
+/** What the sign-in service calls the end of a sign-in. */
+const OVER = ['refresh_token_not_found', 'refresh_token_already_used', 'session_not_found', 'session_expired', 'user_banned', 'user_not_found']
 
 /** Why signing in failed: the server could not be reached, or said no, with its words where it gave some. */
 export class SignInError extends Error {
@@ -97,7 +99,7 @@ export class Sessions {
     }
     // Only the sign-in service, by a code of its own, says that a sign-in is over. Everything else may pass: the engine asks again.
     const { error_code: code } = (await answer.json().catch(() => ({}))) as { error_code?: string }
-    if (!code || answer.status === 429 || answer.status >= 500) throw new Error(`HTTP ${answer.status}`)
+    if (!code || !OVER.includes(code)) throw new Error(`HTTP ${answer.status}`)
     this.#set({ ...session, stale: true })
     return null
   }
@@ -118,6 +120,8 @@ export class Sessions {
       method: 'POST',
       headers: { 'content-type': 'application/json', apikey: this.#config.anonKey },
       body: JSON.stringify(body),
+      // Followed, the password would go to a stranger.
+      redirect: 'error',
     })
   }
 

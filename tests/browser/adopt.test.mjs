@@ -191,3 +191,97 @@ browserTest('with supabase-js a guest signs in, and an anonymous user who is lin
   await waitFor('a guest again', isGuest, (done) => done)
   await page.evaluate(() => window.account.close())
 })
+
+// A gateway's 400 and a hook's 422 closed the mirror as if the learner had signed out.
+browserTest('with supabase-js only the sign-in service itself, of this session, says that a sign-in is over', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  const opened = (error) =>
+    page.evaluate(
+      async ({ url, key, learner, error }) => {
+        const { openWithSupabase } = await import('/marea/supabase.js')
+        localStorage.setItem(`marea.user:${url}`, learner.id)
+        let tell
+        const answer = async () => {
+          // As the client does: first the event, then the answer.
+          if (error.code === 'user_not_found') tell('SIGNED_OUT', null)
+          return { data: { session: null }, error }
+        }
+        const auth = {
+          getSession: answer,
+          refreshSession: answer,
+          onAuthStateChange(callback) {
+            tell = callback
+            setTimeout(() => callback('INITIAL_SESSION', null), 0)
+            return { data: { subscription: { unsubscribe() {} } } }
+          },
+        }
+        const account = openWithSupabase({ auth }, { url, publishableKey: key, storage: 'memory' })
+        await new Promise((resolve) => account.subscribe(() => ['open', 'signed-out'].includes(account.state.state) && resolve()))
+        const { state, marea } = account.state
+        const failed = (await marea?.sync())?.last_error?.code
+        const kept = localStorage.getItem(`marea.user:${url}`) !== null
+        await account.close()
+        return [state, failed ?? null, kept]
+      },
+      { url: stage.backend.url, key: stage.backend.anon_key, learner, error: { name: 'AuthApiError', ...error } },
+    )
+  for (const error of [
+    { status: 422, code: 'hook_timeout' },
+    { status: 400, message: 'Bad Request' },
+    { status: 400, code: 'validation_failed' },
+    { status: 401, code: 'bad_jwt' },
+    { status: 403, code: 'unexpected_failure' },
+    { status: 429, code: 'over_request_rate_limit' },
+    { status: 503, code: 'session_expired' },
+  ]) {
+    assert.deepEqual(await opened(error), ['open', 'token_unavailable', true], JSON.stringify(error))
+  }
+  for (const error of [
+    { status: 400, code: 'refresh_token_not_found' },
+    { status: 400, code: 'refresh_token_already_used' },
+    { status: 400, code: 'session_expired' },
+    { status: 400, code: 'user_banned' },
+    { status: 400, message: 'Invalid Refresh Token: Refresh Token Not Found' },
+    { name: 'AuthSessionMissingError', status: 400 },
+  ]) {
+    assert.deepEqual(await opened(error), ['signed-out', null, false], JSON.stringify(error))
+  }
+})
+
+browserTest('whether a session is over is asked of nobody to whom the server sends on', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  const asked = await page.evaluate(
+    async ({ url, key, learner }) => {
+      const { openWithSupabase } = await import('/marea/supabase.js')
+      const session = { access_token: learner.token, expires_at: Date.now() / 1000 - 10, user: { id: learner.id } }
+      let tell
+      const auth = {
+        getSession: async () => ({ data: { session }, error: null }),
+        refreshSession: async () => ({ data: { session }, error: null }),
+        onAuthStateChange(callback) {
+          tell = callback
+          setTimeout(() => callback('INITIAL_SESSION', session), 0)
+          return { data: { subscription: { unsubscribe() {} } } }
+        },
+      }
+      const account = openWithSupabase({ auth }, { url, publishableKey: key, storage: 'memory' })
+      await account.ready()
+      const asked = []
+      const fetched = window.fetch
+      window.fetch = async (address, options) => {
+        asked.push([String(address).slice(url.length), options.redirect])
+        return new Response('', { status: 401 })
+      }
+      const over = new Promise((resolve) => account.subscribe(() => account.state.state === 'signed-out' && resolve()))
+      tell('SIGNED_OUT', null)
+      await over
+      window.fetch = fetched
+      await account.close()
+      return asked
+    },
+    { url: stage.backend.url, key: stage.backend.anon_key, learner },
+  )
+  assert.deepEqual(asked, [['/auth/v1/user', 'error']])
+})

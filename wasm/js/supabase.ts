@@ -32,6 +32,7 @@ interface SessionAnswer {
 
 interface AuthError {
   name: string
+  message?: string
   status?: number | undefined
   code?: string | undefined
 }
@@ -113,6 +114,8 @@ class SupabaseAccount implements Account {
   /** What the client has told of last. */
   #session: SupabaseSession | null = null
   #handedOut: string | null = null
+  /** What the client was asked last. */
+  #asked: Promise<SessionAnswer> | null = null
 
   constructor(auth: SupabaseLike['auth'], options: SupabaseOptions) {
     this.#auth = auth
@@ -177,6 +180,8 @@ class SupabaseAccount implements Account {
   /** While a token is good by this device's clock, only a person signs out. Afterwards the client does so by itself too. */
   async #saidToBeSignedOut(): Promise<void> {
     const session = this.#session
+    // It says so before it answers. The mirror of an account that is deleted stays open: what is unsent is only there.
+    if (isDeleted((await this.#asked)?.error)) return
     const mayBeAnError = session?.expires_at !== undefined && session.expires_at * 1000 <= Date.now()
     if (session && mayBeAnError && (await this.#isAlive(session))) return
     // Somebody may have signed in meanwhile.
@@ -189,7 +194,8 @@ class SupabaseAccount implements Account {
     const headers = { apikey: keyOf(this.#options), authorization: `Bearer ${access_token}` }
     for (const pauseMs of SIGN_OUT_PAUSES_MS) {
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
-      const asked = fetch(`${url.replace(/\/+$/, '')}/auth/v1/user`, { headers })
+      // Followed, the token would go to a stranger.
+      const asked = fetch(`${url.replace(/\/+$/, '')}/auth/v1/user`, { headers, redirect: 'error' })
       const isGood = await asked.then(({ ok }) => ok).catch(() => false)
       if (!isGood) return false
     }
@@ -207,7 +213,7 @@ class SupabaseAccount implements Account {
     const { data, error } = await this.#ask(false)
     if (this.#closed) return
     if (data.session) this.#signedIn(data.session)
-    else if (error && !isVerdict(error)) this.#decide(this.#memory.recall())
+    else if (error && (!isVerdict(error) || isDeleted(error))) this.#decide(this.#memory.recall())
     else this.#signedOut()
   }
 
@@ -231,6 +237,7 @@ class SupabaseAccount implements Account {
     const isRefused = fresh && this.#tokenOf(userId) === this.#handedOut
     if (isRefused || this.#tokenOf(userId) === null) {
       const { data, error } = await this.#ask(isRefused)
+      if (isDeleted(error)) throw new MareaError('account_deleted', 'The account no longer exists on the server.', false)
       // Not "nobody is signed in": the engine is to ask again.
       if (error && !isVerdict(error)) throw new Error(error.name)
       this.#session = data.session
@@ -244,10 +251,13 @@ class SupabaseAccount implements Account {
   }
 
   async #ask(fresh: boolean): Promise<SessionAnswer> {
+    const unreached = (): SessionAnswer => ({ data: { session: null }, error: UNREACHED })
+    const ask = (): Promise<SessionAnswer> => (fresh ? this.#auth.refreshSession() : this.#auth.getSession())
+    const asked = (this.#asked = Promise.resolve().then(ask).catch(unreached))
     try {
-      return await (fresh ? this.#auth.refreshSession() : this.#auth.getSession())
-    } catch {
-      return { data: { session: null }, error: UNREACHED }
+      return await asked
+    } finally {
+      if (this.#asked === asked) this.#asked = null
     }
   }
 
@@ -258,9 +268,23 @@ class SupabaseAccount implements Account {
 
 const UNREACHED = { name: 'AuthRetryableFetchError' }
 
-/** Whether the sign-in service itself has said no. Everything else (no network, a limit of the rate, a gateway) may pass. */
-function isVerdict({ status = 0, code }: AuthError): boolean {
-  return status === 400 || ([401, 403, 404, 422].includes(status) && code !== undefined)
+// What the sign-in service calls the end of a session: as native/src/auth/gotrue.rs.
+const OVER = ['refresh_token_not_found', 'refresh_token_already_used', 'session_not_found', 'session_expired', 'user_banned', 'user_not_found']
+
+/**
+ * Whether the sign-in service itself has said that the sign-in is over. Everything else (no network, a limit of the rate, a gateway or
+ * a hook that failed) may pass.
+ */
+function isVerdict({ name, status = 0, code, message = '' }: AuthError): boolean {
+  // The client's own word: it keeps no session.
+  if (name === 'AuthSessionMissingError') return true
+  if (status < 400 || status >= 500) return false
+  // Versions without codes say it in words.
+  return code ? OVER.includes(code) : status === 400 && message.startsWith('Invalid Refresh Token')
+}
+
+function isDeleted(error: AuthError | null | undefined): boolean {
+  return error?.code === 'user_not_found' && isVerdict(error)
 }
 
 /** The last user's id, if the browser keeps anything at all. */
