@@ -23,6 +23,10 @@ async function bundled(name, program, args) {
   await copyFile(`${apps}/bundlers/index.html`, `${apps}/bundlers/dist/${name}/index.html`)
 }
 
+// Vite 8 with React is in apps.test.mjs.
+const ofVite = (version) => (version === 7 ? 'older/' : '')
+const vite = (version, app) => build(`${apps}/${ofVite(version)}node_modules/.bin/vite`, ['build', '--logLevel', 'warn'], `${ofVite(version)}${app}`)
+
 // The longest first.
 const BUILDS = {
   'next 16, webpack': next('16', 'webpack'),
@@ -32,8 +36,11 @@ const BUILDS = {
   parcel: () => build(bin('parcel'), ['build', 'parcel/index.html', '--dist-dir', 'dist/parcel', '--no-cache', '--no-source-maps'], 'bundlers'),
   rspack: () => bundled('rspack', bin('rspack'), ['build', '--config', 'webpack.config.mjs', '--env', 'out=rspack']),
   rollup: () => bundled('rollup', bin('rollup'), ['-c', 'rollup.config.mjs', '--silent']),
-  'vite 8, svelte': () => build(bin('vite'), ['build', '--logLevel', 'warn'], 'vite-svelte'),
-  'vite 7, vue': () => build(`${apps}/older/node_modules/.bin/vite`, ['build', '--logLevel', 'warn'], 'older/vite-vue'),
+  'vite 8, svelte': () => vite(8, 'vite-svelte'),
+  'vite 8, vue': () => vite(8, 'vite-vue'),
+  'vite 7, svelte': () => vite(7, 'vite-svelte'),
+  'vite 7, vue': () => vite(7, 'vite-vue'),
+  'vite 7, react': () => vite(7, 'vite-react'),
 }
 
 let stage
@@ -85,19 +92,25 @@ test('Parcel: the build, under a policy that lets its import map in', async (t) 
   await works(t, await serveFolder(folder, `default-src 'self'; script-src 'self' 'wasm-unsafe-eval' 'sha256-${hash}'; connect-src 'self' http:; img-src data:`))
 })
 
-for (const [name, vite, app] of [
-  ['vite 8, svelte', `${apps}/node_modules/vite/bin/vite.js`, 'vite-svelte'],
-  ['vite 7, vue', `${apps}/older/node_modules/vite/bin/vite.js`, 'older/vite-vue'],
+for (const [version, framework, develops] of [
+  [8, 'svelte', true],
+  [8, 'vue', false],
+  [7, 'svelte', false],
+  [7, 'vue', true],
+  [7, 'react', false],
 ]) {
+  const [name, app] = [`vite ${version}, ${framework}`, `${ofVite(version)}vite-${framework}`]
   test(`${name}: the build`, async (t) => {
     await built.get(name)
     await works(t, await serveFolder(`${apps}/${app}/dist`))
   })
 
-  test(`${name}: the development server`, async (t) => {
-    await built.get(name)
-    await works(t, await startVite(vite, app))
-  })
+  if (develops) {
+    test(`${name}: the development server`, async (t) => {
+      await built.get(name)
+      await works(t, await startVite(`${apps}/${ofVite(version)}node_modules/vite/bin/vite.js`, app))
+    })
+  }
 }
 
 test('the service worker of docs/BUNDLERS.md, with the list of files that its script makes, starts an app without a network', async (t) => {

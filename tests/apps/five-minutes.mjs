@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { steps } from '../../wasm/cli/init.mjs'
 import { TOOLS } from '../../wasm/cli/tools.mjs'
 import { startBrowser, startStage, waitFor } from '../browser/harness.mjs'
 
@@ -147,7 +148,7 @@ async function recordsOffline(story, app) {
 }
 
 /** As `init` says it. */
-const INTO_THE_DATABASE = TOOLS.psql.next.replace(/^Next: /, '')
+const INTO_THE_DATABASE = TOOLS.psql.next(steps()).replace(/^Next: /, '')
 
 test('from an empty folder', async () => {
   await withoutMarea()

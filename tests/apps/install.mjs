@@ -29,7 +29,9 @@ function installApps() {
   }
   const others = (path) => !['node_modules', 'dist', '.next', '.parcel-cache'].includes(basename(path))
   cpSync(here, apps, { recursive: true, filter: others })
-  cpSync(join(here, 'next-app-router'), join(older, 'next-app-router'), { recursive: true, filter: others })
+  for (const app of ['next-app-router', 'vite-react', 'vite-vue', 'vite-svelte']) {
+    cpSync(join(here, app), join(older, app), { recursive: true, filter: others })
+  }
   cpSync(join(here, 'tsconfig.json'), join(older, 'tsconfig.json'))
   // Two files of tests build it at the same time, and Next writes into the sources.
   cpSync(join(here, 'next-app-router'), join(apps, 'next-16'), { recursive: true, filter: others })

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Failure } from './failure.mjs'
-import { starter } from './starter.mjs'
+import { FRAMEWORKS, frameworkOf, starter } from './starter.mjs'
 import { TOOLS, migrationFiles } from './tools.mjs'
 
 /** Where the SQL is: in the package beside this, in the repository above it. */
@@ -27,18 +27,19 @@ export function steps(folder = SOURCES.find((path) => existsSync(join(path, 'ado
 /** Writes what is missing below `root`; says each file. */
 export function runInit({ root, tool = detectTool(root), framework = detectFramework(root), url, key, now = new Date(), say }) {
   if (!Object.hasOwn(TOOLS, tool)) throw new Failure(2, `--tool: one of ${TOOL_NAMES.join(', ')}`)
-  if (!['vite', 'next', 'none'].includes(framework)) throw new Failure(2, '--framework: one of vite, next, none')
+  if (!FRAMEWORKS.includes(framework)) throw new Failure(2, `--framework: one of ${FRAMEWORKS.join(', ')}`)
   const { folder } = TOOLS[tool]
   const present = existsSync(join(root, folder)) ? readdirSync(join(root, folder)) : []
-  const wanted = migrationFiles(tool, steps(), present, now).map(({ name, text }) => [`${folder}/${name}`, text])
-  const { files, environment } = starter(framework, existsSync(join(root, 'src')))
+  const all = steps()
+  const wanted = migrationFiles(tool, all, present, now).map(({ name, text }) => [`${folder}/${name}`, text])
+  const { files, schema, environment } = starter(framework, existsSync(join(root, 'src')))
   let added = 0
   for (const [path, text] of [...wanted, ...files]) added += add(root, path, text, say)
   added += addLines(root, environment, { url, key }, say)
   say(added === 0 ? 'Everything is there: nothing was added.' : '')
-  say(TOOLS[tool].next)
+  say(TOOLS[tool].next(all))
   say('Before it, ask the database what stands in the way: paste node_modules/@marea/client/dist/sql/preflight.sql into the SQL editor.')
-  if (framework !== 'none') say('Then: npx marea-client schema, and import the component where a signed-in learner sees it.')
+  if (schema) say(`Then: npx marea-client schema --out ${schema}, and show the component where a learner is signed in.`)
 }
 
 function add(root, path, text, say) {
@@ -70,6 +71,5 @@ function detectTool(root) {
 function detectFramework(root) {
   if (!existsSync(join(root, 'package.json'))) return 'none'
   const { dependencies = {}, devDependencies = {} } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  const has = (name) => name in dependencies || name in devDependencies
-  return has('next') ? 'next' : has('vite') ? 'vite' : 'none'
+  return frameworkOf((name) => name in dependencies || name in devDependencies)
 }

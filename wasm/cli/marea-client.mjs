@@ -6,17 +6,18 @@
 import { parseArgs } from 'node:util'
 import { Failure } from './failure.mjs'
 import { TOOL_NAMES, runInit } from './init.mjs'
+import { FRAMEWORKS } from './starter.mjs'
 import { shown } from './shown.mjs'
 import { runSchema } from './schema.mjs'
 
 const HELP = `Usage: marea-client init [--tool TOOL] [--framework NAME] [--dir DIR] [--url URL --key KEY]
        marea-client schema --url URL --key KEY [--out FILE] [--check]
 
-init adds Marea's SQL to the project, as its migration tool wants it, a first component and the names of the environment. Run again,
-it adds what is missing and changes nothing that is there.
+init adds Marea's SQL to the project, as its migration tool wants it, a schema module, a first component and the names of the
+environment. Run again, it adds what is missing and changes nothing that is there.
 
   --tool TOOL        ${TOOL_NAMES.join(', ')}; found by the project's files unless it is given
-  --framework NAME   vite, next, none; found in package.json unless it is given
+  --framework NAME   ${FRAMEWORKS.join(', ')}; found in package.json unless it is given
   --dir DIR          the project's folder, this one unless it is given
 
 schema:

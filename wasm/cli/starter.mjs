@@ -1,69 +1,47 @@
-// The first component of an app: small enough to be read, whole enough to record a session offline and see it arrive.
+// The first component of an app: small enough to be read, whole enough to record a session offline and see it arrive. `marea init`
+// writes the same (native/src/bin/marea/commands/init/starter.rs).
 
-// A server renders the page without a mirror.
-const PROVIDER = (url, key, account = 'openWithSupabase(supabase, { url, publishableKey })') => `import { createClient } from '@supabase/supabase-js'
-import { openWithSupabase } from '@marea/client/supabase'
+import { readFileSync } from 'node:fs'
 
-const url = ${url}
-const publishableKey = ${key}
+const text = (name) => readFileSync(new URL(`starter/${name}`, import.meta.url), 'utf8')
 
-export const supabase = createClient(url, publishableKey)
-/** The mirror of whoever is signed in with \`supabase\`, now and after each sign-in. */
-export const account = ${account}
-`
-
-const COMPONENT = (importsFrom, client, source) => `${client}import { MareaProvider, useMarea, useProgress } from '@marea/client/react'
-import { account } from '${importsFrom}'
-
-export function Progress() {
-  return (
-    <MareaProvider ${source}>
-      <Today />
-    </MareaProvider>
-  )
+/** What is written for each, from starter/: where, from which file. `~` is the folder of the sources. */
+const FILES = {
+  react: { '~marea.schema.ts': 'marea.schema.ts', '~marea.ts': 'vite/marea.ts', '~Progress.tsx': 'react/Progress.tsx' },
+  vue: {
+    '~marea.schema.ts': 'marea.schema.ts',
+    '~marea.ts': 'vite/marea.ts',
+    '~Progress.vue': 'vue/Progress.vue',
+    '~Today.vue': 'vue/Today.vue',
+  },
+  svelte: { '~marea.schema.ts': 'marea.schema.ts', '~marea.ts': 'vite/marea.ts', '~Progress.svelte': 'svelte/Progress.svelte' },
+  vite: { '~marea.schema.ts': 'marea.schema.ts', '~marea.ts': 'vite/marea.ts' },
+  next: {
+    '~lib/marea.schema.ts': 'marea.schema.ts',
+    '~lib/marea.ts': 'next/marea.ts',
+    '~components/progress.tsx': 'next/progress.tsx',
+  },
+  none: {},
 }
 
-function Today() {
-  const { marea } = useMarea()
-  const { data } = useProgress()
-  return (
-    <button disabled={!marea} onClick={() => marea?.recordSession({ session_type: 'qa', duration_minutes: 5 })}>
-      {data?.total_sessions ?? 0} sessions
-    </button>
-  )
+export const FRAMEWORKS = Object.keys(FILES)
+
+/** The framework of an app with these dependencies. Vite alone is for whatever else is built with it. */
+export function frameworkOf(has) {
+  if (has('next')) return 'next'
+  if (!has('vite')) return 'none'
+  return ['react', 'vue', 'svelte'].find(has) ?? 'vite'
 }
-`
 
-const variables = (prefix) => [
-  { name: `${prefix}SUPABASE_URL`, value: 'url', example: 'https://project.supabase.co' },
-  { name: `${prefix}SUPABASE_PUBLISHABLE_KEY`, value: 'key', example: 'sb_publishable_...' },
-]
-
-/** The files (path, text) and the environment file that a framework gets. */
+/** The files (path, text) and the variables of the environment that a framework gets; `schema` is where its schema module is. */
 export function starter(framework, hasSrc) {
-  const src = hasSrc || framework === 'vite' ? 'src/' : ''
-  switch (framework) {
-    case 'vite':
-      return {
-        files: [
-          [`${src}marea.ts`, PROVIDER('import.meta.env.VITE_SUPABASE_URL', 'import.meta.env.VITE_SUPABASE_PUBLISHABLE_KEY')],
-          [`${src}Progress.tsx`, COMPONENT('./marea', '', 'source={account}')],
-        ],
-        environment: { path: '.env.local', variables: variables('VITE_') },
-      }
-    case 'next':
-      return {
-        files: [
-          [`${src}lib/marea.ts`, PROVIDER(
-            'process.env.NEXT_PUBLIC_SUPABASE_URL!',
-            'process.env.NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY!',
-            "typeof window === 'undefined' ? null : openWithSupabase(supabase, { url, publishableKey })",
-          )],
-          [`${src}components/progress.tsx`, COMPONENT('../lib/marea', "'use client'\n\n", '{...(account ? { source: account } : { options: null })}')],
-        ],
-        environment: { path: '.env.local', variables: variables('NEXT_PUBLIC_') },
-      }
-    default:
-      return { files: [], environment: null }
-  }
+  const sources = framework !== 'next' || hasSrc ? 'src/' : ''
+  const files = Object.entries(FILES[framework]).map(([path, name]) => [path.replace('~', sources), text(name)])
+  const prefix = framework === 'next' ? 'NEXT_PUBLIC_' : 'VITE_'
+  const variables = [
+    { name: `${prefix}SUPABASE_URL`, value: 'url', example: 'https://project.supabase.co' },
+    { name: `${prefix}SUPABASE_PUBLISHABLE_KEY`, value: 'key', example: 'sb_publishable_...' },
+  ]
+  const schema = files.map(([path]) => path).find((path) => path.endsWith('marea.schema.ts'))
+  return { files, schema, environment: files.length > 0 ? { path: '.env.local', variables } : null }
 }

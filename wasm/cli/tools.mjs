@@ -14,7 +14,7 @@ export const TOOLS = {
     folder: 'supabase/migrations',
     signs: ['supabase/config.toml', 'supabase/migrations'],
     file: (stamp, { name, up }) => ({ name: `${stamp}_marea_${name}.sql`, text: inOne(up) }),
-    next: 'Next: supabase db push (or supabase migration up).',
+    next: () => 'Next: supabase db push (or supabase migration up).',
   },
   dbmate: {
     folder: 'db/migrations',
@@ -23,27 +23,27 @@ export const TOOLS = {
       name: `${stamp}_marea_${name}.sql`,
       text: `-- migrate:up\n${inOne(up)}\n-- migrate:down\n${inOne(down)}`,
     }),
-    next: 'Next: dbmate up.',
+    next: () => 'Next: dbmate up.',
   },
   flyway: {
     folder: 'sql',
     signs: ['flyway.toml', 'flyway.conf', 'conf/flyway.conf'],
     file: (stamp, { name, up }) => ({ name: `V${stamp}__marea_${name}.sql`, text: inOne(up) }),
-    next: 'Next: flyway migrate.',
+    next: () => 'Next: flyway migrate.',
   },
   sqlx: {
     folder: 'migrations',
     signs: ['sqlx.toml', '.sqlx', 'Cargo.toml'],
     file: (stamp, { name, up }) => ({ name: `${stamp}_marea_${name}.sql`, text: inOne(up) }),
-    next: 'Next: sqlx migrate run.',
+    next: () => 'Next: sqlx migrate run.',
   },
   psql: {
     folder: 'marea',
     signs: ['marea'],
     file: (_, { name, up }) => ({ name: `${name}.sql`, text: up }),
-    next: `Next: for file in adopt 001_add_missing_tables 002_sync_layer 003_backfill 004_operations 005_corrections; do
-  psql -X -q -v ON_ERROR_STOP=1 -f "marea/$file.sql" "$DATABASE_URL" || break
-done`,
+    next: (steps) => `Next: (set -e; for file in ${steps.map(({ name }) => name).join(' ')}; do
+  psql -X -q -v ON_ERROR_STOP=1 -f "marea/$file.sql" "$DATABASE_URL"
+done)`,
   },
 }
 

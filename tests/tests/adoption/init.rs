@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use marea_tests::cluster::{Database, root};
+use marea_tests::program;
 use tokio::process::Command;
 
 use crate::app::Supabase;
@@ -95,11 +96,46 @@ async fn what_init_writes_runs_as_tools_run_it() {
     let project = tempfile::tempdir().expect("a folder");
     for (words, problem) in [
         (["--tool", "liquibase"], "--tool: one of supabase, dbmate, flyway, sqlx, psql"),
-        (["--framework", "angular"], "--framework: one of vite, next, none"),
+        (["--framework", "angular"], "--framework: one of react, vue, svelte, vite, next, none"),
     ] {
         let (code, said) = init(project.path(), &words).await;
         assert!(code == 2 && said.contains(problem), "{said}");
     }
     assert!(files(project.path()).is_empty(), "a refused one writes nothing");
     server.cluster.stop().await;
+}
+
+#[tokio::test]
+async fn both_commands_write_the_same_for_each_framework() {
+    for (dependencies, component) in [
+        (r#"{"react":"19","vite":"8"}"#, Some("src/Progress.tsx")),
+        (r#"{"vue":"3","vite":"8"}"#, Some("src/Progress.vue")),
+        (r#"{"svelte":"5","vite":"8"}"#, Some("src/Progress.svelte")),
+        (r#"{"vite":"8"}"#, Some("src/marea.ts")),
+        (r#"{"next":"16","react":"19"}"#, Some("components/progress.tsx")),
+        ("{}", None),
+    ] {
+        let [one, other] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        for project in [&one, &other] {
+            fs::write(project.path().join("package.json"), format!(r#"{{"dependencies":{dependencies}}}"#))
+                .expect("a file");
+        }
+        let (code, said) = init(one.path(), &["--tool", "psql"]).await;
+        assert_eq!(code, 0, "{said}");
+        let output = Command::new(program::built("marea-native", "marea"))
+            .args(["init", "--tool", "psql", "--project"])
+            .arg(other.path())
+            .output()
+            .await
+            .expect("marea runs");
+        assert!(output.status.success(), "{output:?}");
+        let (written, mut by_marea) = (files(one.path()), files(other.path()));
+        // The npm package has it already.
+        assert!(by_marea.remove("marea/preflight.sql").is_some());
+        assert_eq!(written, by_marea, "{dependencies}");
+        match component {
+            Some(path) => assert!(written.contains_key(path) && written.contains_key(".env.local"), "{path}"),
+            None => assert!(written.keys().all(|path| path == "package.json" || path.starts_with("marea/"))),
+        }
+    }
 }

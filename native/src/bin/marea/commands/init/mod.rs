@@ -1,6 +1,8 @@
-//! `marea init`: the SQL that this program carries, written as the project's migration tool wants it. Run again, it adds what is
-//! missing and changes nothing that is there. It reads no database and asks no server. `npx marea-client init` writes the same, and
-//! a first component beside it.
+//! `marea init`: the SQL that this program carries, written as the project's migration tool wants it, and where the app is one of the
+//! browser, a schema module, a first component and the names of its environment. Run again, it adds what is missing and changes nothing
+//! that is there. It reads no database and asks no server. `npx marea-client init` writes the same.
+
+mod starter;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,6 +14,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::output::Output;
+use starter::Framework;
 
 static MIGRATIONS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../migrations");
 
@@ -26,6 +29,9 @@ pub(crate) struct InitArgs {
     /// The migration tool [default: found by the project's files, else supabase]
     #[arg(long, value_enum)]
     tool: Option<Tool>,
+    /// What the app is built with [default: found in package.json, else none]
+    #[arg(long, value_enum)]
+    framework: Option<Framework>,
     /// The project's folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     project: PathBuf,
@@ -50,7 +56,8 @@ struct Step {
 pub(crate) fn run(args: &InitArgs, output: &Output) -> Result<(), Failure> {
     let tool = args.tool.unwrap_or_else(|| Tool::found_in(&args.project));
     let now = jiff::Timestamp::now().strftime("%Y%m%d%H%M%S").to_string();
-    let added = write(&args.project, tool, now.parse().unwrap_or_default()).map_err(|error| {
+    let framework = args.framework.unwrap_or_else(|| Framework::found_in(&args.project));
+    let added = write(&args.project, tool, framework, now.parse().unwrap_or_default()).map_err(|error| {
         Failure::new("storage_failed", format!("cannot write {}: {error}", args.project.display()))
     })?;
     output.result(&json!({ "added": added, "next": tool.next() }), |_| {
@@ -83,7 +90,7 @@ fn steps() -> Vec<Step> {
     std::iter::once("adopt").chain(names).map(step).collect()
 }
 
-fn write(project: &Path, tool: Tool, now: u64) -> io::Result<Vec<String>> {
+fn write(project: &Path, tool: Tool, framework: Framework, now: u64) -> io::Result<Vec<String>> {
     let folder = project.join(tool.folder());
     let present: Vec<String> = match fs::read_dir(&folder) {
         Ok(entries) => {
@@ -113,6 +120,10 @@ fn write(project: &Path, tool: Tool, now: u64) -> io::Result<Vec<String>> {
     let preflight =
         MIGRATIONS.get_file("preflight.sql").and_then(|file| file.contents_utf8()).unwrap_or_default();
     add(project, "marea/preflight.sql", preflight, &mut added)?;
+    for (path, text) in framework.texts(project) {
+        add(project, &path, text, &mut added)?;
+    }
+    added.extend(starter::add_variables(project, framework)?);
     Ok(added)
 }
 
@@ -203,7 +214,7 @@ mod tests {
         fs::create_dir_all(project.path().join("supabase/migrations")).unwrap();
         fs::write(project.path().join("supabase/migrations/20991231235959_own.sql"), "SELECT 1;").unwrap();
         assert!(Tool::found_in(project.path()) == Tool::Supabase);
-        let added = write(project.path(), Tool::Supabase, 20_261_129_000_000).unwrap();
+        let added = write(project.path(), Tool::Supabase, Framework::None, 20_261_129_000_000).unwrap();
         assert!(added.len() >= 6, "{added:?}");
         assert_eq!(added[0], "supabase/migrations/20991231235960_marea_adopt.sql");
         for path in &added[..added.len() - 1] {
@@ -215,10 +226,13 @@ mod tests {
         }
         let changed = project.path().join(&added[1]);
         fs::write(&changed, "-- mine").unwrap();
-        assert_eq!(write(project.path(), Tool::Supabase, 20_301_129_000_000).unwrap(), Vec::<String>::new());
+        assert_eq!(
+            write(project.path(), Tool::Supabase, Framework::None, 20_301_129_000_000).unwrap(),
+            Vec::<String>::new()
+        );
         assert_eq!(fs::read_to_string(changed).unwrap(), "-- mine");
         fs::remove_file(project.path().join(&added[3])).unwrap();
-        assert_eq!(write(project.path(), Tool::Supabase, 0).unwrap().len(), 1);
+        assert_eq!(write(project.path(), Tool::Supabase, Framework::None, 0).unwrap().len(), 1);
     }
 
     #[test]
@@ -228,7 +242,7 @@ mod tests {
         }
         for tool in [Tool::Supabase, Tool::Dbmate, Tool::Flyway, Tool::Sqlx, Tool::Psql] {
             let project = tempfile::tempdir().unwrap();
-            assert_eq!(write(project.path(), tool, 1).unwrap().len(), steps().len() + 1);
+            assert_eq!(write(project.path(), tool, Framework::None, 1).unwrap().len(), steps().len() + 1);
         }
     }
 }
