@@ -237,7 +237,7 @@ async function main() {
   for (const step of undo.reverse()) await Promise.resolve(step()).catch((error) => console.error(error.message))
   const { agree, words_agree: wordsAgree, ...numbers } = found ?? { agree: false }
   const totals = [numbers.sessions, numbers.postgres_total_sessions, numbers.browser_total_sessions, numbers.cli_total_sessions]
-  const ok = agree && wordsAgree && totals.every((total) => total === 3) && numbers.pending === 0 && numbers.times_seen === 2
+  const ok = agree && wordsAgree && totals.every((total) => total === 3) && numbers.pending === 0 && numbers.times_seen === 2 && numbers.told && numbers.file_bytes > 0
   console.log(JSON.stringify({ demo: ok ? 'ok' : 'failed', ...numbers }))
   process.exitCode = ok ? 0 : 1
 }

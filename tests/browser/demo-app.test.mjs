@@ -152,6 +152,20 @@ test('an export is made without a network, and downloaded', async (t) => {
   assert.deepEqual(page.problems, [])
 })
 
+test('a file that waits is held back and sent by hand', async (t) => {
+  const { page } = await openSignedIn(t)
+  await goTo(page, 'exports')
+  await stage.fault({ kind: 'status', path: '/storage/v1/object', status: 503, times: 1_000 })
+  await byId(page, 'make-export').click()
+  await byId(page, 'pause-file').click()
+  await waitFor('it to be held back', () => byId(page, 'export').innerText(), (text) => text.includes('held back'))
+  await stage.clearFaults()
+  await byId(page, 'pause-file').click()
+  await waitFor('the file to be sent', () => byId(page, 'export').getAttribute('data-sent'), (sent) => sent === 'true')
+  assert.equal(await byId(page, 'pause-file').count(), 0)
+  assert.deepEqual(page.problems, [])
+})
+
 test('past sessions are corrected and deleted without a network, and the totals follow on every side', async (t) => {
   const { page, learner } = await openSignedIn(t)
   await recordSession(page, { kind: 'qa', minutes: 20, descriptions: 0, questions: 8, correct: 4, words: 0 })
@@ -270,7 +284,7 @@ test('a checker for accessibility finds nothing, in light and dark, English and 
   await page.emulateMedia({ reducedMotion: 'reduce' })
   await page.evaluate(axe)
   const found = []
-  for (const [language, colorScheme] of [['en', 'light'], ['es', 'dark']]) {
+  for (const [language, colorScheme] of [['en', 'light'], ['en', 'dark'], ['es', 'dark'], ['es', 'light']]) {
     await page.emulateMedia({ colorScheme })
     await goTo(page, 'settings')
     await byId(page, `language-${language}`).check({ force: true })
@@ -300,7 +314,10 @@ test('the entrance and the page of two devices are accessible too', async (t) =>
   await byId(entrance, 'email').waitFor()
   for (const [shown, where] of [[page, 'two'], [entrance, 'entrance']]) {
     await shown.evaluate(axe)
-    assert.deepEqual(await violations(shown, where), [])
+    for (const colorScheme of ['light', 'dark']) {
+      await shown.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      assert.deepEqual(await violations(shown, `${where} ${colorScheme}`), [])
+    }
   }
 })
 
@@ -324,54 +341,132 @@ async function fill(page) {
   await waitFor('the words', () => page.locator('.stacked').count(), (count) => count === 1)
 }
 
-test('no page is wider than a phone', async (t) => {
+/** Nothing is cut off or scrolls sideways, at the widths of a small phone, a tablet and a wide screen. */
+async function fits(page, where) {
+  for (const width of [360, 820, 1920]) {
+    await page.setViewportSize({ width, height: 740 })
+    const { client, scroll } = await page.evaluate(() => ({ client: document.documentElement.clientWidth, scroll: document.documentElement.scrollWidth }))
+    assert.equal(scroll, client, `${where} at ${width} px`)
+  }
+}
+
+test('no page is wider than its window, from a phone to a wide screen', async (t) => {
   const { page } = await openSignedIn(t)
   await fill(page)
-  await page.setViewportSize({ width: 360, height: 740 })
   for (const path of PAGES) {
     await goTo(page, path)
     await page.locator('main h1').first().waitFor({ state: 'attached' })
-    const { client, scroll } = await page.evaluate(() => ({ client: document.documentElement.clientWidth, scroll: document.documentElement.scrollWidth }))
-    assert.equal(scroll, client, `#/${path}`)
+    await fits(page, `#/${path}`)
   }
+  await goTo(page, '')
+  await byId(page, 'log').click()
+  await byId(page, 'record').waitFor()
+  await fits(page, 'the dialog')
+  const entrance = await open(t)
+  await byId(entrance, 'email').waitFor()
+  await fits(entrance, 'the entrance')
+  const two = await open(t, '/two.html', serveTwo)
+  await waitFor('both signed in', () => byId(two, 'play').isEnabled(), (ready) => ready)
+  await fits(two, 'two devices')
 })
 
-test('a word is collected and reviewed with the keyboard alone', async (t) => {
-  const { page } = await openSignedIn(t)
+test('a learner signs in, studies, exports and signs out with the keyboard alone', async (t) => {
+  const page = await open(t)
+  const { keyboard } = page
   const focused = () =>
     page.evaluate(() => {
       const { activeElement: element } = document
-      return element && !['BODY', 'MAIN'].includes(element.tagName) ? (element.getAttribute('data-testid') ?? element.textContent) : ''
+      if (!element || ['BODY', 'MAIN'].includes(element.tagName)) return ''
+      return [element.getAttribute('data-testid'), element.id, element.getAttribute('aria-label'), element.textContent].join(' ')
     })
-  const tabTo = async (wanted) => {
-    for (let presses = 0; presses < 60; presses++) {
+  const tabTo = async (wanted, key = 'Tab') => {
+    for (let presses = 0; presses < 80; presses++) {
       if ((await focused()).includes(wanted)) return
-      await page.keyboard.press('Tab')
+      await keyboard.press(key)
     }
-    assert.fail(`nothing with ${wanted} has been reached by Tab; at ${await focused()}`)
+    assert.fail(`nothing with ${wanted} has been reached by ${key}; at ${await focused()}`)
   }
-  await tabTo('Skip to the content')
-  await tabTo('Pictures')
-  await page.keyboard.press('Enter')
-  await tabTo('El mercado')
-  await page.keyboard.press('Enter')
-  // A new page is gone through from its beginning: what comes is the picture's own part of that name.
+  const press = async (wanted, key = 'Enter') => {
+    await tabTo(wanted)
+    await keyboard.press(key)
+  }
+  // A new page is gone through from its beginning.
+  const arrive = async (name) => {
+    await page.locator('main h1').filter({ hasText: name }).waitFor()
+  }
+
+  await byId(page, 'email').waitFor()
+  await tabTo('email')
+  await keyboard.type(`${randomUUID()}@example.com`)
+  await tabTo('password')
+  await keyboard.type(randomUUID())
+  await press('sign-up')
+  await byId(page, 'total-sessions').waitFor()
+
+  await press('Pictures')
+  await arrive('Pictures')
+  await press('El mercado')
   await tabTo('Describe')
-  await tabTo('Words')
-  await page.keyboard.press('Enter')
-  await tabTo('collect-word')
-  await page.keyboard.press('Enter')
+  await press('Words')
+  await press('collect-word')
   await waitFor('the word', () => page.locator('.word-card[aria-pressed=true]').count(), (count) => count === 1)
-  await page.evaluate(() => (location.hash = '#/review'))
+  await press('Describe')
+  await tabTo('description')
+  await keyboard.type('En el mercado hay fruta.')
+  await press('save-description')
+  await press('Questions')
+  for (let question = 0; question < 4; question++) {
+    await tabTo('-option')
+    await keyboard.press('Enter')
+    await press('next-question')
+  }
+  await byId(page, 'result').waitFor()
+
+  await press('Words')
+  await press('Review')
   await byId(page, 'show-answer').waitFor()
-  await page.keyboard.press('Space')
+  await keyboard.press('Space')
   await byId(page, 'grade-good').waitFor()
-  await page.keyboard.press('3')
+  await keyboard.press('3')
   await byId(page, 'review-done').waitFor()
+
+  await press('More')
+  await press('Exports')
+  await arrive('Exports')
+  await press('make-export')
+  await byId(page, 'export').first().waitFor()
+  await press('More')
+  await press('Settings')
+  await arrive('Settings')
+  await press('sign-out')
+  await byId(page, 'sign-in').waitFor()
   assert.deepEqual(page.problems, [])
 })
 
-test('a browser offers to install it, and it moves nothing for those who want no motion', async (t) => {
+/** How long anything that is shown would move, in seconds. */
+const longestMotion = (page) =>
+  page.evaluate(() =>
+    Math.max(0, ...[...document.querySelectorAll('*')].flatMap((element) => {
+      const { animationDuration, transitionDuration } = getComputedStyle(element)
+      return `${animationDuration},${transitionDuration}`.split(',').map(Number.parseFloat)
+    })),
+  )
+
+test('nothing moves for those who want no motion', async (t) => {
+  const { page } = await openSignedIn(t)
+  await page.emulateMedia({ reducedMotion: 'reduce' })
+  for (const path of PAGES) {
+    await goTo(page, path)
+    await page.locator('main h1').first().waitFor({ state: 'attached' })
+    assert.ok((await longestMotion(page)) < 0.001, `#/${path}`)
+  }
+  const two = await open(t, '/two.html', serveTwo)
+  await two.emulateMedia({ reducedMotion: 'reduce' })
+  await byId(two, 'play').waitFor()
+  assert.ok((await longestMotion(two)) < 0.001, 'two devices')
+})
+
+test('a browser offers to install it', async (t) => {
   const page = await open(t)
   await byId(page, 'email').waitFor()
   await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined))
@@ -380,12 +475,4 @@ test('a browser offers to install it, and it moves nothing for those who want no
   assert.deepEqual(errors, [])
   const { installabilityErrors } = await devtools.send('Page.getInstallabilityErrors')
   assert.deepEqual(installabilityErrors.filter(({ errorId }) => errorId !== 'in-incognito'), [])
-  await page.emulateMedia({ reducedMotion: 'reduce' })
-  const longest = await page.evaluate(() =>
-    Math.max(0, ...[...document.querySelectorAll('*')].flatMap((element) => {
-      const { animationDuration, transitionDuration } = getComputedStyle(element)
-      return `${animationDuration},${transitionDuration}`.split(',').map(Number.parseFloat)
-    })),
-  )
-  assert.ok(longest < 0.001, `something moves for ${longest} s`)
 })

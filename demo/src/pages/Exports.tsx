@@ -70,8 +70,10 @@ function Made({ made, file }: { made: Export; file: FileView | undefined }) {
           {made.records_count != null && ` · ${t.exports.rows(made.records_count)}`}
           {` · ${stateText(file, sent, t)}`}
         </span>
+        {file?.state === 'uploading' && <progress max={file.size} value={file.sent} aria-label={`${kind}: ${stateText(file, sent, t)}`} />}
       </span>
       <span className="row-buttons">
+        {file && <Transfer file={file} />}
         {(sent || file?.on_device) && (
           <button
             type="button"
@@ -89,10 +91,31 @@ function Made({ made, file }: { made: Export; file: FileView | undefined }) {
   )
 }
 
+/** What a person may ask of a file that is not on the server yet. */
+function Transfer({ file }: { file: FileView }) {
+  const { t } = useSpeech()
+  const { marea, tell } = useLearner()
+  const ask = (call: (id: string) => Promise<void>) => () => void call(file.export_id).catch((error: Error) => tell(error.message))
+  if (file.state === 'refused') {
+    return (
+      <button type="button" className="button small" onClick={ask((id) => marea.retryFile(id))} data-testid="retry-file">
+        {t.exports.retry}
+      </button>
+    )
+  }
+  if (file.state !== 'waiting' && file.state !== 'uploading') return null
+  return (
+    <button type="button" className="button small quiet" onClick={ask((id) => marea.pauseFile(id, !file.paused))} data-testid="pause-file">
+      {file.paused ? t.exports.resume : t.exports.pause}
+    </button>
+  )
+}
+
 function stateText(file: FileView | undefined, sent: boolean, t: ReturnType<typeof useSpeech>['t']): string {
   if (sent) return t.exports.sent
   if (!file) return t.exports.onOther
   if (file.state === 'refused') return file.last_error?.message ?? t.exports.refused
+  if (file.paused) return t.exports.paused
   if (file.state === 'uploading') return t.exports.sending(file.size === 0 ? 0 : Math.round((100 * file.sent) / file.size))
   return t.exports.here
 }

@@ -224,6 +224,10 @@ export const en = {
     here: 'on this device, waiting to be sent',
     sending: (percent: number) => `${percent} % sent`,
     refused: 'refused by the server',
+    paused: 'on this device, held back',
+    pause: 'Hold back',
+    resume: 'Send',
+    retry: 'Try again',
     onOther: 'on the device that made it, until that has sent it',
   },
 

@@ -226,6 +226,10 @@ export const es: Words = {
     here: 'en este dispositivo, por enviar',
     sending: (percent) => `${percent} % enviado`,
     refused: 'rechazado por el servidor',
+    paused: 'en este dispositivo, retenido',
+    pause: 'Retener',
+    resume: 'Enviar',
+    retry: 'Reintentar',
     onOther: 'en el dispositivo que lo hizo, hasta que lo envíe',
   },
 
