@@ -27,7 +27,7 @@ for (const path of kept) {
   if (text !== null) texts.set(path, text)
 }
 for (const [path, text] of texts) writePage(path, siteText(path, text, new Set(texts.keys()), root))
-writePage('index.md', readFileSync(join(here, 'index.md'), 'utf8'))
+for (const name of ['index.md', 'demo.md']) writePage(name, readFileSync(join(here, name), 'utf8'))
 for (const name of readdirSync(join(root, 'docs')).filter((name) => /\.(png|gif|webp|svg)$/.test(name))) cpSync(join(root, 'docs', name), join(pages, 'docs', name))
 
 writePage('reference/sql.md', sqlReference(join(root, 'migrations', 'source')))
@@ -40,6 +40,17 @@ symlinkSync(join(here, 'node_modules'), join(pages, 'node_modules'))
 cpSync(join(here, 'config.mjs'), join(pages, '.vitepress', 'config.mjs'))
 cpSync(join(here, 'theme'), join(pages, '.vitepress', 'theme'), { recursive: true })
 run('vitepress/bin/vitepress.js', 'build', pages, '--outDir', join(out, 'dist'))
+buildDemo(join(out, 'dist', 'demo'))
+
+/** The demo without a server. It has neither a configuration nor two devices. */
+function buildDemo(folder) {
+  const vite = join(root, 'node_modules', 'vite', 'bin', 'vite.js')
+  const options = ['--mode', 'site', '--base', './', '--outDir', folder, '--logLevel', 'warn']
+  execFileSync(process.execPath, [vite, 'build', ...options], { cwd: join(root, 'demo'), stdio: 'inherit' })
+  for (const name of ['two.html', 'two.html.br', 'index.html.br']) rmSync(join(folder, name), { force: true })
+  const index = join(folder, 'index.html')
+  writeFileSync(index, readFileSync(index, 'utf8').replace(/^.*config\.json.*\n/m, ''))
+}
 
 /** What the lock file fixes, unless it is there already. */
 function install() {

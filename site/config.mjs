@@ -8,9 +8,9 @@ import { defineConfig } from 'vitepress'
 const pages = fileURLToPath(new URL('..', import.meta.url))
 
 const GROUPS = {
-  Start: ['README.md', 'docs/FIVE_MINUTES.md', 'wasm/README.md', 'docs/BUNDLERS.md', 'docs/SIGN_IN.md', 'docs/GUESTS.md', 'docs/ADOPTION.md', 'docs/UNIT_TESTS.md'],
+  Start: ['README.md', 'docs/FIVE_MINUTES.md', 'wasm/README.md', 'docs/BUNDLERS.md', 'docs/SIGN_IN.md', 'docs/GUESTS.md', 'docs/UNIT_TESTS.md'],
   Guides: ['docs/TABLES.md', 'docs/WEB.md', 'docs/FILES.md', 'docs/ADAPTERS.md', 'docs/VAULT.md', 'docs/WAKEUPS.md', 'docs/DEVTOOLS.md', 'docs/DESKTOP.md', 'docs/NODE.md'],
-  'On the server': ['docs/migrations/README.md', 'docs/migrations/DEPLOY.md', 'docs/migrations/ADOPTION.md', 'docs/migrations/OPERATIONS.md', 'docs/CAPACITY.md', 'docs/COSTS.md'],
+  'On the server': ['docs/migrations/README.md', 'docs/migrations/DEPLOY.md', 'docs/migrations/ADOPTION.md', 'docs/migrations/OPERATIONS.md', 'docs/migrations/PAIRS.md', 'docs/migrations/USERS.md', 'docs/CAPACITY.md', 'docs/COSTS.md'],
   Reference: ['reference/typescript/modules.md', 'docs/FIELDS.md', 'reference/sql.md', 'docs/PROTOCOL.md'],
   Inside: ['docs/ARCHITECTURE.md', 'docs/THREATS.md', 'docs/TESTING.md', 'docs/adr/README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
 }
@@ -45,6 +45,7 @@ export default defineConfig({
     sidebar: [...Object.entries(GROUPS).map(([text, paths]) => ({ text, items: there(paths).map(item) })), ...(more.length > 0 ? [{ text: 'More', items: more.map(item) }] : [])],
     nav: [
       { text: 'Start', link: '/wasm/README' },
+      { text: 'Demo', link: '/demo' },
       { text: 'Reference', link: '/reference/typescript/modules' },
     ],
   },

@@ -34,7 +34,7 @@ function Account({ config, sessions }: { config: Config; sessions: Sessions }) {
   const session = useSyncExternalStore(sessions.subscribe, sessions.getSnapshot)
   const [airplane, setAirplane] = useAirplane()
   useRemoteAccount(config, sessions, session)
-  const userId = session?.userId
+  const { userId, guest } = session ?? {}
   const options = useMemo(
     () =>
       userId === undefined
@@ -42,13 +42,13 @@ function Account({ config, sessions }: { config: Config; sessions: Sessions }) {
         : {
             url: config.url,
             anonKey: config.anonKey,
-            userId,
-            getAccessToken: (fresh: boolean) => sessions.accessToken(fresh),
+            ...(guest ? { userId: null } : { userId, getAccessToken: (fresh: boolean) => sessions.accessToken(fresh) }),
+            claimGuest: true,
             // Where to start from; the switch tells the open mirror itself.
             online: !airplane,
             schema,
           },
-    [config, sessions, userId, airplane],
+    [config, sessions, userId, guest, airplane],
   )
   return (
     <MareaProvider options={options}>

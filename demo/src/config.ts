@@ -5,9 +5,13 @@ export interface Config {
   anonKey: string
   /** The origins that serve this app, where there are two: each has a mirror of its own, as two devices have. */
   devices: string[]
+  /** There is no server: whoever comes is a guest, and stays one. */
+  guest?: boolean
 }
 
 export async function loadConfig(): Promise<Config> {
+  // Built into the documentation's site, which is files and nothing else.
+  if (import.meta.env.MODE === 'site') return { url: location.origin, anonKey: 'none', devices: [], guest: true }
   const answer = await fetch('/config.json')
   if (!answer.ok) throw new Error(`config.json: HTTP ${answer.status}`)
   const { url, anonKey, devices = [] } = (await answer.json()) as Partial<Config>

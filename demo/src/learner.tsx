@@ -32,8 +32,8 @@ const DAILY_MINUTES = 15
 
 /** How many minutes a day the learner wants to practise. */
 export function useGoal(): number {
-  const { session } = useLearner()
-  return useRow('learner_settings', session.userId).data?.daily_minutes ?? DAILY_MINUTES
+  const { marea } = useLearner()
+  return useRow('learner_settings', marea.userId).data?.daily_minutes ?? DAILY_MINUTES
 }
 
 /** Whole minutes since a time, at least one. */

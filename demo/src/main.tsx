@@ -18,7 +18,7 @@ if (root) {
   )
 }
 
-if (import.meta.env.PROD && 'serviceWorker' in navigator) {
+if (import.meta.env.MODE === 'production' && 'serviceWorker' in navigator) {
   // Without it the page only needs a network to start; nothing else changes.
   void navigator.serviceWorker.register('/sw.js').catch(() => undefined)
 }

@@ -15,7 +15,11 @@ export interface Session {
   expiresAtMs: number
   /** The server no longer accepts the refresh token: the learner has to sign in again, and loses nothing by it. */
   stale?: boolean
+  /** Nobody has signed in. What is done is kept on this device, and comes into the account at a sign-in. */
+  guest?: boolean
 }
+
+const GUEST: Session = { userId: 'guest', email: '', accessToken: '', refreshToken: '', expiresAtMs: 0, guest: true }
 
 interface TokenAnswer {
   access_token: string
@@ -43,11 +47,12 @@ export class SignInError extends Error {
 export class Sessions {
   readonly #config: Config
   readonly #listeners = new Set<() => void>()
-  #current: Session | null = read()
+  #current: Session | null
   #refreshing: Promise<string | null> | null = null
 
   constructor(config: Config) {
     this.#config = config
+    this.#current = config.guest ? GUEST : read()
   }
 
   get current(): Session | null {
@@ -69,6 +74,10 @@ export class Sessions {
     return this.#enter('signup', { email, password })
   }
 
+  enterAsGuest(): void {
+    this.#set(GUEST)
+  }
+
   /** Forgets the tokens. The learner's mirror, with whatever is unsent, stays on the device for the next sign-in. */
   signOut(): void {
     this.#set(null)
@@ -77,7 +86,7 @@ export class Sessions {
   /** The token to use now. `fresh`: the last one was refused. */
   async accessToken(fresh: boolean): Promise<string | null> {
     const session = this.#current
-    if (!session || session.stale) return null
+    if (!session || session.stale || session.guest) return null
     if (!fresh && session.expiresAtMs - Date.now() > SPARE_MS) return session.accessToken
     this.#refreshing ??= this.#refresh(session).finally(() => (this.#refreshing = null))
     return this.#refreshing

@@ -1,6 +1,7 @@
 // The state of the sync as a learner understands it. Pure, and nothing else.
 
 import type { ClientStatus } from '@marea/client'
+import type { Session } from './session'
 import type { Words } from './words'
 
 export interface SyncState {
@@ -10,11 +11,12 @@ export interface SyncState {
   text: string
 }
 
-export function syncStateOf(t: Words, status: ClientStatus | null, airplane: boolean, stale: boolean): SyncState {
+export function syncStateOf(t: Words, status: ClientStatus | null, airplane: boolean, session: Pick<Session, 'stale' | 'guest'>): SyncState {
   const said = (level: SyncState['level'], words: readonly string[]): SyncState => ({ level, title: words[0] ?? '', text: words[1] ?? '' })
   if (!status) return said('opening', t.sync.opening)
   const { pending } = status
-  if (stale) return said('stuck', t.sync.stale(pending))
+  if (session.guest) return said('offline', t.sync.guest(pending))
+  if (session.stale) return said('stuck', t.sync.stale(pending))
   // The developer tools have a switch too.
   if (airplane || status.paused) return said('offline', t.sync.airplane(pending))
   if (status.connection === 'offline') return said('offline', t.sync.offline(pending))

@@ -12,7 +12,7 @@ import { makeProfile, startChromium } from '../../demo/tools/chromium.mjs'
 
 const site = fileURLToPath(new URL('../../target/site/dist', import.meta.url))
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const PAGES = ['index', 'README', 'wasm/README', 'docs/TABLES', 'docs/PROTOCOL', 'docs/migrations/DEPLOY', 'docs/adr/README', 'reference/sql', 'reference/typescript/modules']
+const PAGES = ['index', 'README', 'wasm/README', 'docs/TABLES', 'docs/PROTOCOL', 'docs/migrations/DEPLOY', 'docs/adr/README', 'reference/sql', 'reference/typescript/modules', 'demo']
 
 const html = (page) => readFileSync(join(site, page), 'utf8')
 const every = readdirSync(site, { recursive: true }).filter((name) => name.endsWith('.html'))
@@ -69,6 +69,23 @@ for (const page of PAGES) {
     assert.deepEqual(problems, [])
   })
 }
+
+test('the demo runs on its page, without a server, and keeps what was done', async (t) => {
+  const tab = await context.newPage()
+  t.after(() => tab.close())
+  const open = async () => {
+    await tab.goto(`${served.url}/demo.html`)
+    const app = tab.frameLocator('.demo iframe')
+    await app.getByTestId('total-sessions').waitFor()
+    return app
+  }
+  const app = await open()
+  await app.locator('html').evaluate(() => void (location.hash = '#/pictures/harbour/words'))
+  await app.getByTestId('collect-all').click()
+  await app.locator('.word-card[aria-pressed=true]').nth(7).waitFor()
+  await (await open()).locator('html').evaluate(() => void (location.hash = '#/pictures/harbour/words'))
+  await app.locator('.word-card[aria-pressed=true]').nth(7).waitFor()
+})
 
 test('the search finds a function of the SQL and a section of a guide', async (t) => {
   const tab = await context.newPage()

@@ -9,7 +9,7 @@ import { Icon } from '../parts/Icon'
 
 export function Collect({ picture }: { picture: Picture }) {
   const { t, language, target } = useSpeech()
-  const { marea, session, tell } = useLearner()
+  const { marea, tell } = useLearner()
   const { data } = useQuery<{ word: string }>(
     `SELECT w.word FROM words w JOIN word_lists l ON l.id = w.list_id WHERE w.picture = ?1 AND l.language = ?2`,
     [picture.id, target],
@@ -17,7 +17,7 @@ export function Collect({ picture }: { picture: Picture }) {
   const has = new Set((data ?? []).map((row) => row.word))
   const missing = picture.words.filter((word) => !has.has(word[target]))
   const take = (words: readonly Pair[]): void =>
-    void collect(marea, session.userId, picture, words, target, language).then(
+    void collect(marea, marea.userId, picture, words, target, language).then(
       () => tell(t.kept),
       (error: Error) => tell(error.message),
     )

@@ -13,7 +13,7 @@ export function Device() {
   const { marea, airplane, session, tell } = useLearner()
   const { data: status } = useSyncStatus()
   const { data: queue } = useQueue({ limit: 50 })
-  const state = syncStateOf(t, status, airplane, session.stale === true)
+  const state = syncStateOf(t, status, airplane, session)
   const failed = (error: Error): void => tell(error.message)
   return (
     <div className="page">

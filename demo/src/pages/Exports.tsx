@@ -15,7 +15,7 @@ import { Sure } from '../parts/Sure'
 
 export function Exports() {
   const { t } = useSpeech()
-  const { marea, tell } = useLearner()
+  const { marea, session, tell } = useLearner()
   const [kind, setKind] = useState<ExportKind>('words')
   const [format, setFormat] = useState<ExportFormat>('csv')
   const { data: page } = useExports({ limit: 50 })
@@ -37,6 +37,7 @@ export function Exports() {
     <div className="page">
       <h1>{t.exports.title}</h1>
       <p className="lead">{t.exports.lead}</p>
+      {session.guest ? <Empty icon="exports" title={t.signIn.needed} text={t.signIn.neededText} /> : (
       <form className="card stack" onSubmit={(event) => void make(event)}>
         <Segments<ExportKind> legend={t.exports.what} name="export" value={kind} onChoose={setKind} choices={EXPORT_KINDS.map((id) => ({ id, name: t.exports.kinds[id] }))} />
         <Segments<ExportFormat> legend={t.exports.format} name="format" value={format} onChoose={setFormat} choices={EXPORT_FORMATS.map((id) => ({ id, name: t.exports.formats[id] }))} />
@@ -44,8 +45,9 @@ export function Exports() {
           {t.exports.make}
         </button>
       </form>
+      )}
       <h2>{t.exports.made}</h2>
-      {page?.exports.length === 0 && <Empty icon="exports" title={t.exports.empty} text={t.exports.emptyText} />}
+      {!session.guest && page?.exports.length === 0 && <Empty icon="exports" title={t.exports.empty} text={t.exports.emptyText} />}
       <ul className="rows">
         {page?.exports.map((made) => <Made key={made.id} made={made} file={files?.find((file) => file.export_id === made.id)} />)}
       </ul>

@@ -19,13 +19,15 @@ const nameOf = (provider: string): string => PROVIDERS.find(({ id }) => id === p
 
 export function Keys() {
   const { t } = useSpeech()
+  const { session } = useLearner()
   const { data: status } = useApiKeys()
   return (
     <div className="page">
       <h1>{t.keys.title}</h1>
       <p className="lead">{t.keys.lead}</p>
-      {status && (status.state === 'unlocked' ? <Open status={status} /> : <Closed key={status.state} isNew={status.state === 'not_set_up'} />)}
-      {status && <Sealed status={status} />}
+      {session.guest && <Empty icon="keys" title={t.signIn.needed} text={t.signIn.neededText} />}
+      {!session.guest && status && (status.state === 'unlocked' ? <Open status={status} /> : <Closed key={status.state} isNew={status.state === 'not_set_up'} />)}
+      {!session.guest && status && <Sealed status={status} />}
     </div>
   )
 }

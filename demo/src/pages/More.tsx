@@ -23,7 +23,7 @@ export function More() {
           </li>
         ))}
       </ul>
-      <p className="soft">{session.email}</p>
+      <p className="soft">{session.guest ? t.signIn.notSignedIn : session.email}</p>
     </div>
   )
 }

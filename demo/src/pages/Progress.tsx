@@ -44,11 +44,11 @@ export function Progress() {
 /** For who has no practice yet, and wants to see what this page is like. */
 function Sample() {
   const { t, language, target } = useSpeech()
-  const { marea, session, tell } = useLearner()
+  const { marea, tell } = useLearner()
   const [busy, setBusy] = useState(false)
   const fill = (): void => {
     setBusy(true)
-    void fillWithSample(marea, session.userId, target, language).catch((error: Error) => {
+    void fillWithSample(marea, marea.userId, target, language).catch((error: Error) => {
       tell(error.message)
       setBusy(false)
     })

@@ -17,7 +17,7 @@ export function Settings() {
   const goals = GOALS.includes(goal) ? GOALS : [...GOALS, goal].sort((one, other) => one - other)
   // The row's key is the learner's own id: it is made at the first choice, and merged with afterwards.
   const choose = (minutes: number): void =>
-    void marea.table('learner_settings').insert({ user_id: session.userId, daily_minutes: minutes }).catch((error: Error) => tell(error.message))
+    void marea.table('learner_settings').insert({ user_id: marea.userId, daily_minutes: minutes }).catch((error: Error) => tell(error.message))
   const signOut = (): void => {
     // The next one begins at the beginning.
     go()
@@ -64,14 +64,16 @@ export function Settings() {
           </a>
         </section>
       )}
-      <section className="card stack" aria-labelledby="account-title">
-        <h2 id="account-title">{t.settings.account}</h2>
-        <p>{session.email}</p>
-        <button type="button" className="button" onClick={signOut} data-testid="sign-out">
-          {t.settings.signOut}
-        </button>
-        <p className="soft">{t.settings.signOutText}</p>
-      </section>
+      {!config.guest && (
+        <section className="card stack" aria-labelledby="account-title">
+          <h2 id="account-title">{t.settings.account}</h2>
+          <p>{session.guest ? t.signIn.notSignedIn : session.email}</p>
+          <button type="button" className="button" onClick={signOut} data-testid="sign-out">
+            {session.guest ? t.signIn.enter : t.settings.signOut}
+          </button>
+          <p className="soft">{session.guest ? t.signIn.neededText : t.settings.signOutText}</p>
+        </section>
+      )}
     </div>
   )
 }

@@ -92,6 +92,9 @@ export function SignIn({ config, sessions }: { config: Config; sessions: Session
             </button>
           </div>
         </form>
+        <button type="button" className="button quiet" disabled={busy} onClick={() => sessions.enterAsGuest()} data-testid="guest">
+          {t.signIn.guest}
+        </button>
         {config.devices.length > 1 && device === null && (
           <a className="two-link" href="/two.html">
             {t.signIn.two}

@@ -61,7 +61,7 @@ export function Remote() {
         words: words[0]?.words ?? 0,
         pending: status.pending,
         airplane,
-        level: syncStateOf(t, status, airplane, session.stale === true).level,
+        level: syncStateOf(t, status, airplane, session).level,
         awake: 'wakeups' in status && status.wakeups === 'joined',
       },
     })
@@ -81,7 +81,7 @@ export function Remote() {
         case 'collect': {
           const picture = pictureOf(order.picture)
           const chosen = picture?.words.filter((_, index) => order.words.includes(index)) ?? []
-          return picture && collect(marea, session.userId, picture, chosen, target, language)
+          return picture && collect(marea, marea.userId, picture, chosen, target, language)
         }
         default:
           return undefined

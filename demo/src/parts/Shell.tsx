@@ -67,7 +67,7 @@ export function Shell({ children }: { children: ReactNode }) {
         <div className="only-wide rest">
           {MORE.map((name) => link(name, 'tab'))}
           <p className="account" data-testid="account">
-            {session.email}
+            {session.guest ? t.signIn.notSignedIn : session.email}
           </p>
         </div>
       </nav>
@@ -82,7 +82,7 @@ function SyncMark() {
   const { t } = useSpeech()
   const { airplane, session } = useLearner()
   const { data: status } = useSyncStatus()
-  const state = syncStateOf(t, status, airplane, session.stale === true)
+  const state = syncStateOf(t, status, airplane, session)
   const pending = status?.pending ?? 0
   return (
     <a className="sync" href={hrefOf('device')} data-level={state.level} title={state.text}>

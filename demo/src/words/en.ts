@@ -32,6 +32,10 @@ export const en = {
     create: 'New account',
     offline: 'The server cannot be reached. Signing in needs a network once; after that nothing does.',
     two: 'See it on two devices',
+    guest: 'Try it without an account',
+    notSignedIn: 'Not signed in',
+    needed: 'This needs an account',
+    neededText: 'Sign in first. What you have done so far comes along.',
   },
 
   sync: {
@@ -39,6 +43,7 @@ export const en = {
     opening: ['Opening', 'Your progress is being read from this device.'],
     synced: ['Up to date', 'Everything you did has reached the server.'],
     sending: (n: number) => ['Sending', `Sending ${count(n, 'change', 'changes')}.`],
+    guest: (n: number) => ['On this device', `${kept(n)} Nobody has signed in.`],
     airplane: (n: number) => ['Offline', `${kept(n)} Airplane mode is on.`],
     offline: (n: number) => ['Offline', `${kept(n)} There is no connection to the server.`],
     stuck: (n: number) => ['Waiting', `${kept(n)} The server cannot take it now.`],

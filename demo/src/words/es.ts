@@ -34,6 +34,10 @@ export const es: Words = {
     create: 'Cuenta nueva',
     offline: 'No se puede llegar al servidor. Para entrar hace falta la red una vez; después, nunca más.',
     two: 'Verlo en dos dispositivos',
+    guest: 'Probar sin cuenta',
+    notSignedIn: 'Sin sesión',
+    needed: 'Para esto hace falta una cuenta',
+    neededText: 'Entra primero. Lo que ya has hecho se viene contigo.',
   },
 
   sync: {
@@ -41,6 +45,7 @@ export const es: Words = {
     opening: ['Abriendo', 'Se está leyendo tu progreso en este dispositivo.'],
     synced: ['Al día', 'Todo lo que hiciste ha llegado al servidor.'],
     sending: (n) => ['Enviando', `Enviando ${count(n, 'cambio', 'cambios')}.`],
+    guest: (n) => ['En este dispositivo', `${kept(n)} Nadie ha iniciado sesión.`],
     airplane: (n) => ['Sin conexión', `${kept(n)} El modo avión está activado.`],
     offline: (n) => ['Sin conexión', `${kept(n)} No hay conexión con el servidor.`],
     stuck: (n) => ['En espera', `${kept(n)} El servidor no puede recibirlo ahora.`],
