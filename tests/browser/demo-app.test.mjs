@@ -9,7 +9,7 @@ import { createRequire } from 'node:module'
 import { afterEach, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { serve, serveTwo } from '../../demo/serve.mjs'
-import { goTo, recordSession, setAirplane, signUp, waitForPage } from '../../demo/tools/page.mjs'
+import { goTo, recordSession, setAirplane, signOut, signUp, waitForPage } from '../../demo/tools/page.mjs'
 import { startBrowser, startStage, waitFor } from './harness.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -126,6 +126,28 @@ test('a whole lesson without a network, and all of it on the server afterwards',
   await page.getByRole('group').getByRole('button', { name: 'Delete', exact: true }).click()
   await settled(page, 0)
   await waitFor('no words', () => rows('SELECT id FROM words WHERE user_id = $1', learner), (left) => left.length === 0)
+  assert.deepEqual(page.problems, [])
+})
+
+test('what a guest does comes along at the first sign-in, once', async (t) => {
+  const page = await open(t)
+  await byId(page, 'guest').click()
+  await byId(page, 'total-sessions').waitFor()
+  await recordSession(page, { kind: 'qa', minutes: 20, descriptions: 0, questions: 8, correct: 6, words: 0 })
+  await goTo(page, 'pictures', 'harbour', 'words')
+  await byId(page, 'collect-all').click()
+  await waitFor('all words taken', () => page.locator('.word-card[aria-pressed=true]').count(), (count) => count === 8)
+  await goTo(page, 'keys')
+  await page.getByText('This needs an account').waitFor()
+  await signOut(page)
+  const account = { email: `${randomUUID()}@example.com`, password: randomUUID() }
+  await signUp(page, account)
+  await waitForPage(page, { sessions: 1, words: 0, pending: 0, state: 'synced' })
+  const { rows } = await stage.database.query(
+    'SELECT (SELECT count(*)::int FROM words w WHERE w.user_id = u.id) AS words, (SELECT count(*)::int FROM sessions s WHERE s.user_id = u.id) AS sessions FROM auth.users u WHERE u.email = $1',
+    [account.email],
+  )
+  assert.deepEqual(rows, [{ words: 8, sessions: 1 }])
   assert.deepEqual(page.problems, [])
 })
 

@@ -40,7 +40,7 @@ before(async () => {
   browser = await startChromium(profile, { ownGroup: true })
   // The builder writes a small script into each page, which the test server's policy would not let run.
   context = await browser.context.browser().newContext({ bypassCSP: true })
-  served = await serve({ mounts: { '/': site } })
+  served = await serve({ mounts: { '/': site }, policy: "frame-ancestors 'self'" })
 })
 
 after(async () => {
