@@ -25,6 +25,8 @@ interface Noted {
 }
 
 const ERROR = 2
+/** Of rounds that leave no line. */
+const MOST_BEGUN = 100
 const FINE = ['ok', 'offline', 'need_token']
 
 /**
@@ -32,27 +34,41 @@ const FINE = ['ok', 'offline', 'need_token']
  * saw it) and ended, how it ended, and how much was sent and pulled. Returns how to stop.
  */
 export function traceSync(marea: Marea, tracer: SpanMaker, onError: (error: MareaError) => void = () => undefined): () => void {
-  let since = Date.now()
-  let begun: number | null = null
-  return marea.watchStatus(({ syncing }) => {
-    if (syncing) begun ??= Date.now()
-    else {
-      const from = begun
-      begun = null
-      void marea.diagnostics().then((text) => emit(text, from), onError)
-    }
+  /** The lines that were looked at. Not by their times: a clock that is set back shows the same ones again. */
+  let seen: string[] | null = null
+  let syncing = false
+  /** When those began whose lines were not read yet. */
+  let begun: number[] = []
+  const look = (): void => void marea.diagnostics().then(emit, onError)
+  look()
+  return marea.watchStatus((status) => {
+    if (status.syncing && !syncing) begun = [...begun, Date.now()].slice(-MOST_BEGUN)
+    if (!status.syncing) look()
+    syncing = status.syncing
   }, onError)
 
-  function emit(text: string, from: number | null): void {
+  function emit(text: string): void {
     const { journal } = JSON.parse(text) as { journal: Noted[] }
-    for (const { at_ms: end, code, ...counts } of journal) {
-      if (end < since || !marea.leads) continue
-      since = end + 1
+    const before = seen
+    seen = journal.map((line) => JSON.stringify(line))
+    if (before === null || !marea.leads) return
+    let last = -Infinity
+    for (const { at_ms: end, code, ...counts } of journal.slice(known(before, seen))) {
+      const began = begun.filter((at) => at <= end).at(-1) ?? end
+      // The second of one round began when the first was over.
+      const startTime = began <= last && last <= end ? last : began
+      last = end
       const attributes = Object.fromEntries(Object.entries(counts).filter(([name]) => name !== 'message').map(([name, count]) => [`marea.${name}`, count]))
-      const startTime = from !== null && from <= end ? from : end
       const span = tracer.startSpan('marea.sync', { startTime, attributes: { 'marea.code': code, ...attributes } })
       if (!FINE.includes(code)) span.setStatus({ code: ERROR, message: code })
       span.end(end)
     }
+    begun = begun.filter((at) => at > last)
   }
+}
+
+/** How many lines at the beginning are among those from before, of which the oldest may be gone. */
+function known(before: string[], lines: string[]): number {
+  const gone = before.findIndex((_, gone) => before.slice(gone).every((line, at) => line === lines[at]))
+  return gone < 0 ? 0 : before.length - gone
 }

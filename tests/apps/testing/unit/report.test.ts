@@ -62,3 +62,48 @@ test('a span for each conversation with the server', async () => {
   expect(exporter.getFinishedSpans()).toHaveLength(before)
   await device.close()
 })
+
+// After the clock was set back by an hour there were no spans for an hour, and two conversations had one start.
+test('spans go on when the clock is set back, and each has a start of its own', () => {
+  let now = 1_000_000
+  vi.spyOn(Date, 'now').mockImplementation(() => now)
+  const journal: object[] = []
+  const answers: ((text: string) => void)[] = []
+  let tell: (status: { syncing: boolean }) => void = () => undefined
+  const marea = {
+    leads: true,
+    // Answered at once, or when the test says so.
+    diagnostics: () => ({ then: (done: (text: string) => void) => void answers.push(done) }),
+    watchStatus: (listener: typeof tell) => {
+      tell = listener
+      return () => undefined
+    },
+  }
+  const spans: [number, number][] = []
+  const tracer = {
+    startSpan: (_: string, { startTime }: { startTime: number }) => ({ setStatus: () => undefined, end: (end: number) => void spans.push([startTime, end]) }),
+  }
+  const answerAll = (): void => answers.splice(0).forEach((answer) => answer(JSON.stringify({ journal })))
+  const converse = (ms: number): void => {
+    tell({ syncing: true })
+    now += ms
+    journal.push({ at_ms: now, code: 'ok', pushed: 0, rejected: 0, pulled: 0, pending: 0, bytes_sent: 0, bytes_received: 0 })
+    tell({ syncing: false })
+  }
+  converse(5)
+  traceSync(marea as never, tracer)
+  answerAll()
+  expect(spans).toEqual([])
+  const start = now
+  converse(10)
+  now += 100
+  converse(20)
+  answerAll()
+  expect(spans.splice(0)).toEqual([[start, start + 10], [start + 110, start + 130]])
+  now -= 3_600_000
+  const later = now
+  converse(30)
+  answerAll()
+  expect(spans).toEqual([[later, later + 30]])
+  vi.restoreAllMocks()
+})
