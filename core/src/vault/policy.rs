@@ -19,14 +19,20 @@ const MIN_CHARS: usize = 15;
 /// What must be left when everything that is repeated, common or runs on counts once.
 const MIN_LEFT: usize = 8;
 
-/// Written without anything between the words, in small letters. The longest that fits counts.
+/// Written without anything between the words, in small letters. The longest that fits counts. What runs along the keyboard is
+/// not among them: it runs on by itself.
 const COMMON: &str = "correcthorsebatterystaple thequickbrownfoxjumpsoverthelazydog maytheforcebewithyou tobeornottobe \
     thatisthequestion loremipsum dolorsitamet consecteturadipiscing onceuponatime inthebeginning iloveyou iloveu letmein \
-    trustno1 password passwort contrasena motdepasse passphrase passcode passwd changeme secret default administrator admin \
-    welcome login master access please qwertyuiop qwertzuiop azertyuiop asdfghjkl zxcvbnm yxcvbnm qwerty qwertz azerty 1q2w3e4r \
-    1qaz2wsx qazwsx zaq1 dragon monkey football baseball sunshine princess superman batman michael jennifer shadow whatever \
-    freedom starwars computer internet hello teamo tequiero summer winter spring autumn marea supabase openai unsplash anthropic \
-    vault apikey";
+    trustnoi password passwort contrasena motdepasse passphrase passcode passwd changeme secret default administrator admin \
+    welcome login master access please qwertzuiop azertyuiop yxcvbnm qwertz azerty dragon monkey football baseball sunshine \
+    princess superman batman michael jennifer shadow whatever freedom starwars computer internet hello teamo tequiero summer \
+    winter spring autumn marea supabase openai unsplash anthropic vault apikey";
+
+/// The keys of a keyboard, row by row: digits, letters, and the signs that are on the digits.
+const KEYS: [&str; 5] = ["1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm", SIGNS];
+const SIGNS: &str = "!@#$%^&*()";
+/// From a key to the one below it, in numbers of [`key`].
+const ROW: i64 = 32;
 
 /// Whether a passphrase is good enough to be chosen. For hosts that derive by themselves, before they begin; the engine
 /// checks the others. One that was chosen under another rule still opens.
@@ -42,16 +48,20 @@ pub(super) fn problem(text: &str) -> Option<&'static str> {
     if text.chars().count() < MIN_CHARS {
         return Some("must have at least 15 characters: several words, or take a generated one");
     }
-    // Whatever is neither a letter nor a digit is easily put anywhere, and changes nothing.
-    let mut letters = Zeroizing::new(Vec::with_capacity(text.len()));
-    letters.extend(text.chars().filter_map(small_letter));
-    if letters.is_empty() {
-        return Some("needs letters or digits");
-    }
-    if left(period(&letters)) < MIN_LEFT {
-        return Some(
-            "is easily guessed: it repeats, runs on or is common; take other words, or a generated one",
+    // Whatever is neither a letter nor a digit is easily put anywhere, and changes nothing; or it stands for a letter.
+    for signs in ["", SIGNS] {
+        let mut letters = Zeroizing::new(Vec::with_capacity(text.len()));
+        letters.extend(
+            text.chars().filter_map(|it| if signs.contains(it) { Some(it) } else { small_letter(it) }),
         );
+        if letters.is_empty() {
+            return Some("needs letters or digits");
+        }
+        if left(&letters) < MIN_LEFT {
+            return Some(
+                "is easily guessed: it repeats, runs on or is common; take other words, or a generated one",
+            );
+        }
     }
     None
 }
@@ -74,52 +84,86 @@ fn small_letter(letter: char) -> Option<char> {
     is_alphanumeric.then(|| small().chars().next().unwrap_or(letter))
 }
 
-/// What is repeated, once.
-fn period(letters: &[char]) -> &[char] {
-    let repeats = |length: &usize| letters.iter().zip(&letters[*length..]).all(|(one, other)| one == other);
-    let length = (1..=letters.len() / 2).find(repeats).unwrap_or(letters.len());
-    &letters[..length]
-}
-
-/// How much is left when a common word, and each step of a run, counts once, and a letter that has been there thrice no more.
+/// How much is left when a common word and what runs on count once, what was there before not at all, and a letter that has been
+/// there twice no more.
 fn left(letters: &[char]) -> usize {
     let (mut at, mut count) = (0, 0);
     while at < letters.len() {
         let rest = &letters[at..];
-        let common =
-            COMMON.split_ascii_whitespace().filter(|word| starts_with(rest, word)).map(str::len).max();
-        at += match common {
-            Some(length) => length,
-            None => run(rest),
-        };
-        count += 1;
+        let common = COMMON.split_ascii_whitespace().filter(|word| starts_with(rest, word)).map(str::len);
+        let (repeated, new) = (repeated(letters, at), common.chain([run(rest)]).max().unwrap_or(1));
+        count += usize::from(new > repeated);
+        at += new.max(repeated);
     }
     let is_new = |at: &usize| !letters[..*at].contains(&letters[*at]);
     count.min((0..letters.len()).filter(is_new).count() * 2)
 }
 
 fn starts_with(letters: &[char], word: &str) -> bool {
-    letters.len() >= word.len() && word.chars().zip(letters).all(|(one, other)| one == plain(*other))
+    letters.len() >= word.len() && word.chars().zip(letters).all(|(one, other)| stands_for(*other, one))
 }
 
-/// What stands for a letter in words that are written with signs.
-fn plain(letter: char) -> char {
-    match letter {
+/// Whether it stands for the letter in words that are written with digits and signs.
+fn stands_for(written: char, letter: char) -> bool {
+    let plain = match written {
         '0' => 'o',
+        '1' | '!' if letter == 'l' => 'l',
+        '1' | '!' => 'i',
         '3' => 'e',
-        '4' => 'a',
-        '5' => 's',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '7' => 't',
         other => other,
-    }
+    };
+    plain == letter
 }
 
-/// How many letters run on: three or more of the same, four or more one after the other, `1234` or `dcba`; else one.
+/// How many letters from here on, four at least, were there before in this order; else none.
+fn repeated(letters: &[char], at: usize) -> usize {
+    let was_there = |length: &usize| {
+        let end = at + length;
+        end <= letters.len() && letters[..end - 1].windows(*length).any(|before| *before == letters[at..end])
+    };
+    (4..).take_while(was_there).last().unwrap_or(0)
+}
+
+/// How many letters run on: three or more of the same or down the keyboard, four or more along the alphabet, the digits or the
+/// keyboard, and six or more of two such runs by turns (`1q2w3e`, `a1b2c3`); else one.
 fn run(letters: &[char]) -> usize {
-    let step = |at: usize| i64::from(u32::from(letters[at + 1])) - i64::from(u32::from(letters[at]));
-    let follows = |at: &usize| step(*at) == step(0) && step(0).abs() <= 1;
-    let length = (0..letters.len().saturating_sub(1)).take_while(follows).count() + 1;
-    let enough = length >= 3 && (length >= 4 || step(0) == 0);
-    if enough { length } else { 1 }
+    let code: fn(char) -> i64 = |letter| i64::from(u32::from(letter));
+    let lengths = [code, key].map(|place| {
+        let step = |at: usize| place(letters[at + 1]) - place(letters[at]);
+        let length = |every: usize| {
+            let goes_on = |at: &usize| *at < every || step(*at) == step(at - every);
+            (0..letters.len() - 1).take_while(goes_on).count() + 1
+        };
+        let least = match letters.len() {
+            1 => usize::MAX,
+            _ => match step(0).abs() {
+                0 | ROW => 3,
+                1 => 4,
+                _ => usize::MAX,
+            },
+        };
+        let (straight, by_turns) = (length(1), length(2));
+        if by_turns >= 6 {
+            by_turns
+        } else if straight >= least {
+            straight
+        } else {
+            1
+        }
+    });
+    lengths.into_iter().max().unwrap_or(1)
+}
+
+/// Where a letter is on the keyboard: neighbours in a row differ by one, and by [`ROW`] those above one another.
+fn key(letter: char) -> i64 {
+    let found = KEYS.iter().zip([0, 1, 2, 3, 0]).find_map(|(keys, row)| Some((keys.find(letter)?, row)));
+    // What is on no key is next to none.
+    found.map_or(i64::from(u32::from(letter)) << 8, |(place, row)| {
+        i64::try_from(place).unwrap_or(0) + row * ROW
+    })
 }
 
 impl Passphrase {
@@ -193,6 +237,20 @@ mod tests {
             "letmein letmein 2025",
             "111222333444555",
             "marea marea marea 123",
+            "P@ssw0rd1234567",
+            "P@ssw0rd2024!!!!",
+            "P4$$w0rd!P4$$w0rd!",
+            "1qaz2wsx3edc4rfv",
+            "1q2w3e4r5t6y7u8i",
+            "q1w2e3r4t5y6u7i8",
+            "qazwsxedcrfvtgb",
+            "!QAZ2wsx#EDC4rfv",
+            "zaq1xsw2cde3vfr4",
+            "a1b2c3d4e5f6g7h8",
+            "we1c0me to m@rea!",
+            "lantern lantern lantern",
+            "qwerasdfzxcv1234",
+            "administrat0r 1qaz",
         ] {
             let error = check_new_passphrase(weak.to_owned()).unwrap_err();
             assert_eq!(error.code(), "invalid_input", "{weak}");
@@ -212,6 +270,9 @@ mod tests {
             "鮎が跳ねる川の朝霧に立つ人影",
             "x7!kQ0pzW4_mR2vD",
             "the first passphrase",
+            "property trees were sweeter",
+            "banana republic papers",
+            "Wir zahlen 14,50 $ @home!",
         ] {
             let taken = check_new_passphrase(good.to_owned());
             // The Japanese one has 14 characters: the length is counted in characters, not in bytes.
