@@ -36,7 +36,7 @@ const FLAGS = [
 ]
 
 /** The browser to use: MAREA_CHROMIUM, or an installed one. */
-export function findChromium() {
+function findChromium() {
   const named = process.env.MAREA_CHROMIUM
   if (named) {
     if (existsSync(named)) return named

@@ -32,7 +32,7 @@ pub(crate) fn run(dry_run: bool) -> Result<()> {
         |run, name| run.args(["--package", name]),
     );
     packed.show()?;
-    semver_checks();
+    semver_checks()?;
 
     say::heading("── the npm package ──");
     wasm::build(&setup::ensure()?, wasm::Effort::Release)?;
@@ -68,12 +68,26 @@ fn versions_agree(version: &str, manifest: &str, changelog: &str) -> Result<()> 
 }
 
 /// Against the last release that was published, where the tool is installed and there is one.
-fn semver_checks() {
-    match Run::new("cargo").args(["semver-checks", "--package", CRATES[0]]).read() {
-        Ok(_) => eprintln!("  ✓ the Rust API is compatible with the last release (cargo-semver-checks)"),
-        Err(_) => {
-            eprintln!("  - cargo-semver-checks: not installed, or there is no release to compare with yet")
+fn semver_checks() -> Result<()> {
+    if Run::new("cargo").args(["semver-checks", "--version"]).read().is_err() {
+        eprintln!("  - cargo-semver-checks is not installed: the Rust API was compared with nothing");
+        return Ok(());
+    }
+    for name in CRATES {
+        let outcome = Run::new("cargo").args(["semver-checks", "--package", name]).read();
+        eprintln!("{}", semver_verdict(name, outcome.map_err(|error| format!("{error:#}")))?);
+    }
+    Ok(())
+}
+
+/// What the tool's outcome means. Whatever it says that is not *there is no release yet* stops the release.
+fn semver_verdict(name: &str, outcome: Result<String, String>) -> Result<String> {
+    match outcome {
+        Ok(_) => Ok(format!("  ✓ {name} is compatible with its last release (cargo-semver-checks)")),
+        Err(said) if said.contains("not found in registry") => {
+            Ok(format!("  - {name}: there is no release to compare with yet"))
         }
+        Err(said) => bail!("{name} may break who depends on it:\n{said}"),
     }
 }
 
@@ -94,6 +108,17 @@ mod tests {
         assert!(versions_agree("1.2.3", &manifest("1.2.4"), "## 1.2.3\n").is_err());
         assert!(versions_agree("1.2.3", "{}", "## 1.2.3\n").is_err());
         assert!(versions_agree("1.2.3", &manifest("1.2.3"), "## 1.2\n").is_err());
+    }
+
+    #[test]
+    fn an_incompatible_crate_stops_the_release() {
+        let verdict = |outcome: Result<&str, &str>| {
+            semver_verdict("marea-core", outcome.map(str::to_owned).map_err(str::to_owned))
+        };
+        assert!(verdict(Ok("")).is_ok());
+        assert!(verdict(Err("error: `marea-core` not found in registry (crates.io)")).is_ok());
+        let refused = verdict(Err("--- failure function_missing ---")).unwrap_err();
+        assert!(refused.to_string().contains("function_missing"), "{refused}");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Lives in memory only. A restart tries at once, which is what a person who restarts the app wants.
 //!
 //! **Invariant:** no state waits for ever. Whatever was met, there is a next attempt within [`LONGEST_MS`], and at once on
-//! every [`Signal`] but [`Signal::Offline`].
+//! every [`Signal`] but [`Signal::Offline`]. Where nothing is wrong and the server wakes the client, it is within
+//! [`POLL_LISTENING_MS`].
 
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,7 @@ import type { Marea } from '../marea.js'
 import type { ClientStatus, FileView, MutationView, Queue } from '../index.js'
 
 /** What a view works with. */
-export interface View {
+interface View {
   marea: Marea
   place: HTMLElement
   /** Says something that is not drawn, to a screen reader too. */
