@@ -111,7 +111,7 @@ impl Shape {
     /// is what a name with a schema means.
     fn with_text_keys<'s>(&self, sql: &'s str) -> Cow<'s, str> {
         let name = self.table.table.name();
-        if !sql.to_ascii_lowercase().contains(name) {
+        if !sql.to_ascii_lowercase().contains(name) || statement::defines(sql, name) {
             return sql.into();
         }
         let key = quoted(&self.table.key().name);

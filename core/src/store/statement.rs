@@ -47,6 +47,53 @@ pub(crate) fn with(sql: &str, rows: &str) -> String {
     format!("WITH {recursive}{rows}, {}", &sql[at..])
 }
 
+/// Whether the statement's own `WITH` makes a table of this name, which is what the name means in it.
+pub(crate) fn defines(sql: &str, name: &str) -> bool {
+    let bytes = sql.as_bytes();
+    let mut at = word_at(sql, 0).len();
+    if !sql[..at].eq_ignore_ascii_case("WITH") {
+        return false;
+    }
+    // A name is expected first, and behind each comma that is in no brackets.
+    let (mut depth, mut expected) = (0, true);
+    while at < sql.len() {
+        at = skip_blank(sql, at);
+        let word = word_at(sql, at);
+        let (token, end) = match bytes.get(at) {
+            _ if !word.is_empty() => (word, at + word.len()),
+            Some(quote @ (b'\'' | b'"' | b'`')) => quoted(sql, at, *quote),
+            Some(b'[') => quoted(sql, at, b']'),
+            Some(sign) => {
+                match sign {
+                    b'(' => depth += 1,
+                    b')' => depth -= 1,
+                    b',' if depth == 0 => expected = true,
+                    _ => {}
+                }
+                at += 1;
+                continue;
+            }
+            None => return false,
+        };
+        if depth == 0 && expected && !word.eq_ignore_ascii_case("RECURSIVE") {
+            if token.eq_ignore_ascii_case(name) {
+                return true;
+            }
+            expected = false;
+        } else if depth == 0 && ["SELECT", "VALUES"].iter().any(|it| word.eq_ignore_ascii_case(it)) {
+            return false;
+        }
+        at = end;
+    }
+    false
+}
+
+/// What is in the quotes that begin there, and the place behind them.
+fn quoted(sql: &str, at: usize, end: u8) -> (&str, usize) {
+    let behind = after(sql.as_bytes(), at + 1, &[end]);
+    (sql.get(at + 1..behind - 1).unwrap_or_default(), behind)
+}
+
 fn word_at(sql: &str, start: usize) -> &str {
     let is_in_word = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'_' | b'$' | 0x80..);
     &sql[start..start + sql.as_bytes()[start..].iter().take_while(is_in_word).count()]
@@ -142,6 +189,25 @@ mod tests {
             ),
         ] {
             assert_eq!(with(sql, "t AS (SELECT 1)"), expected);
+        }
+    }
+
+    #[test]
+    fn a_table_of_the_statements_own_is_found() {
+        for (sql, is_defined) in [
+            ("WITH t AS (SELECT 1) SELECT * FROM t", true),
+            ("with recursive a(n) AS (SELECT 1, (2)), T(x, y) AS (VALUES (1, 2)) SELECT 1", true),
+            ("WITH a AS MATERIALIZED (SELECT ')'), /* t */ \"t\" AS (SELECT 1) SELECT 1", true),
+            ("WITH a AS (SELECT 1), [t] AS (SELECT 1) SELECT 1", true),
+            ("WITH a AS (SELECT 1) SELECT 1, t FROM t", false),
+            ("WITH a AS (WITH t AS (SELECT 1) SELECT * FROM t) SELECT 1", false),
+            ("WITH a(t) AS (SELECT 1) VALUES (1), (2)", false),
+            ("SELECT 1, t FROM t", false),
+            ("WITH a AS (SELECT 'é", false),
+            ("WITH", false),
+            ("WITH \"", false),
+        ] {
+            assert_eq!(defines(sql, "t"), is_defined, "{sql}");
         }
     }
 

@@ -68,6 +68,9 @@ fn the_id_of_an_export_is_a_text() {
     ] {
         assert_eq!(run(&mut engine, sql, &[id.as_str().into()]).unwrap().rows, [[json!(id)]], "{sql}");
     }
+    // A table of the statement's own has the name to itself.
+    let own = "WITH export_history AS (SELECT 1 AS a) SELECT a FROM export_history";
+    assert_eq!(run(&mut engine, own, &[]).unwrap().rows, [[json!(1)]]);
     let all = run(&mut engine, "SELECT * FROM export_history", &[]).unwrap();
     assert_eq!((&*all.columns[0], &all.rows[0][0], all.columns.len()), ("id", &json!(id), 17));
 }
