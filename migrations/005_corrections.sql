@@ -299,8 +299,10 @@ CREATE OR REPLACE FUNCTION marea.has_long_number(given JSONB) RETURNS BOOLEAN LA
 -- Of numbers that are stored in 8 bytes and printed in 131,072 (1e131071), or in 16,385 (0e-16383). Looks at the number, never at
 -- its text. No number that a device can hold is longer: the greatest double has 309 digits, 5e-324 has 324 places. Places that are not
 -- sent digit by digit are those of a number near zero, or of zero itself, which no path can tell from a plain one.
-RETURN jsonb_path_exists(given, 'strict $.** ? (@ > 1.8e308 || @ < -1.8e308 || (@ > -1e-400 && @ < 1e-400 && @ != 0))') OR EXISTS (
-    SELECT FROM jsonb_path_query(given, 'strict $.** ? (@ == 0)') AS number WHERE scale(number::numeric) > 400
+RETURN EXISTS (
+    SELECT FROM jsonb_path_query(given, 'strict $.** ? (@.type() == "number"
+        && ((@ < 1e-400 && @ > -1e-400) || @ > 1.8e308 || @ < -1.8e308))') AS number
+    WHERE number <> '0' OR scale(number::numeric) > 400
 );
 
 COMMENT ON FUNCTION marea.has_long_number(JSONB) IS
@@ -2128,15 +2130,15 @@ SET search_path = pg_catalog, pg_temp AS $$
     -- The quick look: may only be more careful than marea.column_problem, never less.
     WITH looks AS (
         SELECT c.place, nullif(format(CASE
-            WHEN c.type IN ('smallint', 'integer') THEN '%1$s.type() != "null" && (%1$s.type() != "number" || %1$s < %2$s || %1$s > %3$s || %1$s.floor() != %1$s)'
-            WHEN c.type IN ('real', 'double') THEN '%1$s.type() != "null" && (%1$s.type() != "number" || %1$s > 1e30 || %1$s < -1e30)'
-            WHEN c.type IN ('json', 'jsonb') AND c.rule <> 'union' THEN CASE WHEN c.nullable THEN NULL ELSE '%1$s.type() == "null"' END
-            ELSE '%1$s.type() != "null" && %1$s.type() != "%4$s"' END
-                || CASE WHEN c.nullable OR c.type IN ('json', 'jsonb') AND c.rule <> 'union' THEN '' ELSE ' || %1$s.type() == "null"' END,
-            '@.' || to_json(c.name), CASE c.type WHEN 'smallint' THEN -32768 ELSE -2147483648 END,
-            CASE c.type WHEN 'smallint' THEN 32767 ELSE 2147483647 END,
+            -- Postgres orders JSON by kind: what lies between two numbers is one.
+            WHEN c.type IN ('smallint', 'integer') THEN '(v -> %1$L BETWEEN %2$L AND %3$L AND strpos(v ->> %1$L, ''.'') = 0' || or_null || ')'
+            WHEN c.type IN ('real', 'double') THEN '(v -> %1$L BETWEEN ''-1e30'' AND ''1e30''' || or_null || ')'
+            WHEN c.type IN ('json', 'jsonb') AND c.rule <> 'union' THEN CASE WHEN c.nullable THEN '' ELSE 'v -> %1$L <> ''null''' END
+            WHEN c.nullable THEN 'jsonb_typeof(v -> %1$L) IN (%4$L, ''null'')'
+            ELSE 'jsonb_typeof(v -> %1$L) = %4$L' END,
+            c.name, CASE c.type WHEN 'smallint' THEN -32768 ELSE -2147483648 END, CASE c.type WHEN 'smallint' THEN 32767 ELSE 2147483647 END,
             CASE WHEN c.type = 'boolean' THEN 'boolean' WHEN c.type LIKE '%[]' THEN 'array' WHEN c.rule = 'union' THEN 'object' ELSE 'string' END
-        ), '') AS path,
+        ), '') AS kind,
         nullif(format(CASE
             WHEN c.type = 'text' AND c.max_length IS NOT NULL THEN 'length(v ->> %1$L) <= ' || c.max_length
             WHEN c.type = 'enum' THEN 'v ->> %1$L = ANY (' || replace(quote_literal(c.labels::text), '%', '%%') || '::text[])'
@@ -2156,11 +2158,12 @@ SET search_path = pg_catalog, pg_temp AS $$
                 || quote_literal(of_table.name) || ' AND c.name = %1$L), v -> %1$L) IS NULL'
             WHEN c.type IN ('uuid', 'time') THEN 'v ->> %1$L ~ ' || quote_literal(marea.form_of(c.type)) END, c.name), '') AS look
         FROM marea.columns AS c
+        CROSS JOIN LATERAL (SELECT CASE WHEN c.nullable THEN ' OR v -> %1$L = ''null''' ELSE '' END) AS allowed (or_null)
         WHERE c.table_name = of_table.name AND c.rule NOT IN ('key', 'server')
     )
     SELECT 'pg_column_size(v) <= 65536'
-        || coalesce(format(' AND NOT jsonb_path_exists(v, %L)', '$ ? (' || string_agg('(' || path || ')', ' || ' ORDER BY place) || ')'), '')
-        || coalesce(string_agg(' AND coalesce(' || look || ', true)', '' ORDER BY place), '')
+        || coalesce(string_agg(' AND coalesce(' || concat_ws(' AND ', kind, look) || ', true)', '' ORDER BY place)
+               FILTER (WHERE kind IS NOT NULL OR look IS NOT NULL), '')
     FROM looks
 $$;
 
@@ -3105,8 +3108,9 @@ BEGIN
             SELECT bool_and(hlc ~ '^[0-9]{13}-[0-9a-f]{4}$' AND jsonb_typeof(fields) = 'object' AND fields - $2 = '{}' AND %s AND %s
                 AND marea.mirror_%s_is_sound(fields)%s)
             FROM given $sql$,
+            -- What is no uuid at all fails here as a cast does, and is told there.
             CASE WHEN of_table.key_column = of_table.owner_column THEN 'key = $3::text'
-                WHEN of_table.key_type = 'uuid' THEN 'key ~ marea.form_of(''uuid'')' ELSE 'octet_length(key) BETWEEN 1 AND 1000' END,
+                WHEN of_table.key_type = 'uuid' THEN 'key::uuid::text = key' ELSE 'octet_length(key) BETWEEN 1 AND 1000' END,
             CASE op WHEN 'insert' THEN 'true' WHEN 'delete' THEN 'fields = ''{}''' ELSE 'fields <> ''{}''' END
                 || CASE op WHEN 'add' THEN ' AND NOT fields::text ~ ''null|NaN|Inf''' ELSE '' END,
             of_table.id, CASE WHEN of_table.name = 'sessions' THEN ' AND marea.correction_problem(fields) IS NULL' END)

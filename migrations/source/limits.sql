@@ -73,8 +73,10 @@ CREATE OR REPLACE FUNCTION marea.has_long_number(given JSONB) RETURNS BOOLEAN LA
 -- Of numbers that are stored in 8 bytes and printed in 131,072 (1e131071), or in 16,385 (0e-16383). Looks at the number, never at
 -- its text. No number that a device can hold is longer: the greatest double has 309 digits, 5e-324 has 324 places. Places that are not
 -- sent digit by digit are those of a number near zero, or of zero itself, which no path can tell from a plain one.
-RETURN jsonb_path_exists(given, 'strict $.** ? (@ > 1.8e308 || @ < -1.8e308 || (@ > -1e-400 && @ < 1e-400 && @ != 0))') OR EXISTS (
-    SELECT FROM jsonb_path_query(given, 'strict $.** ? (@ == 0)') AS number WHERE scale(number::numeric) > 400
+RETURN EXISTS (
+    SELECT FROM jsonb_path_query(given, 'strict $.** ? (@.type() == "number"
+        && ((@ < 1e-400 && @ > -1e-400) || @ > 1.8e308 || @ < -1.8e308))') AS number
+    WHERE number <> '0' OR scale(number::numeric) > 400
 );
 
 COMMENT ON FUNCTION marea.has_long_number(JSONB) IS

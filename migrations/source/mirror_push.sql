@@ -303,8 +303,9 @@ BEGIN
             SELECT bool_and(hlc ~ '^[0-9]{13}-[0-9a-f]{4}$' AND jsonb_typeof(fields) = 'object' AND fields - $2 = '{}' AND %s AND %s
                 AND marea.mirror_%s_is_sound(fields)%s)
             FROM given $sql$,
+            -- What is no uuid at all fails here as a cast does, and is told there.
             CASE WHEN of_table.key_column = of_table.owner_column THEN 'key = $3::text'
-                WHEN of_table.key_type = 'uuid' THEN 'key ~ marea.form_of(''uuid'')' ELSE 'octet_length(key) BETWEEN 1 AND 1000' END,
+                WHEN of_table.key_type = 'uuid' THEN 'key::uuid::text = key' ELSE 'octet_length(key) BETWEEN 1 AND 1000' END,
             CASE op WHEN 'insert' THEN 'true' WHEN 'delete' THEN 'fields = ''{}''' ELSE 'fields <> ''{}''' END
                 || CASE op WHEN 'add' THEN ' AND NOT fields::text ~ ''null|NaN|Inf''' ELSE '' END,
             of_table.id, CASE WHEN of_table.name = 'sessions' THEN ' AND marea.correction_problem(fields) IS NULL' END)
