@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use marea_core::{
-    Cursor, Failure, MutationId, MutationResult, ResultStatus, SyncAnswer, SyncRequest, Timestamp,
+    Cursor, Failure, Hlc, MutationId, MutationResult, ResultStatus, SyncAnswer, SyncRequest, Timestamp,
     UnixMillis, UserId, WireMutation, WireRow,
 };
 use serde_json::{Map, Value, json};
@@ -25,6 +25,13 @@ pub(super) struct Said {
     pub(super) stamp: Stamp,
     pub(super) op: String,
     pub(super) values: Map<String, Value>,
+}
+
+impl Said {
+    /// A device has inserted the row on behalf of the one that made it.
+    pub(super) fn heals(&self) -> bool {
+        self.op == "insert" && self.stamp.0 == Hlc::ZERO.to_string()
+    }
 }
 
 /// What the server took to one row, in the order in which it took it.

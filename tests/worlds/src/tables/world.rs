@@ -281,8 +281,10 @@ impl World {
         let Some(outgoing) = device.engine.next_request(now).map_err(text)? else { return Ok(()) };
         device.waiting = Some(outgoing.ticket);
         let (life, sent) = (device.life, Rc::new(outgoing.request));
-        let heals = sent.mutations.iter().filter(|one| one.op == "insert" && one.hlc == Hlc::ZERO);
-        device.knows.healed.extend(heals.map(|one| (one.table.clone(), one.key.clone())));
+        for heals in sent.mutations.iter().filter(|one| one.op == "insert" && one.hlc == Hlc::ZERO) {
+            device.own.insert(heals.id);
+            device.knows.healed.insert((heals.table.clone(), heals.key.clone()));
+        }
         self.check_whole_batches(chosen, &sent)?;
         self.under_way.push(Message::Request(chosen, life, outgoing.ticket, sent));
         Ok(())
