@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::accounts::{Accounts, take_back};
 use crate::binaries::{find_postgres, find_postgrest};
 use crate::gateway::faults::Faults;
-use crate::gateway::{Gateway, Server, Upstream};
+use crate::gateway::{Gateway, Server, Turns, Upstream};
 use crate::home::Home;
 use crate::postgres::Postgres;
 use crate::postgrest::PostgRest;
@@ -171,6 +171,7 @@ impl Backend {
             tokens: tokens.clone(),
             faults: faults.clone(),
             upstream,
+            turns: Turns::default(),
             storage,
             realtime: Arc::clone(&realtime),
             stopping: watch::Sender::new(false),

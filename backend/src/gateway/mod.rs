@@ -8,6 +8,7 @@ mod proxy;
 mod realtime;
 mod server;
 mod storage;
+mod turns;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub(crate) struct Gateway {
     pub(crate) tokens: Tokens,
     pub(crate) faults: Faults,
     pub(crate) upstream: Upstream,
+    pub(crate) turns: Turns,
     pub(crate) storage: Arc<Storage>,
     pub(crate) realtime: Arc<Realtime>,
     /// Told at the end: sockets outlive the connection that they began on.
@@ -42,6 +44,7 @@ pub(crate) struct Gateway {
 
 pub(crate) use proxy::Upstream;
 pub(crate) use storage::caller_of;
+pub(crate) use turns::Turns;
 
 type Shared = Arc<Gateway>;
 

@@ -1,16 +1,16 @@
-//! What one server carries: a year of so many users made by SQL, then devices with tokens of their own that sync through PostgREST from
+//! What one server carries: a year of so many users made by SQL, then devices with tokens of their own that sync through the gateway from
 //! several threads. Requests a second, times, the CPU of each part, and what a year of a user takes on disk. It judges nothing.
 //!
-//! The load comes from this process: its share of CPU stands beside the others. There is no gateway and no pgbouncer in between.
+//! The load and the gateway are this process: their share of CPU stands beside the others. There is no pgbouncer in between.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::cpu;
 use super::http::Caller;
 use crate::cluster::{Cluster, Database};
 
@@ -45,41 +45,6 @@ pub struct Phase {
     pub cpu: BTreeMap<String, f64>,
     /// Bytes of WAL.
     pub wal: i64,
-}
-
-/// Seconds of CPU that this process and its descendants have used, by name.
-fn cpu() -> BTreeMap<String, f64> {
-    let mut all: BTreeMap<u32, (u32, String, f64)> = BTreeMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else { continue };
-        let fields: Vec<&str> = stat[close + 2..].split(' ').collect();
-        let number = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        // proc(5): state ppid ... utime stime cutime cstime; a hundred ticks a second.
-        let ticks = number(11) + number(12) + number(13) + number(14);
-        all.insert(pid, (number(1) as u32, stat[open + 1..close].to_owned(), ticks as f64 / 100.0));
-    }
-    let own = std::process::id();
-    let is_ours = |mut pid: u32| {
-        while let Some((parent, ..)) = all.get(&pid) {
-            if pid == own {
-                return true;
-            }
-            pid = *parent;
-        }
-        false
-    };
-    let mut sums = BTreeMap::new();
-    for (pid, (_, name, seconds)) in &all {
-        if is_ours(*pid) {
-            let name = if *pid == own { "load" } else { name.as_str() };
-            *sums.entry(name.to_owned()).or_insert(0.0) += seconds;
-        }
-    }
-    sums
 }
 
 async fn wal(database: &Database) -> i64 {
@@ -136,7 +101,7 @@ async fn phase(
     first: bool,
     day: Option<&str>,
 ) -> Phase {
-    let (cpu_before, wal_before) = (cpu(), wal(database).await);
+    let (cpu_before, wal_before) = (cpu::used(), wal(database).await);
     let started = super::now();
     let (next, count) = (AtomicUsize::new(0), devices.len());
     let share = count.div_ceil(THREADS);
@@ -146,7 +111,7 @@ async fn phase(
             .map(|mine| {
                 let next = &next;
                 scope.spawn(move || {
-                    let mut caller = Caller::new(cluster, Uuid::nil());
+                    let mut caller = Caller::at_gateway(cluster, Uuid::nil());
                     let mut times = Vec::with_capacity(mine.len());
                     for device in mine {
                         let body = request(device, &day.map_or_else(|| json!([]), session), first);
@@ -168,7 +133,7 @@ async fn phase(
     let took = started.elapsed();
     times.sort_by(f64::total_cmp);
     let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
-    let after = cpu();
+    let after = cpu::used();
     let used =
         after.iter().map(|(name, seconds)| (name.clone(), seconds - cpu_before.get(name).unwrap_or(&0.0)));
     Phase {

@@ -14,19 +14,33 @@ const ROUNDS: usize = 15;
 const CALLS: usize = 60;
 const CLIENT: &str = "0b0e5a8e-5b0f-4f3a-9a53-2f1d6f6a7c11";
 
-/// A kept connection to PostgREST, signed in.
+/// A kept connection to PostgREST or to the gateway, signed in.
 pub(super) struct Caller {
     stream: BufReader<TcpStream>,
-    authority: String,
+    /// The lines of a request before the token, but for the function's name.
+    head: [String; 2],
     token: String,
 }
 
 impl Caller {
+    /// Straight to PostgREST.
     pub(super) fn new(cluster: &Cluster, user: uuid::Uuid) -> Caller {
-        let authority = cluster.backend().postgrest_url().trim_start_matches("http://").to_owned();
-        let stream = TcpStream::connect(&authority).expect("PostgREST listens");
+        Caller::of(cluster, user, cluster.backend().postgrest_url(), "/rpc", "")
+    }
+
+    /// As devices do, through the gateway.
+    pub(super) fn at_gateway(cluster: &Cluster, user: uuid::Uuid) -> Caller {
+        let ready = cluster.backend().ready();
+        let key = format!("apikey: {}\r\n", ready.anon_key);
+        Caller::of(cluster, user, &ready.url, "/rest/v1/rpc", &key)
+    }
+
+    fn of(cluster: &Cluster, user: uuid::Uuid, url: &str, path: &str, headers: &str) -> Caller {
+        let authority = url.trim_start_matches("http://");
+        let stream = TcpStream::connect(authority).expect("a server listens");
         stream.set_nodelay(true).expect("a socket option");
-        Caller { stream: BufReader::new(stream), authority, token: cluster.backend().mint_token(user, 3600) }
+        let head = [format!("POST {path}"), format!("Host: {authority}\r\n{headers}")];
+        Caller { stream: BufReader::new(stream), head, token: cluster.backend().mint_token(user, 3600) }
     }
 
     /// Whose token the next calls carry.
@@ -37,9 +51,10 @@ impl Caller {
     /// Calls a function; the status, and the body's text.
     pub(super) fn call(&mut self, function: &str, body: &str) -> (u16, String) {
         let request = format!(
-            "POST /rpc/{function} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+            "{}/{function} HTTP/1.1\r\n{}Authorization: Bearer {}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
-            self.authority,
+            self.head[0],
+            self.head[1],
             self.token,
             body.len()
         );

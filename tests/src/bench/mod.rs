@@ -8,6 +8,7 @@ pub mod bulk;
 pub mod capacity;
 #[cfg(target_os = "linux")]
 pub mod core;
+mod cpu;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod native;

@@ -50,7 +50,7 @@ async fn main() -> ExitCode {
     }
     if wanted("attack") {
         eprintln!("measuring a neighbour under attack");
-        figures.push(bench::attack::figure(50 / scale as usize).await);
+        figures.extend(bench::attack::figures(100 / scale as usize).await);
     }
     if wanted("sweep") {
         eprintln!("measuring the sweep of files");

@@ -9,3 +9,4 @@ mod process;
 mod realtime;
 mod rest;
 mod third_party;
+mod turns;

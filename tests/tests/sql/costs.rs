@@ -250,8 +250,8 @@ async fn a_neighbour_is_served_during_each_attack() {
     let cluster = Cluster::start().await;
     let measured = attack::measure(&cluster, 3).await;
     assert_eq!(measured.len(), 20);
-    for (name, times) in measured {
-        assert_eq!(times.len(), 3, "{name}: the neighbour was not served");
+    for beside in measured {
+        assert_eq!(beside.times.len(), 3, "{}: the neighbour was not served", beside.name);
     }
     cluster.stop().await;
 }
