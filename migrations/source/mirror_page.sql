@@ -3,7 +3,8 @@
 
 CREATE OR REPLACE FUNCTION marea.wire_expression(type TEXT, packs BOOLEAN) RETURNS TEXT LANGUAGE sql IMMUTABLE
 RETURN CASE
-    WHEN type IN ('bigint', 'numeric', 'time') THEN '%s::text'
+    -- Of a text: char(n) loses the blanks at its end so, as in a comparison and as a key.
+    WHEN type IN ('text', 'bigint', 'numeric', 'time') THEN '%s::text'
     WHEN type = 'timestamp' THEN 'marea.wire_timestamp(%s)'
     WHEN type = 'timestamptz' THEN 'marea.wire_instant(%s)'
     WHEN type = 'date' THEN '%s::date' -- as JSON it is ISO whatever DateStyle is
