@@ -17,8 +17,6 @@ use crate::worst;
 /// More than PostgREST has connections.
 const ATTACKERS: usize = 14;
 const QUIET: usize = 300;
-/// What the neighbour waits between its syncs.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// How everybody calls: `Caller::at_gateway`, or `Caller::new` for what Postgres and PostgREST bear by themselves.
 type Door = fn(&Cluster, uuid::Uuid) -> Caller;
@@ -111,12 +109,7 @@ impl Neighbour {
             })
             .collect();
         let (began, cpu_before) = (super::now(), cpu::used());
-        let mut times: Vec<Duration> = (0..calls)
-            .map(|_| {
-                thread::sleep(PAUSE);
-                self.sync(name)
-            })
-            .collect();
+        let mut times: Vec<Duration> = (0..calls).map(|_| self.sync(name)).collect();
         let (took, cpu_after) = (began.elapsed().as_secs_f64(), cpu::used());
         stop.store(true, Ordering::SeqCst);
         let mut answers: BTreeMap<u16, f64> = BTreeMap::new();
