@@ -68,14 +68,15 @@ pub async fn send(caller: &Caller, mutations: &[Value]) -> Vec<String> {
     results(&caller.sync(&with(request(mutations), "packed", json!(true))).await)
 }
 
-/// Of each mutation its status, or code and message.
+/// Of each mutation its status, or code and message of one that was rejected.
 ///
 /// # Panics
-/// When the answer has no results.
+/// When the answer has no results, or one that was not rejected has a code.
 pub fn results(answer: &Value) -> Vec<String> {
-    let one = |result: &Value| match (&result["code"], &result["message"]) {
-        (Value::String(code), Value::String(message)) => format!("{code}: {message}"),
-        _ => result["status"].as_str().expect("a status").to_owned(),
+    let one = |result: &Value| match (result["status"].as_str(), &result["code"], &result["message"]) {
+        (Some("rejected"), Value::String(code), Value::String(message)) => format!("{code}: {message}"),
+        (Some(status), Value::Null, _) => status.to_owned(),
+        _ => panic!("a result that cannot be: {result}"),
     };
     answer["results"].as_array().expect("results").iter().map(one).collect()
 }

@@ -110,6 +110,7 @@ async fn a_row_that_changes_its_owner_or_key_leaves_the_one_and_reaches_the_othe
         word.iter().all(|row| row["word"] == "x"),
         "a trigger of the app changed updated_at, no more: {word:?}"
     );
+    let cursor = pull(&other).await["cursor"].clone();
     app.database.execute("TRUNCATE public.vocabulary_items CASCADE").await;
     assert_eq!(deleted(&pull_after(&other, &cursor).await, "vocabulary_items"), [renamed]);
     app.database

@@ -232,7 +232,8 @@ async fn made_up_cursors_leave_little_behind() {
     let epoch = answer["cursor"]["epoch"].as_str().expect("an epoch").to_owned();
     let [history, _, now] = epoch.split('.').collect::<Vec<_>>()[..] else { panic!("{epoch}") };
     let now: u64 = now.parse().expect("microseconds");
-    for n in 0..150_u64 {
+    // Two of three could be noted, more than a day's hundred.
+    for n in 0..240_u64 {
         // Each of a moment later than the last note, and some of years ahead.
         let at = if n % 3 == 0 { now + 900_000_000_000_000 } else { now + n * 1_000_000 };
         let made_up = json!({ "version": 999_999, "epoch": format!("{history}.999999.{at}") });

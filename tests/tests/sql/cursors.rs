@@ -121,4 +121,13 @@ async fn a_clock_that_had_not_been_so_far_then_is_of_another_history() {
     let lost = json!({ "version": early["version"], "epoch": epoch });
     assert_eq!(caller.sync(&request_after(&lost, &[])).await["reset"], true);
     assert_eq!(caller.sync(&request_after(&early, &[])).await["reset"], false);
+
+    // So does where a clock stood when a later run began, and that alone.
+    let forget = "DELETE FROM marea.checkpoints WHERE user_id = $1";
+    admin.execute(forget, &[&caller.user]).await.expect("forgotten");
+    assert_eq!(caller.sync(&request_after(&lost, &[])).await["reset"], false, "nothing belies it");
+    let note = "INSERT INTO marea.run_notes (user_id, number, version) SELECT $1, max(number) + 1, $2 FROM marea.runs";
+    admin.execute(note, &[&caller.user, &then]).await.expect("a note");
+    assert_eq!(caller.sync(&request_after(&lost, &[])).await["reset"], true);
+    assert_eq!(caller.sync(&request_after(&early, &[])).await["reset"], false);
 }

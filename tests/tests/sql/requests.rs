@@ -221,6 +221,9 @@ async fn nobody_anonymous_and_an_unknown_user_are_told_what_is_wrong() {
         caller.try_sync(&request(&[session("2026-01-01", json!({}))])).await.expect_err("no such user");
     assert_eq!(refused.code, "PT409");
     assert!(!refused.hint.is_empty());
+    // Nor one that is wrong by itself: this user is told of that once there is a row.
+    let wrong = session("2026-01-01", json!({ "qa_attempts": "x" }));
+    assert_eq!(caller.try_sync(&request(&[wrong])).await.expect_err("no such user").code, "PT409");
 }
 
 #[tokio::test(flavor = "multi_thread")]
