@@ -7,6 +7,7 @@ import { before, beforeEach, test } from 'node:test'
 import { bytesOf, create, files, filesOf, kept, PIECE, read, sha256, stateOf, until } from './file-stage.mjs'
 import { openMarea, startBrowser, startStage, status, sync, waitFor, waitUntilSent } from './harness.mjs'
 
+const OBJECTS = '/storage/v1/object'
 const UPLOADS = '/storage/v1/upload/resumable/'
 
 let stage, browser, elsewhere, objects
@@ -47,6 +48,25 @@ test('without a bucket a file waits and says why, and goes once there is one', a
   for (const id of ids) await page.evaluate((id) => window.marea.retryFile(id), id)
   for (const id of ids) await until(page, id, 'uploaded')
   assert.deepEqual((await objects(learner)).map(({ size }) => size).sort((a, b) => a - b), [10, 2 * PIECE])
+})
+
+test('a server that is full, and a network that answers for it, make a file wait and say which it was', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  await stage.fault({ kind: 'status', path: OBJECTS, status: 507 })
+  const id = await create(page, 10, 11)
+  await errorOf(page, id, 'server_full')
+  await stage.clearFaults()
+  await stage.fault({ kind: 'status', path: OBJECTS, status: 200 })
+  await page.evaluate((id) => window.marea.retryFile(id), id)
+  await errorOf(page, id, 'unintelligible_answer')
+  assert.equal(await stateOf(page, id), 'waiting')
+  assert.equal((await objects(learner)).length, 0)
+  await stage.clearFaults()
+  await page.evaluate((id) => window.marea.retryFile(id), id)
+  await until(page, id, 'uploaded')
+  assert.deepEqual((await objects(learner)).map((it) => it.size), [10])
 })
 
 test('each piece is cut in the middle, and the file arrives whole', async (t) => {

@@ -1,6 +1,6 @@
 //! What an answer means. Supabase's object routes answer 400 to nearly everything and say in the body's `code` what it was;
 //! its resumable routes answer the real status and a sentence. Anybody else's refusal (a proxy's) is a reason to wait, never
-//! a verdict.
+//! a verdict; nor is anybody else's success, such as the page of a network that wants a sign-in.
 
 use serde::Deserialize;
 
@@ -43,22 +43,35 @@ struct Refusal {
     message: String,
 }
 
+/// The body of a success of an object route: the object's name or id, or a sentence about its deletion.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Success {
+    #[serde(rename = "Key")]
+    key: String,
+    #[serde(rename = "Id")]
+    id: String,
+    name: String,
+    message: String,
+}
+
+const UNINTELLIGIBLE: Verdict = Verdict::Wait("unintelligible_answer", None);
+const FULL: &str = "server_full";
 const TOO_LARGE: Verdict = Verdict::Refused("file_too_large", "the server takes no file of this size");
 const WRONG_TYPE: Verdict = Verdict::Refused("file_type_refused", "the server takes no file of this type");
 
 /// Judges an answer to a step.
 pub(crate) fn judge(step: &Step, answer: &TransferAnswer, size: u64) -> Verdict {
     match (step, answer.status) {
-        (Step::Post, 200..=299) => return Verdict::Stored,
-        (Step::Look, 200..=299) => return Verdict::Stored,
-        (Step::Delete, 200..=299) => return Verdict::Deleted,
+        (Step::Post | Step::Look | Step::Delete, 200..=299) => return judge_success(step, &answer.body),
         (Step::Create, 201) => {
             let id = answer.location.as_deref().and_then(upload_id);
-            return id.map_or(Verdict::Wait("unintelligible_answer", None), Verdict::Begun);
+            return id.map_or(UNINTELLIGIBLE, Verdict::Begun);
         }
         (Step::Ask | Step::Patch { .. }, 200..=299) => {
             return match answer.upload_offset {
                 Some(offset) if offset <= size => Verdict::Received(offset),
+                None if *step == Step::Ask => UNINTELLIGIBLE,
                 _ => Verdict::AskAgain,
             };
         }
@@ -80,6 +93,8 @@ pub(crate) fn judge(step: &Step, answer: &TransferAnswer, size: u64) -> Verdict 
             "the server refuses the file's name or has its storage turned off",
         ),
         "ResourceLocked" | "LockTimeout" => later("file_locked"),
+        // Postgres takes no writes any more once its disk is full.
+        "DatabaseReadOnly" => later(FULL),
         "SlowDown" | "DatabaseTimeout" | "InternalError" | "DatabaseError" | "S3Error" => {
             later("server_failed")
         }
@@ -91,9 +106,21 @@ pub(crate) fn judge(step: &Step, answer: &TransferAnswer, size: u64) -> Verdict 
             ("413", _) => TOO_LARGE,
             ("415", _) => WRONG_TYPE,
             ("401" | "403", _) => denied(&refusal.message),
+            ("402" | "507", _) => later(FULL),
             _ => judge_plain(step, answer),
         },
         _ => judge_plain(step, answer),
+    }
+}
+
+/// Older versions name the object alone, newer ones its id too.
+fn judge_success(step: &Step, body: &str) -> Verdict {
+    let said: Success = from_json(body).unwrap_or_default();
+    match step {
+        Step::Post if !said.key.is_empty() || !said.id.is_empty() => Verdict::Stored,
+        Step::Look if !said.name.is_empty() => Verdict::Stored,
+        Step::Delete if !said.message.is_empty() => Verdict::Deleted,
+        _ => UNINTELLIGIBLE,
     }
 }
 
@@ -114,6 +141,8 @@ fn judge_plain(step: &Step, answer: &TransferAnswer) -> Verdict {
         415 if is_tus && says("mime type") => WRONG_TYPE,
         404 if is_tus && says("Bucket not found") => later("bucket_missing"),
         423 => later("file_locked"),
+        // Supabase's gateway, for a project that has used up what it may store; an object storage that is full.
+        402 | 507 => later(FULL),
         408 | 429 | 500..=599 => later("server_failed"),
         404 => later("storage_missing"),
         _ => later("refused"),
@@ -153,7 +182,12 @@ mod tests {
         let rls = "new row violates row-level security policy";
         let expired = r#"\"exp\" claim timestamp check failed"#;
         for (answer, expected) in [
-            (plain(200, "{}"), Verdict::Stored),
+            (plain(200, r#"{"Id":"1","Key":"marea-exports/a/b"}"#), Verdict::Stored),
+            (plain(200, r#"{"Key":"marea-exports/a/b"}"#), Verdict::Stored),
+            (plain(200, "<html>Sign in to this network</html>"), UNINTELLIGIBLE),
+            (plain(200, r#"{"login":"https://portal.example"}"#), UNINTELLIGIBLE),
+            (plain(200, "{}"), UNINTELLIGIBLE),
+            (plain(204, ""), UNINTELLIGIBLE),
             (json(409, "ResourceAlreadyExists", "The resource already exists"), Verdict::Stored),
             (json(409, "KeyAlreadyExists", ""), Verdict::Stored),
             (json(403, "AccessDenied", rls), Verdict::NotAllowed),
@@ -168,6 +202,19 @@ mod tests {
             (plain(413, "<html>413 Request Entity Too Large</html>"), Verdict::Wait("proxy_too_large", None)),
             (plain(404, "<html>not here</html>"), Verdict::Wait("storage_missing", None)),
             (plain(503, ""), Verdict::Wait("server_failed", None)),
+            (
+                plain(
+                    402,
+                    r#"{"message":"Service for this project is restricted: exceed_storage_size_quota"}"#,
+                ),
+                Verdict::Wait("server_full", None),
+            ),
+            (plain(507, ""), Verdict::Wait("server_full", None)),
+            (json(503, "DatabaseReadOnly", ""), Verdict::Wait("server_full", None)),
+            (
+                plain(400, r#"{"statusCode":"507","error":"InsufficientStorage","message":"x"}"#),
+                Verdict::Wait("server_full", None),
+            ),
             (plain(302, ""), Verdict::Wait("refused", None)),
             (plain(400, r#"{"statusCode":"409","error":"Duplicate","message":"x"}"#), Verdict::Stored),
             (
@@ -201,7 +248,14 @@ mod tests {
             (&Step::Create, plain(415, "mime type image/png is not supported"), WRONG_TYPE),
             (&Step::Create, plain(404, "Bucket not found"), Verdict::Wait("bucket_missing", None)),
             (&Step::Create, plain(201, ""), Verdict::Wait("unintelligible_answer", None)),
+            (&Step::Create, plain(402, ""), Verdict::Wait("server_full", None)),
+            (&patch, plain(507, ""), Verdict::Wait("server_full", None)),
             (&Step::Ask, plain(404, ""), Verdict::BeginAgain),
+            (&Step::Ask, plain(200, "<html></html>"), UNINTELLIGIBLE),
+            (&Step::Look, plain(200, r#"{"id":"1","name":"a/b","size":10}"#), Verdict::Stored),
+            (&Step::Look, plain(200, "<html></html>"), UNINTELLIGIBLE),
+            (&Step::Delete, plain(200, r#"{"message":"Successfully deleted"}"#), Verdict::Deleted),
+            (&Step::Delete, plain(200, "<html></html>"), UNINTELLIGIBLE),
             (&Step::Look, json(404, "NoSuchKey", "Object not found"), Verdict::BeginAgain),
             (&Step::Delete, json(404, "NoSuchKey", "Object not found"), Verdict::Deleted),
         ] {

@@ -82,17 +82,16 @@ impl Storage {
                     return refusal("ResourceAlreadyExists");
                 }
                 self.made.push(object.to_owned());
-                answer(200, "{}")
+                answer_ok()
             }
             ("GET", _) if self.objects.is_empty() => refusal("NoSuchKey"),
-            ("GET", _) => answer(200, "{}"),
-            ("DELETE", object) => match self.objects.remove(object) || self.uploads.is_empty() {
-                true => answer(200, "{}"),
-                false => {
+            ("GET", _) => answer(200, r#"{"id":"1","name":"x"}"#),
+            ("DELETE", object) => {
+                if !self.objects.remove(object) && !self.uploads.is_empty() {
                     self.objects.clear();
-                    answer(200, "{}")
                 }
-            },
+                answer(200, r#"{"message":"Successfully deleted"}"#)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -246,6 +245,8 @@ fn each_refusal_is_what_it_is() {
         (refusal("AccessDenied"), FileState::Waiting, Some("file_not_allowed")),
         (answer(413, "<html>"), FileState::Waiting, Some("proxy_too_large")),
         (answer(500, ""), FileState::Waiting, Some("server_failed")),
+        (answer(402, "{}"), FileState::Waiting, Some("server_full")),
+        (answer(200, "<html>sign in</html>"), FileState::Waiting, Some("unintelligible_answer")),
     ] {
         let (mut engine, id) = begin();
         sent(&mut engine, 1, answer.clone());
@@ -274,7 +275,7 @@ fn each_refusal_is_what_it_is() {
 }
 
 fn answer_ok() -> TransferAnswer {
-    answer(200, "{}")
+    answer(200, r#"{"Id":"1","Key":"marea-exports/x"}"#)
 }
 
 #[test]
