@@ -3374,13 +3374,15 @@ DECLARE
     code      TEXT;
     message   TEXT;
     context   TEXT;
+    bound     TEXT;
 BEGIN
     BEGIN
         results := marea.push_together(mutations, client);
         PERFORM marea.check_deferred(deferred);
         RETURN ARRAY(SELECT r.value FROM jsonb_array_elements(results) WITH ORDINALITY AS r (value, n) ORDER BY r.n);
     EXCEPTION WHEN assert_failure OR OTHERS THEN
-        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
+        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT,
+            bound = CONSTRAINT_NAME;
     END;
     IF marea.is_of_server(code) THEN
         PERFORM marea.refuse(code, marea.bounded(message),
@@ -3389,7 +3391,7 @@ BEGIN
         RETURN ARRAY[marea.rejected(mutations -> 0, code, message, context)];
     ELSIF cardinality(units) = 1 THEN
         RETURN marea.rejected_batch(units[1], client, deferred);
-    ELSIF code = 'MB002' THEN
+    ELSIF code = 'MB002' AND bound = 'rows_per_user' THEN
         RETURN marea.push_without(units, client, deferred, marea.bounded(message));
     END IF;
     RETURN marea.push_halves(units[1:middle], client, deferred)
@@ -3399,33 +3401,45 @@ $$;
 
 CREATE OR REPLACE FUNCTION marea.push_without(units JSONB[], client TEXT, deferred TEXT, message TEXT) RETURNS JSONB[]
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- The user has all the rows of one table that a user may have (marea.refuse_growth): what would add to it is refused without trying, because
--- each try counts them.
+-- More than a user may have of one table (marea.refuse_growth): what still fits is found by halves. Behind a unit that was refused for
+-- it, those that would add as much or more are refused without trying, because each try counts the rows.
 DECLARE
+    middle   CONSTANT INTEGER := cardinality(units) / 2;
     relation CONSTANT TEXT := split_part(message, ':', 1);
-    full_    CONSTANT JSONPATH := CASE relation WHEN 'additions' THEN '$[*] ? (@.op == "add")'
+    adds     CONSTANT JSONPATH := CASE relation WHEN 'additions' THEN '$[*] ? (@.op == "add")'
         ELSE format('$[*] ? (@.op == "insert" && @.table == %s)', to_json(relation)) END;
-    others   CONSTANT JSONB[] := ARRAY(
-        SELECT u.unit FROM unnest(units) WITH ORDINALITY AS u (unit, n) WHERE NOT jsonb_path_exists(u.unit, full_) ORDER BY u.n);
-    done     JSONB[] := '{}';
+    done     JSONB[];
+    too_much BIGINT;
+    rest     JSONB[];
 BEGIN
-    IF cardinality(others) = cardinality(units) THEN
-        -- Whatever was refused is named in another way: by halves, then.
-        RETURN marea.push_halves(units[1:cardinality(units) / 2], client, deferred)
-            || marea.push_halves(units[cardinality(units) / 2 + 1:cardinality(units)], client, deferred);
-    ELSIF others <> '{}' THEN
-        done := marea.push_halves(others, client, deferred);
+    PERFORM set_config('marea.count_rows', 'on', true);
+    done := marea.push_halves(units[1:middle], client, deferred);
+    -- How much the smallest of those adds that were refused for it; NULL: none was.
+    SELECT min(u.added) INTO too_much
+    FROM (
+        SELECT (SELECT count(*) FROM jsonb_path_query(e.unit, adds)) AS added, jsonb_array_length(e.unit) AS size,
+               sum(jsonb_array_length(e.unit)) OVER (ORDER BY e.n) AS last
+        FROM unnest(units[1:middle]) WITH ORDINALITY AS e (unit, n)
+    ) AS u
+    WHERE u.added > 0 AND EXISTS (
+        SELECT FROM unnest(done[u.last - u.size + 1:u.last]) AS r (result)
+        WHERE r.result @> jsonb_build_object('code', 'MB002', 'message', message));
+    SELECT array_agg(u.unit ORDER BY u.n) INTO rest
+    FROM unnest(units[middle + 1:cardinality(units)]) WITH ORDINALITY AS u (unit, n)
+    WHERE ((SELECT count(*) FROM jsonb_path_query(u.unit, adds)) >= too_much) IS NOT TRUE;
+    IF rest IS NOT NULL THEN
+        rest := marea.push_halves(rest, client, deferred);
     END IF;
-    RETURN ARRAY(
+    RETURN done || ARRAY(
         SELECT CASE
-            WHEN NOT m.is_full THEN done[m.place]
-            WHEN jsonb_path_exists(jsonb_build_array(m.value), full_)
+            WHEN NOT m.is_full THEN rest[m.place]
+            WHEN jsonb_path_exists(jsonb_build_array(m.value), adds)
                 THEN jsonb_build_object('id', m.value -> 'id', 'status', 'rejected', 'code', 'MB002', 'message', message)
             ELSE marea.rejected_with_batch(m.value) END
         FROM (
             SELECT e.value, u.n AS unit, e.n, f.is_full, row_number() OVER (PARTITION BY f.is_full ORDER BY u.n, e.n) AS place
-            FROM unnest(units) WITH ORDINALITY AS u (unit, n)
-            CROSS JOIN LATERAL (SELECT jsonb_path_exists(u.unit, full_)) AS f (is_full)
+            FROM unnest(units[middle + 1:cardinality(units)]) WITH ORDINALITY AS u (unit, n)
+            CROSS JOIN LATERAL (SELECT ((SELECT count(*) FROM jsonb_path_query(u.unit, adds)) >= too_much) IS TRUE) AS f (is_full)
             CROSS JOIN LATERAL jsonb_array_elements(u.unit) WITH ORDINALITY AS e (value, n)
         ) AS m
         ORDER BY m.unit, m.n);
@@ -3433,7 +3447,7 @@ END
 $$;
 
 COMMENT ON FUNCTION marea.push_without(JSONB[], TEXT, TEXT, TEXT) IS
-    'Applies mutations but for those that would add to a table that is full for this user; the results, in their order.';
+    'Applies mutations but for those that would add more to a table than this user may have; the results, in their order.';
 
 CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT, is_long BOOLEAN) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
@@ -4067,6 +4081,163 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- bounds
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Bounds of what a signed-in user can make grow. What a job, a backfill or an import writes has none: they know what they do.
+
+CREATE OR REPLACE FUNCTION marea.most_rows() RETURNS BIGINT
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce((SELECT s.value::bigint FROM marea.settings AS s WHERE s.name = 'rows_per_user' AND s.value ~ '^[0-9]{1,18}$'), 100000);
+END
+$$;
+
+COMMENT ON FUNCTION marea.most_rows() IS
+    'How many rows of one table a user may have, tombstones with them: marea.settings, rows_per_user; 100,000 where it says nothing.';
+
+CREATE OR REPLACE FUNCTION marea.refuse_growth(relation TEXT, most BIGINT) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- The constraint tells it from an error of the app's own with this code.
+    RAISE EXCEPTION USING ERRCODE = 'MB002', MESSAGE = format('%s: a user has at most %s rows here', relation, most),
+        SCHEMA = 'marea', CONSTRAINT = 'rows_per_user',
+        HINT = 'INSERT INTO marea.settings VALUES (''rows_per_user'', ...) changes that.';
+END
+$$;
+
+COMMENT ON FUNCTION marea.refuse_growth(TEXT, BIGINT) IS 'Refuses a row that would be one too many.';
+
+CREATE OR REPLACE FUNCTION marea.bound_lines(relation TEXT, added BIGINT) RETURNS VOID
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- A user has no more lines than changes, so nearly always the clock says enough.
+DECLARE
+    me   CONSTANT UUID := auth.uid();
+    most BIGINT;
+BEGIN
+    IF me IS NULL THEN
+        RETURN;
+    END IF;
+    most := marea.most_rows();
+    -- A request brings 500 at most, and what it has brought so far has no version yet.
+    IF coalesce((SELECT c.version FROM marea.clocks AS c WHERE c.user_id = me), 0) + added + 500 > most AND (
+        SELECT count(*) FROM (SELECT FROM marea.rows AS r WHERE r.user_id = me AND r.table_name = relation LIMIT most + 1) AS l
+    ) + (
+        SELECT count(DISTINCT k.row_key)
+        FROM marea.pending AS p, unnest(p.user_ids, p.row_keys) AS k (user_id, row_key)
+        WHERE p.xact = pg_current_xact_id_if_assigned() AND p.table_name = relation AND k.user_id = me
+          AND NOT EXISTS (SELECT FROM marea.rows AS r WHERE r.user_id = me AND r.table_name = relation AND r.row_key = k.row_key)
+    ) + added > most THEN
+        PERFORM marea.refuse_growth(relation, most);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.bound_lines(TEXT, BIGINT) IS
+    'Refuses more rows of a synced table than a user may have. For what a signed-in user inserts; deleted rows count until they are pruned.';
+
+CREATE OR REPLACE FUNCTION marea.bound_sessions() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Fires after the fold (its name comes later): nearly always the total says enough, because whoever has fewer sessions counted has no
+-- more than that; but for those without an end.
+DECLARE
+    me   CONSTANT UUID := auth.uid();
+    most BIGINT;
+BEGIN
+    IF me IS NULL THEN
+        RETURN NULL;
+    END IF;
+    most := marea.most_rows();
+    IF ((SELECT p.total_sessions FROM public.user_progress AS p WHERE p.user_id = me) <= most) IS NOT TRUE
+        OR EXISTS (SELECT FROM added AS s WHERE isfinite(s.ended_at) IS NOT TRUE) THEN
+        IF (SELECT count(*) FROM (SELECT FROM public.sessions AS s WHERE s.user_id = me LIMIT most + 1) AS l) > most THEN
+            PERFORM marea.refuse_growth('sessions', most);
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.bound_sessions() IS 'Trigger: refuses more sessions than a user may have.';
+
+CREATE OR REPLACE TRIGGER marea_sessions_within_bounds AFTER INSERT ON public.sessions
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.bound_sessions();
+
+CREATE OR REPLACE FUNCTION marea.bound_ledger() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Nothing else knows how many there are: they are counted at every large statement, and at one in sixteen small ones; at every one
+-- where marea.push_without looks for what still fits.
+DECLARE
+    me   CONSTANT UUID := auth.uid();
+    most BIGINT;
+BEGIN
+    IF me IS NULL OR ((SELECT count(*) FROM added) < 50 AND random() > 0.0625
+        AND coalesce(current_setting('marea.count_rows', true), '') <> 'on') THEN
+        RETURN NULL;
+    END IF;
+    most := marea.most_rows();
+    IF TG_TABLE_NAME = 'additions' THEN
+        -- Several to a row.
+        most := 10 * most;
+        IF (SELECT count(*) FROM (SELECT FROM marea.additions AS a WHERE a.user_id = me LIMIT most + 1) AS l) > most THEN
+            PERFORM marea.refuse_growth('additions', most);
+        END IF;
+    ELSIF (SELECT count(*) FROM (SELECT FROM marea.progress_events AS e WHERE e.user_id = me LIMIT most + 1) AS l) > most THEN
+        PERFORM marea.refuse_growth('progress_events', most);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION marea.bound_ledger() IS 'Trigger: refuses more awards, or additions to counters, than a user may have.';
+
+CREATE OR REPLACE TRIGGER additions_within_bounds AFTER INSERT ON marea.additions
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.bound_ledger();
+CREATE OR REPLACE TRIGGER events_within_room AFTER INSERT ON marea.progress_events
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.bound_ledger();
+
+CREATE OR REPLACE FUNCTION marea.guard_export() RETURNS TRIGGER
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- What a push may write has bounds; this is for who writes past it, by a PATCH. A number that is stored in 8 bytes is looked at before it
+-- is printed.
+DECLARE
+    name    TEXT;
+    given   JSONB;
+    before  JSONB;
+    problem TEXT;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['data', 'filters'] LOOP
+        given := CASE name WHEN 'data' THEN NEW.data ELSE NEW.filters END;
+        before := CASE WHEN TG_OP = 'UPDATE' THEN CASE name WHEN 'data' THEN OLD.data ELSE OLD.filters END END;
+        IF given IS NOT NULL AND given IS DISTINCT FROM before THEN
+            problem := CASE WHEN marea.has_long_number(given) THEN 'has a number beyond 1.8e308 or of more than 400 decimal places'
+                ELSE marea.json_problem(given, 65536) END;
+            EXIT WHEN problem IS NOT NULL;
+        END IF;
+    END LOOP;
+    IF problem IS NULL AND octet_length(NEW.file_url) > 65536 THEN
+        name := 'file_url';
+        problem := 'has more than 65536 bytes';
+    ELSIF problem IS NULL AND octet_length(NEW.error_message) > 65536 THEN
+        name := 'error_message';
+        problem := 'has more than 65536 bytes';
+    END IF;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('values.%s: %s', name, problem);
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION marea.guard_export() IS 'Trigger: the bounds of marea.column_limits() for what a learner writes to an export by whatever way.';
+
+CREATE OR REPLACE TRIGGER marea_export_history_guarded BEFORE INSERT OR UPDATE ON public.export_history
+    FOR EACH ROW WHEN (current_user = 'authenticated') EXECUTE FUNCTION marea.guard_export();
+
+REVOKE ALL ON FUNCTION marea.most_rows, marea.refuse_growth, marea.bound_lines, marea.bound_sessions, marea.bound_ledger, marea.guard_export
+FROM PUBLIC, anon, authenticated, service_role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- behind them

@@ -212,13 +212,15 @@ DECLARE
     code      TEXT;
     message   TEXT;
     context   TEXT;
+    bound     TEXT;
 BEGIN
     BEGIN
         results := marea.push_together(mutations, client);
         PERFORM marea.check_deferred(deferred);
         RETURN ARRAY(SELECT r.value FROM jsonb_array_elements(results) WITH ORDINALITY AS r (value, n) ORDER BY r.n);
     EXCEPTION WHEN assert_failure OR OTHERS THEN
-        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT;
+        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, context = PG_EXCEPTION_CONTEXT,
+            bound = CONSTRAINT_NAME;
     END;
     IF marea.is_of_server(code) THEN
         PERFORM marea.refuse(code, marea.bounded(message),
@@ -227,7 +229,7 @@ BEGIN
         RETURN ARRAY[marea.rejected(mutations -> 0, code, message, context)];
     ELSIF cardinality(units) = 1 THEN
         RETURN marea.rejected_batch(units[1], client, deferred);
-    ELSIF code = 'MB002' THEN
+    ELSIF code = 'MB002' AND bound = 'rows_per_user' THEN
         RETURN marea.push_without(units, client, deferred, marea.bounded(message));
     END IF;
     RETURN marea.push_halves(units[1:middle], client, deferred)
@@ -237,33 +239,45 @@ $$;
 
 CREATE OR REPLACE FUNCTION marea.push_without(units JSONB[], client TEXT, deferred TEXT, message TEXT) RETURNS JSONB[]
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
--- The user has all the rows of one table that a user may have (marea.refuse_growth): what would add to it is refused without trying, because
--- each try counts them.
+-- More than a user may have of one table (marea.refuse_growth): what still fits is found by halves. Behind a unit that was refused for
+-- it, those that would add as much or more are refused without trying, because each try counts the rows.
 DECLARE
+    middle   CONSTANT INTEGER := cardinality(units) / 2;
     relation CONSTANT TEXT := split_part(message, ':', 1);
-    full_    CONSTANT JSONPATH := CASE relation WHEN 'additions' THEN '$[*] ? (@.op == "add")'
+    adds     CONSTANT JSONPATH := CASE relation WHEN 'additions' THEN '$[*] ? (@.op == "add")'
         ELSE format('$[*] ? (@.op == "insert" && @.table == %s)', to_json(relation)) END;
-    others   CONSTANT JSONB[] := ARRAY(
-        SELECT u.unit FROM unnest(units) WITH ORDINALITY AS u (unit, n) WHERE NOT jsonb_path_exists(u.unit, full_) ORDER BY u.n);
-    done     JSONB[] := '{}';
+    done     JSONB[];
+    too_much BIGINT;
+    rest     JSONB[];
 BEGIN
-    IF cardinality(others) = cardinality(units) THEN
-        -- Whatever was refused is named in another way: by halves, then.
-        RETURN marea.push_halves(units[1:cardinality(units) / 2], client, deferred)
-            || marea.push_halves(units[cardinality(units) / 2 + 1:cardinality(units)], client, deferred);
-    ELSIF others <> '{}' THEN
-        done := marea.push_halves(others, client, deferred);
+    PERFORM set_config('marea.count_rows', 'on', true);
+    done := marea.push_halves(units[1:middle], client, deferred);
+    -- How much the smallest of those adds that were refused for it; NULL: none was.
+    SELECT min(u.added) INTO too_much
+    FROM (
+        SELECT (SELECT count(*) FROM jsonb_path_query(e.unit, adds)) AS added, jsonb_array_length(e.unit) AS size,
+               sum(jsonb_array_length(e.unit)) OVER (ORDER BY e.n) AS last
+        FROM unnest(units[1:middle]) WITH ORDINALITY AS e (unit, n)
+    ) AS u
+    WHERE u.added > 0 AND EXISTS (
+        SELECT FROM unnest(done[u.last - u.size + 1:u.last]) AS r (result)
+        WHERE r.result @> jsonb_build_object('code', 'MB002', 'message', message));
+    SELECT array_agg(u.unit ORDER BY u.n) INTO rest
+    FROM unnest(units[middle + 1:cardinality(units)]) WITH ORDINALITY AS u (unit, n)
+    WHERE ((SELECT count(*) FROM jsonb_path_query(u.unit, adds)) >= too_much) IS NOT TRUE;
+    IF rest IS NOT NULL THEN
+        rest := marea.push_halves(rest, client, deferred);
     END IF;
-    RETURN ARRAY(
+    RETURN done || ARRAY(
         SELECT CASE
-            WHEN NOT m.is_full THEN done[m.place]
-            WHEN jsonb_path_exists(jsonb_build_array(m.value), full_)
+            WHEN NOT m.is_full THEN rest[m.place]
+            WHEN jsonb_path_exists(jsonb_build_array(m.value), adds)
                 THEN jsonb_build_object('id', m.value -> 'id', 'status', 'rejected', 'code', 'MB002', 'message', message)
             ELSE marea.rejected_with_batch(m.value) END
         FROM (
             SELECT e.value, u.n AS unit, e.n, f.is_full, row_number() OVER (PARTITION BY f.is_full ORDER BY u.n, e.n) AS place
-            FROM unnest(units) WITH ORDINALITY AS u (unit, n)
-            CROSS JOIN LATERAL (SELECT jsonb_path_exists(u.unit, full_)) AS f (is_full)
+            FROM unnest(units[middle + 1:cardinality(units)]) WITH ORDINALITY AS u (unit, n)
+            CROSS JOIN LATERAL (SELECT ((SELECT count(*) FROM jsonb_path_query(u.unit, adds)) >= too_much) IS TRUE) AS f (is_full)
             CROSS JOIN LATERAL jsonb_array_elements(u.unit) WITH ORDINALITY AS e (value, n)
         ) AS m
         ORDER BY m.unit, m.n);
@@ -271,7 +285,7 @@ END
 $$;
 
 COMMENT ON FUNCTION marea.push_without(JSONB[], TEXT, TEXT, TEXT) IS
-    'Applies mutations but for those that would add to a table that is full for this user; the results, in their order.';
+    'Applies mutations but for those that would add more to a table than this user may have; the results, in their order.';
 
 CREATE OR REPLACE FUNCTION marea.push(mutations JSONB, client TEXT, is_long BOOLEAN) RETURNS JSONB
 LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$

@@ -365,3 +365,65 @@ async fn what_a_user_can_make_grow_has_a_bound() {
     }
     app.stop().await;
 }
+
+/// What is too much is refused, each alone, and what still fits is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_still_has_room_for_is_taken() {
+    let app = MirroredApp::start(&["words.sql"]).await;
+    app.database.execute("INSERT INTO marea.settings (name, value) VALUES ('rows_per_user', '60')").await;
+    let list =
+        || mutation("word_lists", "insert", Some(&new_id().to_string()), &hlc(1), json!({ "title": "t" }));
+    let learnt = || session("2026-05-01", json!({}));
+    let kinds: [&dyn Fn() -> Value; 2] = [&learnt, &list];
+    let refused = "rejected MB002";
+    for made in kinds {
+        let many = |count: usize| (0..count).map(|_| made()).collect::<Vec<Value>>();
+        let one = app.user().await;
+        assert_eq!(one.push(&many(50)).await, vec!["applied"; 50]);
+        let mut more = many(20);
+        more.insert(
+            15,
+            mutation(
+                "user_settings",
+                "insert",
+                Some(&one.user.to_string()),
+                &hlc(1),
+                json!({ "theme": "dark" }),
+            ),
+        );
+        let mut expected = [vec!["applied"; 10], vec![refused; 11]].concat();
+        expected[15] = "applied";
+        assert_eq!(one.push(&more).await, expected);
+
+        // A batch that is too large leaves the room to what comes behind it.
+        let two = app.user().await;
+        assert_eq!(two.push(&many(57)).await, vec!["applied"; 57]);
+        let batch = new_id().to_string();
+        let mut more: Vec<Value> =
+            many(4).into_iter().map(|each| with(each, "batch", json!(batch))).collect();
+        more.extend(many(5));
+        let said = two.push(&more).await;
+        assert_eq!(said[..4].iter().filter(|each| *each == refused).count(), 1, "{said:?}");
+        assert_eq!(said[..4].iter().filter(|each| *each == "rejected MB001").count(), 3, "{said:?}");
+        assert_eq!(said[4..], ["applied", "applied", "applied", refused, refused]);
+    }
+
+    // Who else uses the code is refused alone.
+    let one = app.user().await;
+    app.database
+        .execute(
+            "CREATE FUNCTION public.refuse_bad() RETURNS trigger LANGUAGE plpgsql AS $do$ BEGIN
+                 IF NEW.session_type = 'bad' THEN
+                     RAISE EXCEPTION USING ERRCODE = 'MB002', MESSAGE = 'sessions: a user has at most 60 rows here';
+                 END IF; RETURN NEW; END $do$;
+             CREATE TRIGGER refuse_bad BEFORE INSERT ON public.sessions FOR EACH ROW EXECUTE FUNCTION public.refuse_bad()",
+        )
+        .await;
+    let mut more: Vec<Value> = (0..7).map(|_| learnt()).collect();
+    more[2] = session("2026-05-01", json!({ "session_type": "bad" }));
+    assert_eq!(
+        one.push(&more).await,
+        ["applied", "applied", refused, "applied", "applied", "applied", "applied"]
+    );
+    app.stop().await;
+}
