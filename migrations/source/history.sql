@@ -121,7 +121,11 @@ DECLARE
     known       TEXT := marea.known_run();
     this_number BIGINT;
 BEGIN
-    IF known IS NULL THEN
+    IF known IS NULL AND current_setting('transaction_read_only') = 'on' THEN
+        -- A hot standby, or a reader after a restart: what it sees is of the last run, because a run's row comes before its changes.
+        -- Where there was none yet, of one that no cursor can come from again.
+        RETURN coalesce((SELECT r.run FROM marea.runs AS r ORDER BY r.number DESC LIMIT 1), repeat('0', 16));
+    ELSIF known IS NULL THEN
         this_number := marea.this_run_number();
         SELECT r.run INTO known FROM marea.runs AS r WHERE r.number = this_number;
     END IF;
@@ -150,8 +154,8 @@ CREATE OR REPLACE TRIGGER clocks_moved AFTER UPDATE ON marea.clocks
 
 CREATE OR REPLACE FUNCTION marea.move_clock() RETURNS VOID
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
--- Moves the caller's clock unless this transaction has. A push that changed no synced row would leave no trace in the cursor: nobody
--- could tell that it was lost.
+-- Moves the caller's clock unless this transaction has. A push that changed no synced row would leave no trace in the cursor, and nor
+-- would one that found a session which the app had inserted without a trace: nobody could tell that it was lost.
 BEGIN
     INSERT INTO marea.clocks AS c (user_id, version, run)
     SELECT users.id, 1, marea.this_run_number() FROM public.users WHERE users.id = auth.uid()
@@ -192,14 +196,15 @@ BEGIN
     IF claimed > reached THEN
         -- The proof that something was lost may soon be overtaken: noted now, it still tells the user's other devices. A later run
         -- tells them without it.
-        INSERT INTO marea.checkpoints (user_id, at, version)
-        SELECT me, clock_timestamp(), reached
-        WHERE parts[1] = marea.known_run()
-          AND NOT EXISTS (SELECT FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > at_ AND p.version <= reached)
-          -- Who makes them up does not fill the disk: a real one is the first of many in an hour.
-          AND (SELECT count(*) FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > now() - interval '1 day') < 100
-          AND EXISTS (SELECT FROM public.users WHERE users.id = me)
-        ON CONFLICT (user_id, at) DO NOTHING;
+        IF current_setting('transaction_read_only') = 'off' AND parts[1] = marea.known_run() THEN
+            INSERT INTO marea.checkpoints (user_id, at, version)
+            SELECT me, clock_timestamp(), reached
+            WHERE NOT EXISTS (SELECT FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > at_ AND p.version <= reached)
+              -- Who makes them up does not fill the disk: a real one is the first of many in an hour.
+              AND (SELECT count(*) FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > now() - interval '1 day') < 100
+              AND EXISTS (SELECT FROM public.users WHERE users.id = me)
+            ON CONFLICT (user_id, at) DO NOTHING;
+        END IF;
         RETURN true;
     END IF;
     RETURN claimed > coalesce((

@@ -158,7 +158,7 @@ BEGIN
 
     SELECT c.version INTO clock
     FROM marea.clocks AS c
-    WHERE c.user_id = me AND c.version::text = stands AND NOT c.moving
+    WHERE c.user_id = me AND c.version::text = stands AND NOT c.moving AND given <= clock_timestamp() + interval '5 minutes'
       AND split_part(epoch, '.', 2)::bigint <= least(c.version, (
         SELECT p.version FROM marea.checkpoints AS p WHERE p.user_id = me AND p.at > given ORDER BY p.at LIMIT 1))
       AND EXISTS (

@@ -56,9 +56,12 @@ BEGIN
         -- the user's clock is held.
         SET CONSTRAINTS marea.pending_assign_versions IMMEDIATE;
         SET CONSTRAINTS marea.pending_assign_versions DEFERRED;
-        -- Nearly always what was applied has moved it.
-        IF results @> '[{"status": "applied"}]' AND NOT EXISTS (
-            SELECT FROM marea.clocks AS c WHERE c.user_id = me AND c.xmin = pg_current_xact_id()::xid
+        -- Nearly always what was applied has moved it. What was found may have come without moving it: a session without an end, which
+        -- the app has inserted.
+        IF NOT EXISTS (SELECT FROM marea.clocks AS c WHERE c.user_id = me AND c.xmin = pg_current_xact_id()::xid) AND (
+            results @> '[{"status": "applied"}]' OR EXISTS (
+                SELECT FROM jsonb_path_query(results, '$[*] ? (@.status == "duplicate").id') AS r (id)
+                JOIN public.sessions AS s ON s.id = (r.id #>> '{}')::uuid WHERE isfinite(s.ended_at) IS NOT TRUE)
         ) THEN
             PERFORM marea.move_clock();
         END IF;

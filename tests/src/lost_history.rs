@@ -13,6 +13,8 @@ use crate::random::Random;
 pub struct Rule {
     /// A push of something that changes no row moves the clock all the same.
     pub silent_push_moves: bool,
+    /// So does a push that finds such a thing there, which the app may have written without a trace.
+    pub silent_duplicate_moves: bool,
     /// A run ends with the server process, not only when the unlogged row that names it is gone.
     pub tied_to_start: bool,
     /// A run's name is drawn, not made of the timeline.
@@ -28,6 +30,7 @@ pub struct Rule {
 /// The rule that is built.
 pub const RUNS: Rule = Rule {
     silent_push_moves: true,
+    silent_duplicate_moves: true,
     tied_to_start: true,
     drawn: true,
     by_clock: true,
@@ -214,8 +217,19 @@ impl World {
                 self.server = Server { log: self.server.log[..=upto].to_vec(), ..Server::default() };
                 self.begin_timeline();
             }
+            940..970 => self.record_on_both_sides(),
             _ => {}
         }
+    }
+
+    /// The app inserts by itself what a device is going to push, where that changes no row.
+    fn record_on_both_sides(&mut self) {
+        self.last_fact += 1;
+        let device = self.any(3);
+        self.devices[device].queue.push((self.last_fact, false));
+        let mut next = self.state().clone();
+        next.facts.insert(self.last_fact, false);
+        self.commit(next);
     }
 
     fn any(&mut self, of: usize) -> usize {

@@ -20,7 +20,9 @@ impl World {
         if new.iter().any(|(_, counts)| *counts) {
             let total = next.facts.values().filter(|counts| **counts).count() as u64;
             self.change(&mut next, &[(0, total)]);
-        } else if !new.is_empty() && self.rule.silent_push_moves {
+        } else if (!new.is_empty() && self.rule.silent_push_moves)
+            || (self.rule.silent_duplicate_moves && pushed.iter().any(|fact| !fact.1 && !new.contains(fact)))
+        {
             self.change(&mut next, &[]);
             next.clock += 1;
         }

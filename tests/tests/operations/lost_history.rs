@@ -17,6 +17,10 @@ fn nothing_is_lost_under_the_rule_and_no_reset_is_needless() {
 fn each_weaker_rule_loses_something() {
     let weaker = [
         ("a silent push does not move the clock", Rule { silent_push_moves: false, ..RUNS }),
+        (
+            "a push that finds a silent one does not move the clock",
+            Rule { silent_duplicate_moves: false, ..RUNS },
+        ),
         ("a run goes on in the next process", Rule { tied_to_start: false, ..RUNS }),
         ("a run is named by its timeline", Rule { drawn: false, ..RUNS }),
         ("a cursor is judged by its version", Rule { by_clock: false, ..RUNS }),

@@ -173,3 +173,35 @@ async fn a_server_without_unlogged_tables_goes_on() {
     assert!(!sync(&backend, user, &cursor, &[work(2)]).await.0);
     backend.stop().await;
 }
+
+/// What a replica is asked, or a reader: the first one after a start finds no run, and may not begin one.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_only_read_pulls_after_a_restart() {
+    let folder = folder();
+    let data = folder.path().join("first");
+    let backend = start(&data).await;
+    let user = backend.new_user().await.id;
+    let (_, cursor) = sync(&backend, user, &Value::Null, &[work(1)]).await;
+    backend.stop().await;
+
+    let backend = start(&data).await;
+    let caller = Caller::of(&backend.ready().database_url, user).await;
+    caller.client.batch_execute("SET default_transaction_read_only = on").await.expect("a reader");
+    let answer = caller.sync(&request_after(&cursor, &[])).await;
+    assert_eq!((&answer["reset"], &answer["rows"]), (&json!(false), &json!({})));
+    let read = answer["cursor"].clone();
+    // One of a history that this server has never had: told, and not noted.
+    let ahead = read["epoch"].as_str().expect("an epoch").replacen('.', ".9", 1);
+    assert_eq!(
+        caller.sync(&request_after(&with(read.clone(), "epoch", json!(ahead)), &[])).await["reset"],
+        true
+    );
+    // Whoever writes begins the run; the reader's cursor goes on there.
+    let (reset, cursor) = sync(&backend, user, &read, &[work(2)]).await;
+    assert!(!reset);
+    let answer = caller.sync(&request_after(&cursor, &[])).await;
+    assert_eq!(answer["reset"], false);
+    let ahead = cursor["epoch"].as_str().expect("an epoch").replacen('.', ".9", 1);
+    assert_eq!(caller.sync(&request_after(&with(cursor, "epoch", json!(ahead)), &[])).await["reset"], true);
+    backend.stop().await;
+}

@@ -131,3 +131,27 @@ async fn a_clock_that_had_not_been_so_far_then_is_of_another_history() {
     assert_eq!(caller.sync(&request_after(&lost, &[])).await["reset"], true);
     assert_eq!(caller.sync(&request_after(&early, &[])).await["reset"], false);
 }
+
+/// A session without an end moves no clock when the app inserts it. A device that pushes the same one is told that it is there, and keeps
+/// it no longer: so its cursor must show whether that was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_finds_what_came_without_a_trace_leaves_one() {
+    let backend = TestBackend::shared().await;
+    let (admin, caller) = (backend.sql().await, Caller::new(&backend).await);
+    let clock = |answer: &Value| -> i64 {
+        let epoch = answer["cursor"]["epoch"].as_str().expect("an epoch");
+        epoch.split('.').nth(1).expect("a clock").parse().expect("a number")
+    };
+    let counted = session("2026-03-01", json!({}));
+    let first = clock(&caller.sync(&request(std::slice::from_ref(&counted))).await);
+    let open = session("2026-03-02", json!({ "ended_at": null }));
+    let id = open["id"].as_str().expect("an id");
+    let insert = format!("INSERT INTO public.sessions (id, user_id) VALUES ('{id}', '{}')", caller.user);
+    admin.batch_execute(&insert).await.expect("the app's own");
+    assert_eq!(clock(&caller.pull().await), first, "the app left no trace");
+    let answer = caller.sync(&request(&[open])).await;
+    assert_eq!((statuses(&answer), clock(&answer)), (vec!["duplicate".to_owned()], first + 1));
+    // What moved the clock when it came needs no other trace.
+    let answer = caller.sync(&request(&[counted])).await;
+    assert_eq!((statuses(&answer), clock(&answer)), (vec!["duplicate".to_owned()], first + 1));
+}

@@ -90,6 +90,8 @@ async fn the_short_way_answers_what_the_long_way_does() {
         (false, of(json!(version), same(parts[1], "now"))),
         (false, of(json!(version), parts[0].to_owned())),
         (false, of(json!(version), epoch.replace(parts[0], "0123456789abcdef"))),
+        // As of a time that has not come.
+        (false, of(json!(version), same(parts[1], "9999999999999999"))),
         // Nothing that is known since then belies it.
         (true, of(json!(version), same(parts[1], "0"))),
     ];

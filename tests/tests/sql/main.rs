@@ -32,6 +32,7 @@ mod refusals;
 mod register_differential;
 mod registers;
 mod requests;
+mod runs;
 mod schema;
 mod steady;
 mod tracking;
