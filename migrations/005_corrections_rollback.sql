@@ -4246,10 +4246,383 @@ $$;
 COMMENT ON FUNCTION marea.is_lost_history(TEXT) IS 'Whether a cursor''s epoch is of another history than the server has now.';
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- one_user
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- One user's data: which tables have rows of a user, and all of them as one document. For who asks for it, for a user who goes to
+-- another server (moves), and for whoever must be forgotten.
+
+CREATE OR REPLACE FUNCTION marea.tables_of_users() RETURNS TABLE (relation REGCLASS, condition TEXT, is_own BOOLEAN, depth INTEGER)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+-- Found, not listed: users, the tables that Marea syncs, every table of Marea's with a user in it, and what the database deletes when
+-- the user goes (foreign keys with ON DELETE CASCADE, five steps far). In an order in which they can be filled.
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE own AS (
+        SELECT 'public.users'::regclass AS relation, 't.id = $1' AS condition
+        UNION
+        SELECT to_regclass('public.' || name), 't.user_id = $1'
+        FROM unnest('{sessions,user_progress,export_history,user_api_keys}'::text[]) AS name WHERE to_regclass('public.' || name) IS NOT NULL
+        UNION
+        SELECT marea.relation_of(t), format('t.%I = $1', t.owner_column) FROM marea.tables AS t
+        WHERE marea.relation_of(t) IS NOT NULL AND t.name <> 'sessions'
+        UNION
+        SELECT c.oid::regclass, 't.user_id = $1'
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'user_id' AND a.atttypid = 'uuid'::regtype AND NOT a.attisdropped
+        WHERE n.nspname IN ('marea', 'marea_adopted') AND c.relkind = 'r' AND c.oid <> 'marea.moved'::regclass
+    ), keys AS (
+        SELECT k.conrelid AS child, k.confrelid AS parent, k.confdeltype = 'c' AS goes_along, cardinality(k.conkey) AS columns,
+               child.attname AS child_column, parent.attname AS parent_column
+        FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid AND NOT c.relispartition
+        JOIN pg_attribute AS child ON child.attrelid = k.conrelid AND child.attnum = k.conkey[1]
+        JOIN pg_attribute AS parent ON parent.attrelid = k.confrelid AND parent.attnum = k.confkey[1]
+        WHERE k.contype = 'f' AND k.conrelid <> k.confrelid
+    ), reached AS (
+        SELECT o.relation, o.condition COLLATE "C" AS condition, true AS is_own, 0 AS step FROM own AS o
+        UNION ALL
+        SELECT k.child::regclass, CASE WHEN r.relation = 'public.users'::regclass AND k.parent_column = 'id' THEN format('t.%I = $1', k.child_column)
+            ELSE format('t.%I IN (SELECT t.%I FROM %s AS t WHERE %s)', k.child_column, k.parent_column, r.relation, r.condition) END COLLATE "C",
+            false, r.step + 1
+        FROM reached AS r JOIN keys AS k ON k.parent = r.relation AND k.goes_along AND k.columns = 1
+        WHERE r.step < 5 AND k.child NOT IN (SELECT o.relation FROM own AS o)
+    ), found AS (
+        SELECT f.relation, string_agg(DISTINCT f.condition, ' OR ') AS condition, bool_or(f.is_own) AS is_own
+        FROM reached AS f JOIN (SELECT s.relation, min(s.step) AS step FROM reached AS s GROUP BY s.relation) AS first
+            ON first.relation = f.relation AND first.step = f.step
+        GROUP BY f.relation
+    ), depths AS (
+        SELECT f.relation, 0 AS depth FROM found AS f
+        UNION
+        SELECT f.relation, d.depth + 1 FROM depths AS d JOIN keys AS k ON k.parent = d.relation JOIN found AS f ON f.relation = k.child
+        WHERE d.depth < 20
+    )
+    SELECT f.relation, f.condition, f.is_own, max(d.depth)
+    FROM found AS f JOIN depths AS d ON d.relation = f.relation
+    GROUP BY f.relation, f.condition, f.is_own
+    ORDER BY max(d.depth), f.relation::text COLLATE "C";
+END
+$$;
+
+COMMENT ON FUNCTION marea.tables_of_users() IS
+    'The tables that hold rows of a user, by which condition on t ($1: the user), in an order in which they can be filled.';
+
+CREATE OR REPLACE FUNCTION marea.document_columns(relation REGCLASS) RETURNS TABLE (name NAME, written TEXT, read TEXT)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- JSON stays JSON; numbers that JavaScript cannot hold, and all types that JSON has no word for, are text as Postgres prints them.
+    SELECT a.attname, CASE
+            WHEN base.oid = 'jsonb'::regtype THEN format('t.%I::jsonb', a.attname)
+            WHEN base.typcategory IN ('S', 'E') OR base.oid IN ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'uuid'::regtype,
+                'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) THEN format('to_jsonb(t.%I)', a.attname)
+            ELSE format('to_jsonb(t.%I::text)', a.attname) END,
+        format(CASE WHEN base.oid = 'jsonb'::regtype THEN '(r.value -> %L)::%s' ELSE '(r.value ->> %L)::%s' END,
+            a.attname, format_type(a.atttypid, -1))
+    FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+    CROSS JOIN LATERAL (SELECT b.* FROM pg_type AS b WHERE b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)) AS base
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+    ORDER BY a.attnum
+$$;
+
+COMMENT ON FUNCTION marea.document_columns(REGCLASS) IS
+    'How the columns of a table (t) become values of a document, and how they are read from a row of it (r.value).';
+
+CREATE OR REPLACE FUNCTION marea.export_user(person UUID) RETURNS JSONB
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET "TimeZone" = 'UTC' SET "DateStyle" = 'ISO, YMD' SET "IntervalStyle" = 'iso_8601' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
+-- STABLE: all of it as of one moment, whoever writes meanwhile.
+DECLARE
+    found_ RECORD;
+    rows_  JSONB;
+    tables JSONB := '[]';
+BEGIN
+    IF person IS NULL OR NOT EXISTS (SELECT FROM public.users AS u WHERE u.id = person) THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'person: no such user', HINT = 'It is users.id.';
+    END IF;
+    FOR found_ IN SELECT * FROM marea.tables_of_users() LOOP
+        EXECUTE format('SELECT coalesce(jsonb_agg((SELECT jsonb_object_agg(f.k, f.v) FROM (VALUES %s) AS f (k, v) WHERE f.v IS NOT NULL)), ''[]'') '
+            'FROM %s AS t WHERE %s',
+            (SELECT string_agg(format('(%L, %s)', c.name, c.written), ', ') FROM marea.document_columns(found_.relation) AS c),
+            found_.relation, found_.condition)
+        INTO rows_ USING person;
+        tables := tables || jsonb_build_object(
+            'table', (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                      WHERE c.oid = found_.relation),
+            'columns', (SELECT jsonb_agg(c.name) FROM marea.document_columns(found_.relation) AS c), 'rows', rows_);
+    END LOOP;
+    RETURN jsonb_build_object('marea', 1, 'user', person, 'exported_at', marea.wire_time(clock_timestamp()), 'tables', tables,
+        'mirrored', (SELECT coalesce(jsonb_agg(t.name ORDER BY t.name), '[]') FROM marea.tables AS t),
+        -- Objects of the bucket marea-exports: their bytes are not in here.
+        'files', (
+            SELECT coalesce(jsonb_agg(p.path ORDER BY p.path), '[]')
+            FROM public.export_history AS e CROSS JOIN LATERAL (SELECT marea.file_path(e.file_url, e.user_id, e.id)) AS p (path)
+            WHERE e.user_id = person AND p.path IS NOT NULL),
+        -- They point to the user, or to a row of the user's, and stay when the user goes.
+        'left_out', (
+            SELECT coalesce(jsonb_agg(DISTINCT k.conrelid::regclass::text), '[]')
+            FROM pg_constraint AS k JOIN marea.tables_of_users() AS o ON o.relation = k.confrelid
+            WHERE k.contype = 'f' AND k.conrelid NOT IN (SELECT i.relation FROM marea.tables_of_users() AS i)));
+END
+$$;
+
+COMMENT ON FUNCTION marea.export_user(UUID) IS
+    'All data of one user as one document, which marea.import_user() reads in another database. Sealed keys stay sealed.';
+
+REVOKE ALL ON FUNCTION marea.tables_of_users, marea.document_columns, marea.export_user FROM PUBLIC, anon, authenticated, service_role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- moves
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Users who come, go, and are forgotten. To another server: move_user here, import_user there, erase_user(keep_address => true) here.
+
+CREATE OR REPLACE FUNCTION marea.move_user(person UUID, address TEXT) RETURNS JSONB
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Whoever writes is waited for, and nobody writes after: what is returned is all that there is. Run again it returns the same.
+BEGIN
+    IF address IS NULL OR octet_length(address) NOT BETWEEN 1 AND 500 OR address ~ '[[:cntrl:]]' THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'address: must have 1 to 500 bytes and no control characters',
+            HINT = 'For example the URL of the project to which the user goes.';
+    END IF;
+    -- Before the user's lock: whoever syncs takes them in this order.
+    PERFORM marea.this_run_number();
+    PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || person, 0));
+    IF person IS NULL OR NOT EXISTS (SELECT FROM public.users AS u WHERE u.id = person) THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'person: no such user', HINT = 'It is users.id.';
+    END IF;
+    INSERT INTO marea.moved AS m (user_id, address) VALUES (person, move_user.address)
+    ON CONFLICT (user_id) DO UPDATE SET address = EXCLUDED.address;
+    INSERT INTO marea.clocks AS c (user_id, version, run, moving) VALUES (person, 0, marea.this_run_number(), true)
+    ON CONFLICT (user_id) DO UPDATE SET moving = true;
+    RETURN marea.export_user(person);
+END
+$$;
+
+COMMENT ON FUNCTION marea.move_user(UUID, TEXT) IS
+    'Sends a user to another server: from now on everybody who asks is told the address, nothing is written, and this is the document.';
+
+CREATE OR REPLACE FUNCTION marea.stop_move(person UUID) RETURNS VOID
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || person, 0));
+    UPDATE marea.clocks AS c SET moving = false WHERE c.user_id = person AND c.moving;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'person: is not on the way, or the rows are gone already',
+            HINT = 'Where they are gone, marea.import_user() brings them back.';
+    END IF;
+    DELETE FROM marea.moved AS m WHERE m.user_id = person;
+END
+$$;
+
+COMMENT ON FUNCTION marea.stop_move(UUID) IS 'Takes marea.move_user() back, as long as the rows are here. Not where another server has imported them.';
+
+CREATE OR REPLACE FUNCTION marea.import_rows(person UUID, given JSONB) RETURNS BIGINT
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- One table of a document. Refuses what is not this user's.
+DECLARE
+    place   RECORD;
+    unknown TEXT;
+    came    BIGINT;
+    counted BIGINT;
+    key     RECORD;
+BEGIN
+    IF given -> 'rows' = '[]' THEN
+        RETURN 0;
+    END IF;
+    SELECT t.* INTO place FROM marea.tables_of_users() AS t WHERE t.relation = to_regclass(given ->> 'table');
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('the document has rows of %s, which is no table of users here', given ->> 'table'),
+            HINT = 'Make the table as it is there; where it is mirrored there, SELECT marea.mirror(...) here.';
+    END IF;
+    SELECT string_agg(c.name, ', ') INTO unknown
+    FROM jsonb_array_elements_text(given -> 'columns') AS c (name)
+    WHERE c.name NOT IN (SELECT d.name FROM marea.document_columns(place.relation) AS d)
+      AND jsonb_path_exists(given, '$.rows[*].keyvalue() ? (@.key == $name)', jsonb_build_object('name', c.name));
+    IF unknown IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('%s has no column %s here, and the document has values of it', place.relation, unknown),
+            HINT = 'Bring this database to the same schema first.';
+    END IF;
+    EXECUTE (
+        SELECT format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM jsonb_array_elements($1) AS r (value)%s', place.relation,
+            string_agg(quote_ident(d.name), ', '), string_agg(d.read, ', '),
+            CASE WHEN place.relation = 'public.users'::regclass THEN ' ON CONFLICT (id) DO NOTHING' END)
+        FROM marea.document_columns(place.relation) AS d WHERE given -> 'columns' ? d.name::text) USING given -> 'rows';
+    GET DIAGNOSTICS came = ROW_COUNT;
+    EXECUTE format('SELECT count(*) FROM %s AS t WHERE %s', place.relation, place.condition) INTO counted USING person;
+    IF counted <> jsonb_array_length(given -> 'rows') THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('%s: the document has %s rows, and the user has %s of them here', place.relation,
+            jsonb_array_length(given -> 'rows'), counted), HINT = 'It has rows of somebody else, or a trigger of the app changed or left out some.';
+    END IF;
+    -- Where no trigger fires no foreign key is looked at.
+    FOR key IN
+        SELECT k.conname, k.confrelid::regclass AS parent,
+               string_agg(format('p.%I = t.%I', f.attname, c.attname), ' AND ') AS same, string_agg(format('t.%I IS NOT NULL', c.attname), ' AND ') AS whole
+        FROM pg_constraint AS k CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS part (child, parent)
+        JOIN pg_attribute AS c ON c.attrelid = k.conrelid AND c.attnum = part.child
+        JOIN pg_attribute AS f ON f.attrelid = k.confrelid AND f.attnum = part.parent
+        WHERE k.conrelid = place.relation AND k.contype = 'f'
+        GROUP BY k.oid, k.conname, k.confrelid
+    LOOP
+        EXECUTE format('SELECT count(*) FROM %s AS t WHERE (%s) AND %s AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)', place.relation,
+            place.condition, key.whole, key.parent, key.same) INTO counted USING person;
+        IF counted > 0 THEN
+            RAISE EXCEPTION USING ERRCODE = '23503', MESSAGE = format('%s: %s rows point to %s, which has no such rows here (%s)', place.relation,
+                counted, key.parent, key.conname), HINT = 'Bring those rows here first.';
+        END IF;
+    END LOOP;
+    RETURN came;
+END
+$$;
+
+COMMENT ON FUNCTION marea.import_rows(UUID, JSONB) IS 'Inserts one table of a document; returns how many rows came.';
+
+CREATE OR REPLACE FUNCTION marea.import_user(document JSONB) RETURNS BIGINT
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Rows as they were, totals and versions with them. No trigger of the app fires where the owner may see to that
+-- (session_replication_role); where not they fire, and what they and the fold have made is replaced by what the document says.
+-- Which history the versions are of is not brought along: each device is told to pull everything again and sends what it keeps of 30
+-- days, so that what was acknowledged after the document was made is not lost (docs/adr/0142).
+DECLARE
+    person    CONSTANT UUID := substring(document ->> 'user' FROM '^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$');
+    before    CONSTANT TEXT := current_setting('session_replication_role');
+    -- Made by triggers, so replaced at the end.
+    made      CONSTANT TEXT[] := '{public.user_progress,marea.daily_activity,marea.kept_facts,marea.rows}';
+    of_server CONSTANT TEXT[] := '{marea.clocks,marea.run_notes,marea.checkpoints,marea.clients,marea.pending}';
+    given     RECORD;
+    taken     TEXT;
+    done      BIGINT := 0;
+    reached   BIGINT;
+    pruned_   BIGINT;
+BEGIN
+    IF jsonb_typeof(document) IS DISTINCT FROM 'object' OR document ->> 'marea' IS DISTINCT FROM '1' OR person IS NULL
+        OR jsonb_typeof(document -> 'tables') IS DISTINCT FROM 'array' THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'document: is none of marea.export_user()';
+    END IF;
+    -- Before the user's lock: whoever syncs takes them in this order.
+    PERFORM marea.this_run_number();
+    PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || person, 0));
+    SELECT string_agg(m.name, ', ') INTO taken
+    FROM jsonb_array_elements_text(document -> 'mirrored') AS m (name)
+    WHERE m.name NOT IN (SELECT t.name FROM marea.tables AS t)
+      AND jsonb_path_exists(document, '$.tables[*] ? (@.table == "marea.rows").rows[*] ? (@.table_name == $name)', jsonb_build_object('name', m.name));
+    IF taken IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('not mirrored here: %s', taken), HINT = 'SELECT marea.mirror(...) for each of them first.';
+    END IF;
+    FOR given IN SELECT t.relation, t.condition FROM marea.tables_of_users() AS t
+        WHERE t.relation <> 'public.users'::regclass AND t.is_own AND t.relation <> ALL (('{public.user_progress,marea.rows}'::text[] || of_server)::regclass[])
+    LOOP
+        EXECUTE format('SELECT %L FROM %s AS t WHERE %s LIMIT 1', given.relation, given.relation, given.condition) INTO taken USING person;
+        IF taken IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = format('the user has rows in %s here already; nothing was changed', taken),
+                HINT = 'Where they are of before the user went elsewhere: SELECT marea.erase_user(...) first.';
+        END IF;
+    END LOOP;
+    DELETE FROM marea.moved AS m WHERE m.user_id = person;
+
+    FOR given IN
+        SELECT t.value, t.value ->> 'table' AS name, t.n, t.value ->> 'table' = ANY (made) AS is_made FROM jsonb_array_elements(document -> 'tables') WITH ORDINALITY AS t (value, n)
+        WHERE t.value ->> 'table' <> ALL (of_server)
+        ORDER BY t.value ->> 'table' <> 'public.users', is_made, t.n
+    LOOP
+        IF given.name = 'public.users' THEN
+            done := done + marea.import_rows(person, given.value);
+            BEGIN
+                PERFORM set_config('session_replication_role', 'replica', true);
+            EXCEPTION WHEN insufficient_privilege THEN
+                NULL;
+            END;
+            CONTINUE;
+        ELSIF given.is_made THEN
+            EXECUTE format('DELETE FROM %s AS t WHERE t.user_id = $1', given.name::regclass) USING person;
+        END IF;
+        done := done + marea.import_rows(person, given.value);
+    END LOOP;
+    IF current_setting('session_replication_role') <> before THEN
+        PERFORM set_config('session_replication_role', before, true);
+    END IF;
+
+    DELETE FROM marea.pending AS p WHERE p.xact = pg_current_xact_id() AND p.user_ids <@ ARRAY[person];
+    SELECT (c ->> 'version')::bigint, (c ->> 'pruned')::bigint INTO reached, pruned_
+    FROM jsonb_path_query_first(document, '$.tables[*] ? (@.table == "marea.clocks").rows[0]') AS c;
+    DELETE FROM marea.clocks AS c WHERE c.user_id = person;
+    INSERT INTO marea.clocks AS c (user_id, version, pruned, run) VALUES (person, coalesce(reached, 0), coalesce(pruned_, 0), marea.this_run_number());
+    -- Where the user was here before: a cursor of later than the document is of a history that is lost.
+    INSERT INTO marea.checkpoints (user_id, at, version) VALUES (person, clock_timestamp(), coalesce(reached, 0)) ON CONFLICT (user_id, at) DO NOTHING;
+    RETURN done;
+END
+$$;
+
+COMMENT ON FUNCTION marea.import_user(JSONB) IS
+    'Takes in a user from the document of marea.export_user() or marea.move_user(); returns how many rows came. Refuses a user with rows here.';
+
+CREATE OR REPLACE FUNCTION marea.erase_user(person UUID, keep_address BOOLEAN DEFAULT false) RETURNS JSONB
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Everything of a user: rows, versions, tombstones, ledgers, the row in users and what goes with it. Objects of the bucket are noted to
+-- be deleted, and so is that they are until they are gone: run the sweep, and ask again.
+DECLARE
+    path   CONSTANT TEXT := marea.app_search_path();
+    found_ RECORD;
+    went   BIGINT := 0;
+    gone   BIGINT;
+    due    BIGINT;
+BEGIN
+    IF person IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'person: must not be null';
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || person, 0));
+    UPDATE marea.clocks AS c SET moving = false WHERE c.user_id = person AND c.moving;
+    IF to_regclass('storage.objects') IS NOT NULL THEN
+        EXECUTE 'INSERT INTO marea.file_garbage (path) SELECT o.name FROM storage.objects AS o WHERE o.bucket_id = ''marea-exports'' '
+            'AND starts_with(o.name, $1 || ''/'') AND marea.is_file_name(o.name) ON CONFLICT DO NOTHING' USING person::text;
+    END IF;
+    -- What a foreign key holds goes with users; what none holds, or one that would stand in the way, goes by itself. Under the search_path
+    -- that the app's triggers are used to.
+    PERFORM set_config('marea.keep_counting', 'off', true);
+    FOR round IN 1..2 LOOP
+        FOR found_ IN
+            SELECT t.* FROM marea.tables_of_users() AS t
+            WHERE t.is_own AND (round = 2 OR t.relation = 'public.users'::regclass
+                OR (SELECT c.relnamespace NOT IN ('marea'::regnamespace) FROM pg_class AS c WHERE c.oid = t.relation))
+            ORDER BY t.depth DESC, t.relation
+        LOOP
+            PERFORM set_config('search_path', path, true);
+            EXECUTE pg_catalog.format('DELETE FROM %s AS t WHERE %s', found_.relation, found_.condition) USING person;
+            GET DIAGNOSTICS gone = ROW_COUNT;
+            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            went := went + gone;
+        END LOOP;
+    END LOOP;
+    DELETE FROM marea.pending AS p WHERE p.xact = pg_current_xact_id() AND p.user_ids <@ ARRAY[person];
+    IF NOT keep_address THEN
+        DELETE FROM marea.moved AS m WHERE m.user_id = person;
+    END IF;
+    FOR found_ IN SELECT t.* FROM marea.tables_of_users() AS t LOOP
+        EXECUTE format('SELECT count(*) FROM %s AS t WHERE %s', found_.relation, found_.condition) INTO gone USING person;
+        IF gone > 0 THEN
+            RAISE EXCEPTION USING ERRCODE = '39P01', MESSAGE = format('%s rows of the user are still in %s; nothing was changed', gone, found_.relation),
+                HINT = 'A trigger of the app keeps them, or makes them anew.';
+        END IF;
+    END LOOP;
+    SELECT count(*) INTO due FROM marea.file_garbage AS g WHERE starts_with(g.path, person || '/');
+    RETURN jsonb_build_object('rows', went, 'files_to_delete', due, 'account', to_regclass('auth.users') IS NOT NULL);
+EXCEPTION WHEN foreign_key_violation THEN
+    RAISE EXCEPTION USING ERRCODE = '23503', MESSAGE = 'another table of the app holds on to the user; nothing was changed: ' || marea.bounded(SQLERRM),
+        HINT = 'Delete those rows, or take the user out of them, first.';
+END
+$$;
+
+COMMENT ON FUNCTION marea.erase_user(UUID, BOOLEAN) IS
+    'Forgets a user: every row, version and note, here. Answers how many rows went, how many files wait to be deleted, and whether there is an account to delete.';
+
+REVOKE ALL ON FUNCTION marea.move_user, marea.stop_move, marea.import_rows, marea.import_user, marea.erase_user
+FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION marea.erase_user TO service_role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- behind them
 -- ---------------------------------------------------------------------------------------------------------------------
 
-DROP FUNCTION IF EXISTS marea.settle_clocks(), marea.note_stamps(TEXT, TEXT[], TEXT[], TEXT[], TEXT), marea.correction_problem(JSONB);
+DROP FUNCTION IF EXISTS marea.settle_clocks(), marea.note_stamps(TEXT, TEXT[], TEXT[], TEXT[], TEXT), marea.correction_problem(JSONB),
+    marea.rows_of_others(UUID), marea.key_columns(OID);
 ALTER TABLE marea.pending DROP COLUMN IF EXISTS clocks, DROP COLUMN IF EXISTS stamps;
 DO $$
 BEGIN

@@ -3,6 +3,8 @@
 CREATE OR REPLACE FUNCTION marea.move_user(person UUID, address TEXT) RETURNS JSONB
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 -- Whoever writes is waited for, and nobody writes after: what is returned is all that there is. Run again it returns the same.
+DECLARE
+    others TEXT;
 BEGIN
     IF address IS NULL OR octet_length(address) NOT BETWEEN 1 AND 500 OR address ~ '[[:cntrl:]]' THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'address: must have 1 to 500 bytes and no control characters',
@@ -18,6 +20,11 @@ BEGIN
     ON CONFLICT (user_id) DO UPDATE SET address = EXCLUDED.address;
     INSERT INTO marea.clocks AS c (user_id, version, run, moving) VALUES (person, 0, marea.this_run_number(), true)
     ON CONFLICT (user_id) DO UPDATE SET moving = true;
+    others := marea.rows_of_others(person);
+    IF others IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '2BP01', MESSAGE = 'rows that are not in the user''s document would go with the user: ' || others
+            || '; nothing was changed', HINT = 'Take those rows off the user''s first, or let the foreign key SET NULL.';
+    END IF;
     RETURN marea.export_user(person);
 END
 $$;
@@ -189,11 +196,18 @@ DECLARE
     went   BIGINT := 0;
     gone   BIGINT;
     due    BIGINT;
+    others TEXT;
 BEGIN
     IF person IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'person: must not be null';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('marea_sync ' || person, 0));
+    others := CASE WHEN keep_address THEN marea.rows_of_others(person) END;
+    IF others IS NOT NULL THEN
+        -- Written since by somebody else: they are nowhere but here.
+        RAISE EXCEPTION USING ERRCODE = '2BP01', MESSAGE = 'rows that went nowhere would be deleted with the user: ' || others
+            || '; nothing was changed', HINT = 'Take those rows off the user''s first.';
+    END IF;
     UPDATE marea.clocks AS c SET moving = false WHERE c.user_id = person AND c.moving;
     IF to_regclass('storage.objects') IS NOT NULL THEN
         EXECUTE 'INSERT INTO marea.file_garbage (path) SELECT o.name FROM storage.objects AS o WHERE o.bucket_id = ''marea-exports'' '
@@ -217,6 +231,14 @@ BEGIN
         END LOOP;
     END LOOP;
     DELETE FROM marea.pending AS p WHERE p.xact = pg_current_xact_id() AND p.user_ids <@ ARRAY[person];
+    -- What woke the user's devices; Realtime forgets it by itself after some days.
+    IF EXISTS (
+        SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'realtime' AND c.relname = 'messages' AND has_schema_privilege(n.oid, 'USAGE')
+          AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'DELETE')
+    ) THEN
+        EXECUTE 'DELETE FROM realtime.messages AS m WHERE m.topic = $1' USING 'marea:' || person;
+    END IF;
     IF NOT keep_address THEN
         DELETE FROM marea.moved AS m WHERE m.user_id = person;
     END IF;

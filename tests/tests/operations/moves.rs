@@ -117,6 +117,8 @@ async fn user_with_everything(database: &Database) -> (Caller, Vec<Value>) {
     database
         .execute(&format!("DELETE FROM public.sessions WHERE id = '{}'", gone["id"].as_str().expect("an id")))
         .await;
+    let note = "INSERT INTO public.notes (list_owner, list_id, words) SELECT user_id, id, 'n' FROM public.word_lists";
+    database.execute(&format!("{note} WHERE user_id = '{id}'")).await;
     database.execute("SELECT marea.retire_sessions('2026-02-01')").await;
     (caller, [mutations, vec![gone]].concat())
 }
@@ -137,6 +139,10 @@ async fn a_document_brings_a_user_to_another_database_and_nothing_is_left_behind
     let document = asked(&a, moved, &[&one.user, &THERE]).await.expect("a document");
     assert_eq!(told(&asked(&a, moved, &[&one.user, &THERE]).await.expect("once more")), told(&document));
     assert_eq!(document["left_out"], json!(["public.feedback", "public.invoices"]));
+    for name in ["public.notes", "public.deep_6"] {
+        let rows = told(&document).into_iter().find(|(table, _)| table == name).map(|(_, rows)| rows.len());
+        assert_eq!(rows, Some(1), "{name}");
+    }
     for request in [idle.clone(), request(&[]), request(&[session("2026-05-04", json!({}))])] {
         let refused = one.try_sync(&request).await.expect_err("it is elsewhere");
         assert_eq!(refused.code, "PT421", "{refused:?}");
@@ -280,12 +286,69 @@ async fn a_document_that_does_not_fit_changes_nothing_and_says_why() {
     cluster.stop().await;
 }
 
+/// Neither rows that would go with the user and are somebody else's, nor more than a document holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_taken_along_whole_stays() {
+    let cluster = Cluster::start().await;
+    let a = database(&cluster, "a").await;
+    let ((one, _), (other, _)) = (user_with_everything(&a).await, user_with_everything(&a).await);
+    let moved = "SELECT marea.move_user($1, $2)";
+    a.execute(&format!(
+        "CREATE TABLE public.answers (
+             id INTEGER PRIMARY KEY, author UUID REFERENCES public.users (id) ON DELETE CASCADE,
+             list UUID CONSTRAINT answers_to REFERENCES public.word_lists (id) ON DELETE CASCADE
+         );
+         INSERT INTO public.answers SELECT 1, '{}', id FROM public.word_lists WHERE user_id = '{}'",
+        other.user, one.user
+    ))
+    .await;
+    let refused = asked(&a, moved, &[&one.user, &THERE]).await.expect_err("another's answer");
+    assert_eq!(refused.code, "2BP01", "{refused:?}");
+    assert!(refused.message.contains("answers (answers_to)"), "{refused:?}");
+    assert_eq!(one.push(&[session("2026-06-01", json!({}))]).await, ["applied"], "nothing was changed");
+    asked(&a, moved, &[&other.user, &THERE]).await.expect("the answer goes with its author");
+    // One that comes between is not lost with the rows that stay behind.
+    a.execute("DELETE FROM public.answers").await;
+    asked(&a, moved, &[&one.user, &THERE]).await.expect("a document");
+    a.execute(&format!(
+        "INSERT INTO public.answers SELECT 2, '{}', id FROM public.word_lists WHERE user_id = '{}'",
+        other.user, one.user
+    ))
+    .await;
+    let refused =
+        asked(&a, "SELECT marea.erase_user($1, true)", &[&one.user]).await.expect_err("it is nowhere else");
+    assert!(refused.code == "2BP01" && refused.message.contains("answers (answers_to)"), "{refused:?}");
+    a.execute("DELETE FROM public.answers").await;
+    a.client.execute("SELECT marea.stop_move($1)", &[&one.user]).await.expect("it stays");
+
+    a.execute(&format!(
+        "SET session_replication_role = replica;
+         INSERT INTO public.sessions (user_id, session_data)
+         SELECT '{}', jsonb_build_object('x', repeat('x', 4000000)) FROM generate_series(1, 70);
+         RESET session_replication_role",
+        one.user
+    ))
+    .await;
+    let refused = asked(&a, moved, &[&one.user, &THERE]).await.expect_err("280 MB");
+    assert_eq!(refused.code, "54000", "{refused:?}");
+    assert!(
+        refused.message.contains("more than fits into one document (256 MB), with public.sessions"),
+        "{refused:?}"
+    );
+    assert_eq!(one.push(&[session("2026-06-02", json!({}))]).await, ["applied"], "nothing was changed");
+    cluster.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_erased_is_nowhere_when_the_files_are_gone() {
     let cluster = dumpable_server().await;
     let a = database(&cluster, "a").await;
+    a.file(&root().join("tests/fixtures/realtime.sql")).await.succeeds();
+    assert_eq!(a.text("SELECT marea.set_wakeups(true)").await, "realtime");
     let (one, _) = user_with_everything(&a).await;
     let (text, erase) = (one.user.to_string(), "SELECT marea.erase_user($1)");
+    let woken = format!("SELECT count(*) > 0 FROM realtime.messages WHERE topic = 'marea:{text}'");
+    assert_eq!(a.text(&woken).await, "true");
     let path = a
         .text(&format!(
             "SELECT format('{text}/%s/{}.csv', id) FROM public.export_history WHERE user_id = '{text}'",
