@@ -94,7 +94,9 @@ BEGIN
               AND NOT EXISTS (
                 SELECT FROM public.export_history AS e
                 WHERE e.id::text = split_part(o.name, '/', 2) AND e.user_id::text = split_part(o.name, '/', 1)
-                  AND e.status <> 'expired')
+                  AND e.status <> 'expired'
+                  -- Without a name the device may be on its way to give one.
+                  AND coalesce(marea.file_path(e.file_url, e.user_id, e.id), o.name) = o.name)
             ON CONFLICT DO NOTHING
         $orphans$ USING older;
         GET DIAGNOSTICS noted = ROW_COUNT;
@@ -104,7 +106,7 @@ END
 $$;
 
 COMMENT ON FUNCTION marea.note_orphan_files(INTERVAL) IS
-    'Compares the bucket with the exports and notes objects that belong to none; returns how many. To be run once a week.';
+    'Compares the bucket with the exports and notes objects that belong to none, or whose export names another one; returns how many. To be run once a week.';
 
 CREATE OR REPLACE VIEW marea.files_to_delete AS
 SELECT g.path, g.noted_at, g.attempts, g.last_error

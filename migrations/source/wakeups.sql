@@ -20,6 +20,7 @@ DECLARE
     woken  UUID[] := coalesce(nullif(current_setting('marea.woken', true), ''), '{}')::uuid[];
     moved  UUID[];
     latest BIGINT[];
+    fresh  UUID[];
     sends  BOOLEAN;
 BEGIN
     IF TG_OP = 'INSERT' THEN
@@ -32,11 +33,12 @@ BEGIN
             WHERE g.version > e.version LIMIT most + 1
         ) AS n;
     END IF;
-    IF moved IS NULL OR moved <@ woken THEN
+    fresh := ARRAY(SELECT m.id FROM unnest(moved) AS m (id) WHERE m.id <> ALL (woken));
+    IF fresh = '{}' THEN
         RETURN NULL;
     END IF;
-    PERFORM set_config('marea.woken', (woken || moved)::text, true);
-    IF cardinality(woken || moved) > most THEN
+    PERFORM set_config('marea.woken', (woken || fresh)::text, true);
+    IF cardinality(woken || fresh) > most THEN
         RETURN NULL;
     END IF;
     sends := to_regprocedure('realtime.send(jsonb,text,text,boolean)') IS NOT NULL;

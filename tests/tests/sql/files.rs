@@ -251,5 +251,22 @@ async fn the_sweep_deletes_what_is_due_and_says_what_stands_in_its_way() {
     let told: i64 =
         database.query_one("SELECT marea.files_deleted(ARRAY[$1])", &[&orphan]).await.expect("told").get(0);
     assert_eq!(told, 1);
+
+    // So is one whose export names another; not one whose export names none yet, because a device may be about to.
+    let other = path(user, kept).replace(SHA, &"cd".repeat(32));
+    let silent = path(user, "00000000-0000-4000-8000-00000000000a");
+    let export = "INSERT INTO public.export_history (id, user_id, export_type, export_format)
+        VALUES ('00000000-0000-4000-8000-00000000000a', $1, 't', 'csv')";
+    database.execute(export, &[&user]).await.expect("an export without a file");
+    let statement = "INSERT INTO storage.objects (bucket_id, name, created_at)
+        SELECT 'marea-exports', unnest($1::text[]), now() - interval '2 days'";
+    database.execute(statement, &[&vec![other.clone(), silent]]).await.expect("objects");
+    world.execute("UPDATE storage.objects SET created_at = now() - interval '2 days'").await;
+    let noted: i64 = world.one("SELECT marea.note_orphan_files()").await;
+    let due: String =
+        world.one("SELECT string_agg(path, ' ' ORDER BY path) FROM marea.files_to_delete").await;
+    let mut expected = [orphan, other];
+    expected.sort();
+    assert_eq!((noted, due), (2, expected.join(" ")));
     world.stop().await;
 }

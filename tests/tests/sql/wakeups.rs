@@ -113,6 +113,17 @@ async fn each_user_is_told_once_by_a_transaction() {
             assert_eq!(told(&database).await.len(), expected, "{users} users, {kind}");
         }
     }
+    // In two steps: who is in both counts once.
+    for (second, expected) in [(100, 100), (101, 60)] {
+        let steps = [(1, 60), (41, second)].map(|(from, to)| {
+            format!(
+                "INSERT INTO public.sessions (user_id, ended_at)
+                 SELECT unnest((current_setting('test.made')::uuid[])[{from}:{to}]), now(); SET CONSTRAINTS ALL IMMEDIATE;"
+            )
+        });
+        database.execute(&format!("BEGIN; {} COMMIT;", steps.concat())).await;
+        assert_eq!(told(&database).await.len(), expected, "users 1 to 60, then 41 to {second}");
+    }
     cluster.stop().await;
 }
 
