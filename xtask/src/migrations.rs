@@ -181,10 +181,9 @@ pub(crate) fn stale(files: &Files) -> Vec<String> {
 
 /// What `migrations/CHECKSUMS` should be.
 pub(crate) fn checksums(files: &Files, frozen: bool) -> String {
-    // What may be run at any time (preflight.sql) is no migration.
+    // What may be run at any time (preflight.sql, validate_001.sql) changes nothing, and may be mended.
     let is_migration = |name: &str| {
-        let numbered =
-            name.strip_prefix("validate_").unwrap_or(name).starts_with(|first: char| first.is_ascii_digit());
+        let numbered = name.starts_with(|first: char| first.is_ascii_digit());
         name.ends_with(".sql") && (numbered || name.starts_with("upgrade/"))
     };
     let names = files.iter().filter_map(|(path, text)| Some((path.strip_prefix(FOLDER)?, text)));
@@ -265,8 +264,10 @@ mod tests {
     #[test]
     fn what_was_changed_after_it_was_listed_is_told() {
         let mut all = files(&[("migrations/001_a.sql", "one"), ("migrations/source/a.sql", "two")]);
+        all.insert("migrations/validate_001.sql".to_owned(), "three".to_owned());
         all.insert(CHECKSUMS.to_owned(), checksums(&all, false));
         assert!(all[CHECKSUMS].contains("  001_a.sql\n") && !all[CHECKSUMS].contains("source/a"));
+        assert!(!all[CHECKSUMS].contains("validate"));
         assert!(stale(&all).is_empty() && !is_frozen(&all));
         all.insert("migrations/001_a.sql".to_owned(), "other".to_owned());
         assert_eq!(stale(&all), ["migrations/001_a.sql"]);

@@ -203,6 +203,9 @@ async fn every_check_of_001_is_seen_to_fail() {
         ("ALTER TABLE public.user_api_keys DISABLE ROW LEVEL SECURITY", "row level security"),
         ("DROP POLICY user_progress_update_own ON public.user_progress", "policies"),
         ("CREATE POLICY open ON public.user_api_keys USING (true)", "policies"),
+        ("CREATE POLICY open ON public.user_api_keys FOR SELECT USING (user_id IS NULL)", "policies"),
+        ("CREATE POLICY open ON public.user_progress FOR SELECT USING (true)", "policies"),
+        ("CREATE POLICY open ON public.export_history FOR DELETE TO authenticated USING (user_id = auth.uid())", "policies"),
         ("ALTER POLICY user_api_keys_select_own ON public.user_api_keys USING (true)", "policies"),
         ("ALTER POLICY user_progress_select_own ON public.user_progress TO PUBLIC", "policies"),
         ("DROP INDEX public.export_history_status_idx", "secondary indexes"),
@@ -231,7 +234,22 @@ async fn every_check_of_001_is_seen_to_fail() {
         ("GRANT SELECT ON public.user_api_keys TO service_role", "rights on sealed keys of roles other than authenticated"),
     ];
     let cluster = Cluster::start().await;
-    seen_to_fail(&cluster.database("validate_001", 1).await, "validate_001.sql", 14, BROKEN).await;
+    let database = cluster.database("validate_001", 1).await;
+    seen_to_fail(&database, "validate_001.sql", 14, BROKEN).await;
+    // What opens nothing is named, and no failure.
+    database
+        .execute(
+            "CREATE FUNCTION public.is_admin() RETURNS BOOLEAN LANGUAGE sql STABLE AS 'SELECT false';
+             CREATE POLICY admins ON public.user_progress FOR SELECT USING (public.is_admin());
+             CREATE POLICY narrows ON public.export_history AS RESTRICTIVE USING (true);
+             CREATE POLICY service ON public.user_api_keys TO service_role USING (true)",
+        )
+        .await;
+    let ran = database.migration("validate_001.sql").await.succeeds();
+    let named =
+        "12; of the app: admins on user_progress, narrows on export_history, service on user_api_keys | PASS";
+    let said = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains(named), "{ran:#?}");
     cluster.stop().await;
 }
 
