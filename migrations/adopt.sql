@@ -7,6 +7,7 @@
 --   functions   of the names that 001 uses move along; the app's triggers go on using them
 --   triggers    of the app that write progress are switched off, so that no session counts twice. Those on users stay: they
 --               make rows for new learners.
+--   texts       of other functions that name a table that moves are named, and so they are in marea.health until they are others
 --
 -- What the app counted for sessions that are here now is noted at the same moment, so that 003 can tell what the totals hold
 -- beyond them. Let 001, 002 and 003 follow at once.
@@ -81,7 +82,12 @@ BEGIN
     UNION ALL
     SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' ELSE 'table' END,
            'public', '', c.relname, ''
-    FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (tables);
+    FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (tables)
+    UNION ALL
+    -- Whatever else names a table that moves, by its text of today: it has to be read again by somebody.
+    SELECT 'text', n.nspname, pg_get_function_identity_arguments(p.oid), p.proname, md5(coalesce(nullif(p.prosrc, ''), pg_get_functiondef(p.oid)))
+    FROM bodies AS b JOIN pg_proc AS p ON p.oid = b.oid JOIN pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE b.oid NOT IN (SELECT w.oid FROM writers AS w) AND EXISTS (SELECT FROM unnest(tables) AS t (name) WHERE b.body ~* ('\m' || t.name || '\M'));
 
     IF NOT EXISTS (SELECT FROM marea_found) THEN
         RAISE NOTICE 'Nothing has to be adopted: this run changes nothing.';
@@ -96,11 +102,11 @@ BEGIN
         at TIMESTAMPTZ NOT NULL DEFAULT now(), PRIMARY KEY (kind, schema, relation, name)
     );
     COMMENT ON TABLE marea_adopted.taken IS 'What adopt.sql has moved or switched off, so that adopt_rollback.sql puts back exactly that.';
-    COMMENT ON COLUMN marea_adopted.taken.kind IS 'table, view, function or trigger.';
+    COMMENT ON COLUMN marea_adopted.taken.kind IS 'table, view, function or trigger; text: a function that names one of these tables, and stays.';
     COMMENT ON COLUMN marea_adopted.taken.schema IS 'The schema that it was in.';
-    COMMENT ON COLUMN marea_adopted.taken.relation IS 'Of a trigger: its table.';
+    COMMENT ON COLUMN marea_adopted.taken.relation IS 'Of a trigger: its table. Of a text: the arguments.';
     COMMENT ON COLUMN marea_adopted.taken.name IS 'Its name.';
-    COMMENT ON COLUMN marea_adopted.taken.state IS 'Of a trigger: how it was enabled. Of a function: its arguments.';
+    COMMENT ON COLUMN marea_adopted.taken.state IS 'Of a trigger: how it was enabled. Of a function: its arguments. Of a text: its MD5.';
     COMMENT ON COLUMN marea_adopted.taken.at IS 'When.';
     REVOKE ALL ON marea_adopted.taken FROM PUBLIC;
     ALTER TABLE marea_adopted.taken ENABLE ROW LEVEL SECURITY;
@@ -123,6 +129,8 @@ BEGIN
         IF found.kind = 'trigger' THEN
             EXECUTE format('ALTER TABLE %I.%I DISABLE TRIGGER %I', found.schema, found.relation, found.name);
             RAISE NOTICE 'trigger % on %.% wrote progress and is switched off', found.name, found.schema, found.relation;
+        ELSIF found.kind = 'text' THEN
+            RAISE NOTICE 'function %.%(%) names a table that is in marea_adopted now: read it again', found.schema, found.name, found.relation;
         ELSE
             EXECUTE format('ALTER %s %I.%I%s SET SCHEMA marea_adopted', found.kind, found.schema, found.name,
                 CASE found.kind WHEN 'function' THEN '(' || found.state || ')' ELSE '' END);
@@ -131,7 +139,7 @@ BEGIN
         INSERT INTO marea_adopted.taken (kind, schema, relation, name, state)
         VALUES (found.kind, found.schema, found.relation, found.name, found.state)
         ON CONFLICT (kind, schema, relation, name) DO UPDATE SET state = EXCLUDED.state, at = now();
-        taken := taken + 1;
+        taken := taken + (found.kind <> 'text')::int;
     END LOOP;
     RAISE NOTICE '% taken. Run 001, 002 and 003 now: until then nothing counts what learners do.', taken;
 END

@@ -75,6 +75,21 @@ made (relation, columns) AS (VALUES
         'bigint, file_url text, filters jsonb, id uuid, processing_time_seconds integer, records_count integer, retry_count integer, '
         'started_at timestamp with time zone, status character varying, updated_at timestamp with time zone, user_id uuid')
 ),
+-- Which columns 003 reads of tables that give up their names (migrations/source/carry_over.sql).
+carried (relation, names) AS (VALUES
+    ('user_progress', '{accuracy,achievements,average_accuracy,best_streak,created_at,current_streak,current_streak_days,'
+        'descriptions_generated,id,images_processed,last_active_at,last_active_date,last_active_on,last_activity_at,'
+        'last_activity_date,last_description_at,last_qa_session_at,last_vocabulary_practice_at,learning_words,'
+        'learning_words_count,longest_streak,longest_streak_days,mastered_words,mastered_words_count,minutes,new_words,'
+        'new_words_count,points,questions_answered,questions_correct,sessions_completed,sessions_count,streak,'
+        'streak_days,total_descriptions,total_images,total_minutes,total_points,total_questions_answered,'
+        'total_questions_correct,total_sessions,total_time_spent_minutes,total_vocabulary_learned,total_xp,updated_at,'
+        'user_id,vocabulary_learned,words_learned,xp}'::text[]),
+    ('export_history', '{completed_at,created_at,data,download_url,error,error_message,expires_at,export_format,export_type,'
+        'file_format,file_size,file_size_bytes,file_url,filters,finished_at,format,id,kind,processing_time_seconds,'
+        'record_count,records_count,requested_at,retries,retry_count,row_count,rows,size_bytes,started_at,state,status,'
+        'type,updated_at,url,user_id}'::text[])
+),
 standing AS MATERIALIZED (
     SELECT m.relation, c.oid, c.relkind, c.oid IS NOT NULL AS is_here, coalesce(c.relkind IN ('r', 'p') AND m.columns = (
                SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, NULL), ', ' ORDER BY a.attname COLLATE "C")
@@ -287,9 +302,9 @@ findings (place, severity, subject, finding, remedy) AS (
            format('ALTER TABLE %s DISABLE TRIGGER %I; -- migrations/adopt.sql does it, and its rollback takes it back', t.relation, t.tgname)
     FROM triggers AS t WHERE t.oid IN (SELECT w.oid FROM writers AS w) AND t.relname <> 'users'
     UNION ALL
-    SELECT 144, 'note', format('trigger %I on %s', t.tgname, t.relation),
-           format('makes a progress row for a new learner (%s): rows come by themselves, and a column that 001 does not have would make the sign-up fail', t.signature),
-           '-- Let it INSERT INTO public.user_progress (user_id) VALUES (NEW.id) ON CONFLICT (user_id) DO NOTHING, or leave that out.'
+    SELECT 144, 'warning', format('trigger %I on %s', t.tgname, t.relation),
+           format('makes a progress row for a new learner (%s): where the row is there already, or a column is one that 001 does not have, every sign-up fails from 001 on', t.signature),
+           '-- Let it INSERT INTO public.user_progress (user_id) VALUES (NEW.id) ON CONFLICT (user_id) DO NOTHING, or leave that out: rows come by themselves.'
     FROM triggers AS t WHERE t.oid IN (SELECT w.oid FROM writers AS w) AND t.relname = 'users'
     UNION ALL
     SELECT 145, 'warning', 'function ' || b.signature, 'writes progress by itself; the next fold would take that back. Let it insert an award'
@@ -327,6 +342,40 @@ findings (place, severity, subject, finding, remedy) AS (
     JOIN pg_rewrite AS r ON r.oid = d.objid JOIN pg_class AS v ON v.oid = r.ev_class
     WHERE NOT s.is_ours AND v.oid <> d.refobjid
     GROUP BY v.oid, v.relnamespace, v.relname, s.relation
+
+    -- What would not come along.
+    UNION ALL
+    SELECT 130, 'warning', 'column public.' || s.relation || '.user_id', 'is missing: 003 finds by it whose a row is, and would carry nothing over',
+           CASE WHEN owner.name IS NULL THEN '-- Give it a column user_id that says whose a row is, before migrations/adopt.sql.'
+               ELSE format('ALTER TABLE public.%I ADD COLUMN user_id uuid GENERATED ALWAYS AS (%I) STORED;', s.relation, owner.name) END
+    FROM standing AS s JOIN carried AS c ON c.relation = s.relation
+    CROSS JOIN LATERAL (
+        SELECT min(a.attname::text) AS name
+        FROM pg_attribute AS a LEFT JOIN pg_constraint AS k ON k.conrelid = s.oid AND k.contype = 'f' AND k.conkey = ARRAY[a.attnum]
+            AND k.confrelid IN (SELECT p.oid FROM places AS p WHERE p.name IN ('public.users', 'auth.users'))
+        WHERE a.attrelid = s.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.atttypid = 'uuid'::regtype
+          AND (k.oid IS NOT NULL OR s.relation = 'user_progress' AND a.attname = 'id' AND NOT EXISTS (
+              SELECT FROM pg_constraint AS o WHERE o.conrelid = s.oid AND o.contype = 'f' AND cardinality(o.conkey) = 1
+                AND o.confrelid IN (SELECT p.oid FROM places AS p WHERE p.name IN ('public.users', 'auth.users'))))
+    ) AS owner
+    WHERE s.is_here AND NOT s.is_ours AND s.relkind IN ('r', 'p')
+      AND NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = s.oid AND a.attname = 'user_id' AND NOT a.attisdropped)
+    UNION ALL
+    SELECT 131, 'warning', 'columns of public.' || s.relation, format('003 does not read %s: what they hold stays in marea_adopted',
+               string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)),
+           format('-- Where one holds what Marea keeps, let it be called as 003 reads it, before migrations/adopt.sql. It reads: %s.%s'
+               '-- ALTER TABLE public.%I RENAME COLUMN ... TO ...;', array_to_string(c.names, ', '), E'\n', s.relation)
+    FROM standing AS s JOIN carried AS c ON c.relation = s.relation
+    JOIN pg_attribute AS a ON a.attrelid = s.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (c.names)
+    WHERE s.is_here AND NOT s.is_ours AND s.relkind IN ('r', 'p')
+    GROUP BY s.relation, c.names
+    UNION ALL
+    SELECT 132, 'warning', 'function ' || b.signature, format('names %s, and meets a table with other columns there from 001 on',
+               string_agg('public.' || s.relation, ', ' ORDER BY s.relation)),
+           '-- Change it for the columns of 001. migrations/adopt.sql names it again, and so does marea.health until its text is another one.'
+    FROM bodies AS b JOIN standing AS s ON s.is_here AND NOT s.is_ours AND b.body ~* ('\m' || s.relation || '\M')
+    WHERE b.oid NOT IN (SELECT w.oid FROM writers AS w)
+    GROUP BY b.signature
 
     -- Learners and rows that would not count.
     UNION ALL
@@ -367,12 +416,15 @@ findings (place, severity, subject, finding, remedy) AS (
     -- Sessions that go.
     UNION ALL
     SELECT 160, 'warning', 'function ' || b.signature, 'deletes sessions, and what they added to progress would go with them',
-           CASE WHEN b.lanname = 'plpgsql' AND b.body ~* '\mbegin\M' THEN regexp_replace(pg_get_functiondef(b.oid), '\m(begin)\M',
-                   E'\\1\n    PERFORM set_config(''marea.keep_counting'', ''on'', true); /* what is deleted here goes on counting */', 'i') || ';'
+           CASE WHEN b.lanname = 'plpgsql' AND head.text !~* '[''"$]|--|/\*|<<|\m(cursor|select)\M' THEN replace(pg_get_functiondef(b.oid), b.prosrc, head.text
+                   || E'\n    PERFORM set_config(''marea.keep_counting'', ''on'', true); /* what is deleted here goes on counting */'
+                   || substr(b.prosrc, length(head.text) + 1)) || ';'
                WHEN b.lanname = 'sql' AND b.prosrc <> '' THEN replace(pg_get_functiondef(b.oid), b.prosrc,
                    ' SELECT set_config(''marea.keep_counting'', ''on'', true);' || b.prosrc) || ';'
                ELSE '-- Let it call set_config(''marea.keep_counting'', ''on'', true) first.' END
     FROM bodies AS b
+    -- Up to its BEGIN, where nothing stands before it that could hold such a word itself.
+    CROSS JOIN LATERAL (SELECT substring(b.prosrc FROM '(?i)^.*?\mbegin\M') AS text) AS head
     WHERE b.body ~* '\m(delete\s+from|truncate(\s+table)?)\s+(only\s+)?("?public"?\s*\.\s*)?"?sessions"?(?![a-z0-9_$])'
       AND b.body !~* 'marea\.(keep_counting|retire_sessions)' AND b.body !~* 'auth\s*\.\s*uid'
       AND NOT EXISTS (SELECT FROM asked AS a, jsonb_array_elements(a.found) AS one WHERE a.name = 'settings'

@@ -55,6 +55,27 @@ WHERE NOT w.is_trigger
 COMMENT ON VIEW marea.foreign_writers IS
     'Triggers and functions of the app whose text writes what the fold alone may write: a session may count twice, or be taken back.';
 
+CREATE OR REPLACE FUNCTION marea.health_notes() RETURNS TABLE (measure TEXT, subject TEXT)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Whoever may read a view may not therefore call what the view calls: this is for those who read marea.health.
+BEGIN
+    RETURN QUERY SELECT 'drift', d.name || ': ' || d.problem FROM marea.mirror_drift() AS d;
+    -- Functions that name a table which adopt.sql has set aside, as long as their text is that of before.
+    IF to_regclass('marea_adopted.taken') IS NOT NULL THEN
+        RETURN QUERY EXECUTE $taken$
+            SELECT 'old tables', format('function %I.%I(%s)', t.schema, t.name, t.relation)
+            FROM marea_adopted.taken AS t
+            WHERE t.kind = 'text' AND EXISTS (
+                SELECT FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+                WHERE n.nspname = t.schema AND p.proname = t.name AND md5(coalesce(nullif(p.prosrc, ''), pg_get_functiondef(p.oid))) = t.state)
+            ORDER BY t.schema, t.name, t.relation
+        $taken$;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION marea.health_notes() IS 'What of marea.health are names: drift of mirrored tables, and functions that still name old tables.';
+
 CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     SELECT 'users', 'all', (SELECT count(*) FROM marea.clocks)::numeric, 'count'
     UNION ALL
@@ -151,7 +172,9 @@ CREATE OR REPLACE VIEW marea.health (measure, subject, value, unit) AS
     SELECT 'mirrored tables', 'all', (SELECT count(*) FROM marea.tables), 'count'
     UNION ALL
     -- What to type for it: SELECT * FROM marea.mirror_drift().
-    SELECT 'drift', d.name || ': ' || d.problem, 1, 'count' FROM marea.mirror_drift() AS d
+    SELECT 'drift', n.subject, 1, 'count' FROM marea.health_notes() AS n WHERE n.measure = 'drift'
+    UNION ALL
+    SELECT 'old tables', n.subject, 1, 'count' FROM marea.health_notes() AS n WHERE n.measure = 'old tables'
     UNION ALL
     -- Empty unless track_functions is at least pl.
     SELECT of_function.measure, f.schemaname || '.' || f.funcname, of_function.value, of_function.unit
@@ -178,3 +201,5 @@ COMMENT ON VIEW marea.health IS 'How Marea is, one figure a row. Cheap enough to
 
 REVOKE ALL ON marea.client_lag, marea.largest_users, marea.foreign_writers, marea.health FROM PUBLIC, anon, authenticated, service_role;
 GRANT SELECT ON marea.health, marea.client_lag, marea.largest_users TO service_role;
+REVOKE ALL ON FUNCTION marea.health_notes FROM PUBLIC, anon, authenticated, service_role;
+GRANT EXECUTE ON FUNCTION marea.health_notes TO service_role, pg_monitor;

@@ -22,7 +22,7 @@ LOCK TABLE public.sessions, public.user_progress, public.export_history, public.
 -- The topics come here.
 
 DROP FUNCTION IF EXISTS marea.settle_clocks(), marea.note_stamps(TEXT, TEXT[], TEXT[], TEXT[], TEXT), marea.correction_problem(JSONB),
-    marea.rows_of_others(UUID), marea.key_columns(OID);
+    marea.rows_of_others(UUID), marea.key_columns(OID), marea.health_notes();
 ALTER TABLE marea.pending DROP COLUMN IF EXISTS clocks, DROP COLUMN IF EXISTS stamps;
 DO $$
 BEGIN

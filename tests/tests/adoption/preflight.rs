@@ -8,7 +8,7 @@ use marea_tests::schema::{SNAPSHOT, assert_same};
 use crate::app::{Finding, Supabase, by_subject, preflight, preflight_with, verdict};
 
 /// What the awkward app has, and how much it matters.
-const AWKWARD: [(&str, &str); 19] = [
+const AWKWARD: [(&str, &str); 20] = [
     ("public.export_history", "blocker"),
     ("public.user_api_keys", "blocker"),
     ("public.user_progress", "blocker"),
@@ -22,6 +22,7 @@ const AWKWARD: [(&str, &str); 19] = [
     ("function public.delete_old_sessions(today timestamp with time zone)", "warning"),
     ("job 2 of cron", "warning"),
     ("function public.audit_sessions()", "warning"),
+    ("columns of public.user_progress", "warning"),
     ("column public.sessions.user_id", "note"),
     ("trigger sessions_set_duration on public.sessions", "note"),
     ("column public.sessions.session_type", "note"),
@@ -78,7 +79,7 @@ async fn the_awkward_app_is_told_everything() -> BTreeSet<u32> {
     expected.sort_unstable();
     assert_eq!(found, expected);
     let last = verdict(&findings);
-    assert_eq!((&*last.subject, &*last.finding), ("not ready", "4 blockers, 9 warnings"));
+    assert_eq!((&*last.subject, &*last.finding), ("not ready", "4 blockers, 10 warnings"));
     assert_same(&before, &database.text(SNAPSHOT).await, "the preflight only reads");
 
     // Two of them are for somebody to decide, in their own code.
@@ -204,6 +205,45 @@ async fn each_harm_is_told() -> BTreeSet<u32> {
     assert!(by_subject(&findings).is_empty(), "{findings:#?}");
     assert_eq!(verdict(&findings).subject, "ready");
 
+    // The first word "begin" is none of its own: what to do is said in words.
+    let old = "CREATE FUNCTION public.forget_old() RETURNS VOID LANGUAGE plpgsql AS
+        E'-- begin with the oldest\\nBEGIN DELETE FROM sessions WHERE ended_at < now(); END'";
+    database.execute(old).await;
+    let findings = preflight(&database).await;
+    let one = by_subject(&findings)[&("function public.forget_old()", "warning")];
+    assert_eq!(one.remedy, "-- Let it call set_config('marea.keep_counting', 'on', true) first.");
+    database.execute("DROP FUNCTION public.forget_old()").await;
+    // Behind declarations it is.
+    let declares = "CREATE FUNCTION public.forget_old() RETURNS VOID LANGUAGE plpgsql AS
+        'DECLARE begins date := now(); BEGIN DELETE FROM sessions WHERE ended_at < begins; END'";
+    database.execute(declares).await;
+    let findings = preflight(&database).await;
+    let one = by_subject(&findings)[&("function public.forget_old()", "warning")];
+    assert!(one.remedy.contains("DECLARE begins date := now(); BEGIN\n    PERFORM set_config("), "{one:#?}");
+    database.execute(&one.remedy).await;
+    assert!(by_subject(&preflight(&database).await).is_empty());
+    database.execute("DROP FUNCTION public.forget_old()").await;
+
+    // What is not read by 003: gone where it was renamed or moved.
+    database
+        .execute(
+            "CREATE TABLE public.user_progress (id UUID PRIMARY KEY REFERENCES public.users (id), xp INTEGER);
+             CREATE FUNCTION public.level_of(learner UUID) RETURNS INTEGER LANGUAGE plpgsql AS
+                 'BEGIN RETURN (SELECT xp FROM user_progress WHERE id = learner); END'",
+        )
+        .await;
+    let findings = preflight(&database).await;
+    let found = by_subject(&findings);
+    let (keyed, naming) = (
+        found[&("column public.user_progress.user_id", "warning")],
+        found[&("function public.level_of(learner uuid)", "warning")],
+    );
+    database.execute(&keyed.remedy).await;
+    note_gone(&mut gone, keyed, &preflight(&database).await);
+    database.execute("DROP TABLE public.user_progress").await;
+    note_gone(&mut gone, naming, &preflight(&database).await);
+    database.execute("DROP FUNCTION public.level_of(UUID)").await;
+
     for (harm, subject, severity) in BROKEN {
         database.execute(harm).await;
         let findings = preflight(&database).await;
@@ -292,7 +332,7 @@ async fn what_the_role_may_not_do_and_an_old_postgres_are_told() -> BTreeSet<u32
     let findings = preflight(&database).await;
     let found = by_subject(&findings);
     let (view, trigger) =
-        (found[&("public.sessions", "blocker")], found[&("trigger welcome on public.users", "note")]);
+        (found[&("public.sessions", "blocker")], found[&("trigger welcome on public.users", "warning")]);
     database.execute("DROP VIEW public.sessions; ALTER TABLE public.sessions_v1 RENAME TO sessions").await;
     note_gone(&mut gone, view, &preflight(&database).await);
     let advice =

@@ -119,6 +119,12 @@ async fn health_counts_what_is_there() {
     check("tombstones", "older than 90 days", "0").await;
     check("exports", "past their expiry", "0").await;
 
+    // All of it, by those who may: the backend, and a dashboard's own login.
+    database.execute("CREATE ROLE watcher; GRANT pg_monitor TO watcher; GRANT USAGE ON SCHEMA marea TO watcher; GRANT SELECT ON marea.health TO watcher").await;
+    for role in ["service_role", "watcher"] {
+        database.sql(&[&format!("SET ROLE {role}; SELECT * FROM marea.health")]).await.succeeds();
+    }
+
     // No learner sees any of it.
     for view in ["health", "client_lag", "largest_users", "clients", "backfill"] {
         for role in ["anon", "authenticated"] {
