@@ -1,6 +1,7 @@
 //! What the one who runs the Postgres does and sees: the documents followed, every version of Postgres, crashes, backups.
 
 mod documents;
+mod erasure;
 mod kill;
 mod lost_history;
 mod mirrored;

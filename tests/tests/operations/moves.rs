@@ -18,9 +18,9 @@ use crate::documents::dumpable_server;
 
 /// 2026-11-23T12:00:00Z.
 const NOON_MS: i64 = 1_795_435_200_000;
-const THERE: &str = "https://b.example";
+pub(crate) const THERE: &str = "https://b.example";
 
-async fn database(cluster: &Cluster, name: &str) -> Database {
+pub(crate) async fn database(cluster: &Cluster, name: &str) -> Database {
     let database = cluster.database(name, u32::MAX).await;
     for fixture in ["words.sql", "inventory.sql", "travelled.sql"] {
         database.file(&root().join("tests/fixtures").join(fixture)).await.succeeds();
@@ -29,7 +29,7 @@ async fn database(cluster: &Cluster, name: &str) -> Database {
 }
 
 /// One text column of one row, or what Postgres said.
-async fn asked(
+pub(crate) async fn asked(
     database: &Database,
     query: &str,
     given: &[&(dyn tokio_postgres::types::ToSql + Sync)],
@@ -37,7 +37,7 @@ async fn asked(
     database.client.query_one(query, given).await.map(|row| row.get(0)).map_err(refusal)
 }
 
-async fn exported(database: &Database, user: Uuid) -> Value {
+pub(crate) async fn exported(database: &Database, user: Uuid) -> Value {
     asked(database, "SELECT marea.export_user($1)", &[&user]).await.expect("a document")
 }
 
@@ -46,7 +46,7 @@ async fn import(database: &Database, document: &Value) -> Result<Value, Refusal>
 }
 
 /// How many lines of a dump of the whole database have this text.
-async fn mentions(database: &Database, text: &str) -> usize {
+pub(crate) async fn mentions(database: &Database, text: &str) -> usize {
     let dumped = Command::new("pg_dump").arg(&database.url).output().await.expect("pg_dump starts");
     assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
     String::from_utf8_lossy(&dumped.stdout).lines().filter(|line| line.contains(text)).count()
@@ -72,7 +72,7 @@ fn clock(document: &Value) -> Value {
 }
 
 /// A user with something of everything, and the mutations that made most of it.
-async fn user_with_everything(database: &Database) -> (Caller, Vec<Value>) {
+pub(crate) async fn user_with_everything(database: &Database) -> (Caller, Vec<Value>) {
     let id = new_id();
     database
         .execute(&format!(
@@ -283,108 +283,6 @@ async fn a_document_that_does_not_fit_changes_nothing_and_says_why() {
     let there = exported(&plain, one.user).await;
     assert_eq!((told(&there), clock(&there)), (told(&document), clock(&document)));
     assert_eq!(plain.text("SELECT count(*) FROM marea.pending").await, "0");
-    cluster.stop().await;
-}
-
-/// Neither rows that would go with the user and are somebody else's, nor more than a document holds.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_cannot_be_taken_along_whole_stays() {
-    let cluster = Cluster::start().await;
-    let a = database(&cluster, "a").await;
-    let ((one, _), (other, _)) = (user_with_everything(&a).await, user_with_everything(&a).await);
-    let moved = "SELECT marea.move_user($1, $2)";
-    a.execute(&format!(
-        "CREATE TABLE public.answers (
-             id INTEGER PRIMARY KEY, author UUID REFERENCES public.users (id) ON DELETE CASCADE,
-             list UUID CONSTRAINT answers_to REFERENCES public.word_lists (id) ON DELETE CASCADE
-         );
-         INSERT INTO public.answers SELECT 1, '{}', id FROM public.word_lists WHERE user_id = '{}'",
-        other.user, one.user
-    ))
-    .await;
-    let refused = asked(&a, moved, &[&one.user, &THERE]).await.expect_err("another's answer");
-    assert_eq!(refused.code, "2BP01", "{refused:?}");
-    assert!(refused.message.contains("answers (answers_to)"), "{refused:?}");
-    assert_eq!(one.push(&[session("2026-06-01", json!({}))]).await, ["applied"], "nothing was changed");
-    asked(&a, moved, &[&other.user, &THERE]).await.expect("the answer goes with its author");
-    // One that comes between is not lost with the rows that stay behind.
-    a.execute("DELETE FROM public.answers").await;
-    asked(&a, moved, &[&one.user, &THERE]).await.expect("a document");
-    a.execute(&format!(
-        "INSERT INTO public.answers SELECT 2, '{}', id FROM public.word_lists WHERE user_id = '{}'",
-        other.user, one.user
-    ))
-    .await;
-    let refused =
-        asked(&a, "SELECT marea.erase_user($1, true)", &[&one.user]).await.expect_err("it is nowhere else");
-    assert!(refused.code == "2BP01" && refused.message.contains("answers (answers_to)"), "{refused:?}");
-    a.execute("DELETE FROM public.answers").await;
-    a.client.execute("SELECT marea.stop_move($1)", &[&one.user]).await.expect("it stays");
-
-    a.execute(&format!(
-        "SET session_replication_role = replica;
-         INSERT INTO public.sessions (user_id, session_data)
-         SELECT '{}', jsonb_build_object('x', repeat('x', 4000000)) FROM generate_series(1, 70);
-         RESET session_replication_role",
-        one.user
-    ))
-    .await;
-    let refused = asked(&a, moved, &[&one.user, &THERE]).await.expect_err("280 MB");
-    assert_eq!(refused.code, "54000", "{refused:?}");
-    assert!(
-        refused.message.contains("more than fits into one document (256 MB), with public.sessions"),
-        "{refused:?}"
-    );
-    assert_eq!(one.push(&[session("2026-06-02", json!({}))]).await, ["applied"], "nothing was changed");
-    cluster.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_erased_is_nowhere_when_the_files_are_gone() {
-    let cluster = dumpable_server().await;
-    let a = database(&cluster, "a").await;
-    a.file(&root().join("tests/fixtures/realtime.sql")).await.succeeds();
-    assert_eq!(a.text("SELECT marea.set_wakeups(true)").await, "realtime");
-    let (one, _) = user_with_everything(&a).await;
-    let (text, erase) = (one.user.to_string(), "SELECT marea.erase_user($1)");
-    let woken = format!("SELECT count(*) > 0 FROM realtime.messages WHERE topic = 'marea:{text}'");
-    assert_eq!(a.text(&woken).await, "true");
-    let path = a
-        .text(&format!(
-            "SELECT format('{text}/%s/{}.csv', id) FROM public.export_history WHERE user_id = '{text}'",
-            "ab".repeat(32)
-        ))
-        .await;
-    a.execute(&format!("UPDATE public.export_history SET file_url = 'storage://marea-exports/{path}' WHERE user_id = '{text}'")).await;
-    assert_eq!(exported(&a, one.user).await["files"], json!([path]));
-    a.execute(&format!("INSERT INTO public.feedback VALUES (1, '{text}', 'good'); INSERT INTO public.invoices VALUES (1, '{text}')")).await;
-    let held = asked(&a, erase, &[&one.user]).await.expect_err("an invoice");
-    assert!(held.code == "23503" && held.message.contains("invoices"), "{held:?}");
-    assert_eq!(progress(&one.pull().await)["total_sessions"], json!(3), "nothing was changed");
-
-    a.execute("DELETE FROM public.invoices").await;
-    let said = asked(&a, erase, &[&one.user]).await.expect("erased");
-    assert_eq!((&said["files_to_delete"], said["rows"].as_i64() > Some(10)), (&json!(1), true), "{said}");
-    assert_eq!(mentions(&a, &text).await, 1, "the file that waits to be deleted");
-    a.execute("SELECT marea.files_deleted(array_agg(path)) FROM marea.files_to_delete").await;
-    let said = asked(&a, erase, &[&one.user]).await.expect("nothing is left");
-    assert_eq!((&said["files_to_delete"], &said["rows"]), (&json!(0), &json!(0)), "{said}");
-    assert_eq!(mentions(&a, &text).await, 0);
-    assert_eq!(a.text("SELECT words FROM public.feedback").await, "good");
-
-    // A device that still has a token makes nothing of it come back.
-    let late = one.try_sync(&request(&[session("2026-05-01", json!({}))])).await.expect_err("no such user");
-    assert_eq!(late.code, "PT409");
-    assert_eq!(one.pull().await["user_missing"], json!(true));
-    assert_eq!(mentions(&a, &text).await, 0);
-
-    // A move that was not made.
-    let (two, _) = user_with_everything(&a).await;
-    asked(&a, "SELECT marea.move_user($1, $2)", &[&two.user, &THERE]).await.expect("a document");
-    a.client.execute("SELECT marea.stop_move($1)", &[&two.user]).await.expect("it stays");
-    assert_eq!(two.push(&[session("2026-06-01", json!({}))]).await, ["applied"]);
-    let not = a.client.execute("SELECT marea.stop_move($1)", &[&two.user]).await.expect_err("it is here");
-    assert_eq!(refusal(not).code, "22023");
     cluster.stop().await;
 }
 

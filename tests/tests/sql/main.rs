@@ -10,6 +10,7 @@ mod any_table_sessions;
 mod any_table_types;
 mod arrivals;
 mod backfill;
+mod bounds;
 mod concurrency;
 mod corrections;
 mod costs;

@@ -8,6 +8,9 @@ use tokio_postgres::Client;
 
 const RESTARTED: &str = "UPDATE marea.this_run SET started = started - interval '1 second'";
 
+/// Makes what a device pushes.
+type Made = fn() -> Value;
+
 fn counted() -> Value {
     session("2026-03-01", json!({}))
 }
@@ -43,7 +46,7 @@ async fn lose_what_came_after(admin: &Client, caller: &Caller, cursor: &Value, e
 async fn a_new_run_notes_where_each_clock_stood() {
     let backend = TestBackend::start().await;
     let admin = backend.sql().await;
-    let cases: [(&str, fn() -> Value); 3] = [
+    let cases: [(&str, Made); 3] = [
         (RESTARTED, counted),
         ("UPDATE marea.this_run SET file = 'base/of/a copy'", counted),
         // A push that changes no row moves the clock too, by itself.
