@@ -5262,7 +5262,7 @@ COMMENT ON VIEW marea.health IS 'How Marea is, one figure a row. Cheap enough to
 
 REVOKE ALL ON marea.client_lag, marea.largest_users, marea.foreign_writers, marea.health FROM PUBLIC, anon, authenticated, service_role;
 GRANT SELECT ON marea.health, marea.client_lag, marea.largest_users TO service_role;
-REVOKE ALL ON FUNCTION marea.health_notes FROM PUBLIC, anon, authenticated, service_role;
+REVOKE ALL ON FUNCTION marea.health_notes FROM PUBLIC, anon, authenticated, service_role, pg_monitor;
 GRANT EXECUTE ON FUNCTION marea.health_notes TO service_role, pg_monitor;
 
 -- ---------------------------------------------------------------------------------------------------------------------
