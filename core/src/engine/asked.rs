@@ -110,3 +110,24 @@ fn given<T>(part: Option<T>, name: &'static str) -> Result<T, serde_json::Error>
 fn part<'a, T: Deserialize<'a>>(text: Option<&'a RawValue>) -> Result<T, serde_json::Error> {
     from_json(text.map_or("null", RawValue::get))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_has_the_id_that_it_came_with() {
+        let id: MutationId = "00000000-0000-7000-8000-000000000005".parse().unwrap();
+        for (kind, input) in [
+            ("record_session", r#"{"session_type": "qa"}"#),
+            ("record_event", r#"{"points": 1}"#),
+            ("create_export", r#"{"export_type": "words", "export_format": "csv"}"#),
+        ] {
+            let asked = format!(r#"{{"kind": "{kind}", "id": "{id}", "input": {input}}}"#);
+            match Asked::from_json(&asked).unwrap() {
+                Asked::One(of, change) => assert_eq!((of, change.given_id()), (id, Some(id)), "{kind}"),
+                Asked::Batch(..) => panic!("{kind} is no batch"),
+            }
+        }
+    }
+}

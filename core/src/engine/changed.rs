@@ -66,3 +66,23 @@ impl Changed {
         self.0.into_iter().map(rows).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_named_as_long_as_they_are_few() {
+        for (count, named) in [(1, Some(1)), (MAX_KEYS, Some(MAX_KEYS)), (MAX_KEYS + 1, None)] {
+            let mut changed = Changed::default();
+            (0..count).for_each(|key| changed.row(Table::ExportHistory, key.to_string()));
+            let mut merged = Changed::default();
+            merged.merge(&changed);
+            for changed in [changed, merged] {
+                assert!(changed.has(Table::ExportHistory) && !changed.has(Table::Sessions));
+                let rows = changed.into_rows();
+                assert_eq!(rows[0].keys.as_ref().map(Vec::len), named, "{count} rows");
+            }
+        }
+    }
+}

@@ -66,3 +66,26 @@ fn chosen(json: &str, assumed: &[&str]) -> Map<String, Value> {
     }
     values
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_write_has_a_name() {
+        let words = Table::named("words").unwrap();
+        for (table, op, expected) in [
+            (Table::Sessions, Op::Insert, "a session"),
+            (Table::Sessions, Op::Merge, "a change of a session"),
+            (Table::Sessions, Op::Delete, "a change of a session"),
+            (Table::ProgressEvents, Op::Insert, "an award"),
+            (Table::ExportHistory, Op::Insert, "an export"),
+            (Table::ExportHistory, Op::Merge, "a change of an export"),
+            (words, Op::Insert, "a new row"),
+            (words, Op::Add, "a change of a row"),
+            (Table::UserApiKeys, Op::Merge, "a change of the sealed keys"),
+        ] {
+            assert_eq!(a_write(table, op), expected);
+        }
+    }
+}

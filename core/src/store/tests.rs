@@ -137,3 +137,23 @@ fn a_state_is_moved_as_a_whole_and_no_other() {
         assert_eq!(now, if expected { MutationState::InDoubt } else { state });
     }
 }
+
+#[test]
+fn each_failure_of_sqlite_is_told_as_what_the_app_can_do_about_it() {
+    use rusqlite::ffi;
+    for (code, expected) in [
+        (ffi::SQLITE_BUSY, "mirror_locked"),
+        (ffi::SQLITE_LOCKED, "mirror_locked"),
+        (ffi::SQLITE_PROTOCOL, "mirror_locked"),
+        (ffi::SQLITE_FULL, "storage_full"),
+        (SQLITE_IOERR_SHMSIZE, "storage_full"),
+        (ffi::SQLITE_IOERR_WRITE, "storage_failed"),
+        (ffi::SQLITE_NOTADB, "mirror_corrupt"),
+        (ffi::SQLITE_CORRUPT, "mirror_corrupt"),
+        (ffi::SQLITE_READONLY, "storage_failed"),
+    ] {
+        let error = Error::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        assert_eq!(error.code(), expected, "SQLite's {code}");
+    }
+    assert_eq!(Error::from(rusqlite::Error::QueryReturnedNoRows).code(), "internal");
+}

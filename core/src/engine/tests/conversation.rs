@@ -188,3 +188,34 @@ fn a_queue_longer_than_a_request_goes_in_order() {
     }
     assert!(sent == ids);
 }
+
+/// A page takes its time on a slow network; the answer of an engine that has all is small, and must not be waited for as long.
+#[test]
+fn only_who_expects_a_page_waits_for_as_long_as_one_takes() {
+    let (mut engine, mut server) = (engine(), Server::default());
+    let [page, small] = [true, false].map(|expects_page| engine.limits.timeout_ms(0, expects_page));
+    assert!(page > small);
+    // The first has no cursor, the second follows a page, the third has everything.
+    for (has_more, expected) in [(true, page), (false, page), (false, small)] {
+        engine.signal(Signal::SyncNow, at(0));
+        let outgoing = send(&mut engine);
+        assert_eq!(outgoing.timeout_ms, expected);
+        let answer = SyncAnswer { has_more, ..server.take(&outgoing.request) };
+        engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    }
+}
+
+/// Their ids follow from the batch's, whatever its last digits are: a second call finds what the first has recorded.
+#[test]
+fn changes_of_a_batch_without_ids_get_some_of_their_own() {
+    let id = |text: &str| text.parse::<MutationId>().unwrap();
+    let mut engine = engine();
+    let batch = id("00000000-0000-7000-8000-000000000003");
+    let expected = ["00000000-0000-7000-8000-000000000002", "00000000-0000-7000-8000-000000000001"].map(id);
+    for _ in 0..2 {
+        let changes = vec![session(5).into(), session(6).into()];
+        let recorded = engine.mutate_batch(Some(batch), changes, at(0)).unwrap();
+        assert_eq!(recorded.iter().map(|recorded| recorded.id).collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(totals(&engine), (2, 11));
+}

@@ -153,7 +153,8 @@ fn a_changed_export_of_another_device_is_brought_back_before_the_change() {
         (sent[0].id.to_string(), Hlc::ZERO.to_string())
     );
     let values: serde_json::Value = serde_json::from_str(sent[0].values.get()).unwrap();
-    assert_eq!((&values["export_type"], values.get("updated_at")), (&json!("words"), None));
+    let others = (&values["filters"], values.get("updated_at"));
+    assert_eq!((&values["export_type"], others), (&json!("words"), (&json!({}), None)));
 }
 
 /// Everything is being pulled anew: what the server has lost can still be seen, and changed.

@@ -16,6 +16,7 @@ mod labels;
 mod leaving;
 mod online;
 mod packed;
+mod printed;
 mod query;
 mod registers;
 mod rescue;

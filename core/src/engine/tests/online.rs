@@ -6,7 +6,9 @@ use crate::sync::{Failure, Next};
 #[test]
 fn no_request_begins_while_the_app_forbids_the_network() {
     let mut engine = engine();
+    assert!(!engine.is_paused());
     engine.set_online(false);
+    assert!(engine.is_paused());
     record(&mut engine, 5);
     for signal in [Signal::Online, Signal::Visible, Signal::NewToken, Signal::SyncNow] {
         engine.signal(signal, at(0));
