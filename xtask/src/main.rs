@@ -157,7 +157,7 @@ enum Task {
     Tauri,
     /// Say which lines of the engine no test reaches
     Coverage,
-    /// Break the engine or the SQL in one place after another, and say where no test notices; takes hours
+    /// Break the engine or the SQL in one place after another, and say where no test notices; takes an hour or more
     Mutants {
         #[command(flatten)]
         wanted: mutants::Wanted,
