@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 
-/// Equal bytes between two runs that are cheaper written than left out: a run's head is 8 bytes.
+/// Fewer equal bytes than this between two runs are cheaper written than left out: a run's head is 8 bytes.
 const GAP: usize = 8;
 /// Compared at once, as long as all is equal.
 const BLOCK: usize = 4096;
@@ -24,7 +24,7 @@ pub fn image_change(before: &[u8], after: &[u8]) -> Vec<u8> {
         let Some(from) = (at..after.len()).find(|index| differs(*index)) else { break };
         let mut to = from + 1;
         // Up to the last byte that differs with no longer gap before it.
-        while let Some(next) = (to..after.len().min(to + GAP + 1)).find(|index| differs(*index)) {
+        while let Some(next) = (to..after.len().min(to + GAP)).find(|index| differs(*index)) {
             to = next + 1;
         }
         change.extend(number(from));

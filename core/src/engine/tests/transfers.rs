@@ -360,3 +360,26 @@ fn an_export_that_is_deleted_or_expires_takes_its_file_along() {
         assert_eq!(engine.sweep_files(std::slice::from_ref(&name)).unwrap(), [name]);
     }
 }
+
+#[test]
+fn the_status_says_how_many_bytes_wait_and_how_many_are_here() {
+    let (mut engine, mut server, mut storage) = (engine(), Server::default(), Storage::default());
+    let figures = |engine: &Engine| {
+        let status = engine.status(at(1)).unwrap().files;
+        (status.waiting, status.bytes_waiting, status.bytes_on_device, status.uploaded)
+    };
+    export(&mut engine, 2 * PIECE_BYTES);
+    export(&mut engine, 10);
+    assert_eq!(figures(&engine), (2, 2 * PIECE_BYTES + 10, 2 * PIECE_BYTES + 10, 0));
+    sync(&mut engine, &mut server, 0);
+    let mut seen = vec![figures(&engine)];
+    while let Some(transfer) = engine.next_transfer(at(1)).unwrap() {
+        let answer = storage.take(&transfer, None);
+        engine.apply_transfer(transfer.ticket, Ok(answer), at(1)).unwrap();
+        seen.push(figures(&engine));
+        sync(&mut engine, &mut server, 1);
+    }
+    assert!(seen.contains(&(2, PIECE_BYTES + 10, 2 * PIECE_BYTES + 10, 0)), "half of the first: {seen:?}");
+    // They stay until they are swept or their room is needed.
+    assert_eq!(seen.last(), Some(&(0, 0, 2 * PIECE_BYTES + 10, 2)));
+}
