@@ -27,9 +27,11 @@ mod driver;
 mod transport;
 
 pub use catalogue::{Catalogue, RESERVED_NAMES};
+#[cfg(any(test, feature = "planted-faults"))]
+pub use engine::TableChanges;
 pub use engine::{
     Applied, Asked, Change, Engine, FILE_QUOTA_BYTES, FileSource, Left, Outgoing, QueueCounts, Recorded,
-    SetAside, Subscription, SyncMark, TableChanges, Ticket, Transfer, TransferFailure, TransferTicket,
+    SetAside, Subscription, SyncMark, Ticket, Transfer, TransferFailure, TransferTicket,
 };
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{Error, VaultError};

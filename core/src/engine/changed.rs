@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use crate::model::{FewMap, Table};
 
 /// Rows of one table that are named at most. Whoever has more to read again reads the table.
 const MAX_KEYS: usize = 100;
 
 /// What changed in one table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "tsify", derive(tsify::Tsify))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg(any(test, feature = "planted-faults"))]
 pub struct TableChanges {
     /// The table.
     pub table: Table,
@@ -61,6 +59,7 @@ impl Changed {
         self.0.keys().copied().collect()
     }
 
+    #[cfg(any(test, feature = "planted-faults"))]
     pub(super) fn into_rows(self) -> Vec<TableChanges> {
         let rows = |(table, keys): (Table, Keys)| TableChanges { table, keys: keys.map(Vec::from_iter) };
         self.0.into_iter().map(rows).collect()

@@ -57,6 +57,7 @@ use crate::sync::{Channel, Due, Limits, Schedule, Signal};
 use crate::vault::Vault;
 
 pub use asked::Asked;
+#[cfg(any(test, feature = "planted-faults"))]
 pub use changed::TableChanges;
 pub use exchange::{Applied, Outgoing, Ticket};
 pub use files::{FILE_QUOTA_BYTES, FileSource};
@@ -153,12 +154,6 @@ impl Engine {
         _now: Now,
     ) -> Result<Engine, Error> {
         Engine::over(Store::open_image(keeper)?, StorageKind::LocalStorage, user_id, entropy)
-    }
-
-    /// Says where the mirror is kept, where it is not what [`Engine::open`] took it for: a file for
-    /// [`Location::File`], OPFS for [`Location::Vfs`], `localStorage` for an image.
-    pub fn set_storage(&mut self, storage: StorageKind) {
-        self.storage = storage;
     }
 
     /// Says in which time zone the learner is. Without one every day is that of the present offset, [`Now::utc_offset_minutes`],

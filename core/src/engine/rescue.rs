@@ -10,8 +10,7 @@ use crate::engine::{Engine, registers, visible};
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::model::{
-    Mutation, MutationView, Now, Op, Rescued, RescuedMutation, StatusError, StorageKind, TableKind,
-    UnixMillis, UserId,
+    Mutation, Now, Op, Rescued, RescuedMutation, StatusError, StorageKind, TableKind, UnixMillis, UserId,
 };
 use crate::store::{JournalEntry, Location, NewMutation, Rows, Store, rescue};
 
@@ -145,21 +144,6 @@ impl Engine {
         })?;
         self.announce_rows(&changed);
         Ok(restored)
-    }
-
-    /// All refused mutations, each with its reason and what it would have changed, as one JSON document: for a learner or
-    /// for support to keep before they are discarded.
-    ///
-    /// # Errors
-    /// The storage errors.
-    pub fn export_rejected(&self) -> Result<String, Error> {
-        #[derive(serde::Serialize)]
-        struct Document {
-            user_id: UserId,
-            rejected: Vec<MutationView>,
-        }
-        let document = Document { user_id: self.user_id, rejected: self.rejected()? };
-        serde_json::to_string_pretty(&document).map_err(|_| Error::Internal("an export is not JSON"))
     }
 }
 

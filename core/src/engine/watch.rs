@@ -4,7 +4,9 @@
 //! bounds nothing but itself, and always learns of the final state.
 
 use crate::engine::Engine;
-use crate::engine::changed::{Changed, TableChanges};
+use crate::engine::changed::Changed;
+#[cfg(any(test, feature = "planted-faults"))]
+use crate::engine::changed::TableChanges;
 use crate::error::Error;
 use crate::model::{FewMap, Table};
 
@@ -46,7 +48,8 @@ impl Engine {
         self.take(subscription).tables()
     }
 
-    /// The same with the rows that changed, as far as they are few enough to be named.
+    /// The same with the rows that changed, as far as they are few enough to be named: for tests, which look at what is announced.
+    #[cfg(any(test, feature = "planted-faults"))]
     pub fn take_changed_rows(&mut self, subscription: Subscription) -> Vec<TableChanges> {
         self.take(subscription).into_rows()
     }

@@ -232,7 +232,7 @@ fn a_rescue_can_be_put_into_any_mirror_of_its_user_and_is_harmless_twice() {
     assert_eq!(engine.restore(&rescued, at(0)).unwrap(), 5);
     assert_eq!(engine.restore(&rescued, at(0)).unwrap(), 0);
     assert_eq!((totals(&engine), engine.pending().unwrap().len()), ((3, 3), ids.len()));
-    let text = engine.export_rejected().unwrap();
+    let text = serde_json::to_string(&engine.rejected().unwrap()).unwrap();
     assert!(text.contains("22023") && text.contains("99"), "{text}");
     for owner in [None, Some("00000000-0000-4000-8000-000000000002".parse().unwrap())] {
         rescued.user_id = owner;

@@ -144,15 +144,17 @@ fn the_status_is_one_value_that_outlives_the_program() {
     let outgoing = send(&mut engine);
     engine.count_bytes(900, 4_000);
     engine.apply_response(outgoing.ticket, Ok(Server::default().take(&outgoing.request)), at(0)).unwrap();
-    let mut again = open(&location).unwrap();
+    let again = open(&location).unwrap();
     let total = again.status(at(0)).unwrap();
     assert_eq!((total.bytes_sent, total.bytes_received), (1_800, 4_000), "counted once, and kept");
-    again.set_storage(StorageKind::LocalStorage);
     let json = serde_json::to_value(again.status(at(0)).unwrap()).unwrap();
-    assert_eq!((&json["storage"], &json["online"]), (&json!("local-storage"), &json!(true)));
-    for (kind, name) in
-        [(StorageKind::File, "file"), (StorageKind::Opfs, "opfs"), (StorageKind::Memory, "memory")]
-    {
+    assert_eq!((&json["storage"], &json["online"]), (&json!("file"), &json!(true)));
+    for (kind, name) in [
+        (StorageKind::File, "file"),
+        (StorageKind::Opfs, "opfs"),
+        (StorageKind::Memory, "memory"),
+        (StorageKind::LocalStorage, "local-storage"),
+    ] {
         assert_eq!(serde_json::to_value(kind).unwrap(), name);
     }
 }
