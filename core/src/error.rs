@@ -67,6 +67,11 @@ pub enum Error {
         "the files on this device take all the room that they may; the export was recorded without its file: upload or delete others, then attach it"
     )]
     FilesFull,
+    /// The file that the export had is still to be deleted at the server. Nothing was written.
+    #[error(
+        "the file that this export had is still being deleted at the server; attach the file again once that is done, which needs a network"
+    )]
+    FileLeaving,
     /// The storage failed. The write was refused whole.
     #[error("the device's storage failed ({code}); the write was refused whole, try again")]
     StorageFailed {
@@ -183,6 +188,7 @@ impl Error {
             Error::MirrorNewer { .. } => "mirror_newer",
             Error::MirrorCorrupt => "mirror_corrupt",
             Error::StorageFull | Error::FilesFull => "storage_full",
+            Error::FileLeaving => "file_leaving",
             Error::StorageFailed { .. } => "storage_failed",
             Error::NoEntropy => "no_entropy",
             Error::StaleTicket => "stale_ticket",
@@ -200,6 +206,7 @@ impl Error {
             Error::MirrorLocked
                 | Error::StorageFull
                 | Error::FilesFull
+                | Error::FileLeaving
                 | Error::StorageFailed { .. }
                 | Error::NoEntropy
                 | Error::Vault(VaultError::TooManyGuesses { .. })

@@ -102,6 +102,10 @@ enum MareaCode
    */
   MAREA_CODE_STORAGE_FAILED = 14,
   /**
+   * The file that the export had is still being deleted at the server. Nothing was written; attach it again later.
+   */
+  MAREA_CODE_FILE_LEAVING = 15,
+  /**
    * The server does not accept the sign-in, or it has ended. The queue is kept.
    */
   MAREA_CODE_UNAUTHORIZED = 20,

@@ -69,6 +69,28 @@ test('a server that is full, and a network that answers for it, make a file wait
   assert.deepEqual((await objects(learner)).map((it) => it.size), [10])
 })
 
+test('a file that is given up is named by no row, and cannot be attached again before it is deleted', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  const id = await create(page, 10, 12)
+  await until(page, id, 'uploaded')
+  await waitUntilSent(page)
+  await setOnline(page, false)
+  const attach = () => page.evaluate((id) => window.failureOf(() => window.marea.attachFile(id, new Uint8Array(10))), id)
+  await page.evaluate((id) => window.marea.cancelFile(id), id)
+  const failure = await attach()
+  assert.deepEqual([failure?.code, failure?.retry], ['file_leaving', true])
+  await setOnline(page, true)
+  await waitFor('the deletion', () => files(page), (seen) => seen.length === 0)
+  await waitUntilSent(page)
+  const { rows } = await stage.database.query('SELECT file_url FROM public.export_history WHERE id = $1', [id])
+  assert.deepEqual([rows[0].file_url, (await objects(learner)).length], [null, 0])
+  assert.equal(await attach(), null)
+  await until(page, id, 'uploaded')
+  assert.equal((await objects(learner)).length, 1)
+})
+
 test('each piece is cut in the middle, and the file arrives whole', async (t) => {
   const learner = await stage.signUp()
   const page = await browser.newPage(t)

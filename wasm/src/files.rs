@@ -86,7 +86,7 @@ impl MareaEngine {
             "pause" => engine.pause_file(id, true),
             "resume" => engine.pause_file(id, false),
             "retry" => engine.retry_file(id),
-            _ => engine.cancel_file(id),
+            _ => engine.cancel_file(id, now()),
         })
     }
 

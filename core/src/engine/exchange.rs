@@ -250,6 +250,9 @@ impl Engine {
             answer.has_more || begins_again || (pending > 0 && (in_flight.leaves_some || answer.reset));
         applied.next = self.schedule.succeeded(goes_on, pending > 0, now.unix_ms);
         self.take_news(answer, goes_on);
+        if !answer.has_more && !begins_again {
+            self.transfers.heard(answer.server_time);
+        }
         if self.paging.moves_on(in_flight.since, answer) {
             self.in_flight = self.ahead.take().map(|ahead| InFlight { started: now.unix_ms, ..ahead });
         } else {

@@ -70,7 +70,8 @@ impl Engine {
     /// Gives an export that is there its file: one that had none, or whose file was refused.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for an export that is not there or has another file, [`Error::FilesFull`], and the storage errors.
+    /// [`Error::InvalidInput`] for an export that is not there or has another file, [`Error::FileLeaving`] where the one that it had
+    /// is not deleted yet, [`Error::FilesFull`], and the storage errors.
     pub fn attach_file(
         &mut self,
         export_id: MutationId,
@@ -171,14 +172,22 @@ impl Engine {
         self.transfers.signal();
     }
 
-    /// Gives a file up: its bytes go from this device, and from the server what it has of them. The export stays.
+    /// Gives a file up: its bytes go from this device, and from the server what it has of them. The export stays, and names it no
+    /// more.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] where this device has no such file, and the storage errors.
-    pub fn cancel_file(&mut self, export_id: MutationId) -> Result<(), Error> {
+    pub fn cancel_file(&mut self, export_id: MutationId, now: Now) -> Result<(), Error> {
         self.transfers.forget(export_id);
-        let found = self.change_file(export_id, &mut |file| file.set_state(FileState::Gone))?;
-        if found { Ok(()) } else { Err(no_file()) }
+        let mut file = self.store.read().file(export_id)?.ok_or_else(no_file)?;
+        let url = file.input.url(self.user_id, export_id);
+        let is_named = self.export(export_id)?.is_some_and(|export| export.file_url == Some(url));
+        file.set_state(FileState::Gone);
+        if is_named {
+            let change = Change::DropFile { id: export_id };
+            return self.mutate_beside(change, &mut |rows| rows.put_file(&file), now).map(|_| ());
+        }
+        self.store.change(&mut |rows| rows.put_file(&file))
     }
 
     /// Changes what is known of a file; says whether there is one.
@@ -272,6 +281,10 @@ fn add(rows: Rows<'_>, id: MutationId, input: &FileInput, quota: u64, now: Now) 
     let files = rows.files()?;
     let before = files.iter().find(|file| file.export_id == id);
     if let Some(known) = before.filter(|known| known.state != FileState::Refused) {
+        if known.state == FileState::Gone {
+            // The request that deletes it would delete these bytes as well: an object is named by what is in it.
+            return Err(Error::FileLeaving);
+        }
         return match known.input == *input {
             true => Ok(true),
             false => Err(Error::invalid("file", "this export has another file already")),

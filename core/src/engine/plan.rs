@@ -31,6 +31,11 @@ pub enum Change {
         /// The columns to set.
         change: ExportChange,
     },
+    /// An export's file is given up: its row names none any more.
+    DropFile {
+        /// The export.
+        id: MutationId,
+    },
     /// A sealed API key, in place of the provider's last one.
     PutKey {
         /// Whose API the key is for.
@@ -215,6 +220,9 @@ impl Change {
             Change::UpdateExport { id, change } => {
                 change.check()?;
                 merge(Table::ExportHistory, id.to_string(), &change)
+            }
+            Change::DropFile { id } => {
+                merge(Table::ExportHistory, id.to_string(), &json!({ "file_url": null }))
             }
             Change::DeleteExport { id } => {
                 let plan = merge(Table::ExportHistory, id.to_string(), &Map::new())?;

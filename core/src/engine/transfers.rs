@@ -5,7 +5,7 @@ use crate::engine::{Change, Engine};
 use crate::error::Error;
 use crate::model::{
     Export, ExportChange, ExportStatus, FewMap, FileRecord, FileState, MutationId, Now, StatusError,
-    UnixMillis, UserId,
+    Timestamp, UnixMillis, UserId,
 };
 use crate::sync::{Failure, full_jitter_ms};
 use crate::transfer::{PIECE_BYTES, Step, TransferAnswer, TransferRequest, Verdict, judge, steps_request};
@@ -76,9 +76,15 @@ pub(super) struct Transfers {
     looks: FewMap<MutationId, ()>,
     retries: FewMap<MutationId, Retry>,
     fresh_token: bool,
+    /// The server's clock when the mirror last had all that the server had.
+    server_time: Option<Timestamp>,
 }
 
 impl Transfers {
+    pub(super) fn heard(&mut self, server_time: Timestamp) {
+        self.server_time = Some(server_time);
+    }
+
     pub(super) fn sent(&self, id: MutationId) -> u64 {
         let moving = self.moving.as_ref().filter(|it| it.export_id == id).map_or(0, |it| it.sent);
         self.offsets.get(&id).copied().unwrap_or_default().saturating_add(moving)
@@ -140,7 +146,7 @@ impl Engine {
         if self.transfers.moving.is_some() || self.paused {
             return Ok(None);
         }
-        self.retire_files(now)?;
+        self.retire_files()?;
         let due = |file: &FileRecord| self.transfers.due_at(file.export_id, now) <= now.unix_ms;
         let Some(file) = self.store.read().files_to_move()?.into_iter().find(due) else { return Ok(None) };
         let id = file.export_id;
@@ -169,8 +175,8 @@ impl Engine {
     }
 
     /// Files whose exports are gone: once noticed, their bytes may leave the device.
-    fn retire_files(&mut self, now: Now) -> Result<(), Error> {
-        for file in self.store.read().files_to_retire(now.timestamp())? {
+    fn retire_files(&mut self) -> Result<(), Error> {
+        for file in self.store.read().files_to_retire(self.transfers.server_time)? {
             self.change_file(file.export_id, &mut |file| file.state = FileState::Gone)?;
         }
         Ok(())
@@ -186,7 +192,7 @@ impl Engine {
         if self.transfers.moving.is_some() || self.paused || rows.files()?.is_empty() {
             return Ok(None);
         }
-        if !rows.files_to_retire(now.timestamp())?.is_empty() {
+        if !rows.files_to_retire(self.transfers.server_time)?.is_empty() {
             return Ok(Some(now.unix_ms));
         }
         let waits = rows.files_to_move()?.into_iter();

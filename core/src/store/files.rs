@@ -16,8 +16,8 @@ const ACKNOWLEDGED: &str = "EXISTS (SELECT 1 FROM export_history WHERE id = unhe
     AND NOT EXISTS (SELECT 1 FROM mutations WHERE table_name = 'export_history' AND row_key = export_id
       AND op = 'insert' AND state IN ('pending', 'in_doubt', 'resend', 'rejected'))";
 
-/// A file whose export is deleted or has expired. An export that is not there may also be one that was refused, or is being
-/// brought back: its file waits.
+/// A file whose export is deleted or has expired, by the server's clock: a device's may be years ahead. An export that is not
+/// there may also be one that was refused, or is being brought back: its file waits.
 const RETIRED: &str = "state <> 'gone' AND (
     EXISTS (SELECT 1 FROM export_history WHERE id = unhex(export_id, '-') AND (status = 'expired' OR expires_at <= ?1))
     OR NOT EXISTS (SELECT 1 FROM export_history WHERE id = unhex(export_id, '-'))
@@ -71,8 +71,9 @@ impl Rows<'_> {
     }
 
     /// Those whose export is deleted or has expired, and that are not gone yet.
-    pub(crate) fn files_to_retire(self, now: Timestamp) -> Result<Vec<FileRecord>, Error> {
-        self.list_files(RETIRED, &[&now.to_string()])
+    /// `server_time`: as it was last heard; before that no export has expired that its row does not call so.
+    pub(crate) fn files_to_retire(self, server_time: Option<Timestamp>) -> Result<Vec<FileRecord>, Error> {
+        self.list_files(RETIRED, &[&server_time.map(|at| at.to_string())])
     }
 
     fn list_files(self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<FileRecord>, Error> {

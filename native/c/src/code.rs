@@ -39,6 +39,8 @@ pub enum MareaCode {
     StorageFull = 13,
     /// A file or folder cannot be used. Nothing was written.
     StorageFailed = 14,
+    /// The file that the export had is still being deleted at the server. Nothing was written; attach it again later.
+    FileLeaving = 15,
 
     /// The server does not accept the sign-in, or it has ended. The queue is kept.
     Unauthorized = 20,
@@ -87,7 +89,7 @@ pub enum MareaCode {
 }
 
 /// Every number and its name.
-const NAMES: [(MareaCode, &str); 36] = [
+const NAMES: [(MareaCode, &str); 37] = [
     (MareaCode::Ok, "ok\0"),
     (MareaCode::NullArgument, "null_argument\0"),
     (MareaCode::InvalidUtf8, "invalid_utf8\0"),
@@ -103,6 +105,7 @@ const NAMES: [(MareaCode, &str); 36] = [
     (MareaCode::MirrorCorrupt, "mirror_corrupt\0"),
     (MareaCode::StorageFull, "storage_full\0"),
     (MareaCode::StorageFailed, "storage_failed\0"),
+    (MareaCode::FileLeaving, "file_leaving\0"),
     (MareaCode::Unauthorized, "unauthorized\0"),
     (MareaCode::Offline, "offline\0"),
     (MareaCode::ServerFailed, "server_failed\0"),

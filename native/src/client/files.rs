@@ -196,7 +196,7 @@ impl Client {
     ///
     /// `invalid_input` where this device has no such file.
     pub async fn cancel_file(&self, export_id: MutationId) -> Result<(), Error> {
-        self.call(move |engine| engine.cancel_file(export_id)).await?;
+        self.call(move |engine| engine.cancel_file(export_id, crate::clock::now())).await?;
         self.send(Message::FilesNudge).await
     }
 

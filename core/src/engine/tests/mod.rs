@@ -7,6 +7,7 @@ mod conversation;
 mod day_start;
 mod days;
 mod durability;
+mod files_end;
 mod freeze;
 mod guest;
 mod healing;

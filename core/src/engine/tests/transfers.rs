@@ -9,12 +9,12 @@ use crate::engine::transfers::{Transfer, TransferFailure};
 use crate::model::{ExportChange, ExportInput, FileInput, FileState};
 use crate::transfer::{PIECE_BYTES, TransferAnswer, TransferBody};
 
-const QUOTA: u64 = 100 * PIECE_BYTES;
+pub(super) const QUOTA: u64 = 100 * PIECE_BYTES;
 
 /// Supabase's Storage, as far as a device sees it.
 #[derive(Default)]
-struct Storage {
-    objects: BTreeSet<String>,
+pub(super) struct Storage {
+    pub(super) objects: BTreeSet<String>,
     /// Uploads by id: whose object, how long, how much of it has come.
     uploads: BTreeMap<String, (String, u64, u64)>,
     /// Objects that have been made, each as often as it was.
@@ -34,7 +34,7 @@ fn refusal(code: &str) -> TransferAnswer {
 
 impl Storage {
     /// Carries a request out. `taken`: how many bytes of its body arrive before the connection breaks.
-    fn take(&mut self, transfer: &Transfer, taken: Option<u64>) -> TransferAnswer {
+    pub(super) fn take(&mut self, transfer: &Transfer, taken: Option<u64>) -> TransferAnswer {
         let request = &transfer.request;
         let header =
             |name: &str| request.headers.iter().find(|(it, _)| *it == name).map(|(_, it)| it.as_str());
@@ -97,12 +97,12 @@ impl Storage {
     }
 }
 
-fn input(size: u64) -> FileInput {
+pub(super) fn input(size: u64) -> FileInput {
     let sha256 = format!("{size:064x}");
     FileInput { sha256, extension: "csv".to_owned(), content_type: "text/csv".to_owned(), size }
 }
 
-fn export(engine: &mut Engine, size: u64) -> MutationId {
+pub(super) fn export(engine: &mut Engine, size: u64) -> MutationId {
     let id = engine.make_export_id(at(0)).unwrap();
     let (export_type, export_format) = ("words".to_owned(), "csv".to_owned());
     let export = ExportInput { id: Some(id), export_type, export_format, ..ExportInput::default() };
@@ -110,7 +110,7 @@ fn export(engine: &mut Engine, size: u64) -> MutationId {
     id
 }
 
-fn sync(engine: &mut Engine, server: &mut Server, now: i64) {
+pub(super) fn sync(engine: &mut Engine, server: &mut Server, now: i64) {
     engine.signal(Signal::SyncNow, at(now));
     while let Some(outgoing) = engine.next_request(at(now)).unwrap() {
         let answer = server.take(&outgoing.request);
@@ -118,7 +118,7 @@ fn sync(engine: &mut Engine, server: &mut Server, now: i64) {
     }
 }
 
-fn state(engine: &Engine, id: MutationId) -> Option<FileState> {
+pub(super) fn state(engine: &Engine, id: MutationId) -> Option<FileState> {
     engine.files().unwrap().into_iter().find(|it| it.export_id == id).map(|it| it.state)
 }
 
@@ -326,38 +326,6 @@ fn of_two_files_of_one_export_the_one_that_its_row_names_is_read() {
         engine.mutate(Change::UpdateExport { id, change }, at(2)).unwrap();
         let found = engine.file_source(id).unwrap();
         assert_eq!(matches!(found, FileSource::Local { .. }), is_local, "{url}: {found:?}");
-    }
-}
-
-#[test]
-fn an_export_that_is_deleted_or_expires_takes_its_file_along() {
-    for deleted_early in [false, true] {
-        let (mut engine, mut server, mut storage) = (engine(), Server::default(), Storage::default());
-        let id = export(&mut engine, 2 * PIECE_BYTES);
-        sync(&mut engine, &mut server, 0);
-        let mut steps = 0;
-        while let Some(transfer) = engine.next_transfer(at(1)).unwrap() {
-            if deleted_early && steps == 1 {
-                let change = ExportChange { expires_at: Some(at(1).timestamp()), ..ExportChange::default() };
-                engine.mutate(Change::UpdateExport { id, change }, at(1)).unwrap();
-            }
-            let answer = storage.take(&transfer, None);
-            engine.apply_transfer(transfer.ticket, Ok(answer), at(1)).unwrap();
-            steps += 1;
-        }
-        if !deleted_early {
-            assert_eq!(storage.objects.len(), 1);
-            let change = ExportChange { expires_at: Some(at(2).timestamp()), ..ExportChange::default() };
-            engine.mutate(Change::UpdateExport { id, change }, at(1)).unwrap();
-            let transfer = engine.next_transfer(at(3)).unwrap().expect("the device deletes its own");
-            assert_eq!(transfer.request.method, "DELETE");
-            let answer = storage.take(&transfer, None);
-            engine.apply_transfer(transfer.ticket, Ok(answer), at(3)).unwrap();
-        }
-        assert!(engine.next_transfer(at(4)).unwrap().is_none());
-        assert!(engine.files().unwrap().is_empty());
-        let name = input(2 * PIECE_BYTES).local_name(id);
-        assert_eq!(engine.sweep_files(std::slice::from_ref(&name)).unwrap(), [name]);
     }
 }
 
