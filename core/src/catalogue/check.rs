@@ -163,6 +163,7 @@ impl Column {
                 let whole = whole.filter(|whole| (least..=most).contains(whole)).ok_or_else(wanted)?;
                 Ok(if self.kind == ColumnType::BigInt { whole.to_string().into() } else { whole.into() })
             }
+            ColumnType::Double if number.as_f64() == Some(0.0) => Ok(0.0_f64.into()),
             ColumnType::Double => Ok(number.clone().into()),
             ColumnType::Real => {
                 let double = number.as_f64().ok_or_else(wanted)?;
@@ -170,7 +171,7 @@ impl Column {
                 if !single.is_finite() || (single == 0.0 && double != 0.0) {
                     return Err("is beyond what a real holds".to_owned());
                 }
-                Number::from_f64(shortest(single)).map(Value::from).ok_or_else(wanted)
+                Number::from_f64(shortest(single) + 0.0).map(Value::from).ok_or_else(wanted)
             }
             _ => Err(wanted()),
         }

@@ -85,6 +85,16 @@ pub(super) fn numeric(column: &Column, text: &str) -> Result<String, String> {
             }
             fraction.truncate(places);
             fraction.extend(std::iter::repeat_n('0', places - fraction.len()));
+            // What Postgres would round is refused: numeric(2,4) has two digits, from the third place behind the point on, and
+            // numeric(3,-2) three, up to the hundreds.
+            let unused = usize::try_from(i64::from(scale) - i64::from(precision)).unwrap_or(0);
+            if fraction.bytes().take(unused).any(|digit| digit != b'0') {
+                return Err(format!("must be less than 1e-{unused}"));
+            }
+            let unused = usize::try_from(-i64::from(scale)).unwrap_or(0);
+            if !whole.is_empty() && whole.len() - whole.trim_end_matches('0').len() < unused {
+                return Err(format!("must be a multiple of 1e{unused}"));
+            }
             usize::try_from(i64::from(precision) - i64::from(scale)).unwrap_or(0)
         }
         (None, _) => MAX_WHOLE_DIGITS,

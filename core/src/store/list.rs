@@ -52,7 +52,7 @@ impl Rows<'_> {
         }
         let order = order
             .iter()
-            .map(|by| format!("{}{}", quoted(&by.column.name), if by.descends { " DESC" } else { "" }));
+            .map(|by| format!("{}{}", ordering(by.column), if by.descends { " DESC" } else { "" }));
         let order = order.collect::<Vec<_>>().join(", ");
         let name = quoted(shape.table.table.name());
         let sql = format!(
@@ -89,7 +89,7 @@ impl Rows<'_> {
     ) -> Result<(), Error> {
         let gone =
             || Error::invalid("after", "there is no row with this key any more; begin with the first page");
-        let columns = order.iter().map(|by| quoted(&by.column.name)).collect::<Vec<_>>().join(", ");
+        let columns = order.iter().map(|by| ordering(by.column)).collect::<Vec<_>>().join(", ");
         let (name, key) = (quoted(shape.table.table.name()), quoted(&shape.table.key().name));
         let sql = format!("SELECT {columns} FROM {name} WHERE {key} = ?1");
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -98,7 +98,7 @@ impl Rows<'_> {
         let mut sql = String::new();
         for (place, by) in order.iter().enumerate().rev() {
             let value: SqlValue = row.get(place)?;
-            let column = quoted(&by.column.name);
+            let column = ordering(by.column);
             let bind = |value: &SqlValue, condition: &mut Condition| {
                 condition.bound.push(value.clone());
                 format!("?{}", condition.bound.len())
@@ -142,6 +142,19 @@ fn order_of<'s>(shape: &'s Shape, order: &[String]) -> Result<Vec<Ordered<'s>>, 
     Ok(found)
 }
 
+/// What a column is ordered by. An enum's labels are in the order in which Postgres has them, and one of a later type comes last.
+fn ordering(column: &Column) -> String {
+    let name = quoted(&column.name);
+    // As texts are ordered anyway: then an index helps.
+    if column.kind != ColumnType::Enum || column.labels.is_sorted() {
+        return name;
+    }
+    let ranks = column.labels.iter().enumerate();
+    let ranks = ranks.map(|(rank, label)| format!("WHEN '{}' THEN {rank} ", label.replace('\'', "''")));
+    let last = column.labels.len();
+    format!("CASE {name} {}ELSE iif({name} IS NULL, NULL, {last}) END", ranks.collect::<String>())
+}
+
 impl Condition {
     fn of(shape: &Shape, filter: &Map<String, Value>) -> Result<Condition, Error> {
         let mut condition = Condition::default();
@@ -183,10 +196,13 @@ impl Condition {
             self.and(&format!("{name} {operator} NULL"));
             return Ok(());
         }
-        let bound = bound(column, value)?;
+        let (by, bound) = match ordering(column) {
+            by if by != name && operator.starts_with(['<', '>']) => (by, rank(column, value)?),
+            _ => (name, bound(column, value)?),
+        };
         self.bound.push(bound);
         let place = self.bound.len();
-        self.and(&format!("{name} {operator} ?{place}"));
+        self.and(&format!("{by} {operator} ?{place}"));
         Ok(())
     }
 
@@ -237,6 +253,20 @@ fn bound(column: &Column, value: &Value) -> Result<SqlValue, String> {
     }
     let bound = column.kind.bind(Some(&checked)).ok_or("cannot be compared with that")?;
     ends(&bound).try_into().map_err(|_| "cannot be compared with that".to_owned())
+}
+
+/// A label's place among the others.
+fn rank(column: &Column, value: &Value) -> Result<SqlValue, String> {
+    let rank =
+        |label: &str| column.labels.iter().position(|it| it == label).and_then(|at| i64::try_from(at).ok());
+    match value {
+        Value::Null => Ok(SqlValue::Null),
+        value => value
+            .as_str()
+            .and_then(rank)
+            .map(SqlValue::Integer)
+            .ok_or_else(|| format!("must be one of {}", column.labels.join(", "))),
+    }
 }
 
 fn row_json(shape: &Shape, row: &Row<'_>) -> Result<String, Error> {

@@ -20,7 +20,7 @@ impl ColumnType {
     pub(super) fn declared(self) -> &'static str {
         match self {
             Kind::SmallInt | Kind::Integer | Kind::BigInt | Kind::Boolean => "INTEGER",
-            // Three of its values are texts.
+            // SQLite has no NaN: it is a text, which comes behind all numbers, as in Postgres.
             Kind::Real | Kind::Double => "ANY",
             Kind::Bytea | Kind::UuidBytes => "BLOB",
             Kind::Numeric => "TEXT COLLATE marea_numeric",
@@ -41,7 +41,8 @@ impl ColumnType {
                 number.as_i64().and_then(|n| owned(SqlValue::Integer(n)))
             }
             (Kind::Real | Kind::Double, Some(Value::Number(number))) => {
-                number.as_f64().and_then(|n| owned(SqlValue::Real(n)))
+                // Of two zeros Postgres takes one for the other; JavaScript does not write both.
+                number.as_f64().and_then(|n| owned(SqlValue::Real(n + 0.0)))
             }
             (Kind::Numeric, Some(Value::Number(number))) => owned(SqlValue::Text(number.to_string())),
             (Kind::Boolean, Some(Value::Bool(flag))) => owned(SqlValue::Integer((*flag).into())),
@@ -71,9 +72,12 @@ impl ColumnType {
                 None => return Some(as_it_is),
             },
             Kind::BigInt => SqlValue::Integer(text.parse().ok()?),
-            Kind::Real | Kind::Double => {
-                return matches!(text, "NaN" | "Infinity" | "-Infinity").then_some(as_it_is);
-            }
+            Kind::Real | Kind::Double => match text {
+                "NaN" => return Some(as_it_is),
+                "Infinity" => SqlValue::Real(f64::INFINITY),
+                "-Infinity" => SqlValue::Real(f64::NEG_INFINITY),
+                _ => return None,
+            },
             Kind::Bytea => SqlValue::Blob(base64_of(text)?),
             Kind::ReadJson | Kind::Json => SqlValue::Text(json_text(text)),
             Kind::SmallInt | Kind::Integer | Kind::Boolean => return None,
@@ -121,6 +125,8 @@ impl ColumnType {
             (Kind::BigInt, ValueRef::Integer(number)) => Value::from(number.to_string()),
             (Kind::Boolean, ValueRef::Integer(flag)) => Value::from(flag != 0),
             (_, ValueRef::Integer(number)) => Value::from(number),
+            (_, ValueRef::Real(f64::INFINITY)) => "Infinity".into(),
+            (_, ValueRef::Real(f64::NEG_INFINITY)) => "-Infinity".into(),
             (_, ValueRef::Real(number)) => Number::from_f64(number).map_or(Value::Null, Value::from),
             (Kind::ReadJson, ValueRef::Text(text)) => {
                 stored(std::str::from_utf8(text).ok().and_then(|text| serde_json::from_str(text).ok()))?

@@ -152,3 +152,124 @@ fn odd_values_of_the_server_cost_only_themselves() {
         one = device();
     }
 }
+
+const MEASURES: &str = r#"{ "version": 1, "hash": "0000000000000002", "tables": [
+  { "name": "measures", "schema": "public", "key": "id", "owner": "user_id", "write": true, "columns": [
+    { "name": "id", "type": "text", "rule": "key" },
+    { "name": "double", "type": "double", "rule": "register" },
+    { "name": "single", "type": "real", "rule": "register" },
+    { "name": "mood", "type": "enum", "rule": "register", "labels": ["so so", "it's fine", "bad"] },
+    { "name": "small", "type": "numeric", "rule": "register", "precision": 2, "scale": 4 },
+    { "name": "hundreds", "type": "numeric", "rule": "register", "precision": 3, "scale": -2 } ] } ] }"#;
+
+fn measures() -> (Engine, TableServer) {
+    let mut one = engine();
+    one.use_catalogue(Some(&crate::catalogue::Catalogue::parse(MEASURES).unwrap()), at(0)).unwrap();
+    (one, TableServer::new(MEASURES))
+}
+
+fn keys_of(engine: &Engine, query: Value) -> Result<String, Error> {
+    let rows = engine.list_rows("measures", &serde_json::from_value(query).unwrap())?;
+    let key = |row: &String| serde_json::from_str::<Value>(row).unwrap()["id"].as_str().unwrap().to_owned();
+    Ok(rows.iter().map(key).collect())
+}
+
+/// `-Infinity` came behind all numbers, because it was kept as a text.
+#[test]
+fn numbers_without_end_are_ordered_as_postgres_orders_them() {
+    let (mut one, mut server) = measures();
+    let ascending = [json!("-Infinity"), json!(-1), json!(0), json!(1.5), json!("Infinity"), json!("NaN")];
+    for (value, key) in ascending.iter().zip(["a", "b", "c", "d", "e", "f"]) {
+        insert(&mut one, "measures", Some(key), json!({ "double": value, "single": value }));
+    }
+    insert(&mut one, "measures", Some("z"), json!({}));
+    let (mut two, _) = measures();
+    sync(&mut one, &mut server);
+    sync(&mut two, &mut server);
+    for device in [&mut one, &mut two] {
+        for column in ["double", "single"] {
+            for (test, value, expected) in [
+                ("gt", json!(0), "def"),
+                ("lt", json!(0), "ab"),
+                ("gte", json!("Infinity"), "ef"),
+                ("gt", json!("-Infinity"), "bcdef"),
+                ("lte", json!("-Infinity"), "a"),
+                ("gte", json!("NaN"), "f"),
+                ("in", json!(["NaN", "-Infinity"]), "af"),
+            ] {
+                let query = json!({ "where": { column: { test: value } }, "order": [column] });
+                assert_eq!(keys_of(device, query).unwrap(), expected, "{column} {test} {value}");
+            }
+            let paged = json!({ "order": [column], "after": "a", "limit": 3 });
+            assert_eq!(keys_of(device, paged).unwrap(), "bcd");
+            assert_eq!(row(device, "measures", "a")[column], "-Infinity");
+            assert_eq!(row(device, "measures", "f")[column], "NaN");
+            let sql = format!("SELECT id, {column} FROM measures WHERE {column} < 0 ORDER BY {column}");
+            let found = device.query(&sql, &[], crate::store::QueryLimits::default()).unwrap().rows;
+            assert_eq!(json!(found), json!([["a", "-Infinity"], ["b", -1.0]]));
+        }
+    }
+}
+
+#[test]
+fn labels_are_ordered_as_they_were_declared() {
+    let (mut one, mut server) = measures();
+    for (key, mood) in [("a", "bad"), ("b", "so so"), ("c", "it's fine"), ("d", "so so")] {
+        insert(&mut one, "measures", Some(key), json!({ "mood": mood }));
+    }
+    insert(&mut one, "measures", Some("z"), json!({}));
+    // A label that was added since.
+    server.put_raw("measures", "y", r#"{"id":"y","mood":"awful"}"#);
+    sync(&mut one, &mut server);
+    for (query, expected) in [
+        (json!({ "order": ["mood"] }), "zbdcay"),
+        (json!({ "order": ["-mood", "-id"] }), "yacdbz"),
+        (json!({ "order": ["mood"], "after": "d" }), "cay"),
+        (json!({ "where": { "mood": { "gte": "it's fine" } }, "order": ["mood"] }), "cay"),
+        (json!({ "where": { "mood": { "lt": "it's fine" } } }), "bd"),
+        (json!({ "where": { "mood": "it's fine" } }), "c"),
+        (json!({ "where": { "mood": "awful" } }), "y"),
+    ] {
+        assert_eq!(keys_of(&one, query.clone()).unwrap(), expected, "{query}");
+    }
+    let refused = keys_of(&one, json!({ "where": { "mood": { "gt": "odd" } } })).unwrap_err();
+    assert_eq!(refused.to_string(), "measures.mood: must be one of so so, it's fine, bad");
+}
+
+#[test]
+fn what_postgres_would_round_or_change_is_refused_or_changed_before_it_is_sent() {
+    let (mut one, mut server) = measures();
+    for (values, kept) in [
+        (json!({ "small": "0.0012" }), Ok(json!("0.0012"))),
+        (json!({ "small": "-0.0099" }), Ok(json!("-0.0099"))),
+        (json!({ "small": "0" }), Ok(json!("0.0000"))),
+        (json!({ "small": "0.01" }), Err("measures.small: must be less than 1e-2")),
+        (json!({ "small": "1" }), Err("measures.small: must have at most 0 digits before the point")),
+        (json!({ "hundreds": "12300" }), Ok(json!("12300"))),
+        (json!({ "hundreds": "-99900" }), Ok(json!("-99900"))),
+        (json!({ "hundreds": "0" }), Ok(json!("0"))),
+        (json!({ "hundreds": "12345" }), Err("measures.hundreds: must be a multiple of 1e2")),
+        (
+            json!({ "hundreds": "100000" }),
+            Err("measures.hundreds: must have at most 5 digits before the point"),
+        ),
+        (json!({ "double": -0.0 }), Ok(json!(0.0))),
+        (json!({ "single": -0.0 }), Ok(json!(0.0))),
+    ] {
+        let (column, _) = values.as_object().unwrap().iter().next().unwrap();
+        let key = Some("a".to_owned());
+        let change = Change::Insert { table: "measures".into(), key, values: map(values.clone()) };
+        let done = one.mutate(change, at(0)).map(|_| row(&one, "measures", "a")[column].to_string());
+        assert_eq!(
+            done.map_err(|it| it.to_string()),
+            kept.map(|it| it.to_string()).map_err(str::to_owned),
+            "{values}"
+        );
+        one = measures().0;
+    }
+    // What another writer has put there.
+    server.put_raw("measures", "a", r#"{"id":"a","double":-0,"single":-0.0}"#);
+    sync(&mut one, &mut server);
+    let found = row(&one, "measures", "a");
+    assert_eq!((found["double"].to_string(), found["single"].to_string()), ("0.0".into(), "0.0".into()));
+}
