@@ -301,47 +301,6 @@ mod tests {
         UserId::from(uuid::Uuid::nil())
     }
 
-    fn numbers(fact: &Fact) -> [i64; 10] {
-        let Fact { descriptions, images, questions_answered, questions_correct, vocabulary_learned, .. } =
-            *fact;
-        let Fact { minutes, points, mastered_words, learning_words, new_words, .. } = *fact;
-        [
-            descriptions,
-            images,
-            questions_answered,
-            questions_correct,
-            vocabulary_learned,
-            minutes,
-            points,
-            mastered_words,
-            learning_words,
-            new_words,
-        ]
-    }
-
-    #[test]
-    fn a_fact_has_every_number_of_its_award_or_session() {
-        let event: Event = serde_json::from_value(serde_json::json!({
-            "id": uuid::Uuid::nil(), "occurred_at": "2026-01-02T03:04:05Z", "local_date": "2026-01-02",
-            "descriptions": 1, "images": 2, "questions_answered": 3, "questions_correct": 4, "vocabulary_learned": 5,
-            "minutes": 6, "points": 7, "mastered_words": 8, "learning_words": 9, "new_words": 10, "achievements": {},
-        }))
-        .unwrap();
-        assert_eq!(numbers(&Fact::from(&event)), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-        let session = |[descriptions, images, answered, correct, words, minutes]: [i32; 6]| -> Session {
-            serde_json::from_value(serde_json::json!({
-                "id": uuid::Uuid::nil(), "session_type": "qa", "started_at": "2026-01-02T03:04:05Z",
-                "ended_at": "2026-01-02T03:04:05Z", "duration_minutes": minutes, "images_processed": images,
-                "descriptions_generated": descriptions, "qa_attempts": answered, "qa_correct": correct,
-                "vocabulary_learned": words, "session_data": {},
-            }))
-            .unwrap()
-        };
-        for (given, expected) in [([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]), ([-1; 6], [0; 6])] {
-            assert_eq!(numbers(&Fact::from(&session(given)))[..6], expected);
-        }
-    }
-
     fn fact(day_offset: i64, answered: i64, correct: i64, minutes: i64) -> Fact {
         let occurred_at = Timestamp::from_millis(UnixMillis(1_700_000_000_000 + day_offset * 86_400_000));
         let empty = Fact::empty(FactKind::Session, occurred_at, occurred_at.local_date(0));

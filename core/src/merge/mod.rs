@@ -5,6 +5,8 @@ mod fold;
 mod register;
 mod rules;
 mod streak;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use fold::count_fact;
 pub use fold::{Fact, FactKind, Fold};
