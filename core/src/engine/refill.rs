@@ -20,8 +20,8 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<Vec<(Table, String)>, Error> {
         let table = *table;
         match rows.register(table, key)? {
             Some(_) if planted::is(Fault::ReflectedNotShadowed) => {}
-            Some(_) => registers::keep_shadow(rows, table, key)?,
-            None => forget_gone(rows, table, key)?,
+            None if is_whole(rows, table)? => forget_gone(rows, table, key)?,
+            _ => registers::keep_shadow(rows, table, key)?,
         }
     }
     let states = [MutationState::Acknowledged, MutationState::Reflected];
@@ -29,13 +29,19 @@ pub(super) fn begin(rows: Rows<'_>) -> Result<Vec<(Table, String)>, Error> {
         rows.move_all(state, queue::after_reset(state))?;
     }
     for (table, key) in rows.changed_but_not_made()? {
-        if rows.register(table, &key)?.is_none() {
+        if rows.register(table, &key)?.is_none() && is_whole(rows, table)? {
             forget_gone(rows, table, &key)?;
         }
     }
     begin_again(rows)?;
     rows.set_meta(Meta::Refilling, LOST)?;
     Ok(laid)
+}
+
+/// Whether this mirror has all rows of a table, so that one which it has not was deleted: not where the app's catalogue does not
+/// describe the table, nor while the rows of a table that is new in it are still to come.
+fn is_whole(rows: Rows<'_>, table: Table) -> Result<bool, Error> {
+    Ok(rows.shapes().get(table).is_some() && rows.meta(Meta::Refilling)?.is_none_or(|why| why != AGAIN))
 }
 
 /// What was deleted stays deleted, and whatever was to become of it with it; a deletion made here is sent once more, to a server
