@@ -37,14 +37,16 @@ export function Exports() {
     <div className="page">
       <h1>{t.exports.title}</h1>
       <p className="lead">{t.exports.lead}</p>
-      {session.guest ? <Empty icon="exports" title={t.signIn.needed} text={t.signIn.neededText} /> : (
-      <form className="card stack" onSubmit={(event) => void make(event)}>
-        <Segments<ExportKind> legend={t.exports.what} name="export" value={kind} onChoose={setKind} choices={EXPORT_KINDS.map((id) => ({ id, name: t.exports.kinds[id] }))} />
-        <Segments<ExportFormat> legend={t.exports.format} name="format" value={format} onChoose={setFormat} choices={EXPORT_FORMATS.map((id) => ({ id, name: t.exports.formats[id] }))} />
-        <button className="button primary" data-testid="make-export">
-          {t.exports.make}
-        </button>
-      </form>
+      {session.guest ? (
+        <Empty icon="exports" title={t.signIn.needed} text={t.signIn.neededText} />
+      ) : (
+        <form className="card stack" onSubmit={(event) => void make(event)}>
+          <Segments<ExportKind> legend={t.exports.what} name="export" value={kind} onChoose={setKind} choices={EXPORT_KINDS.map((id) => ({ id, name: t.exports.kinds[id] }))} />
+          <Segments<ExportFormat> legend={t.exports.format} name="format" value={format} onChoose={setFormat} choices={EXPORT_FORMATS.map((id) => ({ id, name: t.exports.formats[id] }))} />
+          <button className="button primary" data-testid="make-export">
+            {t.exports.make}
+          </button>
+        </form>
       )}
       <h2>{t.exports.made}</h2>
       {!session.guest && page?.exports.length === 0 && <Empty icon="exports" title={t.exports.empty} text={t.exports.emptyText} />}
