@@ -76,15 +76,11 @@ impl Engine {
                 let done = serde_json::to_string(&done).map_err(|_| Error::Internal("a name is not JSON"))?;
                 rows.set_meta(Meta::Imported, &done)?;
             }
-            if claimed.claimed > 0 {
-                visible::rebuild(rows, user_id, &mut changed)?;
-            }
+            visible::rebuild(rows, user_id, &mut changed)?;
             Ok(claimed)
         })?;
         self.announce_rows(&changed);
-        if claimed.claimed > 0 {
-            self.schedule.wrote();
-        }
+        self.schedule.wrote();
         Ok(claimed)
     }
 

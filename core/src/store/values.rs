@@ -190,3 +190,125 @@ pub(super) fn ends<'v>(value: &'v ToSqlOutput<'_>) -> ValueRef<'v> {
 pub(super) fn is_null(value: &ToSqlOutput<'_>) -> bool {
     ends(value) == ValueRef::Null
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is read back of JSON that came, as JSON; `None` where it does not fit.
+    fn kept(kind: Kind, json: &str) -> Option<String> {
+        let bound = kind.bind_raw(json)?;
+        let (mut out, value) = (String::new(), kind.value(ends(&bound)).unwrap());
+        kind.write_json(ends(&bound), &mut out).unwrap();
+        // What the mirror keeps as JSON, a row in memory has as its text.
+        let said = if kind.is_json_text() { out.clone() } else { json_text(&value) };
+        assert!(said == out || kind == Kind::ReadJson, "{json}: {said}");
+        assert_eq!(is_null(&bound), out == "null", "{json}");
+        Some(said)
+    }
+
+    #[test]
+    fn of_what_came_each_column_keeps_what_fits() {
+        const ID: &str = "\"018f9d3e-7a00-7000-8000-00000000000a\"";
+        let upper = ID.to_uppercase();
+        let noon = "\"2026-11-23T12:00:00.500000Z\"";
+        for (kind, json, expected) in [
+            (Kind::SmallInt, "-3", Some("-3")),
+            (Kind::SmallInt, "1.5", None),
+            (Kind::Integer, "\"3\"", None),
+            (Kind::Integer, "true", None),
+            (Kind::BigInt, "\"9007199254740993\"", Some("\"9007199254740993\"")),
+            (Kind::BigInt, "7", Some("\"7\"")),
+            (Kind::BigInt, "\"9223372036854775808\"", None),
+            (Kind::Boolean, "true", Some("true")),
+            (Kind::Boolean, "false", Some("false")),
+            (Kind::Boolean, "1", None),
+            (Kind::Boolean, "\"true\"", None),
+            (Kind::Real, "1.5", Some("1.5")),
+            (Kind::Double, "-0.0", Some("0.0")),
+            (Kind::Double, "\"NaN\"", Some("\"NaN\"")),
+            (Kind::Double, "\"Infinity\"", Some("\"Infinity\"")),
+            (Kind::Real, "\"-Infinity\"", Some("\"-Infinity\"")),
+            (Kind::Real, "\"1.5\"", None),
+            (Kind::Double, "true", None),
+            (Kind::Numeric, "-1.50", Some("\"-1.50\"")),
+            (Kind::Numeric, "\"-1.50\"", Some("\"-1.50\"")),
+            (Kind::Numeric, "\"NaN\"", Some("\"NaN\"")),
+            (Kind::Numeric, "\"Infinity\"", Some("\"Infinity\"")),
+            (Kind::Numeric, "\"-Infinity\"", Some("\"-Infinity\"")),
+            (Kind::Numeric, "\"\"", None),
+            (Kind::Numeric, "\"1,5\"", None),
+            (Kind::Numeric, "\"many\"", None),
+            (Kind::Numeric, "[1]", None),
+            (Kind::Uuid, ID, Some(ID)),
+            (Kind::Uuid, &upper, None),
+            (Kind::UuidBytes, ID, Some(ID)),
+            (Kind::UuidBytes, &upper, None),
+            (Kind::UuidBytes, "\"\"", None),
+            (Kind::Bytea, "\"AQID\"", Some("\"AQID\"")),
+            (Kind::Bytea, "\"AQ\\nID\"", Some("\"AQID\"")),
+            (Kind::Bytea, "\"AQ ID\"", None),
+            (Kind::Bytea, "5", None),
+            (Kind::Text, "\"a\"", Some("\"a\"")),
+            (Kind::Text, "\"\\\"a\\\\\\n\"", Some("\"\\\"a\\\\\\n\"")),
+            (Kind::Enum, "7", None),
+            (Kind::Date, "\"infinity\"", Some("\"infinity\"")),
+            (Kind::Time, "\"24:00:00\"", Some("\"24:00:00\"")),
+            (Kind::Instant, "\"2026-11-23T13:00:00.5+01:00\"", Some(noon)),
+            (Kind::Instant, "\"infinity\"", Some("null")),
+            (Kind::Instant, "\"-infinity\"", Some("null")),
+            (Kind::Instant, "\"noon\"", None),
+            (Kind::Timestamptz, "\"2026-11-23T13:00:00.5+01:00\"", Some(noon)),
+            (Kind::Timestamptz, "\"infinity\"", Some("\"infinity\"")),
+            (Kind::Timestamp, "\"2026-11-23T12:00:00.5\"", Some("\"2026-11-23T12:00:00.500000\"")),
+            (Kind::Timestamp, "\"-infinity\"", Some("\"-infinity\"")),
+            (Kind::Envelope, "\"sk-proj-0123456789abca1B2\"", None),
+            (Kind::ReadJson, "{\"a\":[\"\\\"\"]}", Some("{\"a\":[\"\\\"\"]}")),
+            (Kind::ReadJson, "\"a\"", Some("\"a\"")),
+            (Kind::Json, "{\"a\": 1e400}", Some("{\"a\": 1e400}")),
+            (Kind::Json, "\"a\"", Some("\"a\"")),
+            (Kind::TextArray, "[\"a\",null]", Some("[\"a\",null]")),
+            (Kind::IntegerArray, "5", None),
+            (Kind::UuidArray, "{}", None),
+            (Kind::TextArray, "null", Some("null")),
+            (Kind::Text, "null", Some("null")),
+        ] {
+            assert_eq!(kept(kind, json).as_deref(), expected, "{kind:?} {json}");
+        }
+    }
+
+    #[test]
+    fn values_in_memory_are_bound_as_those_that_came() {
+        for (kind, value, expected) in [
+            (Kind::Numeric, json!(10), Some(SqlValue::Text("10".to_owned()))),
+            (Kind::Numeric, json!("10"), Some(SqlValue::Text("10".to_owned()))),
+            (Kind::Boolean, json!(true), Some(SqlValue::Integer(1))),
+            (Kind::SmallInt, json!(10), Some(SqlValue::Integer(10))),
+            (Kind::Double, json!(-0.0), Some(SqlValue::Real(0.0))),
+            (Kind::ReadJson, json!({ "a": 1 }), Some(SqlValue::Text("{\"a\":1}".to_owned()))),
+            (Kind::ReadJson, json!("a"), Some(SqlValue::Text("\"a\"".to_owned()))),
+            (Kind::Json, json!("{\"a\":1}"), Some(SqlValue::Text("{\"a\":1}".to_owned()))),
+            (Kind::Json, json!({ "a": 1 }), None),
+            (Kind::Text, Value::Null, Some(SqlValue::Null)),
+        ] {
+            let bound = kind.bind(Some(&value)).map(|bound| SqlValue::try_from(ends(&bound)).unwrap());
+            assert_eq!(bound, expected, "{kind:?} {value}");
+        }
+        assert!(Kind::Text.bind(None).is_some_and(|bound| is_null(&bound)));
+    }
+
+    #[test]
+    fn a_required_column_without_a_value_has_what_comes_before_all_else() {
+        for (kind, is_required, expected) in [
+            (Kind::Text, true, SqlValue::Text(String::new())),
+            (Kind::Text, false, SqlValue::Null),
+            (Kind::Instant, true, SqlValue::Text(Timestamp::EARLIEST.to_string())),
+            (Kind::Instant, false, SqlValue::Null),
+            (Kind::Integer, true, SqlValue::Null),
+        ] {
+            assert_eq!(SqlValue::try_from(ends(&kind.none(is_required))).unwrap(), expected, "{kind:?}");
+        }
+    }
+}

@@ -62,8 +62,8 @@ pub(super) fn tend(
     let data_key = open.key(&header.key_id).ok_or(Error::Internal("the vault has no data key"))?;
     for (_, envelope, _) in read_all(sealed.user, &sealed.keys) {
         let id = &envelope.header.key_id;
-        let noted = *id == header.key_id || header.past.as_ref().is_some_and(|past| past.has(id));
-        if let Some(old) = open.key(id).filter(|_| !noted) {
+        if let Some(old) = open.key(id) {
+            // One that is noted already stays as it is, and the data key itself is never in its own list.
             let since_ms = header.passphrase.made_ms;
             header.note_superseded(sealed.user, data_key, (id, old), since_ms, entropy)?;
         }

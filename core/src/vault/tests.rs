@@ -5,11 +5,15 @@ use std::sync::LazyLock;
 use super::crypt;
 use super::envelope::Envelope;
 use super::header::{Header, Kdf, PassphraseWrap, ROUNDS, RecoveryWrap};
+use super::known::Known;
+use super::open::Open;
 use super::past::Past;
+use super::sealed::{Sealed, SealedKey};
 use super::secret::{ApiKey, DataKey, RecoveryCode};
+use super::work::{VaultRequest, VaultWork};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::Error;
-use crate::model::{Hlc, KeyEnvelope, Provider, UserId};
+use crate::model::{Hlc, KeyEnvelope, Provider, UnixMillis, UserId};
 
 const KEY_ID: &str = "AAECAwQFBgcICQoL";
 
@@ -73,6 +77,26 @@ fn what_was_sealed_opens() {
         assert!(envelope.text(place()).unwrap() == text);
         let recovered = envelope.header.recovery.map(|wrap| wrap.open(user(), KEY_ID, &code()).unwrap());
         assert_eq!(recovered.map(|key| *key.expose()), with_code.then_some([0x42; 32]));
+    }
+}
+
+#[test]
+fn a_data_key_is_as_new_as_the_wrap_that_opened_it() {
+    let keys = vec![SealedKey { provider: Provider::Openai, text: sealed(true), hlc: Hlc::ZERO }];
+    let sealed = Sealed::new(user(), keys, None, Known::default());
+    for (request, made_ms) in [
+        (VaultRequest::Unlock, 1_763_899_200_000),
+        (VaultRequest::Recover(code()), 1_763_899_200_001),
+        (VaultRequest::RecoverRewrap(code()), 1_763_899_200_001),
+    ] {
+        let mut work = VaultWork::new(request, user(), sealed.headers(), [0; 16]);
+        while work.next_step().is_some() {
+            work.supply(WRAPPING.clone());
+        }
+        let mut open = Open::new(UnixMillis(0));
+        open.take(&work, &sealed);
+        let opened: Vec<u64> = open.keys.iter().map(|key| key.made_ms).collect();
+        assert_eq!(opened, [made_ms], "{:?}", work.request);
     }
 }
 

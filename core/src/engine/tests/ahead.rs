@@ -110,6 +110,22 @@ fn a_reset_is_not_looked_beyond() {
     assert!(engine.look_ahead(first.ticket, &answer).unwrap().is_none());
 }
 
+/// Whoever asked from there again would get the same page again.
+#[test]
+fn a_page_that_ends_where_it_began_is_not_looked_beyond() {
+    let mut engine = engine();
+    let first = send(&mut engine);
+    let answer = page(&first.request);
+    let ahead = engine.look_ahead(first.ticket, &answer).unwrap().unwrap();
+    engine.apply_response(first.ticket, Ok(answer), at(0)).unwrap();
+    let answer = page(&ahead.request);
+    for (version, moves) in [(0, false), (1, false), (2, true)] {
+        let cursor = Cursor { version, ..answer.cursor.clone() };
+        let next = engine.look_ahead(ahead.ticket, &SyncAnswer { cursor, ..answer.clone() }).unwrap();
+        assert_eq!(next.is_some(), moves, "from 1 to {version}");
+    }
+}
+
 #[test]
 fn a_page_ahead_does_not_count_once_another_program_has_moved_the_cursor() {
     let folder = tempfile::tempdir().unwrap();

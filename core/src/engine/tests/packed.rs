@@ -122,18 +122,40 @@ fn packed_rows_of_no_shape_or_another_user_are_refused_with_their_whole_answer()
     assert!(pull(&mut engine(), in_text(good)).is_none());
     let another = "00000000-0000-4000-8000-000000000002";
     let owned_by_another = format!("\"user_id\":[\"{}\",\"{another}\"]", engine().user_id);
+    let (own, surprise) = (owned_by_another.replace(another, &user().to_string()), "\"surprise\":[[1],[1]]");
+    assert!(pull(&mut engine(), in_text(&good.replacen(surprise, &own, 1))).is_none());
     for (case, part, instead) in [
         ("no columns", good.as_str(), "[]"),
         ("not JSON", "]", ""),
         ("one column is shorter", "[{},{}]", "[{}]"),
         ("no clocks", "clocks", "watches"),
-        ("another user's", "\"surprise\":[[1],[1]]", &owned_by_another),
+        ("another user's", surprise, &owned_by_another),
+        ("nobody's", surprise, "\"user_id\":[7,8]"),
     ] {
         assert!(good.contains(part), "{case}");
         let mut engine = engine();
         let error = pull(&mut engine, in_text(&good.replacen(part, instead, 1)));
         assert_eq!(error.as_deref(), Some("unintelligible_answer"), "{case}");
         assert!(engine.exports(&ExportQuery::default()).unwrap().exports.is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn a_row_by_its_columns_names_is_refused_with_its_answer_when_it_is_another_users() {
+    let another = json!("00000000-0000-4000-8000-000000000002");
+    for (owner, code) in [(json!(user()), None), (another, Some("unintelligible_answer"))] {
+        let mut engine = engine();
+        let values = json!({ "id": id(1), "user_id": owner, "export_type": "words", "export_format": "csv",
+            "status": "completed", "created_at": at(1).timestamp() });
+        let row = WireRow { values: to_raw_value(&values).unwrap(), hlc: json!({}), version: 7 };
+        let rows = BTreeMap::from([("export_history".to_owned(), vec![row])]);
+        let outgoing = send(&mut engine);
+        let answer = SyncAnswer { rows, ..Server::default().page() };
+        engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+        let said = engine.status(at(0)).unwrap().last_error.map(|error| error.code);
+        assert_eq!(said.as_deref(), code, "{owner}");
+        let kept = engine.exports(&ExportQuery::default()).unwrap().exports.len();
+        assert_eq!(kept, usize::from(code.is_none()), "{owner}");
     }
 }
 

@@ -4,9 +4,11 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::*;
+use crate::engine::registers;
 use crate::merge::overlay;
 use crate::model::{
-    ExportChange, ExportInput, ExportStatus, KeyEnvelope, Op, Provider, RegisterRow, RegisterWrite, Stamp,
+    ExportChange, ExportInput, ExportStatus, Hlc, KeyEnvelope, Op, Provider, RegisterRow, RegisterWrite,
+    Stamp,
 };
 
 /// A server of registers: merges by clock, numbers changes, answers with everything after the cursor.
@@ -145,6 +147,18 @@ fn a_change_made_after_seeing_another_wins_even_with_a_slow_clock() {
     sync(&mut two, &mut server);
     sync(&mut one, &mut server);
     assert_eq!(status_of(&one, id).as_deref(), Some("completed"));
+}
+
+/// A clock of the far future would have every later write lose; an older one, taken over, every write that comes next.
+#[test]
+fn the_clock_follows_what_can_be_believed_and_never_goes_back() {
+    let mut engine = engine();
+    let clock = |seconds: i64| Hlc::ZERO.tick(at(seconds).unix_ms);
+    for (seen, expected) in [(10, 10), (5, 10), (300, 300), (301, 300)] {
+        let observe = |rows: Rows<'_>| registers::observe(rows, Some(clock(seen)), at(0).unix_ms);
+        engine.store.write(observe).unwrap();
+        assert_eq!(engine.store.read().clock().unwrap(), clock(expected), "{seen}");
+    }
 }
 
 #[test]

@@ -105,8 +105,11 @@ fn a_mirror_without_its_header_loses_nothing_of_its_queue() {
     assert_eq!(totals(&engine), (20, 20), "and they are seen");
     assert_eq!(engine.exports(&ExportQuery::default()).unwrap().exports.len(), 1);
     assert_eq!(engine.status(at(0)).unwrap().last_error.unwrap().code, "mirror_set_aside", "and it is told");
-    let journal = engine.diagnostics(at(0)).unwrap();
-    assert!(journal.contains("22 of 22") && journal.contains("mirror_set_aside"), "{journal}");
+    let diagnostics: serde_json::Value = serde_json::from_str(&engine.diagnostics(at(0)).unwrap()).unwrap();
+    let noted = diagnostics["journal"].as_array().unwrap().last().unwrap();
+    assert_eq!((&noted["at_ms"], &noted["pending"]), (&json!(at(60).unix_ms), &json!(21)), "{noted}");
+    assert_eq!(noted["code"], "mirror_set_aside");
+    assert!(noted["message"].as_str().unwrap().contains("22 of 22"), "{noted}");
 
     // The server has some of them already; they count once.
     let mut server = Server::default();

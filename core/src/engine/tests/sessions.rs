@@ -27,7 +27,7 @@ fn catalogue() -> Catalogue {
     Catalogue::parse(SESSIONS).unwrap()
 }
 
-fn device() -> Engine {
+pub(super) fn device() -> Engine {
     let mut engine = engine();
     engine.use_catalogue(Some(&catalogue()), at(0)).unwrap();
     engine
@@ -35,15 +35,15 @@ fn device() -> Engine {
 
 /// A server that keeps sessions, merges them by the order in which corrections come, and folds them.
 #[derive(Default)]
-struct Folding {
-    rows: BTreeMap<String, Map<String, Value>>,
+pub(super) struct Folding {
+    pub(super) rows: BTreeMap<String, Map<String, Value>>,
     gone: Vec<String>,
     version: i64,
     epoch: u32,
 }
 
 impl Folding {
-    fn take(&mut self, request: &SyncRequest) -> SyncAnswer {
+    pub(super) fn take(&mut self, request: &SyncRequest) -> SyncAnswer {
         let mut results = Vec::new();
         for mutation in &request.mutations {
             let values: Map<String, Value> = serde_json::from_str(mutation.values.get()).unwrap();
@@ -126,7 +126,7 @@ fn columns(values: &Map<String, Value>) -> Value {
     all
 }
 
-fn sync(engine: &mut Engine, server: &mut Folding) {
+pub(super) fn sync(engine: &mut Engine, server: &mut Folding) {
     engine.signal(Signal::SyncNow, at(0));
     while let Some(outgoing) = engine.next_request(at(0)).unwrap() {
         let answer = server.take(&outgoing.request);
@@ -135,7 +135,7 @@ fn sync(engine: &mut Engine, server: &mut Folding) {
     assert_eq!(engine.status(at(0)).unwrap().pending, 0);
 }
 
-fn on(engine: &mut Engine, day: &str, minutes: i32) -> String {
+pub(super) fn on(engine: &mut Engine, day: &str, minutes: i32) -> String {
     let input = SessionInput {
         ended_at: Some(format!("{day}T10:00:00Z").parse().unwrap()),
         qa_attempts: Some(minutes),
@@ -145,11 +145,11 @@ fn on(engine: &mut Engine, day: &str, minutes: i32) -> String {
     engine.mutate(input.into(), at(0)).unwrap().key
 }
 
-fn correct(engine: &mut Engine, key: &str, values: Value) -> Result<Recorded, Error> {
+pub(super) fn correct(engine: &mut Engine, key: &str, values: Value) -> Result<Recorded, Error> {
     engine.mutate(Change::Update { table: "sessions".into(), key: key.into(), values: map(values) }, at(0))
 }
 
-fn delete(engine: &mut Engine, key: &str) -> Recorded {
+pub(super) fn delete(engine: &mut Engine, key: &str) -> Recorded {
     engine.mutate(Change::Delete { table: "sessions".into(), key: key.into() }, at(0)).unwrap()
 }
 

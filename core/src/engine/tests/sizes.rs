@@ -1,6 +1,8 @@
 //! What is too large, too slow or never ends: asked for smaller, after a pause, and nothing is set aside for it.
 
 use super::*;
+use crate::engine::exchange::BATCH_BYTES;
+use crate::queue::weight;
 use crate::sync::Next;
 
 fn record_many(engine: &mut Engine, count: usize) {
@@ -93,6 +95,32 @@ fn timeouts_halve_the_bytes_and_the_time_limit_follows_them() {
         engine.apply_response(outgoing.ticket, Err(Failure::Timeout), at(0)).unwrap();
     }
     assert!(engine.status(at(0)).unwrap().limits.batch_bytes < 100_000);
+}
+
+#[test]
+fn a_batch_has_one_to_five_hundred_changes_that_fit_into_one_request() {
+    for (count, fits) in [(0, false), (1, true), (500, true), (501, false)] {
+        let made = engine().mutate_batch(None, (0..count).map(|_| session(1).into()).collect(), at(0));
+        let made = made.map(|made| made.len()).map_err(|error| error.code());
+        assert_eq!(made, if fits { Ok(count) } else { Err("invalid_input") });
+    }
+    let letters = |length: usize| -> Change {
+        let session_data = serde_json::from_value(json!({ "words": "x".repeat(length) })).unwrap();
+        SessionInput { session_data, ..session(1) }.into()
+    };
+    let mut one = engine();
+    one.mutate(letters(10), at(0)).unwrap();
+    let least = weight(send(&mut one).request.mutations[0].values.get()) - 10;
+    let (count, room) = (20, BATCH_BYTES - 20 * least);
+    for (more, fits) in [(0, true), (1, false)] {
+        let lengths = (0..count).map(|at| if at == 0 { room % count + more } else { 0 } + room / count);
+        let made = engine().mutate_batch(None, lengths.map(letters).collect(), at(0));
+        assert_eq!(
+            made.map(|made| made.len()).ok(),
+            fits.then_some(count),
+            "{more} more than a request takes"
+        );
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) struct Storage {
     made: Vec<String>,
 }
 
-fn answer(status: u16, body: &str) -> TransferAnswer {
+pub(super) fn answer(status: u16, body: &str) -> TransferAnswer {
     TransferAnswer { status, body: body.to_owned(), ..TransferAnswer::default() }
 }
 
@@ -274,7 +274,7 @@ fn each_refusal_is_what_it_is() {
     assert_eq!(state(&engine, id), Some(FileState::Uploaded));
 }
 
-fn answer_ok() -> TransferAnswer {
+pub(super) fn answer_ok() -> TransferAnswer {
     answer(200, r#"{"Id":"1","Key":"marea-exports/x"}"#)
 }
 

@@ -156,6 +156,36 @@ fn the_poll_is_slower_while_it_listens_and_never_absent() {
 }
 
 #[test]
+fn the_next_attempt_is_told_as_it_will_be() {
+    let next = |engine: &Engine, now: Now| {
+        let (wake, told) = (engine.next_wake(now).unwrap(), engine.status(now).unwrap().next_attempt_at);
+        assert_eq!(wake.map(Timestamp::from_millis), told);
+        wake.map(|wake| (wake.0 - START_MS) / 1_000)
+    };
+    let mut engine = engine();
+    assert_eq!(next(&engine, at(7)), Some(7), "the first one is due");
+    let outgoing = engine.next_request(at(7)).unwrap().unwrap();
+    assert_eq!(next(&engine, at(7)), None, "one is under way");
+    engine.apply_response(outgoing.ticket, Ok(Server::default().page()), at(7)).unwrap();
+    assert_eq!(next(&engine, at(8)), Some(7 + 300), "nothing waits");
+    record(&mut engine, 1);
+    assert_eq!((next(&engine, at(7)), next(&engine, at(9))), (Some(8), Some(9)), "a session waits");
+}
+
+#[test]
+fn the_waits_after_failures_are_spread() {
+    let mut engine = engine();
+    let mut waits = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        engine.signal(Signal::SyncNow, at(0));
+        let outgoing = send(&mut engine);
+        engine.apply_response(outgoing.ticket, Err(Failure::ConnectionLost), at(0)).unwrap();
+        waits.insert(engine.next_wake(at(0)).unwrap());
+    }
+    assert_eq!(waits.len(), 8, "{waits:?}");
+}
+
+#[test]
 fn the_app_decides_and_the_network_too() {
     for (change, status) in [
         ((|engine: &mut Engine| engine.want_wakeups(false)) as fn(&mut Engine), WakeUps::Off),
