@@ -57,16 +57,33 @@ test('a server that is full, and a network that answers for it, make a file wait
   await stage.fault({ kind: 'status', path: OBJECTS, status: 507 })
   const id = await create(page, 10, 11)
   await errorOf(page, id, 'server_full')
-  await stage.clearFaults()
-  await stage.fault({ kind: 'status', path: OBJECTS, status: 200 })
-  await page.evaluate((id) => window.marea.retryFile(id), id)
-  await errorOf(page, id, 'unintelligible_answer')
+  for (const [status, code] of [[413, 'proxy_too_large'], [302, 'refused'], [200, 'unintelligible_answer']]) {
+    await stage.clearFaults()
+    await stage.fault({ kind: 'status', path: OBJECTS, status })
+    await page.evaluate((id) => window.marea.retryFile(id), id)
+    await errorOf(page, id, code)
+  }
   assert.equal(await stateOf(page, id), 'waiting')
   assert.equal((await objects(learner)).length, 0)
   await stage.clearFaults()
   await page.evaluate((id) => window.marea.retryFile(id), id)
   await until(page, id, 'uploaded')
   assert.deepEqual((await objects(learner)).map((it) => it.size), [10])
+})
+
+test('a file arrives whatever its name: with an ending that is one, else with that of the export\'s format', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  for (const [name, ending] of [['none', 'zip'], ['\u{1f4f7} fotos.JPG', 'jpg'], ['archive.tar.backup-2026', 'zip'], ['\u00e9t\u00e9.c\u00e9v', 'zip'], ['two words.csv', 'csv']]) {
+    const id = await page.evaluate(
+      async (name) => (await window.marea.createExport({ export_type: 'x', export_format: 'zip', file: new File([name], name) })).id,
+      name,
+    )
+    await until(page, id, 'uploaded')
+    const there = (await objects(learner)).filter((it) => it.name.includes(id))
+    assert.deepEqual(there.map((it) => it.name), [`${learner.id}/${id}/${sha256(Buffer.from(name))}.${ending}`])
+  }
 })
 
 test('a file that is given up is named by no row, and cannot be attached again before it is deleted', async (t) => {

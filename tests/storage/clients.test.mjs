@@ -39,10 +39,10 @@ after(async () => {
   await backend?.stop()
 })
 
-async function learner() {
+async function learner(bucket = BUCKET) {
   const user = await signUp(backend.ready)
   const headers = { apikey: backend.ready.anon_key, authorization: `Bearer ${user.token}` }
-  const files = new StorageClient(`${backend.ready.url}/storage/v1`, headers).from(BUCKET)
+  const files = new StorageClient(`${backend.ready.url}/storage/v1`, headers).from(bucket)
   return { ...user, headers, files }
 }
 
@@ -112,6 +112,61 @@ test('nobody touches what is another user\'s, by whatever name', async () => {
     }
   }
   assert.equal((await bytesOf(await ada.files.download(path))).toString(), 'hers')
+})
+
+test('in the bucket of exports nobody touches what is another user\'s, by any route or name', async () => {
+  const exports = 'marea-exports'
+  const [ada, eve] = [await learner(exports), await learner(exports)]
+  const own = async (user, content) => {
+    const call = { method: 'POST', headers: { ...user.headers, 'content-type': 'application/json', prefer: 'return=representation' } }
+    const body = JSON.stringify({ user_id: user.id, export_type: 'x', export_format: 'csv' })
+    const [{ id }] = await (await fetch(`${backend.ready.url}/rest/v1/export_history`, { ...call, body })).json()
+    const path = `${user.id}/${id}/${sha(content)}.csv`
+    assert.equal((await user.files.upload(path, content, text)).error, null)
+    return path
+  }
+  const [hers, mine] = [await own(ada, 'hers'), await own(eve, 'mine')]
+  const [, export_, file] = mine.split('/')
+  const lookalike = hers.replace(/[0-9]/, (digit) => String.fromCharCode(0xff10 + Number(digit))).replace('a', '\u0430')
+  const paths = [
+    hers, hers.toUpperCase(), lookalike, encodeURI(lookalike), `/${hers}`, `./${hers}`, `${eve.id}/../${hers}`, `${eve.id}/${export_}/../../${hers}`,
+    `${eve.id}/%2e%2e/${hers}`, hers.replaceAll('/', '%2f'), hers.replaceAll('/', '%252f'), `${eve.id}\\..\\${hers}`, `${hers}%00`,
+    `${eve.id}/${hers.split('/')[1]}/${file}`, `${ada.id}/${export_}/${file}`,
+  ]
+  const tus = (objectName) => fetch(`${backend.ready.url}/storage/v1/upload/resumable`, {
+    method: 'POST',
+    headers: {
+      ...eve.headers, 'tus-resumable': '1.0.0', 'upload-length': '4', 'x-upsert': 'true',
+      'upload-metadata': `bucketName ${btoa(exports)},objectName ${Buffer.from(objectName).toString('base64')},contentType ${btoa('text/csv')}`,
+    },
+  })
+  for (const path of paths) {
+    assert.ok(![200, 201].includes((await tus(path)).status), `TUS ${path}`)
+    if (/[^ -~]/.test(path)) continue
+    for (const route of ['', 'authenticated/', 'info/authenticated/', 'sign/', 'public/', 'upload/sign/']) {
+      for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'DELETE']) {
+        const { status } = await raw(method, `/storage/v1/object/${route}${exports}/${path}`, { ...eve.headers, 'x-upsert': 'true' })
+        assert.ok(status >= 400, `${method} ${route}${path}: ${status}`)
+      }
+    }
+  }
+  assert.deepEqual((await eve.files.remove(paths)).data, [])
+  for (const folder of ['', ada.id, `${ada.id}/${hers.split('/')[1]}`, `${eve.id}/../${ada.id}`]) {
+    const { data } = await eve.files.list(folder)
+    assert.ok((data ?? []).every(({ name }) => name === eve.id), `${folder}: ${JSON.stringify(data)}`)
+  }
+  const { data: links } = await eve.files.createSignedUrls(paths, 60)
+  assert.ok(links.every(({ signedUrl }) => !signedUrl), JSON.stringify(links))
+  for (const call of ['move', 'copy']) {
+    for (const [from, to] of [[hers, mine], [mine, hers], [hers, `${eve.id}/${export_}/${sha('hers')}.csv`]]) assert.notEqual((await eve.files[call](from, to)).error, null)
+  }
+  // Objects never change, one's own neither.
+  assert.notEqual((await eve.files.update(mine, 'other', text)).error, null)
+  for (const [user, path, content] of [[ada, hers, 'hers'], [eve, mine, 'mine']]) {
+    assert.equal((await bytesOf(await user.files.download(path))).toString(), content)
+    const { rows } = await sql.query('SELECT name FROM storage.objects WHERE bucket_id = $1 AND name LIKE $2', [exports, `${user.id}%`])
+    assert.deepEqual(rows, [{ name: path }])
+  }
 })
 
 /** A request whose path nobody tidies on the way. */
