@@ -247,6 +247,7 @@ browserTest('with supabase-js only the sign-in service itself, of this session, 
   ]) {
     assert.deepEqual(await opened(error), ['signed-out', null, false], JSON.stringify(error))
   }
+  assert.deepEqual(await opened({ status: 400, code: 'user_not_found' }), ['open', 'account_deleted', true])
 })
 
 browserTest('whether a session is over is asked of nobody to whom the server sends on', async (t) => {

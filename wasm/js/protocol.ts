@@ -202,6 +202,8 @@ export interface Token {
   token: string | null
   /** The app could not say now. */
   failed?: boolean
+  /** Beside `failed`: the account is no longer there. */
+  deleted?: boolean
 }
 
 /** A tab that could lead. A leader of an older version makes room for it. */

@@ -2,6 +2,7 @@
 //
 // A page that does not answer (it may be busy, or its app may be waiting for a network) must not hold up the rest.
 
+import { MareaError, toWire } from './errors.js'
 import type { Token, TokenWanted } from './protocol.js'
 
 const OWN_PAGE_WAIT_MS = 10_000
@@ -10,7 +11,7 @@ const OWN_PAGE_ALONE_MS = 2_000
 const OTHER_TABS_WAIT_MS = 2_000
 
 /** What a tab answers: a token, null when nobody is signed in, or that its app could not say. */
-export type TokenAnswer = Pick<Token, 'token' | 'failed'>
+export type TokenAnswer = Pick<Token, 'token' | 'failed' | 'deleted'>
 
 const FAILED: TokenAnswer = { token: null, failed: true }
 
@@ -36,6 +37,7 @@ export class Tokens {
     if (other.token !== null) return other.token
     const own = await asked
     if (own.token !== null) return own.token
+    if (own.deleted) throw new MareaError('account_deleted', 'The account no longer exists on the server.', false)
     if (own.failed) throw new Error('no page could say whether somebody is signed in')
     return null
   }
@@ -69,8 +71,8 @@ export async function askApp(
   try {
     const token = await tokenWanted(fresh)
     return { token: typeof token === 'string' && token !== '' ? token : null }
-  } catch {
+  } catch (error) {
     // The app could not say (no network, a fault of its own). Why is its own affair; the engine asks again.
-    return FAILED
+    return toWire(error).code === 'account_deleted' ? { ...FAILED, deleted: true } : FAILED
   }
 }

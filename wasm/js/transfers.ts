@@ -205,7 +205,8 @@ export class Transfers {
   }
 
   async #bearer(fresh: boolean): Promise<string | null> {
-    const token = await this.#events.wantToken(fresh).catch(() => {
+    const token = await this.#events.wantToken(fresh).catch((error: unknown) => {
+      if (toWire(error).code === 'account_deleted') throw error
       throw new MareaError('token_unavailable', 'The app could not give an access token now; try again.', true)
     })
     if (this.#stop.signal.aborted) throw unreached()

@@ -76,7 +76,13 @@ impl Host for BrowserHost {
 
     async fn token(&self, fresh: bool) -> Result<String, Failure> {
         // Why the app's own code failed is its own affair, and may name the user.
-        let unavailable = |_| Failure::TokenUnavailable;
+        let unavailable = |error: JsValue| {
+            let code = js_sys::Reflect::get(&error, &"code".into()).ok().and_then(|code| code.as_string());
+            match code.as_deref() {
+                Some("account_deleted") => Failure::AccountDeleted,
+                _ => Failure::TokenUnavailable,
+            }
+        };
         let asked = self.get_access_token.call1(&JsValue::NULL, &JsValue::from_bool(fresh));
         let answer = JsFuture::from(Promise::resolve(&asked.map_err(unavailable)?)).await;
         let token = answer.map_err(unavailable)?.as_string().filter(|token| !token.is_empty());

@@ -81,6 +81,7 @@ impl MareaEngine {
             "timeout" => TransferFailure::Network(Failure::Timeout),
             "offline" => TransferFailure::Network(Failure::Offline),
             "other_user" => TransferFailure::Network(Failure::OtherUser),
+            "account_deleted" => TransferFailure::Network(Failure::AccountDeleted),
             "token_unavailable" => TransferFailure::Network(Failure::TokenUnavailable),
             _ => TransferFailure::Network(Failure::no_token()),
         }))
