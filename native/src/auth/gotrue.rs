@@ -183,7 +183,7 @@ async fn request(
     Server { url, publishable_key, allow_http }: Server<'_>,
     grant_type: &str,
     grant: &impl Serialize,
-    refused: fn(String) -> Error,
+    refused: fn(StatusCode, String) -> Error,
 ) -> Result<Session, Error> {
     check_server(url, publishable_key, allow_http)?;
     let mut key = HeaderValue::from_str(publishable_key)
@@ -210,7 +210,7 @@ async fn request(
         _ if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
             let body = read(answer).await.unwrap_or_default();
             Err(match refusal_code(&body) {
-                Some(code) => refused(code),
+                Some(code) => refused(status, code),
                 None if refuses_api_key(&body) => Error::ApiKeyRefused,
                 // Somebody else has answered: a proxy, another server. That is no verdict about the sign-in.
                 None => Error::SignInFailed { status: status.as_u16() },
@@ -251,7 +251,7 @@ fn refusal_code(body: &[u8]) -> Option<String> {
     refusal.error_code.or(code).or(refusal.error).or(said).filter(is_code)
 }
 
-fn password_refused(code: String) -> Error {
+fn password_refused(_: StatusCode, code: String) -> Error {
     match code.as_str() {
         "invalid_credentials" | "invalid_grant" | "user_not_found" => Error::SignInRefused,
         _ if may_pass(&code) => Error::SignInFailed { status: 400 },
@@ -259,9 +259,13 @@ fn password_refused(code: String) -> Error {
     }
 }
 
-/// Only what is about the refresh token or its session ends a sign-in.
-fn refresh_refused(code: String) -> Error {
+/// Only what is about the refresh token, its session or its user ends a sign-in.
+fn refresh_refused(status: StatusCode, code: String) -> Error {
     match code.as_str() {
+        // A word of OAuth, which a proxy that wants a sign-in of its own says too, with another status.
+        "invalid_grant" if status != StatusCode::BAD_REQUEST => {
+            Error::SignInFailed { status: status.as_u16() }
+        }
         "refresh_token_not_found"
         | "refresh_token_already_used"
         | "session_not_found"
@@ -269,7 +273,7 @@ fn refresh_refused(code: String) -> Error {
         | "invalid_grant"
         | "user_banned" => Error::SignInEnded,
         "user_not_found" => Error::AccountDeleted,
-        _ => Error::SignInFailed { status: 400 },
+        _ => Error::SignInFailed { status: status.as_u16() },
     }
 }
 
@@ -331,16 +335,33 @@ mod tests {
 
     #[test]
     fn only_what_is_about_the_refresh_token_ends_a_sign_in() {
-        for code in
-            ["refresh_token_not_found", "refresh_token_already_used", "session_expired", "invalid_grant"]
-        {
-            assert!(matches!(refresh_refused(code.into()), Error::SignInEnded), "{code}");
+        let refused =
+            |status, code: &str| refresh_refused(StatusCode::from_u16(status).unwrap(), code.into());
+        for code in [
+            "refresh_token_not_found",
+            "refresh_token_already_used",
+            "session_not_found",
+            "session_expired",
+            "user_banned",
+            "invalid_grant",
+        ] {
+            assert!(matches!(refused(400, code), Error::SignInEnded), "{code}");
         }
-        for code in ["validation_failed", "over_request_rate_limit", "captcha_failed", "bad_jwt"] {
-            assert!(refresh_refused(code.into()).may_retry(), "{code}");
+        assert!(matches!(refused(400, "user_not_found"), Error::AccountDeleted));
+        for (status, code) in [
+            (400, "validation_failed"),
+            (400, "over_request_rate_limit"),
+            (400, "captcha_failed"),
+            (401, "bad_jwt"),
+            (401, "invalid_grant"),
+            (403, "invalid_grant"),
+            (422, "hook_timeout"),
+        ] {
+            assert!(refused(status, code).may_retry(), "{status} {code}");
         }
-        let unconfirmed = password_refused("email_not_confirmed".into());
+        let password_refused = |code: &str| password_refused(StatusCode::BAD_REQUEST, code.into());
+        let unconfirmed = password_refused("email_not_confirmed");
         assert!(unconfirmed.to_string().contains("email_not_confirmed") && !unconfirmed.may_retry());
-        assert!(password_refused("over_request_rate_limit".into()).may_retry());
+        assert!(password_refused("over_request_rate_limit").may_retry());
     }
 }
