@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension;
 
 use crate::error::Error;
-use crate::model::Hlc;
+use crate::model::{Hlc, Table};
 use crate::store::{Rows, stored};
 
 /// A key of `meta`.
@@ -103,8 +103,10 @@ impl Rows<'_> {
     pub(crate) fn clock(self) -> Result<Hlc, Error> {
         let sql = "SELECT max(hlc) FROM (SELECT value AS hlc FROM meta WHERE key = 'hlc'
                    UNION ALL SELECT hlc FROM (SELECT hlc FROM mutations
-                     WHERE table_name NOT IN ('export_history', 'user_api_keys') ORDER BY seq DESC LIMIT 1))";
-        let found: Option<String> = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+                     WHERE table_name NOT IN (?1, ?2) ORDER BY seq DESC LIMIT 1))";
+        let noted = [Table::ExportHistory.name(), Table::UserApiKeys.name()];
+        let found: Option<String> =
+            self.connection.prepare_cached(sql)?.query_row(noted, |row| row.get(0))?;
         found.map_or(Ok(Hlc::ZERO), |text| stored(text.parse().ok()))
     }
 

@@ -6,6 +6,8 @@ mod bare_sql;
 mod catalogue;
 mod confirmed;
 mod erase;
+mod exports;
+mod facts;
 mod files;
 mod gate;
 mod image;

@@ -7,15 +7,18 @@ use serde_json::{Map, Value};
 use crate::error::Error;
 use crate::model::{Mutation, MutationId, MutationState, Op, RegisterWrite, Stamp, Table, UnixMillis};
 use crate::planted::{self, Fault};
+use crate::store::facts::lies_on_a_row;
 use crate::store::{Rows, stored};
 
 /// What a planted fault forgets of a list of states.
 const IN_DOUBT: &str = "'in_doubt', ";
 
 /// The mutations of a row: a fact's insert is found by its id.
-const OF_ROW: &str = "seq IN (SELECT seq FROM mutations WHERE table_name = ?1 AND row_key = ?2
-      AND (table_name NOT IN ('sessions', 'progress_events') OR op <> 'insert')
-    UNION ALL SELECT seq FROM mutations WHERE id = ?2 AND row_key = ?2 AND table_name = ?1)";
+const OF_ROW: &str = concat!(
+    "seq IN (SELECT seq FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND ",
+    lies_on_a_row!(),
+    " UNION ALL SELECT seq FROM mutations WHERE id = ?2 AND row_key = ?2 AND table_name = ?1)"
+);
 
 /// Bytes that are kept of what a server says of a refusal. It says no more either; another one might quote a whole value.
 const MESSAGE_BYTES: usize = 500;
@@ -71,32 +74,23 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// The rows that mutations to be sent lie on, and whose insert this mirror does not have. Of the one row of a user no device
-    /// makes an insert.
-    pub(crate) fn changed_but_not_made(self) -> Result<Vec<(Table, String)>, Error> {
-        self.rows_named(
-            "SELECT DISTINCT table_name, row_key FROM mutations AS m
-             WHERE state IN ('pending', 'in_doubt', 'resend') AND op NOT IN ('insert', 'delete') AND table_name <> 'user_api_keys'
-               AND NOT EXISTS (SELECT 1 FROM mutations AS made
-                 WHERE made.table_name = m.table_name AND made.row_key = m.row_key AND made.op = 'insert'
-                   AND made.table_name NOT IN ('sessions', 'progress_events') AND made.state <> 'rejected')
-               AND NOT EXISTS (SELECT 1 FROM mutations AS made
-                 WHERE made.id = m.row_key AND made.table_name = m.table_name AND made.op = 'insert' AND made.state <> 'rejected')",
-        )
-    }
-
     /// Whether a deletion of a row is among the mutations that are kept.
     pub(crate) fn keeps_deletion(self, table: Table, key: &str) -> Result<bool, Error> {
-        let sql =
+        let sql = concat!(
             "SELECT EXISTS (SELECT 1 FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND op = 'delete'
-                   AND state <> 'rejected' AND (table_name NOT IN ('sessions', 'progress_events') OR op <> 'insert'))";
+               AND state <> 'rejected' AND ",
+            lies_on_a_row!(),
+            ")"
+        );
         Ok(self.connection.prepare_cached(sql)?.query_row([table.name(), key], |row| row.get(0))?)
     }
 
     /// The additions to a row that are to be sent once more, and that the confirmed row contains.
     pub(crate) fn resent_additions(self, table: Table, key: &str) -> Result<Vec<Map<String, Value>>, Error> {
-        let sql = "SELECT value_json FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND op = 'add'
-                   AND state = 'resend' AND (table_name NOT IN ('sessions', 'progress_events') OR op <> 'insert')";
+        let sql = concat!(
+            "SELECT value_json FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND op = 'add' AND state = 'resend' AND ",
+            lies_on_a_row!()
+        );
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([table.name(), key])?;
         let mut found = Vec::new();
@@ -109,10 +103,12 @@ impl Rows<'_> {
 
     /// Whether additions to a row are kept that its arrived counters may contain or not.
     pub(crate) fn has_uncertain_additions(self, table: Table, key: &str) -> Result<bool, Error> {
-        let sql =
+        let sql = concat!(
             "SELECT EXISTS (SELECT 1 FROM mutations WHERE table_name = ?1 AND row_key = ?2 AND op = 'add'
-                   AND state IN ('pending', 'in_doubt', 'acknowledged', 'resend')
-                   AND (table_name NOT IN ('sessions', 'progress_events') OR op <> 'insert'))";
+               AND state IN ('pending', 'in_doubt', 'acknowledged', 'resend') AND ",
+            lies_on_a_row!(),
+            ")"
+        );
         Ok(self.connection.prepare_cached(sql)?.query_row([table.name(), key], |row| row.get(0))?)
     }
 
@@ -228,34 +224,7 @@ impl Rows<'_> {
         )
     }
 
-    /// The facts that the visible rows add to the confirmed ones, oldest first.
-    pub(crate) fn unreflected_facts(self) -> Result<Vec<Mutation>, Error> {
-        let sql = format!(
-            "SELECT id, hlc, table_name, op, row_key, value_json, batch FROM mutations
-             WHERE state IN ('pending', 'in_doubt', 'acknowledged') AND table_name IN ({}) AND op = 'insert'
-             ORDER BY seq LIMIT ?1",
-            self.facts_only()
-        );
-        self.mutations(&sql, i64::MAX as usize)
-    }
-
-    /// The awards of this device that are kept, whatever has become of them, but for the refused ones.
-    pub(crate) fn kept_awards(self) -> Result<Vec<Mutation>, Error> {
-        let sql = "SELECT id, hlc, table_name, op, row_key, value_json, batch FROM mutations
-                   WHERE table_name = 'progress_events' AND state <> 'rejected' LIMIT ?1";
-        self.mutations(sql, i64::MAX as usize)
-    }
-
-    /// The tables whose mutations are facts and lie on no row: sessions too, unless they are mirrored.
-    fn facts_only(self) -> &'static str {
-        if self.shapes.get(Table::Sessions).is_some() {
-            "'progress_events'"
-        } else {
-            "'sessions', 'progress_events'"
-        }
-    }
-
-    fn mutations(self, sql: &str, limit: usize) -> Result<Vec<Mutation>, Error> {
+    pub(super) fn mutations(self, sql: &str, limit: usize) -> Result<Vec<Mutation>, Error> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
         let mut found = Vec::new();

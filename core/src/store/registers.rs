@@ -1,7 +1,7 @@
 //! Rows that are written column by column: the visible ones, and the server's behind them (`shadow_rows`).
 
 use rusqlite::types::{ToSqlOutput, Value as SqlValue};
-use rusqlite::{OptionalExtension, Row, ToSql, params, params_from_iter};
+use rusqlite::{OptionalExtension, Row, ToSql, params_from_iter};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
@@ -52,33 +52,6 @@ impl Rows<'_> {
         let Some(key) = shape.key(key) else { return Ok(None) };
         let mut statement = self.connection.prepare_cached(&shape.get)?;
         statement.query_row([key], |row| Ok(read_register(shape, row))).optional()?.transpose()
-    }
-
-    /// A page of visible exports, newest first, after a key.
-    pub(crate) fn exports(
-        self,
-        status: Option<&str>,
-        export_type: Option<&str>,
-        after: Option<(&str, &str)>,
-        limit: u32,
-    ) -> Result<Vec<Map<String, Value>>, Error> {
-        let shape = self.shapes.get(Table::ExportHistory).ok_or(Error::Internal("exports have no shape"))?;
-        let sql = format!(
-            "SELECT {} FROM export_history
-             WHERE (created_at, id) < (coalesce(?1, '~'), ?2)
-               AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR export_type = ?4)
-             ORDER BY created_at DESC, id DESC LIMIT ?5",
-            shape.columns
-        );
-        let (created_at, id) = after.unzip();
-        let id = id.and_then(|id| shape.key(id));
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![created_at, id, status, export_type, limit])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(read_register(shape, row)?.values);
-        }
-        Ok(found)
     }
 
     /// What the server has of a row with unreflected mutations: `None` when there is no shadow.
@@ -173,7 +146,7 @@ impl Rows<'_> {
     }
 }
 
-fn read_register(shape: &Shape, row: &Row<'_>) -> Result<RegisterRow, Error> {
+pub(super) fn read_register(shape: &Shape, row: &Row<'_>) -> Result<RegisterRow, Error> {
     let mut values = Map::new();
     for (index, column) in shape.table.columns.iter().enumerate() {
         values.insert(column.name.clone(), column.kind.value(row.get_ref(index)?)?);

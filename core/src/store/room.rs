@@ -2,14 +2,8 @@
 //!
 //! What a learner did here and what is unsent is never left out. What is left out stays so until everything is pulled again.
 
-use rusqlite::OptionalExtension;
-
 use crate::error::Error;
-use crate::model::{StatusError, Timestamp};
 use crate::store::{Meta, Rows, Store, image};
-
-/// Each time, one of so many exports goes.
-const SHARE: u32 = 8;
 
 impl Store {
     /// As [`Store::write`], for rows that the server can give again. Where an image has no room for them, the oldest exports make
@@ -64,46 +58,5 @@ impl Store {
             keeper.keep(&smaller)?;
         }
         Ok(true)
-    }
-}
-
-impl Rows<'_> {
-    /// Leaves out a part of the exports, oldest first; says whether there were any that can be.
-    fn leave_out_some(self) -> Result<bool, Error> {
-        let exports: u32 =
-            self.connection.query_row("SELECT count(*) FROM export_history", [], |row| row.get(0))?;
-        let sql = "SELECT created_at FROM export_history
-                   WHERE id NOT IN (SELECT unhex(row_key, '-') FROM shadow_rows WHERE table_name = 'export_history')
-                   ORDER BY created_at LIMIT 1 OFFSET ?1";
-        let newest_to_go = |skipped: u32| -> Result<Option<String>, Error> {
-            Ok(self.connection.query_row(sql, [skipped], |row| row.get(0)).optional()?)
-        };
-        // Some of the oldest may have to stay.
-        let before = match newest_to_go(exports / SHARE)? {
-            None => newest_to_go(0)?,
-            found => found,
-        };
-        let Some(before) = before else { return Ok(false) };
-        let known = self.meta(Meta::LeftOutBefore)?;
-        self.set_meta(Meta::LeftOutBefore, &known.max(Some(before.clone())).unwrap_or_default())?;
-        Ok(self.leave_out(&before)? > 0)
-    }
-
-    /// Takes away the exports that are no newer than an instant and that no local write lies on.
-    fn leave_out(self, before: &str) -> Result<usize, Error> {
-        let sql = "DELETE FROM export_history WHERE created_at <= ?1
-                   AND id NOT IN (SELECT unhex(row_key, '-') FROM shadow_rows WHERE table_name = 'export_history')";
-        Ok(self.connection.prepare_cached(sql)?.execute([before])?)
-    }
-
-    /// For the status: that exports are left out, and which.
-    pub(crate) fn left_out(self) -> Result<Option<StatusError>, Error> {
-        let before = self.meta(Meta::LeftOutBefore)?.and_then(|text| text.parse::<Timestamp>().ok());
-        Ok(before.map(|before| StatusError {
-            code: Error::StorageFull.code().to_owned(),
-            message: format!(
-                "this browser has no room for all exports: those made up to {before} are on the server only; everything else is here"
-            ),
-        }))
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::model::{MutationId, MutationState, Op, RegisterRow, Table, Timestamp, UnixMillis};
+use crate::store::facts::lies_on_a_row;
 use crate::store::{Rows, stored};
 
 /// The latest end of all sessions, as far as they count already, and of those with descriptions, with questions and with words. Ends that are no time of a clock
@@ -82,9 +83,12 @@ impl Rows<'_> {
     /// Takes an insert that nobody has been sent out of the queue, with everything that was written to its row since; says how many
     /// mutations those were. 0: it may have been sent, or it belongs to a batch.
     pub(crate) fn take_back(self, table: Table, key: &str, sent: &[MutationId]) -> Result<i32, Error> {
-        let sql = "SELECT id, state, op, batch IS NOT NULL FROM mutations
-                   WHERE table_name = ?1 AND state <> 'rejected' AND (id = ?2
-                     OR (row_key = ?2 AND (table_name NOT IN ('sessions', 'progress_events') OR op <> 'insert')))";
+        let sql = concat!(
+            "SELECT id, state, op, batch IS NOT NULL FROM mutations
+             WHERE table_name = ?1 AND state <> 'rejected' AND (id = ?2 OR (row_key = ?2 AND ",
+            lies_on_a_row!(),
+            "))"
+        );
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([table.name(), key])?;
         let (mut ids, mut begins) = (Vec::new(), false);
@@ -108,8 +112,11 @@ impl Rows<'_> {
 
     /// Whether deletions of rows of a table are kept.
     pub(crate) fn keeps_deletions_of(self, table: Table) -> Result<bool, Error> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM mutations WHERE table_name = ?1 AND op = 'delete'
-                   AND (table_name NOT IN ('sessions', 'progress_events') OR op <> 'insert'))";
+        let sql = concat!(
+            "SELECT EXISTS (SELECT 1 FROM mutations WHERE table_name = ?1 AND op = 'delete' AND ",
+            lies_on_a_row!(),
+            ")"
+        );
         Ok(self.connection.prepare_cached(sql)?.query_row([table.name()], |row| row.get(0))?)
     }
 

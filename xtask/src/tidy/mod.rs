@@ -11,6 +11,7 @@ mod lockfile;
 mod manifests;
 mod migrations;
 mod mirror;
+mod names;
 mod rooms;
 mod source;
 mod sql;
@@ -44,10 +45,11 @@ impl Finding {
 /// A rule's name and how to check it.
 type Rule = (&'static str, fn(&Tree) -> Vec<Finding>);
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     ("every room keeps its own tools", rooms::check),
     ("the core's modules use only what lies below them", arrows::check),
     ("no SQL outside its rooms", sql::check),
+    ("tables are named where their code is", names::check),
     ("the mirror keeps to what the browser's SQLite has", mirror::check),
     ("every Rust file says what it is", files::check_headers),
     ("no source file is too long", files::check_lengths),
