@@ -17,19 +17,19 @@ use crate::small_server;
 use crate::world::World;
 
 /// 2026-11-23T12:00:00Z.
-const NOON: i64 = 1_795_435_200_000;
+pub(super) const NOON: i64 = 1_795_435_200_000;
 const ROUNDS: usize = 15;
 /// Writes of one round: enough to even out single flushes of a disk.
 const WRITES: u32 = 100;
 
 /// A mirror in a file, and a host around it.
-struct FileDevice {
+pub(super) struct FileDevice {
     engine: Mutex<Engine>,
     token: String,
 }
 
 impl FileDevice {
-    fn new(path: &Path, user: UserId, token: String) -> FileDevice {
+    pub(super) fn new(path: &Path, user: UserId, token: String) -> FileDevice {
         let entropy = Box::new(SystemEntropy::new());
         let engine =
             Engine::open(&Location::File(path.to_owned()), user, entropy, at(NOON)).expect("a mirror");
@@ -305,7 +305,7 @@ pub async fn push_figure(world: &World, sessions: usize) -> Figure {
     }
 }
 
-fn transport(world: &World) -> Transport {
+pub(super) fn transport(world: &World) -> Transport {
     let ready = world.backend().ready();
     Transport::new(&ready.url, &ready.anon_key).expect("an address")
 }

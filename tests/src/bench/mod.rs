@@ -9,11 +9,15 @@ pub mod capacity;
 #[cfg(target_os = "linux")]
 pub mod core;
 mod cpu;
+/// A large table is mirrored while it is written to.
+pub mod existing;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod native;
 pub mod single;
 pub mod sweep;
+#[cfg(target_os = "linux")]
+pub mod tables;
 
 use std::time::{Duration, Instant};
 

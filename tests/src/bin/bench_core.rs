@@ -16,9 +16,11 @@ async fn main() -> ExitCode {
         match argument.as_str() {
             "--json" => json = true,
             "--quick" => scale = 10,
-            "write" | "read" | "queue" | "pull" | "push" => only.push(argument),
+            "write" | "read" | "queue" | "pull" | "push" | "tables" => only.push(argument),
             other => {
-                eprintln!("bench_core: {other}: known are --json, --quick, write, read, queue, pull, push");
+                eprintln!(
+                    "bench_core: {other}: known are --json, --quick, write, read, queue, pull, push, tables"
+                );
                 return ExitCode::FAILURE;
             }
         }
@@ -42,6 +44,11 @@ async fn main() -> ExitCode {
         if wanted("push") {
             figures.push(core::push_figure(&world, 10_000 / scale).await);
         }
+        world.stop().await;
+    }
+    if wanted("tables") {
+        let world = World::alone().await;
+        figures.extend(bench::tables::figures(&world, 100_000 / scale).await);
         world.stop().await;
     }
     let text = if json { serde_json::to_string_pretty(&figures) } else { Ok(bench::table(&figures)) };

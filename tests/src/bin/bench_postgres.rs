@@ -14,12 +14,12 @@ async fn main() -> ExitCode {
         match argument.as_str() {
             "--json" => json = true,
             "--quick" => quick = true,
-            "http" | "single" | "migration" | "update" | "backfill" | "attack" | "sweep" => {
+            "http" | "single" | "migration" | "update" | "backfill" | "attack" | "sweep" | "existing" => {
                 only.push(argument)
             }
             other => {
                 eprintln!(
-                    "bench_postgres: {other}: known are --json, --quick, http, single, migration, update, backfill, attack, sweep"
+                    "bench_postgres: {other}: known are --json, --quick, http, single, migration, update, backfill, attack, sweep, existing"
                 );
                 return ExitCode::FAILURE;
             }
@@ -55,6 +55,10 @@ async fn main() -> ExitCode {
     if wanted("sweep") {
         eprintln!("measuring the sweep of files");
         figures.extend(bench::sweep::figures(10_000 / scale).await);
+    }
+    if wanted("existing") {
+        eprintln!("measuring a large table that is mirrored");
+        figures.extend(bench::existing::figures(1_000_000 / scale).await);
     }
     if json {
         match serde_json::to_string_pretty(&figures) {
