@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Shared, bearer};
 use crate::Error;
@@ -92,8 +93,11 @@ pub(super) async fn forward(State(gateway): State<Shared>, request: Request) -> 
     let call = gateway.upstream.http.request(head.method, url).headers(headers).body(body);
     // On a task of its own: PostgREST goes on when the client goes away, and until then this is the user's turn.
     let answer = tokio::spawn(async move {
+        let begun = Instant::now();
         let answer = call.send().await;
-        drop(turn);
+        if let Some(turn) = turn {
+            tokio::spawn(turn.end(begun.elapsed()));
+        }
         answer
     });
     match answer.await {

@@ -4,11 +4,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Of the ten or so that PostgREST serves. Two, so that a device is answered while another one of the same user sends much.
-const AT_A_TIME: usize = 2;
+/// Of the ten or so that PostgREST serves. A device asks for one thing at a time; two of one user wait for one another.
+const AT_A_TIME: usize = 1;
+/// A pause between two turns is no longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Under way and waiting: more than a user's devices and tabs have.
 const MOST: usize = 32;
 
@@ -52,6 +55,17 @@ impl Turns {
     }
 }
 
+impl Turn {
+    /// Ends the turn of a request that took so long. Where others of its user wait they wait as long again: whoever has the next request ready
+    /// before the last one is answered takes half of a core of Postgres, and the rest is for the others.
+    pub(super) async fn end(self, took: Duration) {
+        let others_wait = self.lines.lines().get(&self.user).is_some_and(|line| line.requests > 1);
+        if others_wait {
+            tokio::time::sleep(took.min(LONGEST_PAUSE)).await;
+        }
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         let lines = self.lines.clone();
@@ -67,19 +81,31 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use tokio::time::Instant;
 
     use super::*;
 
     #[tokio::test]
-    async fn a_user_has_so_many_turns_and_the_others_have_their_own() {
+    async fn a_user_has_one_turn_and_the_others_have_their_own() {
         let turns = Turns::default();
         let one = turns.take("one").await.unwrap();
-        let _two = turns.take("one").await.unwrap();
         let mut waiting = Box::pin(turns.take("one"));
-        assert!(waiting.as_mut().now_or_never().is_none(), "a third turn");
+        assert!(waiting.as_mut().now_or_never().is_none(), "a second turn");
         assert!(turns.take("other").now_or_never().is_some(), "another user waits");
         drop(one);
         assert!(waiting.now_or_never().flatten().is_some(), "a turn that is free is not given");
+    }
+
+    #[tokio::test]
+    async fn whoever_has_more_waiting_pauses_for_as_long_as_the_request_took() {
+        let (turns, took) = (Turns::default(), Duration::from_millis(30));
+        let one = turns.take("one").await.unwrap();
+        let (begun, mut next) = (Instant::now(), Box::pin(turns.take("one")));
+        assert!(next.as_mut().now_or_never().is_none());
+        let (next, ()) = futures_util::join!(next, one.end(took));
+        assert!(begun.elapsed() >= took);
+        assert!(next.unwrap().end(took).now_or_never().is_some(), "a pause that nobody waits for");
+        assert!(turns.lines().is_empty());
     }
 
     #[tokio::test]
