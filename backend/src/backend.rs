@@ -46,6 +46,8 @@ pub struct Options {
     pub jwt_secret: Option<String>,
     /// A function that PostgREST calls before each request.
     pub pre_request: Option<String>,
+    /// Seconds that a request may take in a private database; `None` for what docs/migrations/DEPLOY.md recommends.
+    pub statement_timeout_s: Option<u32>,
 }
 
 /// How to reach a running backend. Serialized, it is the line that the program prints.
@@ -130,7 +132,8 @@ impl Backend {
             database::keep_setting(&client, "jwt_secret", secret).await?;
         }
         let tokens = Tokens::new(database::setting(&client, "jwt_secret").await?)?;
-        let login = database::authenticator_url(&client, &database_url, postgres.is_some()).await?;
+        let bounds = postgres.is_some().then(|| database::bounds(options.statement_timeout_s));
+        let login = database::authenticator_url(&client, &database_url, bounds.as_deref()).await?;
         let with_learners = postgres.is_some() || options.demo_accounts;
         if !with_learners {
             // Those of one that was killed.

@@ -11,16 +11,22 @@ use tokio_postgres::{Client, NoTls};
 use crate::repository::Sql;
 use crate::{Error, secrets};
 
-/// What docs/migrations/DEPLOY.md recommends; a role of somebody's server keeps what it has. The time is longer than recommended:
-/// this serves tests on busy machines too.
-const BOUNDS: &str = "
-    ALTER ROLE authenticator SET statement_timeout = '60s';
-    ALTER ROLE authenticator SET lock_timeout = '5s';
-    DO $$ BEGIN
-        ALTER ROLE authenticator SET client_connection_check_interval = '5s';
-    EXCEPTION WHEN invalid_parameter_value THEN
-        NULL; -- not every system tells that a client has gone
-    END $$;";
+/// What docs/migrations/DEPLOY.md recommends.
+const STATEMENT_TIMEOUT_S: u32 = 8;
+
+/// The bounds of requests in a database of our own; a role of somebody's server keeps what it has.
+pub(crate) fn bounds(statement_timeout_s: Option<u32>) -> String {
+    let seconds = statement_timeout_s.unwrap_or(STATEMENT_TIMEOUT_S);
+    format!(
+        "ALTER ROLE authenticator SET statement_timeout = '{seconds}s';
+         ALTER ROLE authenticator SET lock_timeout = '5s';
+         DO $$ BEGIN
+             ALTER ROLE authenticator SET client_connection_check_interval = '5s';
+         EXCEPTION WHEN invalid_parameter_value THEN
+             NULL; -- not every system tells that a client has gone
+         END $$;"
+    )
+}
 
 /// Two backends on one database must not migrate it at the same time. The number only has to be nobody else's.
 const MIGRATION_LOCK: i64 = 0x6d61_7265_6101;
@@ -183,13 +189,18 @@ pub(crate) async fn keep_setting(client: &Client, name: &str, value: &str) -> Re
 /// Makes the role that PostgREST logs in as usable, and gives the URL for it.
 ///
 /// In a cluster of our own that is `authenticator`. On somebody's server that role belongs to the PostgREST that is already
-/// there, and its password is not ours to change: ours gets a role of its own.
-pub(crate) async fn authenticator_url(client: &Client, url: &str, is_own: bool) -> Result<String, Error> {
+/// there, and its password is not ours to change: ours gets a role of its own. `bounds`: those of requests, in a cluster of our own.
+pub(crate) async fn authenticator_url(
+    client: &Client,
+    url: &str,
+    bounds: Option<&str>,
+) -> Result<String, Error> {
     // Roles belong to the whole cluster, this password to one database.
     let number =
         client.query_one("SELECT oid FROM pg_database WHERE datname = current_database()", &[]).await;
     let number: u32 = number.map_err(Error::postgres("could not look at the database"))?.get(0);
-    let role = if is_own { "authenticator".to_owned() } else { format!("marea_backend_login_{number}") };
+    let role =
+        if bounds.is_some() { "authenticator".to_owned() } else { format!("marea_backend_login_{number}") };
     let password = setting(client, "authenticator_password").await?;
     let statement = format!(
         "DO $$ BEGIN
@@ -199,8 +210,8 @@ pub(crate) async fn authenticator_url(client: &Client, url: &str, is_own: bool) 
          GRANT anon, authenticated, service_role TO {role};"
     );
     run(client, "the login role of PostgREST", &statement).await?;
-    if is_own {
-        run(client, "the bounds of requests", BOUNDS).await?;
+    if let Some(bounds) = bounds {
+        run(client, "the bounds of requests", bounds).await?;
     }
     let mut login = reqwest::Url::parse(url).map_err(|_| Error::DatabaseUrl)?;
     let named = login.set_username(&role).and_then(|()| login.set_password(Some(&password)));

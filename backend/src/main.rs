@@ -41,6 +41,9 @@ struct Arguments {
     /// Whether a change wakes the user's other devices, through /realtime/v1; a database of --database-url keeps what it has
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     wakeups: bool,
+    /// Seconds that a request may take in a private database
+    #[arg(long, value_name = "SECONDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    statement_timeout: u32,
     /// Start so many complete pairs of Postgres and PostgREST behind HAProxy, each user wholly in one (MAREA_HAPROXY names the program)
     #[arg(long, value_name = "N", conflicts_with = "database_url")]
     pairs: Option<usize>,
@@ -70,6 +73,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         objects: arguments.objects,
         sql: arguments.sql,
         wakeups: arguments.wakeups,
+        statement_timeout_s: Some(arguments.statement_timeout),
         ..Options::default()
     };
     let say = |words: &str| eprintln!("marea-backend: {words}");

@@ -19,7 +19,9 @@ const BACKEND_START_LIMIT_MS = 120_000
 export async function startBackend({ wakeups = false, args = [], env = {} } = {}) {
   const program = process.env.MAREA_BACKEND_BIN ?? `${root}target/debug/marea-backend`
   if (!existsSync(program)) throw new Error(`${program} is missing. Run \`cargo build -p marea-backend\` first.`)
-  const child = spawn(program, ['--wakeups', String(wakeups), ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+  // Longer than the program's own time for a request: this serves tests on busy machines.
+  const words = ['--wakeups', String(wakeups), '--statement-timeout', '60', ...args]
+  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text) => (said += text))
   const ended = new Promise((resolve) => child.once('close', resolve))

@@ -43,6 +43,11 @@ pub struct Answer {
     pub body: Value,
 }
 
+/// With time for requests on a busy machine.
+pub(crate) fn patient(options: Options) -> Options {
+    Options { statement_timeout_s: options.statement_timeout_s.or(Some(60)), ..options }
+}
+
 impl TestBackend {
     /// The backend that the tests of this process share; it stops when none of them has it any more. Use users of your
     /// own, and for faults [`TestBackend::start`]: they would hit the others.
@@ -67,6 +72,7 @@ impl TestBackend {
     /// # Panics
     /// When it does not start; a missing server fails the test, it never skips it.
     pub async fn start_with(options: Options) -> TestBackend {
+        let options = patient(options);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let started = runtime.spawn(Backend::start(options)).await.expect("no panic at start");

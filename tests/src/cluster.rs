@@ -8,6 +8,7 @@ use marea_backend::{Backend, Options};
 use tokio::process::Command;
 use tokio_postgres::{Client, NoTls};
 
+use crate::backend::patient;
 use crate::sql_mutation;
 
 /// A private server, for a test alone.
@@ -52,7 +53,7 @@ impl Cluster {
     }
 
     async fn of(options: Options) -> Cluster {
-        Cluster { backend: Backend::start(options).await.expect("the backend starts") }
+        Cluster { backend: Backend::start(patient(options)).await.expect("the backend starts") }
     }
 
     /// The backend in front of it; its own database is migrated already.

@@ -192,6 +192,19 @@ async fn after_kill_9_nothing_runs_and_the_data_starts_again() {
 }
 
 #[tokio::test]
+async fn a_request_may_take_as_long_as_is_recommended_or_as_the_command_says() {
+    for (arguments, expected) in [(&[][..], 8_000), (&["--statement-timeout", "90"], 90_000)] {
+        let mut running = Running::start(arguments).await;
+        let client = connect(running.text("database_url")).await;
+        let bound = "SELECT value::bigint FROM marea.health WHERE (measure, subject) = ('limits', 'statement_timeout of authenticated')";
+        let bound: i64 = client.query_one(bound, &[]).await.expect("health").get(0);
+        assert_eq!(bound, expected);
+        drop(client);
+        assert_eq!(running.end("-TERM").await, Some(0));
+    }
+}
+
+#[tokio::test]
 async fn a_postgres_that_still_runs_on_the_data_is_stopped_first() {
     let data = tempfile::tempdir().expect("a folder");
     let arguments = ["--data", data.path().to_str().expect("a path")];
