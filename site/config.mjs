@@ -12,7 +12,7 @@ const GROUPS = {
   Guides: ['docs/TABLES.md', 'docs/WEB.md', 'docs/FILES.md', 'docs/ADAPTERS.md', 'docs/VAULT.md', 'docs/WAKEUPS.md', 'docs/DEVTOOLS.md', 'docs/DESKTOP.md', 'docs/NODE.md'],
   'On the server': ['docs/migrations/README.md', 'docs/migrations/DEPLOY.md', 'docs/migrations/ADOPTION.md', 'docs/migrations/OPERATIONS.md', 'docs/migrations/PAIRS.md', 'docs/migrations/USERS.md', 'docs/CAPACITY.md', 'docs/COSTS.md'],
   Reference: ['reference/typescript/modules.md', 'docs/FIELDS.md', 'reference/sql.md', 'docs/PROTOCOL.md'],
-  Inside: ['docs/ARCHITECTURE.md', 'docs/THREATS.md', 'docs/TESTING.md', 'docs/adr/README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
+  Inside: ['docs/ARCHITECTURE.md', 'docs/PEERS.md', 'docs/THREATS.md', 'docs/TESTING.md', 'docs/adr/README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
 }
 
 const title = (path) => {

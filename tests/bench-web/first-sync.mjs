@@ -38,7 +38,7 @@ export async function firstSync({ backend, openStore, signUp, rounds, rows, say 
 }
 
 /** Everything that the site has kept, so that the next round is a first one. */
-async function forget(page) {
+export async function forget(page) {
   const session = await page.context().newCDPSession(page)
   await session.send('Storage.clearDataForOrigin', { origin: new URL(page.url()).origin, storageTypes: 'all' })
   await session.detach()

@@ -1,18 +1,19 @@
-// The figures for a person.
+// The figures for a person: on the terminal, or in the document about peers.
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const DOCUMENT = fileURLToPath(new URL('../../docs/PEERS.md', import.meta.url))
+const [BEGIN, END] = ['<!-- measured -->', '<!-- end of measured -->']
 
 export const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
 
 const ms = (value) => (value < 10 ? `${value.toFixed(2)} ms` : `${value.toFixed(0)} ms`)
 
-function table(title, head, rows) {
-  console.log(`\n${title}`)
-  const all = [head, ...rows]
-  const widths = head.map((_, column) => Math.max(...all.map((row) => String(row[column]).length)))
-  for (const row of all) console.log(`  ${row.map((cell, column) => String(cell).padEnd(widths[column])).join('  ').trimEnd()}`)
-}
-
-export function printTable(figures, { writes, rows, durability }) {
-  console.log(`Chromium ${figures.chromium}, medians of ${figures.rounds} rounds`)
+/** Tables, each with its title, its head and its rows. */
+function tablesOf(figures, { writes, rows, durability }) {
+  const tables = []
+  const table = (title, head, lines) => tables.push({ title, head, lines })
   if (figures.writes) {
     const base = figures.writes.sqlite
     const lines = Object.entries(figures.writes).map(([store, seen]) => [
@@ -32,7 +33,7 @@ export function printTable(figures, { writes, rows, durability }) {
     const lines = Object.entries(figures.reads).map(([role, seen]) => [role, ms(seen.p50), ms(seen.p99)])
     table('progress() from the page', ['tab', 'p50', 'p99'], lines)
   }
-  if (figures.openToProgressMs !== undefined) console.log(`\nopen() to first progress(), warm: ${ms(figures.openToProgressMs)}`)
+  if (figures.openToProgressMs !== undefined) table('open() to first progress(), warm', ['store', 'took'], [['marea', ms(figures.openToProgressMs)]])
   if (figures.coldStart) {
     const { bytes, ...visits } = figures.coldStart
     const lines = Object.entries(visits).map(([how, took]) => [how, ms(took), `x ${(took / bytes).toFixed(2)}`])
@@ -52,10 +53,41 @@ export function printTable(figures, { writes, rows, durability }) {
     ])
     table(`first sync of ${rows} exports through PostgREST`, ['store', 'took', 'rows', 'rows/s', ''], lines)
   }
+  if (figures.mirroredTable) {
+    const { elapsed, rows, p50, p99 } = figures.mirroredTable
+    const title = `first sync of ${rows} rows of a mirrored table with ten columns, and pages of 50 of them by an index, asked from the page`
+    table(title, ['store', 'took', 'rows/s', 'list p50', 'list p99'], [['marea', ms(elapsed), Math.round((rows / elapsed) * 1000), ms(p50), ms(p99)]])
+  }
   if (figures.correctness) {
     const lines = Object.entries(figures.correctness).map(([name, { right, ...stores }]) => [name, right, ...Object.values(stores)])
     const [first] = Object.values(figures.correctness)
     const { right: _, ...stores } = first
     table('what is left of a learner\'s words when things go wrong', ['case', 'right', ...Object.keys(stores)], lines)
   }
+  return tables
+}
+
+export function printTable(figures, how) {
+  console.log(`Chromium ${figures.chromium}, medians of ${figures.rounds} rounds`)
+  for (const { title, head, lines } of tablesOf(figures, how)) {
+    console.log(`\n${title}`)
+    const all = [head, ...lines]
+    const widths = head.map((_, column) => Math.max(...all.map((row) => String(row[column]).length)))
+    for (const row of all) console.log(`  ${row.map((cell, column) => String(cell).padEnd(widths[column])).join('  ').trimEnd()}`)
+  }
+}
+
+/** Puts the tables where the document about peers has its last ones. */
+export function writeDocument(figures, how) {
+  const row = (cells) => `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`
+  const parts = tablesOf(figures, how).map(({ title, head, lines }) => {
+    const words = `**${title[0].toUpperCase()}${title.slice(1)}**`
+    return [words, '', row(head), row(head.map(() => '---')), ...lines.map(row)].join('\n')
+  })
+  const said = `Chromium ${figures.chromium}, medians of ${figures.rounds} rounds, ${new Date().toISOString().slice(0, 10)}.`
+  const text = readFileSync(DOCUMENT, 'utf8')
+  const [before, rest] = text.split(BEGIN)
+  const after = rest?.split(END)[1]
+  if (after === undefined) throw new Error(`${DOCUMENT} has no ${BEGIN} with ${END} behind it`)
+  writeFileSync(DOCUMENT, [before, BEGIN, '\n\n', said, '\n\n', parts.join('\n\n'), '\n\n', END, after].join(''))
 }

@@ -1,4 +1,5 @@
-// `cargo xtask bench web [--json]`: Marea and its peers in the same browser and run, one after the other in every round.
+// `cargo xtask bench web [--json]`: Marea and its peers in the same browser and run, one after the other in every round. This file itself
+// with `--write` puts the tables into docs/PEERS.md, too.
 //
 // Rounds are interleaved, so that whatever else the machine does falls on all alike; medians are printed. Ratios are to
 // bare SQLite of the same run: absolute figures are of this machine at this hour.
@@ -12,13 +13,15 @@ import { buildPages } from './build.mjs'
 import { coldStart } from './cold-start.mjs'
 import { correctness } from './correct.mjs'
 import { firstSync } from './first-sync.mjs'
-import { median, printTable } from './print.mjs'
+import { median, printTable, writeDocument } from './print.mjs'
 import { downloads } from './downloads.mjs'
 import { installPeers } from './stage.mjs'
+import { mirroredTable } from './tables.mjs'
 
 const { values } = parseArgs({
   options: {
     json: { type: 'boolean' },
+    write: { type: 'boolean' },
     rounds: { type: 'string', default: '5' },
     writes: { type: 'string', default: '1000' },
     rows: { type: 'string', default: '100000' },
@@ -26,6 +29,7 @@ const { values } = parseArgs({
     stores: { type: 'string' },
   },
 })
+if (values.write && (values.only || values.stores)) throw new Error('--write wants everything measured: leave --only and --stores out')
 const [ROUNDS, WRITES, READS, ROWS] = [Number(values.rounds), Number(values.writes), 1000, Number(values.rows)]
 const DURABILITY = {
   marea: 'flushed to the disk when acknowledged (SQLite, synchronous = FULL)',
@@ -33,6 +37,8 @@ const DURABILITY = {
   powersync: 'flushed when acknowledged (SQLite; its own settings)',
   rxdb: 'not flushed when acknowledged (IndexedDB, relaxed)',
 }
+
+const HOW = { writes: WRITES, rows: ROWS, durability: DURABILITY }
 
 const say = (text) => process.stderr.write(`${text}\n`)
 const { folder, client } = installPeers()
@@ -129,6 +135,7 @@ try {
   if (wants('cold')) figures.coldStart = await coldStart({ browser, rounds: Math.min(ROUNDS, 3), say })
   if (wants('size')) figures.downloads = downloads(dist, metafile)
   if (wants('first-sync')) figures.firstSync = await firstSync({ backend, openStore, signUp, rounds: ROUNDS, rows: ROWS, say })
+  if (wants('tables')) figures.mirroredTable = await mirroredTable({ backend, openStore, signUp, rounds: ROUNDS, rows: ROWS, say })
   if (wants('correctness')) {
     const fault = (fault) => setFault(backend.ready, fault)
     figures.correctness = await correctness({ stores: values.stores?.split(','), backend, server, signUp, fault, clearFaults: () => fault(null), say })
@@ -140,4 +147,5 @@ try {
   await server.stop()
 }
 if (values.json) console.log(JSON.stringify(figures))
-else printTable(figures, { writes: WRITES, rows: ROWS, durability: DURABILITY })
+else printTable(figures, HOW)
+if (values.write) writeDocument(figures, HOW)

@@ -15,8 +15,8 @@ window.bench = measured({
     return (await marea.progress()).total_sessions
   },
   leads: () => marea.leads,
-  /** Opens the network and waits until `rows` exports are there and everything is at rest. */
-  async pull(rows) {
+  /** Opens the network and waits until `rows` exports, or rows of a mirrored table, are there and everything is at rest. */
+  async pull(rows, table) {
     const start = performance.now()
     let synced
     const done = new Promise((resolve) => (synced = resolve))
@@ -25,6 +25,7 @@ window.bench = measured({
     await done
     stop()
     const elapsed = performance.now() - start
+    if (table) return { elapsed, rows: await marea.table(table).count(), asked: rows }
     let [count, after] = [0, undefined]
     do {
       const page = await marea.exports({ limit: 500, ...(after && { after }) })
@@ -32,6 +33,18 @@ window.bench = measured({
       after = page.next
     } while (after)
     return { elapsed, rows: count, asked: rows }
+  },
+  /** Milliseconds of each of `count` pages of 50 rows by an index, sorted. */
+  async lists(table, count) {
+    const times = []
+    for (let read = 0; read < count; read++) {
+      const where = { due_on: { gte: `2026-12-${String(1 + (read % 28)).padStart(2, '0')}` } }
+      const start = performance.now()
+      const page = await marea.table(table).list({ where, order: ['due_on'], limit: 50 })
+      times.push(performance.now() - start)
+      if (page.length !== 50) throw new Error(`a page of ${page.length}`)
+    }
+    return times.sort((one, other) => one - other)
   },
 })
 window.ready = true
