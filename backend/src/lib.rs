@@ -12,6 +12,7 @@ compile_error!(
 
 mod accounts;
 mod backend;
+mod bare;
 mod binaries;
 mod clock;
 mod database;
@@ -34,6 +35,7 @@ mod tokens;
 
 pub use accounts::{LEARNER1, LEARNER2, Learner};
 pub use backend::{Backend, Options, Ready};
+pub use bare::BarePostgres;
 pub use error::Error;
 pub use gateway::faults::{Fault, FaultKind, FaultReport, Faults};
 pub use pairs::Pairs;

@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 
 use marea_core::{
-    ActivityDay, Engine, Host, LocalDate, Location, Now, Progress, Recorded, SessionInput, Signal,
-    SyncReport, SystemEntropy, Table, Transport, UnixMillis, UserId, sync_until_idle,
+    ActivityDay, Engine, Failure, Host, LocalDate, Location, Now, Progress, Recorded, SessionInput, Signal,
+    SyncAnswer, SyncReport, SystemEntropy, Table, Transport, UnixMillis, UserId, sync_until_idle,
 };
+use tokio_postgres::Client;
 
 pub use marea_worlds::fuzz::Counter;
 
@@ -64,6 +65,40 @@ impl EngineDevice {
         let now = self.now();
         self.with_engine(|engine| engine.signal(Signal::SyncNow, now));
         sync_until_idle(self, transport).await.expect("a sound mirror")
+    }
+
+    /// The same by SQL, on a connection that acts as the device's user; `heard` is told of each answer before it is applied. The error is
+    /// what came in place of the last one.
+    ///
+    /// # Panics
+    /// When the server refuses a mutation.
+    pub async fn sync_by_sql(
+        &self,
+        client: &Client,
+        mut heard: impl FnMut(&SyncAnswer),
+    ) -> Result<(), tokio_postgres::Error> {
+        let now = self.now();
+        self.with_engine(|engine| engine.signal(Signal::SyncNow, now));
+        while let Some(outgoing) =
+            self.with_engine(|engine| engine.next_request(now)).expect("a sound mirror")
+        {
+            let request = serde_json::to_value(&outgoing.request).expect("JSON");
+            let answered = client.query_one("SELECT public.marea_sync($1)::text", &[&request]).await;
+            let (outcome, failed) = match answered {
+                Ok(row) => {
+                    let answer: SyncAnswer = serde_json::from_str(row.get(0)).expect("an answer");
+                    heard(&answer);
+                    (Ok(answer), Ok(()))
+                }
+                Err(error) => (Err(Failure::ConnectionLost), Err(error)),
+            };
+            let applied = self
+                .with_engine(|engine| engine.apply_response(outgoing.ticket, outcome, now))
+                .expect("a sound mirror");
+            assert_eq!(applied.rejected, 0, "the server refuses what it should take");
+            failed?;
+        }
+        Ok(())
     }
 }
 

@@ -99,11 +99,19 @@ impl Caller {
 /// # Panics
 /// When the role cannot be taken.
 pub async fn act_as(client: &Client, role: &str, user: Option<Uuid>) {
+    try_act_as(client, role, user).await.expect("the role");
+}
+
+/// The same on a server that may be gone.
+///
+/// # Errors
+/// When the role cannot be taken.
+pub async fn try_act_as(client: &Client, role: &str, user: Option<Uuid>) -> Result<(), Error> {
     let claims = user.map_or(String::new(), |user| json!({ "sub": user, "role": role }).to_string());
     let statement = format!(
         "RESET ROLE; SELECT set_config('request.jwt.claims', '{claims}', false); SET ROLE {role}; SET lock_timeout = '60s'"
     );
-    client.batch_execute(&statement).await.expect("the role");
+    client.batch_execute(&statement).await
 }
 
 /// What Postgres said.

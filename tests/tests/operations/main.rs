@@ -2,12 +2,15 @@
 
 mod documents;
 mod erasure;
+mod failovers;
 mod kill;
 mod lost_history;
 mod mirrored;
 mod moves;
 mod pairs;
 mod promotions;
+mod replicas;
 mod restore;
+mod streaming;
 mod versions;
 mod views;
