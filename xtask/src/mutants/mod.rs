@@ -35,6 +35,9 @@ pub(crate) struct Wanted {
     /// Which of the samples
     #[arg(long, value_name = "K", default_value_t = 0, requires = "sample")]
     seed: usize,
+    /// Only with the engine's quick tests: tells what they miss, and asks for no bar
+    #[arg(long, conflicts_with = "sql")]
+    quick: bool,
 }
 
 pub(crate) fn run(wanted: &Wanted) -> Result<()> {
@@ -66,10 +69,12 @@ fn engine(wanted: &Wanted) -> Result<()> {
         writeln!(log, "{line}")
     };
     // The engine's own tests first, which notice most in the shortest time; the worlds only for what is left.
-    for program in &woven.programs {
+    let all_paces = [Pace::Quick, Pace::Slow];
+    let (programs, paces) = if wanted.quick { (1, 1) } else { (woven.programs.len(), all_paces.len()) };
+    for program in &woven.programs[..programs] {
         say::heading(&format!("Looking what the tests of {} reach", program.name));
         let tests = Tests::of(program)?;
-        for pace in [Pace::Quick, Pace::Slow] {
+        for pace in all_paces.into_iter().take(paces) {
             say::heading(&format!("Breaking the engine in {} places: {pace:?} tests", left.len()));
             let mut missed = Vec::new();
             for mutant in left {
@@ -86,7 +91,7 @@ fn engine(wanted: &Wanted) -> Result<()> {
     left.iter().for_each(|mutant| table.add(mutant, &Outcome::Missed));
     print!("{table}");
     let weak = table.below_the_bar();
-    if !weak.is_empty() {
+    if !weak.is_empty() && !wanted.quick {
         bail!("fewer than {} % of the noticeable mutants are noticed in {}", table::BAR, weak.join(", "));
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::{build::Program, clock::Stopwatch, paths, run::Run};
 /// Worlds that each mutant is tried in. The engine's own tests come first, and notice most.
 const SEEDS: &str = "2000";
 /// A test is quick that takes less than this many seconds.
-const QUICK_SECONDS: f64 = 0.3;
+const QUICK_SECONDS: f64 = 1.0;
 /// Address space in KiB: a mutant that allocates without end is noticed by that.
 const MEMORY_KIB: u32 = 8 << 20;
 /// A mutant that makes tests wait for ever is noticed by that: seconds beside several times what they take.

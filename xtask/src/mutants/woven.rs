@@ -57,12 +57,12 @@ pub(crate) fn build(all: &[Mutant]) -> Result<Woven> {
         let lines = weave(&tree, all, &not_compiled)?;
         let bad = errors(&tree, &lines)?;
         if bad.is_empty() {
-            Known { not_compiled: not_compiled.clone(), ..known }.write()?;
             let programs = tests(&tree)?;
             return Ok(Woven { programs, woven: lines.iter().map(|line| line.id).collect(), not_compiled });
         }
         eprintln!("{} mutants do not compile", bad.len());
         not_compiled.extend(bad);
+        Known { not_compiled: not_compiled.clone(), sources: known.sources }.write()?;
     }
 }
 
@@ -104,21 +104,25 @@ fn files(all: &[Mutant]) -> BTreeSet<&str> {
 fn copy(tree: &Path, all: &[Mutant]) -> Result<()> {
     let listed = Run::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]).read()?;
     let woven = files(all);
-    for file in listed.lines().filter(|file| !woven.contains(file)) {
-        let (from, to) = (paths::root().join(file), tree.join(file));
-        let Ok(content) = std::fs::read(&from) else { continue };
-        if std::fs::read(&to).is_ok_and(|there| there == content) {
-            continue;
-        }
-        std::fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
-        std::fs::write(to, content)?;
+    listed.lines().filter(|file| !woven.contains(file)).try_for_each(|file| bring(tree, file))
+}
+
+fn bring(tree: &Path, file: &str) -> Result<()> {
+    let (from, to) = (paths::root().join(file), tree.join(file));
+    let Ok(content) = std::fs::read(&from) else { return Ok(()) };
+    if std::fs::read(&to).is_ok_and(|there| there == content) {
+        return Ok(());
     }
-    Ok(())
+    std::fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+    Ok(std::fs::write(to, content)?)
 }
 
 fn weave(tree: &Path, all: &[Mutant], without: &BTreeSet<u32>) -> Result<Vec<Lines>> {
     let mutants = paths::target().join("mutants/woven.json");
     let wanted: Vec<_> = all.iter().filter(|mutant| !without.contains(&mutant.id)).collect();
+    // Of whose mutants none compiles, that file is as it was.
+    let woven: BTreeSet<&str> = wanted.iter().map(|mutant| mutant.file.as_str()).chain([LIB]).collect();
+    files(all).difference(&woven).try_for_each(|file| bring(tree, file))?;
     let wanted: Vec<_> = wanted.iter().map(|mutant| &mutant.listed).collect();
     std::fs::write(&mutants, serde_json::to_vec(&wanted)?)?;
     let program = build::find(&build::cargo(&["--package", "marea-weave"])?, "marea-weave")?;
