@@ -84,10 +84,8 @@ impl Corrections {
         let longest = fold.progress.longest_streak_days;
         let kept = if longest > shown { longest } else { 0 };
         for fact in &come {
-            match facts.get_mut(&fact.day) {
-                Some(count) => *count += 1,
-                None if !fold.days.contains_key(&fact.day) => drop(facts.insert(fact.day, 1)),
-                None => {}
+            if let Some(count) = facts.get_mut(&fact.day) {
+                *count += 1;
             }
         }
         fold.add(&come);

@@ -119,8 +119,13 @@ impl Device {
 
     /// The app is updated, and brings another description.
     pub(super) fn brings_another(&mut self, described: Described, now_ms: i64) -> Result<(), String> {
-        let now = self.now(now_ms);
+        let (now, before) = (self.now(now_ms), self.rows()?);
         self.engine.use_catalogue(Some(&described.catalogue()), now).map_err(text)?;
+        let after = self.rows()?;
+        let stays = |place: &&Place| described.table(&place.0).is_some();
+        if let Some(place) = before.keys().filter(stays).find(|place| !after.contains_key(*place)) {
+            return Err(format!("{place:?} is shown no more once another app has described its table"));
+        }
         self.went_back |= self.brings.as_ref().is_some_and(|before| before.version > described.version);
         self.brings = Some(described);
         self.knows.forget();
