@@ -34,9 +34,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
 function installS3() {
   const root = join(tools, `s3s-fs-${S3S_VERSION}`)
   if (existsSync(join(root, 'bin', 's3s-fs'))) return
-  // Unoptimised: it is quick to build, and quick enough.
+  // Unoptimised and without debug information: it is quick to build, and quick enough.
   const words = ['install', 's3s-fs', '--version', S3S_VERSION, '--features', 'binary', '--locked', '--debug', '--quiet']
-  execFileSync('cargo', [...words, '--root', root, '--target-dir', join(tools, 'build')], { stdio: ['ignore', 'inherit', 'inherit'] })
+  const env = { ...process.env, CARGO_PROFILE_DEV_DEBUG: 'false' }
+  execFileSync('cargo', [...words, '--root', root, '--target-dir', join(tools, 'build')], { env, stdio: ['ignore', 'inherit', 'inherit'] })
   rmSync(join(tools, 'build'), { recursive: true, force: true })
 }
 

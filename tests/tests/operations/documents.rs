@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use marea_tests::artifacts;
 use marea_tests::cluster::{Cluster, Database, root};
+use marea_tests::program;
 use tokio::process::Command;
 
 /// The blocks of a document that are meant for `bash`.
@@ -28,10 +29,15 @@ pub(crate) async fn dumpable_server() -> Cluster {
     }
 }
 
+/// `cargo xtask` as it is built already: to compile it anew, for itself alone, takes a minute.
+const CARGO: &str =
+    r#"cargo() { if [ "$1" = xtask ]; then "$XTASK" "${@:2}"; else command cargo "$@"; fi; }"#;
+
 async fn bash(database: &Database, folder: &str, script: &str) {
     let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", script])
+        .args(["-euo", "pipefail", "-c", &format!("{CARGO}\n{script}")])
         .current_dir(root())
+        .env("XTASK", program::built("xtask", "xtask"))
         .env("DATABASE_URL", &database.url)
         .env("BACKUP_DIR", folder)
         .output()

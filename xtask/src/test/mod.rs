@@ -9,6 +9,8 @@ mod parts;
 mod reasons;
 mod tally;
 
+use std::thread;
+
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
@@ -72,22 +74,34 @@ struct Outcome {
 pub(crate) fn run(only: &[Part]) -> Result<()> {
     let watch = Stopwatch::start();
     let workshop = Workshop::default();
-    let mut outcomes = Vec::new();
-    for part in Part::value_variants().iter().copied().filter(|part| only.is_empty() || only.contains(part)) {
-        say::heading(&format!("── {} ──", part.name()));
-        let watch = Stopwatch::start();
-        let tally = parts::run(part, &workshop).unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
-            Tally::failed()
-        });
-        let failed = tally.failed > 0;
-        outcomes.push(Outcome { part, tally, took: spoken(watch.elapsed()) });
-        // Without its tools, every other part would only say again what setup has said.
-        if failed && part == Part::Setup {
-            break;
+    let all = Part::value_variants().iter().copied();
+    let chosen: Vec<Part> = all.filter(|part| only.is_empty() || only.contains(part)).collect();
+    let first_to_build = chosen.iter().find(|part| !matches!(part, Part::Setup | Part::Fmt | Part::Tidy));
+    let outcomes = thread::scope(|scope| {
+        let mut outcomes = Vec::new();
+        for part in &chosen {
+            if Some(part) == first_to_build {
+                scope.spawn(|| workshop.prepare(&chosen));
+            }
+            outcomes.push(run_part(*part, &workshop));
+            // Without its tools, every other part would only say again what setup has said.
+            if *part == Part::Setup && outcomes.iter().any(|outcome: &Outcome| outcome.tally.failed > 0) {
+                break;
+            }
         }
-    }
+        outcomes
+    });
     conclude(&outcomes, &spoken(watch.elapsed()))
+}
+
+fn run_part(part: Part, workshop: &Workshop) -> Outcome {
+    say::heading(&format!("── {} ──", part.name()));
+    let watch = Stopwatch::start();
+    let tally = parts::run(part, workshop).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Tally::failed()
+    });
+    Outcome { part, tally, took: spoken(watch.elapsed()) }
 }
 
 /// The closing table, and a last line that a program can read.

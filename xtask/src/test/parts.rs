@@ -1,8 +1,8 @@
 //! What each part of the test run does, and the things that several parts share.
 
-use std::{cell::OnceCell, path::Path};
+use std::{path::Path, sync::OnceLock};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::{Part, Tally, cargo, node};
 use crate::{
@@ -11,15 +11,26 @@ use crate::{
     run::Run,
     say::Step,
     setup::{self, Tools},
-    site, tidy, wasm,
+    site, tidy, types, wasm,
 };
 
-/// What parts share, made when it is first needed.
+/// Whose test programs are the part `unit`.
+const UNIT: [&str; 7] =
+    ["core", "native", "native/c", "native/node", "native/uniffi", "xtask", "xtask/weave"];
+/// Whose test programs are the part `simulation`; beside them, `simulation_fast`.
+const WORLDS: &str = "tests/worlds";
+/// Whose test programs, but that one, are the part `system`.
+const SYSTEM: [&str; 2] = ["backend", "tests"];
+
+/// What parts share, made once: by whoever needs it first, while others who need it wait. A failure is kept as well.
 #[derive(Default)]
 pub(crate) struct Workshop {
-    tools: OnceCell<Tools>,
-    programs: OnceCell<Vec<Program>>,
-    package: OnceCell<()>,
+    tools: OnceLock<Result<Tools, String>>,
+    programs: OnceLock<Result<Vec<Program>, String>>,
+    package: OnceLock<Result<(), String>>,
+    /// What the tests of a folder use beside the workspace.
+    storage: OnceLock<Result<(), String>>,
+    apps: OnceLock<Result<(), String>>,
 }
 
 impl Workshop {
@@ -40,16 +51,50 @@ impl Workshop {
         };
         made(&self.package, make).copied()
     }
+
+    /// Packages of npm, and a server of S3.
+    fn storage(&self) -> Result<()> {
+        made(&self.storage, || install(self.tools()?, "storage")).copied()
+    }
+
+    /// Packages of npm, and the packed one of ours.
+    fn apps(&self) -> Result<()> {
+        let make = || {
+            self.package()?;
+            install(self.tools()?, "apps")
+        };
+        made(&self.apps, make).copied()
+    }
+
+    /// Makes what these parts will need that takes one core, or the network, and little of either at a time: meanwhile others run.
+    /// What fails is told by the part that needs it.
+    pub(crate) fn prepare(&self, parts: &[Part]) {
+        use Part::{Apps, Browser, Node, Package, Site, Storage, Types, Wasm};
+        let wanted = |by: &[Part]| parts.iter().any(|part| by.contains(part));
+        if wanted(&[Wasm, Types, Package, Browser, Node, Apps, Site]) {
+            let _ = self.package();
+        }
+        if wanted(&[Storage]) {
+            let _ = self.storage();
+        }
+        if wanted(&[Apps]) {
+            let _ = self.apps();
+        }
+    }
 }
 
-/// What the cell holds, made now if it holds nothing; a failure is not kept.
-fn made<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
-    if cell.get().is_none() {
-        let _ = cell.set(make()?);
-    }
-    match cell.get() {
-        Some(value) => Ok(value),
-        None => bail!("a part of the workshop needs itself"),
+fn made<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    let made = cell.get_or_init(|| make().map_err(|error| format!("{error:#}")));
+    made.as_ref().map_err(|error| anyhow!("{error}"))
+}
+
+/// No test program may belong to no part.
+fn all_are_run(programs: &[Program]) -> Result<()> {
+    let all = UNIT.into_iter().chain([WORLDS]).chain(SYSTEM);
+    let folders: Vec<_> = all.map(|folder| paths::root().join(folder)).collect();
+    match programs.iter().find(|program| program.is_test && !folders.contains(&program.package)) {
+        Some(program) => bail!("no part of the test run runs the tests of {}", program.package.display()),
+        None => Ok(()),
     }
 }
 
@@ -61,8 +106,8 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
         Part::Tidy => tidy::run().map(|()| Tally::passed()),
         Part::Clippy => clippy(),
         Part::Unit => {
-            let tested =
-                cargo::run_tests(workshop.programs()?, &["core", "native", "native/c", "xtask"], |run| run)?;
+            all_are_run(workshop.programs()?)?;
+            let tested = cargo::run_tests(workshop.programs()?, &UNIT, |run| run)?;
             Ok(tested + cargo::run_examples()?)
         }
         Part::Wasm => {
@@ -75,24 +120,27 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
             package::check()
         }
         Part::Simulation => {
-            let programs = simulation(workshop.programs()?, true);
-            cargo::run_tests(&programs, &["tests"], |run| run)
+            // Worlds of their own first, two programs at a time: `simulation_fast` keeps every core at work by itself.
+            let others = cargo::run_tests(workshop.programs()?, &[WORLDS], |run| run)?;
+            let fast = simulation(workshop.programs()?, true);
+            Ok(others + cargo::run_tests(&fast, &SYSTEM, |run| run)?)
         }
         Part::System => {
             let (tools, programs) = (workshop.tools()?, workshop.programs()?);
             let binaries = Binaries::among(programs)?;
-            let xtask = build::find(programs, "xtask")?;
-            cargo::run_tests(&simulation(programs, false), &["backend", "tests"], |run| {
+            let (xtask, types) = (build::find(programs, "xtask")?, build::find(programs, "types")?);
+            cargo::run_tests(&simulation(programs, false), &SYSTEM, |run| {
                 run.env("MAREA_CHROMIUM", &tools.chromium)
                     .env("MAREA_BACKEND_BIN", &binaries.backend)
                     .env("MAREA_BIN", &binaries.marea)
                     .env("MAREA_XTASK_BIN", &xtask)
+                    .env(types::BUILT, &types)
                     // Cargo puts the libraries beside the programs.
                     .env("MAREA_C_LIBRARIES", binaries.marea.parent().unwrap_or(Path::new("")))
             })
         }
         Part::Storage => {
-            install(workshop, "storage")?;
+            workshop.storage()?;
             node::run_tests("storage", workshop.tools()?, &Binaries::among(workshop.programs()?)?)
         }
         Part::Browser => in_chromium("browser", workshop),
@@ -104,8 +152,7 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
             node::run_in_node(workshop.tools()?, &binaries, &addon)
         }
         Part::Apps => {
-            workshop.package()?;
-            install(workshop, "apps")?;
+            workshop.apps()?;
             in_chromium("apps", workshop)
         }
         Part::Site => {
@@ -117,9 +164,9 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
 }
 
 /// Installs what a folder's tests use beside the workspace, once for all of its files.
-fn install(workshop: &Workshop, folder: &str) -> Result<()> {
+fn install(tools: &Tools, folder: &str) -> Result<()> {
     let script = paths::root().join("tests").join(folder).join("install.mjs");
-    Run::new(&workshop.tools()?.node).arg(script).show()
+    Run::new(&tools.node).arg(script).show()
 }
 
 fn in_chromium(folder: &str, workshop: &Workshop) -> Result<Tally> {
@@ -127,8 +174,7 @@ fn in_chromium(folder: &str, workshop: &Workshop) -> Result<Tally> {
     node::run_tests(folder, workshop.tools()?, &Binaries::among(workshop.programs()?)?)
 }
 
-/// The program that lives through the fast worlds, or all others: it keeps every core at work by itself, and says how long
-/// its worlds took.
+/// The program that lives through the fast worlds, or all others.
 fn simulation(programs: &[Program], wanted: bool) -> Vec<Program> {
     programs.iter().filter(|program| (program.name == "simulation_fast") == wanted).cloned().collect()
 }
@@ -159,4 +205,23 @@ fn types(workshop: &Workshop) -> Result<Tally> {
         tally = tally + Tally::passed();
     }
     Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_program_that_no_part_runs_is_told() {
+        let of = |folder: &str| Program {
+            package: paths::root().join(folder),
+            name: "new".to_owned(),
+            is_test: true,
+            path: "new".into(),
+        };
+        all_are_run(&[of("core"), of("tests"), of("tests/worlds")]).unwrap();
+        all_are_run(&[Program { is_test: false, ..of("demo") }]).unwrap();
+        let error = all_are_run(&[of("core"), of("demo")]).unwrap_err().to_string();
+        assert!(error.ends_with("demo"), "{error}");
+    }
 }
