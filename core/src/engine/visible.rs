@@ -88,7 +88,7 @@ pub(super) fn rebuild(rows: Rows<'_>, user_id: UserId, changed: &mut Changed) ->
     let mut fold = Fold::empty(user_id);
     let mut server_columns = None;
     for (_, json) in rows.confirmed(Table::UserProgress)? {
-        fold.progress = Progress { user_id, future_days: 0, frozen_days: 0, ..parse_kept(&json)? };
+        fold.progress = Progress { future_days: 0, frozen_days: 0, ..parse_kept(&json)? };
         server_columns = Some(parse_kept::<ServerColumns>(&json)?);
     }
     let corrections = sessions::corrections(rows)?;

@@ -315,3 +315,20 @@ fn of_sqlite(error: rusqlite::Error, message: Option<String>, gate: &Gate) -> Er
         Some(_) => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_weighs_what_its_json_does() {
+        for (value, expected) in [
+            (ValueRef::Null, 8),
+            (ValueRef::Integer(1), 8),
+            (ValueRef::Text(b"abc"), 11),
+            (ValueRef::Blob(&[0; 30]), 48),
+        ] {
+            assert_eq!(weight(value), expected, "{value:?}");
+        }
+    }
+}

@@ -219,3 +219,34 @@ fn changes_of_a_batch_without_ids_get_some_of_their_own() {
     }
     assert_eq!(totals(&engine), (2, 11));
 }
+
+#[test]
+fn what_the_server_has_taken_is_shown_by_its_rows_alone() {
+    let (mut engine, mut server) = (engine(), Server::default());
+    record(&mut engine, 5);
+    let outgoing = send(&mut engine);
+    let answer = SyncAnswer { rows: BTreeMap::new(), ..server.take(&outgoing.request) };
+    engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    let shown = totals(&engine);
+    engine.rebuild_visible().unwrap();
+    assert_eq!((shown, totals(&engine)), ((0, 0), (0, 0)), "no row counts it");
+}
+
+#[test]
+fn the_same_id_for_the_same_change_of_another_row_is_refused() {
+    let mut engine = engine();
+    let create = |engine: &mut Engine| {
+        let (export_type, export_format) = ("words".to_owned(), "csv".to_owned());
+        let input = crate::model::ExportInput { export_type, export_format, ..Default::default() };
+        engine.mutate(Change::CreateExport(input), at(0)).unwrap().id
+    };
+    let id = "00000000-0000-7000-8000-00000000000a".parse().unwrap();
+    let failed = |export: MutationId| {
+        let change = crate::model::ExportChange { status: Some(ExportStatus::Failed), ..Default::default() };
+        (Some(id), Change::UpdateExport { id: export, change })
+    };
+    let (one, other) = (create(&mut engine), create(&mut engine));
+    let done = engine.mutate_all(vec![failed(one), failed(one), failed(other)], at(0)).unwrap();
+    assert_eq!(done.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(engine.pending().unwrap().len(), 3);
+}

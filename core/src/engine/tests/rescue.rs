@@ -243,3 +243,28 @@ fn a_rescue_can_be_put_into_any_mirror_of_its_user_and_is_harmless_twice() {
     }
     assert!(Engine::rescue(b"", b"").mutations.is_empty());
 }
+
+#[test]
+fn a_session_under_another_key_than_its_own_is_not_restored() {
+    let place = Place::new();
+    place.fill(2);
+    let mut found = rescue::from_file(&place.path).unwrap();
+    let restored = |found: &Rescued| engine().restore(found, at(0)).unwrap();
+    let all = restored(&found);
+    let session = found.mutations.iter_mut().find(|it| it.table == Table::Sessions).unwrap();
+    session.key = MutationId::from(Uuid::nil()).to_string();
+    assert_eq!((all, restored(&found)), (4, 3));
+}
+
+#[test]
+fn two_files_that_are_set_aside_at_the_same_time_have_names_of_their_own() {
+    let place = Place::new();
+    let names = [(); 3].map(|()| {
+        let name = rescue::free_name(&place.path, 7);
+        std::fs::write(&name, "").unwrap();
+        name.display().to_string()
+    });
+    for (name, ending) in names.iter().zip([".damaged-7", ".damaged-7-2", ".damaged-7-3"]) {
+        assert!(name.ends_with(ending), "{name}");
+    }
+}

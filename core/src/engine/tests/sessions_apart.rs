@@ -176,3 +176,14 @@ fn only_a_completed_session_can_be_inserted_again() {
         assert!(values.get("note").is_none() && values["id"] == id.to_string());
     }
 }
+
+#[test]
+fn a_batch_is_kept_whole_or_not_at_all_where_only_the_row_tells_that_it_is_wrong() {
+    let mut one = device();
+    let key = on(&mut one, "2025-11-20", 10);
+    let values = map(json!({ "qa_correct": 99 }));
+    let wrong = Change::Update { table: "sessions".into(), key, values };
+    let refused = one.mutate_batch(None, vec![session(7).into(), wrong], at(0)).unwrap_err();
+    assert_eq!(refused.to_string(), "sessions.qa_correct: is greater than qa_attempts");
+    assert_eq!((totals(&one), one.pending().unwrap().len()), ((1, 10), 1));
+}

@@ -2,6 +2,7 @@
 //!
 //! The states in between are rare: acknowledged while pages are missing, in doubt, to be sent once more.
 
+use super::table_server::TableServer;
 use super::*;
 use crate::model::{ExportChange, ExportInput, ExportStatus};
 
@@ -162,4 +163,30 @@ fn an_export_that_was_deleted_is_not_sent_again() {
     exchange(&mut engine, &mut restored);
     assert!(restored.exports.is_empty());
     assert_eq!((status(&engine, id), engine.status(at(0)).unwrap().pending), (None, 0));
+}
+
+/// JSON stays JSON, and what was added twice to a counter stands once.
+#[test]
+fn a_row_of_a_table_is_on_a_server_that_has_lost_it_as_it_was() {
+    let (mut one, mut server) = (tables::device(), TableServer::new(tables::WORDS));
+    let values = json!({ "word": "a", "data": { "a": ["b"] }, "unlocked": { "c": "2025-11-23T12:00:00Z" } });
+    let key = tables::insert(&mut one, "words", None, values);
+    tables::add(&mut one, &key, 3);
+    tables::sync(&mut one, &mut server);
+    let kept = server.clone();
+    tables::add(&mut one, &key, 4);
+    tables::sync(&mut one, &mut server);
+    let row = tables::row(&one, "words", &key);
+    assert_eq!((&row["data"]["a"][0], &row["seen"]), (&json!("b"), &json!(7)));
+    let mut restored = kept.set_back();
+    let mut other = tables::device();
+    tables::sync(&mut one, &mut restored);
+    tables::sync(&mut other, &mut restored);
+    assert_eq!([&one, &other].map(|it| tables::row(it, "words", &key)), [row.clone(), row.clone()]);
+    // One that has nothing at all, and its own count of the ways back.
+    let mut empty = TableServer::new(tables::WORDS).set_back().set_back();
+    let mut third = tables::device();
+    tables::sync(&mut one, &mut empty);
+    tables::sync(&mut third, &mut empty);
+    assert_eq!([&one, &third].map(|it| tables::row(it, "words", &key)), [row.clone(), row.clone()]);
 }

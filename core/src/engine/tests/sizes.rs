@@ -127,17 +127,37 @@ fn a_batch_has_one_to_five_hundred_changes_that_fit_into_one_request() {
 fn a_program_that_runs_once_at_a_time_learns_too() {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::File(folder.path().join("mirror.sqlite3"));
-    let mut sizes = Vec::new();
-    for _ in 0..3 {
+    let (mut sizes, mut server) = (Vec::new(), Server::default());
+    for turn in 0..6 {
         let mut engine = open(&location).unwrap();
-        if sizes.is_empty() {
+        if turn == 0 {
             record_many(&mut engine, 500);
         }
         let outgoing = send(&mut engine);
         sizes.push(outgoing.request.mutations.len());
-        engine.apply_response(outgoing.ticket, Err(Failure::ServerTimeout), at(0)).unwrap();
+        let outcome = if turn < 3 { Err(Failure::ServerTimeout) } else { Ok(server.take(&outgoing.request)) };
+        engine.apply_response(outgoing.ticket, outcome, at(0)).unwrap();
     }
-    assert_eq!(sizes, [500, 250, 125]);
+    assert_eq!(sizes, [500, 250, 125, 62, 125, 250], "from what fails, and from what goes well");
+}
+
+/// What is too large alone must not be sent again; what came together may go one by one.
+#[test]
+fn of_what_is_too_large_only_what_cannot_be_divided_is_set_aside() {
+    for (batches, rejected) in [(0, 0), (1, 2), (2, 0)] {
+        let mut engine = engine();
+        let changes = || vec![session(1).into(), session(2).into()];
+        engine
+            .mutate_all(changes().into_iter().filter(|_| batches == 0).map(|it| (None, it)).collect(), at(0))
+            .unwrap();
+        for _ in 0..batches {
+            engine.mutate_batch(None, changes(), at(0)).unwrap();
+        }
+        let outgoing = send(&mut engine);
+        assert_eq!(outgoing.request.mutations.len(), 2 * batches.max(1));
+        engine.apply_response(outgoing.ticket, Err(Failure::TooLarge), at(0)).unwrap();
+        assert_eq!(engine.status(at(0)).unwrap().rejected, rejected, "{batches} batches");
+    }
 }
 
 #[test]
