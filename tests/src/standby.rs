@@ -35,9 +35,20 @@ pub struct Servers {
 }
 
 /// A server that runs.
+// Dropped in this order: Postgres waits for all its processes when it stops.
 pub struct Server {
+    halted: Option<Halted>,
     data: PathBuf,
     postgres: BarePostgres,
+}
+
+/// A process that is halted for as long as this value lives: else a test that fails would leave it behind for ever.
+struct Halted(String);
+
+impl Drop for Halted {
+    fn drop(&mut self) {
+        signal("CONT", &[&*self.0]);
+    }
 }
 
 impl Servers {
@@ -84,7 +95,7 @@ impl Server {
     /// When it does not start.
     pub async fn start(data: PathBuf) -> Server {
         let postgres = BarePostgres::start(&data).await.expect("Postgres starts");
-        Server { data, postgres }
+        Server { halted: None, data, postgres }
     }
 
     /// The superuser's way into it.
@@ -145,18 +156,21 @@ impl Server {
 
     /// From now on commits are acknowledged and held in memory only, as any may be for a moment under `synchronous_commit = off`: all
     /// before them is on disk, and the process that would take them there is halted.
-    pub async fn hold_commits(&self) {
+    pub async fn hold_commits(&mut self) {
         self.execute(&["ALTER SYSTEM SET synchronous_commit = off", "SELECT pg_reload_conf()"]).await;
         self.until("commits wait for nothing", "current_setting('synchronous_commit') = 'off'").await;
-        assert!(signal("STOP", &[&*self.walwriter().await]));
+        let writer = self.walwriter().await;
+        assert!(signal("STOP", &[&*writer]));
+        self.halted = Some(Halted(writer));
         self.execute(&["CHECKPOINT"]).await;
     }
 
     /// The WAL writer dies, and Postgres takes all its processes along and recovers from what is on disk: the crash of a server that is
     /// still the same one by its start.
-    pub async fn crash(&self) {
+    pub async fn crash(&mut self) {
         let writer = self.walwriter().await;
         assert!(signal("KILL", &[&*writer]));
+        self.halted = None;
         wait::until("Postgres has recovered", || async {
             let Ok((client, connection)) = tokio_postgres::connect(self.url(), tokio_postgres::NoTls).await
             else {
@@ -187,6 +201,7 @@ impl Server {
         let pids: Vec<&str> = std::iter::once(&*postmaster).chain(children.split(' ')).collect();
         // Some connection may have ended by now.
         signal("KILL", &pids);
+        drop(self.halted);
         self.postgres.stop().await;
         // The memory that they share is free when the last one is gone.
         wait::until("all of Postgres is gone", || async {

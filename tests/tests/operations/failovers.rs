@@ -69,7 +69,7 @@ impl Scene {
     }
 
     /// One server ends in this way; gives the one that is in charge then.
-    async fn fails_over(&mut self, way: Way, primary: Server) -> Server {
+    async fn fails_over(&mut self, way: Way, mut primary: Server) -> Server {
         let own = self.in_charge.borrow().len() - 1;
         self.wait_for(20).await;
         match way {
