@@ -74,6 +74,7 @@ pub enum Fault {
     SeenNewsWakes,
     ShadowLost,
     SilentSocketTrusted,
+    SlowLinesUnheeded,
     StaleTicketTaken,
     StalledPagesFollowed,
     SweptNotTold,

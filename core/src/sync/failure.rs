@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::planted::{self, Fault};
+
 const NO_TOKEN: &str = "no_token";
 
 /// A request that fails after so long had begun to cross: its size may be the reason.
@@ -198,8 +200,8 @@ impl Failure {
             | Failure::ProxyTooLarge
             | Failure::AnswerTooLarge
             | Failure::ServerTimeout
-            | Failure::Timeout
             | Failure::Server { status: 408 | 504 | 524, .. } => true,
+            Failure::Timeout => !planted::is(Fault::SlowLinesUnheeded),
             // Cut off, or out of memory.
             Failure::ConnectionLost | Failure::Unintelligible | Failure::Server { status: 500.., .. } => {
                 is_repeated || took_ms >= LONG_MS

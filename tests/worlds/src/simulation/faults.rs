@@ -46,6 +46,7 @@ pub const FAULTS: &[Fault] = &[
     Fault::ResetForgetsKept,
     Fault::SetAsideNotTold,
     Fault::ShadowLost,
+    Fault::SlowLinesUnheeded,
     Fault::StaleTicketTaken,
     Fault::StalledPagesFollowed,
     Fault::SweptNotTold,

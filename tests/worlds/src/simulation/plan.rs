@@ -14,6 +14,8 @@ pub(super) struct Plan {
     pub(super) most_mutations: usize,
     /// Mutations that the server gets done before it gives up, and rows of which it can make an answer.
     pub(super) slow_mutations: usize,
+    /// Bytes of mutations that a slow line carries before the device's patience ends; one mutation always comes through.
+    pub(super) line_bytes: usize,
     pub(super) answer_rows: u32,
     /// Changes that are made in one go at most.
     pub(super) burst: i64,
@@ -52,6 +54,7 @@ impl Plan {
             page_rows: 500,
             most_mutations: 500,
             slow_mutations: 500,
+            line_bytes: usize::MAX,
             answer_rows: 2_000,
             fast_clocks: false,
             set_backs: 0,
@@ -84,6 +87,7 @@ impl Plan {
             page_rows: *random.one_of(&[1, 2, 3, 5, 8, 500, 500, 500]),
             most_mutations: *random.one_of(&[1, 2, 3, 5, 500, 500, 500, 500]),
             slow_mutations: 500,
+            line_bytes: usize::MAX,
             answer_rows: 2_000,
             burst: *random.one_of(&[1, 1, 2, 4, 8]),
             fast_clocks,
@@ -107,6 +111,12 @@ impl Plan {
         Plan {
             slow_mutations: *random.one_of(&[1, 2, 4, 500, 500, 500]),
             answer_rows: *random.one_of(&[1, 4, 100, 2_000, 2_000, 2_000]),
+            // Not drawn by itself: one world in six.
+            line_bytes: if plan.steps % 6 == 2 {
+                [600, 2_000, 8_000][plan.steps as usize / 6 % 3]
+            } else {
+                usize::MAX
+            },
             stalled: if random.chance(20) { random.within(1..=20) } else { 0 },
             ..plan
         }

@@ -61,6 +61,7 @@ pub(super) struct Server {
     pub(super) most_mutations: usize,
     /// Mutations that it gets done before it gives up, and rows of which it can make an answer.
     pub(super) slow_mutations: usize,
+    line_bytes: usize,
     pub(super) answer_rows: u32,
     /// Mutations that are refused.
     pub(super) poison: BTreeSet<MutationId>,
@@ -114,6 +115,7 @@ impl Server {
             page_rows: plan.page_rows,
             most_mutations: plan.most_mutations,
             slow_mutations: plan.slow_mutations,
+            line_bytes: plan.line_bytes,
             answer_rows: plan.answer_rows,
             poison: BTreeSet::new(),
             mended: BTreeSet::new(),
@@ -166,6 +168,8 @@ impl Server {
             return Err(Failure::TooLarge);
         } else if mutations > self.slow_mutations {
             return Err(Failure::ServerTimeout);
+        } else if mutations > 1 && self.is_too_slow_for(request) {
+            return Err(Failure::Timeout);
         } else if request.limit > self.answer_rows {
             return Err(Failure::AnswerTooLarge);
         }
@@ -173,6 +177,12 @@ impl Server {
             return self.answer_beside(user, request, now_ms);
         }
         self.answer_alone(user, request, now_ms)
+    }
+
+    /// Whether the line to it is: nothing has come when the device stops waiting.
+    fn is_too_slow_for(&self, request: &SyncRequest) -> bool {
+        self.line_bytes < usize::MAX
+            && serde_json::to_string(&request.mutations).is_ok_and(|text| text.len() > self.line_bytes)
     }
 
     /// Lets the real server answer, and takes the request like it.
