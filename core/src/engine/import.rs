@@ -143,7 +143,7 @@ impl Engine {
                 }
                 let (writer, id) = ((writer.0, writer.1.as_str()), (Known::New(*id), None));
                 match record(rows, writer, id, plan.clone(), now, &mut newest, &mut changed)? {
-                    Ok(_) => outcome.imported += 1,
+                    Ok(()) => outcome.imported += 1,
                     Err(error) => outcome.refused.push(refused(*index, &error)),
                 }
             }

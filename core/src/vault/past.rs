@@ -17,7 +17,7 @@ use crate::vault::secret::DataKey;
 
 /// The newest so many are kept: an envelope has to stay short. Older ones open nothing any more, and seal nothing, because
 /// their wraps are older than those of the newer keys.
-const MAX_KEYS: usize = 8;
+pub(super) const MAX_KEYS: usize = 8;
 const KEY_ID_CHARS: usize = 16;
 const WRAPPED_CHARS: usize = WRAPPED_BYTES / 3 * 4;
 const CHECK_CHARS: usize = CHECK_BYTES / 3 * 4;

@@ -7,7 +7,7 @@ use super::envelope::Envelope;
 use super::header::{Header, Kdf, PassphraseWrap, ROUNDS, RecoveryWrap};
 use super::known::Known;
 use super::open::Open;
-use super::past::Past;
+use super::past::{MAX_KEYS, Past};
 use super::sealed::{Sealed, SealedKey};
 use super::secret::{ApiKey, DataKey, RecoveryCode};
 use super::work::{VaultRequest, VaultWork};
@@ -97,6 +97,31 @@ fn a_data_key_is_as_new_as_the_wrap_that_opened_it() {
         open.take(&work, &sealed);
         let opened: Vec<u64> = open.keys.iter().map(|key| key.made_ms).collect();
         assert_eq!(opened, [made_ms], "{:?}", work.request);
+    }
+}
+
+#[test]
+fn of_two_lists_of_superseded_keys_the_longer_one_stays_and_of_too_many_keys_the_newest() {
+    let (mut entropy, by) = (SystemEntropy::new(), data_key());
+    let ids: Vec<String> = (0..=MAX_KEYS).map(|n| format!("{n:016}")).collect();
+    let mut lists = vec![Past::joined(None, None, user(), (KEY_ID, &by))];
+    for (since_ms, id) in (1..).zip(&ids) {
+        let old = (id.as_str(), &DataKey::take(&mut [7; 32]));
+        let list = lists[lists.len() - 1].clone();
+        lists.push(list.with(old, since_ms, user(), (KEY_ID, &by), &mut entropy).unwrap());
+    }
+    let lengths: Vec<usize> = lists.iter().map(Past::len).collect();
+    assert_eq!(lengths[..3], [0, 1, 2]);
+    let last = lists.last().unwrap();
+    assert_eq!((last.len(), last.has(&ids[0]), last.has(&ids[MAX_KEYS])), (MAX_KEYS, false, true));
+    let with = |list: &Past| {
+        let header = Envelope::read(place(), sealed(false).as_str()).unwrap().header;
+        Header { past: Some(list.clone()), ..header }
+    };
+    for (own, good) in [(0, 2), (2, 0), (1, 2), (2, 1)] {
+        let mut header = with(&lists[own]);
+        header.catch_up(&with(&lists[good]));
+        assert_eq!(header.past.unwrap().len(), 2, "{own} beside {good}");
     }
 }
 

@@ -250,3 +250,19 @@ fn the_same_id_for_the_same_change_of_another_row_is_refused() {
     assert_eq!(done.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!(engine.pending().unwrap().len(), 3);
 }
+
+#[test]
+fn the_servers_own_columns_of_progress_can_be_read() {
+    let mut engine = engine();
+    let outgoing = send(&mut engine);
+    let (id, then) = ("018f9d3e-7a00-7000-8000-000000000001", "2025-11-23T12:00:00.000000Z");
+    let values = json!({ "user_id": user(), "total_sessions": 2, "total_time_spent_minutes": 3,
+        "current_streak_days": 0, "id": id, "created_at": then, "updated_at": then });
+    let row = WireRow { values: to_raw_value(&values).unwrap(), hlc: json!({}), version: 1 };
+    let rows = BTreeMap::from([("user_progress".to_owned(), vec![row])]);
+    let answer = SyncAnswer { rows, ..Server::default().page() };
+    engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    let sql = "SELECT total_sessions, id, created_at, updated_at FROM user_progress";
+    let found = engine.query(sql, &[], crate::store::QueryLimits::default()).unwrap().rows;
+    assert_eq!(json!(found), json!([[2, id, then, then]]));
+}

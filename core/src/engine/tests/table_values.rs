@@ -67,6 +67,19 @@ fn lists_are_filtered_ordered_and_paged() {
 }
 
 #[test]
+fn a_list_may_ask_for_what_its_column_never_holds() {
+    let mut one = device();
+    insert(&mut one, "words", None, json!({ "word": "a" }));
+    for (filter, count) in [
+        (json!({ "word": null }), 0),
+        (json!({ "word": { "in": [null, "a"] } }), 1),
+        (json!({ "word": "a word of more than twenty letters" }), 0),
+    ] {
+        assert_eq!(one.count_rows("words", &map(filter.clone())).unwrap(), count, "{filter}");
+    }
+}
+
+#[test]
 fn what_a_column_cannot_hold_is_refused_by_name() {
     let mut one = device();
     let key = insert(&mut one, "words", None, json!({ "word": "a" }));
