@@ -35,6 +35,7 @@ mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
 mod traffic;
+mod transfer_state;
 mod transfers;
 mod unreadable;
 mod vault;
@@ -66,7 +67,8 @@ pub use plan::Change;
 pub use rescue::SetAside;
 pub use review::QueueCounts;
 pub use traffic::SyncMark;
-pub use transfers::{Transfer, TransferFailure, TransferTicket};
+pub use transfer_state::TransferTicket;
+pub use transfers::{Transfer, TransferFailure};
 pub use watch::Subscription;
 
 /// A write that is durable.
@@ -110,7 +112,7 @@ pub struct Engine {
     storage: StorageKind,
     /// Bytes that are not in the mirror's totals yet.
     traffic: traffic::Traffic,
-    transfers: transfers::Transfers,
+    transfers: transfer_state::Transfers,
     vault: Vault,
     zone: Option<Box<dyn Zone + Send>>,
     /// The catalogue comes from the server.
@@ -195,7 +197,7 @@ impl Engine {
             watchers: watch::Watchers::default(),
             storage,
             traffic: traffic::Traffic::default(),
-            transfers: transfers::Transfers::default(),
+            transfers: transfer_state::Transfers::default(),
             vault: Vault::default(),
             zone: None,
             learns: false,

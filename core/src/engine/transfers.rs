@@ -1,26 +1,21 @@
 //! Which request about which file comes next, when, and what an answer does: one at a time, apart from the sync and never in
 //! its way. An export's row is acknowledged first, then its file goes, then the row says where it is.
 
+use crate::engine::transfer_state::{LONGEST_MS, Moving, Offset, Retry, TransferTicket};
 use crate::engine::{Change, Engine};
 use crate::error::Error;
 use crate::model::{
-    Export, ExportChange, ExportStatus, FewMap, FileRecord, FileState, MutationId, Now, StatusError,
-    Timestamp, UnixMillis, UserId,
+    Export, ExportChange, ExportStatus, FileRecord, FileState, MutationId, Now, StatusError, UnixMillis,
+    UserId,
 };
 use crate::sync::{Failure, full_jitter_ms};
-use crate::transfer::{PIECE_BYTES, Step, TransferAnswer, TransferRequest, Verdict, judge, steps_request};
+use crate::transfer::{Step, TransferAnswer, TransferRequest, Verdict, judge, steps_request};
 
 /// How often a policy may say no before that is believed: the row that it asks for may be on its way.
 const MOST_DENIALS: u32 = 10;
-/// The longest wait between two attempts.
-const LONGEST_MS: u64 = 15 * 60 * 1000;
 /// A request may take so long, and the time that its bytes take at 16 KiB a second.
 const TIMEOUT_MS: u64 = 30_000;
 const SLOWEST_BYTES_PER_MS: u64 = 16;
-
-/// Names one transfer's request; its answer must bring it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransferTicket(u64);
 
 /// A request about a file.
 #[derive(Clone, Debug)]
@@ -47,94 +42,6 @@ pub enum TransferFailure {
     Network(Failure),
     /// The bytes are not on this device, or are not those that were added.
     Bytes,
-}
-
-#[derive(Debug)]
-struct Moving {
-    ticket: TransferTicket,
-    export_id: MutationId,
-    step: Step,
-    fresh_token: bool,
-    sent: u64,
-}
-
-#[derive(Debug)]
-struct Retry {
-    attempts: u32,
-    at: UnixMillis,
-    error: StatusError,
-}
-
-/// What is known of transfers besides the mirror's rows: nothing that a restart could not find out again.
-#[derive(Debug, Default)]
-pub(super) struct Transfers {
-    moving: Option<Moving>,
-    next_ticket: u64,
-    /// How much the server has of a resumable upload. Unknown after any break.
-    offsets: FewMap<MutationId, u64>,
-    /// Uploads that the server called complete without saying so to the last piece: is the object there?
-    looks: FewMap<MutationId, ()>,
-    retries: FewMap<MutationId, Retry>,
-    fresh_token: bool,
-    /// The server's clock when the mirror last had all that the server had.
-    server_time: Option<Timestamp>,
-}
-
-impl Transfers {
-    pub(super) fn heard(&mut self, server_time: Timestamp) {
-        self.server_time = Some(server_time);
-    }
-
-    pub(super) fn sent(&self, id: MutationId) -> u64 {
-        let moving = self.moving.as_ref().filter(|it| it.export_id == id).map_or(0, |it| it.sent);
-        self.offsets.get(&id).copied().unwrap_or_default().saturating_add(moving)
-    }
-
-    /// The file about which a request is under way.
-    pub(super) fn under_way(&self) -> Option<MutationId> {
-        self.moving.as_ref().map(|moving| moving.export_id)
-    }
-
-    pub(super) fn last_error(&self, id: MutationId) -> Option<StatusError> {
-        self.retries.get(&id).map(|retry| retry.error.clone())
-    }
-
-    /// The next attempt may come at once.
-    pub(super) fn forget_failure(&mut self, id: MutationId) {
-        self.retries.remove(&id);
-    }
-
-    pub(super) fn forget(&mut self, id: MutationId) {
-        self.retries.remove(&id);
-        self.offsets.remove(&id);
-        self.looks.remove(&id);
-        self.moving.take_if(|moving| moving.export_id == id);
-    }
-
-    /// When a file may be tried again. A clock that was set back must not make it wait for years.
-    fn due_at(&self, id: MutationId, now: Now) -> UnixMillis {
-        let at = self.retries.get(&id).map(|retry| retry.at);
-        at.filter(|at| *at <= now.unix_ms.plus_ms(LONGEST_MS)).unwrap_or(now.unix_ms)
-    }
-
-    /// Something happened that may have removed what stood in the way.
-    pub(super) fn signal(&mut self) {
-        for retry in self.retries.values_mut() {
-            retry.at = UnixMillis(0);
-        }
-    }
-
-    fn step(&self, file: &FileRecord) -> Step {
-        let (id, size) = (file.export_id, file.input.size);
-        match (file.state, &file.upload_id, self.offsets.get(&id)) {
-            (FileState::Gone, ..) => Step::Delete,
-            _ if self.looks.get(&id).is_some() => Step::Look,
-            _ if size <= PIECE_BYTES => Step::Post,
-            (_, None, _) => Step::Create,
-            (_, Some(_), None) => Step::Ask,
-            (_, Some(_), Some(&offset)) => Step::Patch { offset, length: PIECE_BYTES.min(size - offset) },
-        }
-    }
 }
 
 impl Engine {
@@ -211,7 +118,7 @@ impl Engine {
     /// Gives up a request whose answer will never be handed over.
     pub fn abandon_transfer(&mut self, ticket: TransferTicket) {
         if let Some(moving) = self.transfers.moving.take_if(|moving| moving.ticket == ticket) {
-            self.transfers.offsets.remove(&moving.export_id);
+            self.transfers.lose_offset(moving.export_id);
         }
     }
 
@@ -241,13 +148,13 @@ impl Engine {
             }
             Err(TransferFailure::Network(failure)) => {
                 // How much of a piece has arrived is not known.
-                self.transfers.offsets.remove(&id);
+                self.transfers.lose_offset(id);
                 self.try_later(id, failure.code(), &failure.to_string(), None, now);
                 Ok(())
             }
         };
         if applied.is_err() {
-            self.transfers.offsets.remove(&id);
+            self.transfers.lose_offset(id);
             self.try_later(id, "storage_failed", "the mirror could not be written", None, now);
         }
         applied
@@ -262,16 +169,20 @@ impl Engine {
     ) -> Result<(), Error> {
         let id = file.export_id;
         match verdict {
+            // No answer to a deletion. It stays to be done, and not at once.
+            Verdict::Stored | Verdict::BeginAgain | Verdict::Refused(..) if moving.step == Step::Delete => {
+                let message = "the server does not delete the file now; it will be tried again";
+                self.try_later(id, "refused", message, None, now);
+            }
             Verdict::Stored => return self.stored(file, now),
             Verdict::Begun(upload_id) => {
                 // The address first: pieces of an upload that nobody finds again would be sent twice.
                 self.change_file(id, &mut |file| file.set_upload(Some(upload_id.clone())))?;
-                self.transfers.offsets.insert(id, 0);
-                self.transfers.retries.remove(&id);
+                self.transfers.offsets.insert(id, Offset { bytes: 0, is_current: true });
             }
             Verdict::Received(offset) => return self.received(moving, file, offset, now),
             Verdict::AskAgain => {
-                self.transfers.offsets.remove(&id);
+                self.transfers.lose_offset(id);
                 self.try_later(id, "upload_interrupted", "it goes on where it was cut", None, now);
             }
             Verdict::BeginAgain => {
@@ -283,12 +194,16 @@ impl Engine {
             Verdict::Deleted => self.deleted(id)?,
             // The server's own sweep has its row and will find it.
             Verdict::NotAllowed if moving.step == Step::Delete => self.deleted(id)?,
-            Verdict::NotAllowed if self.attempts(id) >= MOST_DENIALS => {
+            Verdict::NotAllowed if self.denials(id) >= MOST_DENIALS => {
                 self.refuse(id, "file_not_allowed", "the server's policies do not allow this file")?;
             }
             Verdict::NotAllowed => {
                 let message = "the server does not know this export yet, or does not allow its file";
+                let denials = self.denials(id);
                 self.try_later(id, "file_not_allowed", message, None, now);
+                if let Some(retry) = self.transfers.retries.get_mut(&id) {
+                    retry.denials = denials + 1;
+                }
             }
             Verdict::Token if !moving.fresh_token => self.transfers.fresh_token = true,
             Verdict::Token => {
@@ -311,7 +226,7 @@ impl Engine {
             Step::Patch { .. } if offset == size => return self.stored(file, now),
             Step::Patch { offset: before, .. } if offset <= before => {
                 // Nothing of the piece was taken: not again at once.
-                self.transfers.offsets.remove(&id);
+                self.transfers.lose_offset(id);
                 self.try_later(id, "no_progress", "it will be tried again", None, now);
                 return Ok(());
             }
@@ -319,8 +234,10 @@ impl Engine {
             _ if offset == size => self.transfers.looks.insert(id, ()),
             _ => {}
         }
-        self.transfers.offsets.insert(id, offset);
-        self.transfers.retries.remove(&id);
+        if self.transfers.offsets.get(&id).is_none_or(|before| offset > before.bytes) {
+            self.transfers.retries.remove(&id);
+        }
+        self.transfers.offsets.insert(id, Offset { bytes: offset, is_current: true });
         Ok(())
     }
 
@@ -369,12 +286,17 @@ impl Engine {
         self.transfers.retries.get(&id).map_or(0, |retry| retry.attempts)
     }
 
+    fn denials(&self, id: MutationId) -> u32 {
+        self.transfers.retries.get(&id).map_or(0, |retry| retry.denials)
+    }
+
     fn try_later(&mut self, id: MutationId, code: &str, message: &str, after_ms: Option<u64>, now: Now) {
         let attempts = self.attempts(id);
         let jitter = full_jitter_ms(attempts, self.random());
         let wait_ms = jitter.max(after_ms.unwrap_or(0)).min(LONGEST_MS);
         let error = StatusError { code: code.to_owned(), message: message.to_owned() };
-        let retry = Retry { attempts: attempts.saturating_add(1), at: now.unix_ms.plus_ms(wait_ms), error };
+        let (attempts, denials) = (attempts.saturating_add(1), self.denials(id));
+        let retry = Retry { attempts, denials, at: now.unix_ms.plus_ms(wait_ms), error };
         self.transfers.retries.insert(id, retry);
     }
 }

@@ -135,7 +135,7 @@ impl FileInput {
         if !is_sha256(&self.sha256) {
             return Err(Error::invalid("sha256", "must be 64 lower-case hexadecimal digits"));
         }
-        if !is_extension(&self.extension) {
+        if !FileInput::may_end_in(&self.extension) {
             return Err(Error::invalid("extension", "must be 1 to 10 lower-case letters and digits"));
         }
         let fits = |it: char| it.is_ascii_graphic() || it == ' ';
@@ -149,6 +149,12 @@ impl FileInput {
             return Err(Error::invalid("size", "must be at most 2^63 - 1 bytes"));
         }
         Ok(())
+    }
+
+    /// Whether a file's name may end so, after the dot.
+    pub fn may_end_in(extension: &str) -> bool {
+        (1..=10).contains(&extension.len())
+            && extension.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
     }
 
     /// What the bytes are called on the device.
@@ -172,15 +178,11 @@ impl FileInput {
 pub(crate) fn read_url(url: &str, user_id: UserId, export_id: MutationId) -> Option<(String, String)> {
     let name = url.strip_prefix(&format!("{FILE_URL}{user_id}/{export_id}/"))?;
     let (sha256, extension) = name.split_once('.')?;
-    (is_sha256(sha256) && is_extension(extension)).then(|| (sha256.to_owned(), extension.to_owned()))
+    (is_sha256(sha256) && FileInput::may_end_in(extension)).then(|| (sha256.to_owned(), extension.to_owned()))
 }
 
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn is_extension(text: &str) -> bool {
-    (1..=10).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
 }
 
 #[cfg(test)]

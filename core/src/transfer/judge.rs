@@ -68,6 +68,7 @@ pub(crate) fn judge(step: &Step, answer: &TransferAnswer, size: u64) -> Verdict 
             let id = answer.location.as_deref().and_then(upload_id);
             return id.map_or(UNINTELLIGIBLE, Verdict::Begun);
         }
+        (Step::Create, 200..=299) => return UNINTELLIGIBLE,
         (Step::Ask | Step::Patch { .. }, 200..=299) => {
             return match answer.upload_offset {
                 Some(offset) if offset <= size => Verdict::Received(offset),
@@ -249,6 +250,7 @@ mod tests {
             (&Step::Create, plain(404, "Bucket not found"), Verdict::Wait("bucket_missing", None)),
             (&Step::Create, plain(201, ""), Verdict::Wait("unintelligible_answer", None)),
             (&Step::Create, plain(402, ""), Verdict::Wait("server_full", None)),
+            (&Step::Create, plain(200, r#"{"login":"https://portal.example"}"#), UNINTELLIGIBLE),
             (&patch, plain(507, ""), Verdict::Wait("server_full", None)),
             (&Step::Ask, plain(404, ""), Verdict::BeginAgain),
             (&Step::Ask, plain(200, "<html></html>"), UNINTELLIGIBLE),

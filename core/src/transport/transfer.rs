@@ -72,7 +72,9 @@ impl Transport {
             status: answer.status().as_u16(),
             location: header("location"),
             upload_offset: header("upload-offset").and_then(|it| it.parse().ok()),
-            retry_after_ms: header("retry-after").and_then(|it| it.parse::<u64>().ok()).map(|it| it * 1000),
+            retry_after_ms: header("retry-after")
+                .and_then(|it| it.parse::<u64>().ok())
+                .map(|it| it.saturating_mul(1000)),
             body: String::new(),
         };
         let mut body = Vec::new();

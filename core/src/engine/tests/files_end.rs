@@ -4,7 +4,7 @@ use super::transfers::{QUOTA, Storage, export, input, state, sync};
 use super::*;
 use crate::engine::FileSource;
 use crate::model::{ExportChange, FileState, Timestamp};
-use crate::transfer::PIECE_BYTES;
+use crate::transfer::{PIECE_BYTES, TransferAnswer};
 
 #[test]
 fn an_export_that_is_deleted_or_expires_takes_its_file_along() {
@@ -45,6 +45,36 @@ fn upload(engine: &mut Engine, storage: &mut Storage) {
     while let Some(transfer) = engine.next_transfer(at(1)).unwrap() {
         let answer = storage.take(&transfer, None);
         engine.apply_transfer(transfer.ticket, Ok(answer), at(1)).unwrap();
+    }
+}
+
+/// A storage that was turned off refused the deletion, which was asked for again at once and without end.
+#[test]
+fn a_deletion_that_is_not_answered_as_one_is_tried_later() {
+    let said = |status: u16, body: &str| TransferAnswer {
+        status,
+        body: body.to_owned(),
+        ..TransferAnswer::default()
+    };
+    for answer in [
+        said(400, r#"{"statusCode":"403","error":"x","code":"FeatureNotEnabled","message":"x"}"#),
+        said(400, r#"{"statusCode":"409","error":"Duplicate","message":"x"}"#),
+        said(200, "<html></html>"),
+        said(302, ""),
+    ] {
+        let (mut engine, mut server, mut storage) = (engine(), Server::default(), Storage::default());
+        let id = export(&mut engine, 10);
+        sync(&mut engine, &mut server, 0);
+        upload(&mut engine, &mut storage);
+        engine.cancel_file(id, at(2)).unwrap();
+        let transfer = engine.next_transfer(at(3)).unwrap().expect("the deletion");
+        engine.apply_transfer(transfer.ticket, Ok(answer.clone()), at(3)).unwrap();
+        assert!(engine.next_transfer(at(3)).unwrap().is_none(), "{answer:?}");
+        assert_eq!(state(&engine, id), Some(FileState::Gone), "{answer:?}");
+        let transfer = engine.next_transfer(at(1000)).unwrap().expect("again");
+        let answer = storage.take(&transfer, None);
+        engine.apply_transfer(transfer.ticket, Ok(answer), at(1000)).unwrap();
+        assert_eq!((state(&engine, id), storage.objects.len()), (None, 0));
     }
 }
 

@@ -222,6 +222,37 @@ fn whatever_breaks_it_arrives_once_and_whole() {
     }
 }
 
+/// A proxy that knows the address of uploads and not those below it, and one that breaks off each piece: an upload began again, or was
+/// asked about, twice a second, each time with a piece of 6 MiB.
+#[test]
+fn an_upload_that_gets_no_further_is_tried_less_and_less_often() {
+    for is_forgotten in [true, false] {
+        let (mut engine, mut server, mut storage) = (engine(), Server::default(), Storage::default());
+        let id = export(&mut engine, 2 * PIECE_BYTES);
+        sync(&mut engine, &mut server, 0);
+        let mut pieces = 0;
+        for now in 0..3600 {
+            while let Some(transfer) = engine.next_transfer(at(now)).unwrap() {
+                let outcome = match (transfer.request.method, is_forgotten) {
+                    ("PATCH", true) => Ok(answer(404, "")),
+                    ("PATCH", false) => Err(TransferFailure::Network(Failure::ConnectionLost)),
+                    _ => Ok(storage.take(&transfer, None)),
+                };
+                pieces += u32::from(transfer.request.method == "PATCH");
+                assert!(pieces < 100, "after {now} s");
+                engine.apply_transfer(transfer.ticket, outcome, at(now)).unwrap();
+            }
+        }
+        // Once it gets on, each piece follows the one before at once.
+        engine.retry_file(id).unwrap();
+        while let Some(transfer) = engine.next_transfer(at(3600)).unwrap() {
+            let answer = storage.take(&transfer, None);
+            engine.apply_transfer(transfer.ticket, Ok(answer), at(3600)).unwrap();
+        }
+        assert_eq!(state(&engine, id), Some(FileState::Uploaded));
+    }
+}
+
 #[test]
 fn each_refusal_is_what_it_is() {
     let sent = |engine: &mut Engine, now, answer: TransferAnswer| {
@@ -264,6 +295,13 @@ fn each_refusal_is_what_it_is() {
         sent(&mut engine, 1 + round * 1000, refusal("AccessDenied"));
     }
     assert_eq!(state(&engine, id), Some(FileState::Refused));
+    // What broke before does not count for it.
+    let (mut engine, id) = begin();
+    for round in 0..11 {
+        sent(&mut engine, 1 + round * 1000, answer(503, ""));
+    }
+    sent(&mut engine, 11_001, refusal("AccessDenied"));
+    assert_eq!(state(&engine, id), Some(FileState::Waiting));
     // A token that is refused: at once with a fresh one, then later.
     let (mut engine, id) = begin();
     assert!(!sent(&mut engine, 1, answer(401, "")));
