@@ -11,6 +11,19 @@ use tokio_postgres::{Client, NoTls};
 use crate::backend::patient;
 use crate::sql_mutation;
 
+/// The programs of a Postgres from Debian that has an extension; npm's has none.
+///
+/// # Panics
+/// Where there is none.
+pub fn debians_with(extension: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/share/postgresql").into_iter().flatten().flatten();
+    let newest = versions
+        .filter(|version| version.path().join(format!("extension/{extension}.control")).is_file())
+        .max_by_key(|version| version.file_name());
+    let version = newest.unwrap_or_else(|| panic!("{extension} is not installed: cargo xtask setup"));
+    PathBuf::from("/usr/lib/postgresql").join(version.file_name()).join("bin")
+}
+
 /// A private server, for a test alone.
 pub struct Cluster {
     backend: Backend,

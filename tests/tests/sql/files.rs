@@ -160,9 +160,9 @@ async fn swept(database: &Client) -> i64 {
 }
 
 /// Carries out what pg_net was asked for, against the real routes, and writes the answers.
-async fn carry_out(world: &World) {
+pub(crate) async fn carry_out(database: &Client) {
     let query = "DELETE FROM net.http_request_queue RETURNING id, url, headers";
-    for row in world.database().query(query, &[]).await.expect("the requests") {
+    for row in database.query(query, &[]).await.expect("the requests") {
         let (id, url, headers): (i64, String, Value) = (row.get(0), row.get(1), row.get(2));
         let mut call = reqwest::Client::new().request(Method::DELETE, url);
         for (name, value) in headers.as_object().expect("headers") {
@@ -171,7 +171,7 @@ async fn carry_out(world: &World) {
         let answer = send(call).await;
         let (status, body) = (i32::from(answer.status.as_u16()), answer.body.to_string());
         let statement = "INSERT INTO net._http_response (id, status_code, content) VALUES ($1, $2, $3)";
-        world.database().execute(statement, &[&id, &status, &body]).await.expect("an answer");
+        database.execute(statement, &[&id, &status, &body]).await.expect("an answer");
     }
 }
 
@@ -210,7 +210,7 @@ async fn the_sweep_deletes_what_is_due_and_says_what_stands_in_its_way() {
     }
     // A key that is no good: told, and tried again later.
     assert_eq!(swept(database).await, 1);
-    carry_out(&world).await;
+    carry_out(database).await;
     assert_eq!(swept(database).await, 0, "not at once");
     let said: String = world.one(health).await;
     assert_eq!(said, "not deleted: HTTP 400 1, to delete 1");
@@ -218,7 +218,7 @@ async fn the_sweep_deletes_what_is_due_and_says_what_stands_in_its_way() {
     database.execute(key, &[&ready.service_key]).await.expect("the key");
     world.execute("UPDATE marea.file_garbage SET asked_at = now() - interval '1 hour'").await;
     assert_eq!(swept(database).await, 1);
-    carry_out(&world).await;
+    carry_out(database).await;
     swept(database).await;
     let said: String = world.one(health).await;
     assert_eq!(said, "to delete 0");

@@ -2,9 +2,8 @@
 //! its reason; everything else fails, and so does a reason for what is not there any more.
 
 use std::fs;
-use std::path::PathBuf;
 
-use marea_tests::cluster::{Cluster, Database, root};
+use marea_tests::cluster::{Cluster, Database, debians_with, root};
 
 /// What is known: the beginning of its line, the full names of the objects behind it, and why it is meant.
 type Known = (&'static str, &'static [&'static str], &'static str);
@@ -230,22 +229,10 @@ async fn an_advisor_finds_nothing_that_is_not_known() {
     cluster.stop().await;
 }
 
-/// A Postgres from Debian that has the extension; there is none in npm.
-fn with_plpgsql_check() -> PathBuf {
-    let versions = fs::read_dir("/usr/share/postgresql").into_iter().flatten().flatten();
-    let newest = versions
-        .filter(|version| version.path().join("extension/plpgsql_check.control").is_file())
-        .max_by_key(|version| version.file_name());
-    let version = newest.expect(
-        "plpgsql_check is not installed: cargo xtask setup, or apt-get install postgresql-15-plpgsql-check",
-    );
-    PathBuf::from("/usr/lib/postgresql").join(version.file_name()).join("bin")
-}
-
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checker_finds_nothing_in_the_functions_that_is_not_known() {
-    let cluster = Cluster::of_programs(with_plpgsql_check()).await;
+    let cluster = Cluster::of_programs(debians_with("plpgsql_check")).await;
     let database = cluster.database("checked", u32::MAX).await;
     // What some functions look for where it is.
     for fixture in ["storage.sql", "net_vault.sql", "realtime.sql"] {

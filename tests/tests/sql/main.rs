@@ -14,6 +14,8 @@ mod bounds;
 mod concurrency;
 mod corrections;
 mod costs;
+#[cfg(target_os = "linux")]
+mod cron;
 mod cursors;
 mod days;
 mod files;
