@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use marea_core::{FileHash, FileInput, MutationId};
+use tempfile::NamedTempFile;
 
 use crate::Error;
 use crate::files::{FileLock, make_dir, remove};
@@ -21,7 +22,8 @@ pub(crate) struct Bytes {
 /// Bytes that have been flushed, and are swept by nobody until their row is written.
 pub(crate) struct KeptBytes {
     pub(crate) input: FileInput,
-    path: PathBuf,
+    /// False where there was no room: then only what they are is known.
+    pub(crate) fit: bool,
     _lock: FileLock,
 }
 
@@ -35,12 +37,13 @@ impl Bytes {
         self.folder.join(name)
     }
 
-    /// Writes and flushes the bytes of an export's file.
+    /// Writes and flushes the bytes of an export's file. Nothing stays of more than `quota`, or than the disk has room for.
     pub(crate) fn keep(
         &self,
         export_id: MutationId,
         extension: &str,
         content_type: &str,
+        quota: u64,
         source: &mut dyn Read,
     ) -> Result<KeptBytes, Error> {
         make_dir(&self.folder)?;
@@ -50,7 +53,7 @@ impl Bytes {
             move |source: io::Error| Error::of_files(action, path, source)
         };
         let made = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&self.folder);
-        let mut made = made.map_err(failed("write to"))?;
+        let mut made = Some(made.map_err(failed("write to"))?);
         let (mut hash, mut size, mut block) = (FileHash::new(), 0_u64, vec![0; BLOCK]);
         loop {
             let read = source.read(&mut block).map_err(failed("read the file for"))?;
@@ -59,7 +62,12 @@ impl Bytes {
             }
             hash.update(&block[..read]);
             size += read as u64;
-            made.as_file_mut().write_all(&block[..read]).map_err(failed("write to"))?;
+            made = made.filter(|_| size <= quota);
+            if let Some(file) = &mut made
+                && !has_room(file.as_file_mut().write_all(&block[..read])).map_err(failed("write to"))?
+            {
+                made = None;
+            }
         }
         let input = FileInput {
             sha256: hash.finish(),
@@ -67,13 +75,22 @@ impl Bytes {
             content_type: content_type.to_owned(),
             size,
         };
-        made.as_file().sync_all().map_err(failed("write to"))?;
-        let path = self.path(&input.local_name(export_id));
-        made.persist(&path).map_err(|error| failed("write to")(error.error))?;
+        let fit = match made {
+            Some(file) => {
+                has_room(self.flush(file, &input.local_name(export_id))).map_err(failed("write to"))?
+            }
+            None => false,
+        };
+        Ok(KeptBytes { input, fit, _lock: lock })
+    }
+
+    fn flush(&self, made: NamedTempFile, name: &str) -> io::Result<()> {
+        made.as_file().sync_all()?;
+        made.persist(self.path(name))?;
         // The name too has to be on the disk.
         #[cfg(unix)]
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed("write to"))?;
-        Ok(KeptBytes { input, path, _lock: lock })
+        File::open(&self.folder)?.sync_all()?;
+        Ok(())
     }
 
     /// A part of a file; `None` when it is not there or is shorter.
@@ -128,9 +145,11 @@ impl Bytes {
 
 const LOCK: &str = ".lock";
 
-impl KeptBytes {
-    /// They are of no use: their row could not be written.
-    pub(crate) fn discard(self) -> Result<(), Error> {
-        remove(&self.path)
+/// Whether there was room for what was written.
+fn has_room(written: io::Result<()>) -> io::Result<bool> {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match written {
+        Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => Ok(false),
+        done => done.map(|()| true),
     }
 }

@@ -38,6 +38,10 @@ pub enum Error {
         reason: Failure,
     },
 
+    /// Other bytes came from the server than were uploaded. Nothing of them was kept.
+    #[error("what the server gave is not the file that was uploaded; try again")]
+    OtherFile,
+
     /// The file of remembered sign-ins is not one that this program can read. It is left as it is.
     #[error("{} cannot be understood ({problem}); move it away and sign in again", path.display())]
     AccountsUnreadable {
@@ -170,7 +174,7 @@ impl Error {
             Error::SignInRefused | Error::SignInNotAllowed { .. } | Error::SignInEnded => "unauthorized",
             Error::AccountDeleted => "account_deleted",
             Error::ApiKeyRefused => "api_key_refused",
-            Error::NoCatalogue { .. } | Error::SignInFailed { .. } => "server_failed",
+            Error::OtherFile | Error::NoCatalogue { .. } | Error::SignInFailed { .. } => "server_failed",
         }
     }
 
@@ -180,6 +184,7 @@ impl Error {
             Error::Engine(error) => error.may_retry(),
             Error::SyncBusy
             | Error::FileFetch { .. }
+            | Error::OtherFile
             | Error::KeychainUnavailable { .. }
             | Error::NoResources { .. }
             | Error::Offline { .. }

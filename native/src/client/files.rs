@@ -5,19 +5,20 @@ use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use marea_core::{ExportInput, FileHash, FileSource, FileView, MutationId, Recorded};
+use marea_core::{ExportInput, FileHash, FileInput, FileSource, FileView, MutationId, Recorded};
 use tokio::sync::oneshot;
 
 use super::Client;
 use crate::bytes::{Bytes, KeptBytes};
 use crate::files::write_new;
-use crate::worker::{FetchedFile, Message, Of, State, fetch_file, fetch_link, move_files_now};
+use crate::worker::{FetchedFile, Message, Of, State, fetch_file, fetch_link, move_files_now, sweep};
 use crate::{Error, Watch};
 
 /// A file for an export.
 pub struct NewFile {
     content: Content,
-    extension: String,
+    /// None: as its export's format.
+    extension: Option<String>,
     content_type: Option<String>,
 }
 
@@ -29,13 +30,16 @@ enum Content {
 impl NewFile {
     /// These bytes; `extension` is the ending of the file's name, without the dot.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>, extension: &str) -> NewFile {
-        NewFile { content: Content::Bytes(bytes.into()), extension: extension.to_owned(), content_type: None }
+        let extension = Some(extension.to_owned());
+        NewFile { content: Content::Bytes(bytes.into()), extension, content_type: None }
     }
 
-    /// A copy of the file that is at this place now.
+    /// A copy of the file that is at this place now. Where its name has no ending of up to 10 letters and digits, it gets that of the
+    /// export's format.
     pub fn from_path(path: impl Into<PathBuf>) -> NewFile {
         let path = path.into();
-        let extension = path.extension().map_or("bin".into(), |it| it.to_string_lossy().to_lowercase());
+        let extension = path.extension().map(|it| it.to_string_lossy().to_lowercase());
+        let extension = extension.filter(|it| FileInput::may_end_in(it));
         NewFile { content: Content::Path(path), extension, content_type: None }
     }
 
@@ -45,8 +49,8 @@ impl NewFile {
         self
     }
 
-    fn media_type(&self) -> String {
-        let usual = match self.extension.as_str() {
+    fn media_type(&self, extension: &str) -> String {
+        let usual = match extension {
             "csv" => "text/csv",
             "jsonl" | "ndjson" => "application/x-ndjson",
             "json" => "application/json",
@@ -88,16 +92,12 @@ impl Client {
             None => self.call(|engine| engine.make_export_id(crate::clock::now())).await?,
         };
         export.id = Some(id);
-        let kept = self.keep(id, file).await?;
-        let (input, quota) = (kept.input.clone(), self.shared.file_quota_bytes);
+        let kept = self.keep(id, file, &export.export_format).await?;
+        let (input, quota) = (kept.input.clone(), self.quota_of(&kept));
         let recorded = self
             .call(move |engine| engine.create_export_with_file(export, input, quota, crate::clock::now()))
             .await;
-        if recorded.is_err() {
-            kept.discard()?;
-        }
-        self.send(Message::FilesNudge).await?;
-        recorded
+        self.kept(kept, recorded).await
     }
 
     /// Gives an export that is there its file: one that had none, or whose file was refused.
@@ -107,22 +107,45 @@ impl Client {
     /// `invalid_input` for an export that this mirror does not have, or that has another file; as
     /// [`Client::create_export_with_file`].
     pub async fn attach_file(&self, export_id: MutationId, file: NewFile) -> Result<(), Error> {
-        let kept = self.keep(export_id, file).await?;
-        let (input, quota) = (kept.input.clone(), self.shared.file_quota_bytes);
+        let format = match &file.extension {
+            Some(_) => None,
+            None => self.call(move |engine| engine.export(export_id)).await?.map(|it| it.export_format),
+        };
+        let kept = self.keep(export_id, file, &format.unwrap_or_default()).await?;
+        let (input, quota) = (kept.input.clone(), self.quota_of(&kept));
         let attached =
             self.call(move |engine| engine.attach_file(export_id, input, quota, crate::clock::now())).await;
-        if attached.is_err() {
-            kept.discard()?;
-        }
-        self.send(Message::FilesNudge).await?;
-        attached
+        self.kept(kept, attached).await
     }
 
     /// Writes and flushes the bytes of a file, on a thread of its own: on the engine's nothing else would be answered meanwhile.
-    async fn keep(&self, id: MutationId, file: NewFile) -> Result<KeptBytes, Error> {
-        let bytes = Bytes::beside(&self.shared.mirror_path);
-        let (extension, content_type) = (file.extension.clone(), file.media_type());
-        off_this_thread(move || bytes.keep(id, &extension, &content_type, &mut *file.open()?)).await
+    async fn keep(&self, id: MutationId, file: NewFile, format: &str) -> Result<KeptBytes, Error> {
+        let (bytes, quota) = (Bytes::beside(&self.shared.mirror_path), self.shared.file_quota_bytes);
+        let format = Some(format.to_lowercase()).filter(|it| FileInput::may_end_in(it));
+        let extension = file.extension.clone().or(format).unwrap_or_else(|| "bin".to_owned());
+        if !FileInput::may_end_in(&extension) {
+            // Before it is a part of a path.
+            let problem = "must be 1 to 10 lower-case letters and digits".into();
+            return Err(marea_core::Error::InvalidInput { field: "extension", problem }.into());
+        }
+        let content_type = file.media_type(&extension);
+        off_this_thread(move || bytes.keep(id, &extension, &content_type, quota, &mut *file.open()?)).await
+    }
+
+    /// What files may take, once it is known whether the disk had room for this one.
+    fn quota_of(&self, kept: &KeptBytes) -> u64 {
+        if kept.fit { self.shared.file_quota_bytes } else { 0 }
+    }
+
+    /// The row of kept bytes is written, or could not be: then they go, unless another row wants them.
+    async fn kept<T>(&self, kept: KeptBytes, outcome: Result<T, Error>) -> Result<T, Error> {
+        drop(kept);
+        if outcome.is_err() {
+            // What cannot be removed now goes when the mirror is opened again.
+            let _ = self.task(|state| async move { sweep(&state) }).await;
+        }
+        self.send(Message::FilesNudge).await?;
+        outcome
     }
 
     /// The file of an export as [`Client::export_file`] writes it, in memory.
@@ -205,37 +228,44 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `invalid_input` for an export that is not there or has no file; `file_not_had` when the server does not give it, or gives
-    /// another one; `storage_failed` when `to` cannot be written.
+    /// `invalid_input` for an export that is not there or has no file; `offline`, `unauthorized` or `server_failed` when the server
+    /// does not give it, or gives another one; `storage_failed` when `to` cannot be written.
     pub async fn export_file(&self, id: MutationId, to: &Path) -> Result<u64, Error> {
-        let source = self.call(move |engine| engine.file_source(id)).await?;
         let to = to.to_owned();
         let failed = |to: PathBuf| move |source: io::Error| Error::of_files("write", to, source);
-        match source {
-            FileSource::Local { name, sha256, .. } => {
-                let from = Bytes::beside(&self.shared.mirror_path).path(&name);
-                off_this_thread(move || {
-                    let mut source = File::open(&from).map_err(|it| Error::of_files("read", from, it))?;
-                    let copy = |file: &mut File| copy_checked(&mut source, file, &sha256);
-                    write_new(&to, copy).map_err(failed(to))
-                })
-                .await
+        let mut source = self.call(move |engine| engine.file_source(id)).await?;
+        if let FileSource::Local { name, sha256, .. } = source {
+            let (from, to) = (Bytes::beside(&self.shared.mirror_path).path(&name), to.clone());
+            let copied = off_this_thread(move || {
+                let mut source = File::open(&from).map_err(|it| Error::of_files("read", from, it))?;
+                let copy = |file: &mut File| copy_checked(&mut source, file, &sha256);
+                write_new(&to, copy).map_err(failed(to))
+            })
+            .await;
+            let damage = match copied {
+                Err(error) if is_damaged(&error) => error,
+                done => return done,
+            };
+            match self.call(move |engine| engine.remote_file(id)).await {
+                Ok(remote @ FileSource::Remote { .. }) => source = remote,
+                _ => return Err(damage),
             }
-            FileSource::Remote { path, sha256, .. } => {
-                let FetchedFile { chunks } = self.task(move |state| fetch_file(state, path)).await?;
-                off_this_thread(move || {
-                    let mut arriving = Chunks { chunks, rest: Cursor::default() };
-                    let copy = |file: &mut File| copy_checked(&mut arriving, file, &sha256);
-                    write_new(&to, copy).map_err(failed(to))
-                })
-                .await
-            }
-            FileSource::Nowhere => Err(marea_core::Error::InvalidInput {
-                field: "id",
-                problem: "this export has no file".into(),
-            }
-            .into()),
         }
+        let FileSource::Remote { path, sha256, .. } = source else {
+            let problem = "this export has no file".to_owned();
+            return Err(marea_core::Error::InvalidInput { field: "id", problem }.into());
+        };
+        let FetchedFile { chunks } = self.task(move |state| fetch_file(state, path)).await?;
+        off_this_thread(move || {
+            let mut arriving = Chunks { chunks, rest: Cursor::default() };
+            let copy = |file: &mut File| copy_checked(&mut arriving, file, &sha256);
+            write_new(&to, copy).map_err(|source| match source.kind() {
+                io::ErrorKind::InvalidData => Error::OtherFile,
+                // What cut it off has its own name.
+                _ => source.downcast::<Error>().unwrap_or_else(failed(to)),
+            })
+        })
+        .await
     }
 
     /// A link that opens an export's file for whoever has it, for `expires_in_seconds`.
@@ -288,6 +318,12 @@ fn copy_checked(source: &mut dyn Read, to: &mut File, sha256: &str) -> io::Resul
         true => Ok(size),
         false => Err(io::Error::new(io::ErrorKind::InvalidData, "the file is not the one that was uploaded")),
     }
+}
+
+/// Whether the bytes on this device are gone, or are others than their name says.
+fn is_damaged(error: &Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound};
+    matches!(error, Error::Files { source, .. } if matches!(source.kind(), InvalidData | NotFound))
 }
 
 /// A file that arrives, as something to read from.

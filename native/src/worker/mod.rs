@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::files::make_dir;
 
 pub(crate) use state::State;
-pub(crate) use transfers::{FetchedFile, fetch_file, fetch_link, move_files_now};
+pub(crate) use transfers::{FetchedFile, fetch_file, fetch_link, move_files_now, sweep};
 pub(crate) use watchers::{Follow, Of, Watcher};
 
 /// Calls that may wait for the thread. Whoever comes later waits for room first: the memory stays bounded.

@@ -19,6 +19,9 @@ const TROUBLE: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 4;
 const MOMENT: Duration = Duration::from_secs(2);
 
+/// Of what is fetched, something has to come as often as this.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// Parts of a file that wait for the disk: what bounds the memory of a download.
 const CHUNKS: usize = 4;
 
@@ -108,7 +111,7 @@ async fn carry(state: &Rc<State>, transfer: &Transfer) -> Result<TransferAnswer,
 
 /// Removes bytes that no row wants, and lets rows know whose bytes are not there. Not while somebody adds a file: their bytes
 /// come before their row.
-pub(super) fn sweep(state: &State) -> Result<(), Error> {
+pub(crate) fn sweep(state: &State) -> Result<(), Error> {
     let Some((names, _lock)) = state.bytes().names()? else {
         let expected = state.with_engine(|engine| engine.files())?.iter().any(|file| file.on_device);
         if expected && !state.bytes().path("").is_dir() {
@@ -154,7 +157,7 @@ pub(crate) async fn fetch_file(state: Rc<State>, path: String) -> Result<Fetched
     let mut arriving = open(&state, &path, None).await?;
     let (sender, chunks) = mpsc::channel(CHUNKS);
     tokio::task::spawn_local(async move {
-        while let Some(chunk) = arriving.chunk().await.map_err(unfetched).transpose() {
+        while let Some(chunk) = unless_silent(arriving.chunk()).await.transpose() {
             let is_over = chunk.is_err();
             if sender.send(chunk).await.is_err() || is_over {
                 break;
@@ -178,7 +181,7 @@ pub(crate) async fn fetch_link(
     let body = serde_json::json!({ "expiresIn": expires_in_seconds }).to_string();
     let mut arriving = open(&state, &path, Some(body)).await?;
     let mut body = Vec::new();
-    while let Some(chunk) = arriving.chunk().await.map_err(unfetched)? {
+    while let Some(chunk) = unless_silent(arriving.chunk()).await? {
         body.extend_from_slice(&chunk);
     }
     let link: Link = serde_json::from_slice(&body).map_err(|_| unfetched(Failure::Unintelligible))?;
@@ -192,7 +195,7 @@ async fn open(state: &Rc<State>, path: &str, json: Option<String>) -> Result<Arr
     for fresh in [false, true] {
         let token = tokens.try_access_token(fresh).await.map_err(unfetched)?;
         let token = token.ok_or_else(|| unfetched(Failure::no_token()))?;
-        let answer = transport.fetch(path, json.clone(), user_id, &token).await.map_err(unfetched)?;
+        let answer = unless_silent(transport.fetch(path, json.clone(), user_id, &token)).await?;
         match answer.status() {
             200..=299 => return Ok(answer),
             // Supabase answers 400 to a token that has expired, too.
@@ -204,6 +207,12 @@ async fn open(state: &Rc<State>, path: &str, json: Option<String>) -> Result<Arr
         }
     }
     Err(unfetched(Failure::no_token()))
+}
+
+/// What a server gives, unless it gives nothing for too long.
+async fn unless_silent<T>(giving: impl Future<Output = Result<T, Failure>>) -> Result<T, Error> {
+    let given = tokio::time::timeout(SILENCE, giving).await;
+    given.unwrap_or(Err(Failure::Timeout)).map_err(unfetched)
 }
 
 fn unfetched(reason: Failure) -> Error {

@@ -286,3 +286,28 @@ fn a_disk_that_fills_up_and_becomes_read_only_loses_nothing() {
     assert_eq!(disk.run(&marea, &["progress", "--json"]).succeeded()["total_sessions"], acknowledged + 1);
     assert_eq!(disk.run(&marea, &["doctor", "--json"]).stdout["checks"][0]["verdict"], "ok");
 }
+
+/// Nothing was recorded at all, as if the disk were too full for that too.
+#[test]
+fn an_export_is_recorded_though_the_disk_has_no_room_for_its_file() {
+    let place = Place::new();
+    let marea = place.program();
+    let Some(disk) = Small::mounted_on(place.dir("disk")) else {
+        eprintln!("nobody may mount a disk here: not as root, not in a user namespace");
+        return;
+    };
+    let large = place.folder.path().join("large.zip");
+    std::fs::write(&large, vec![7; 2_000_000]).unwrap();
+    let path = large.display().to_string();
+    let words = ["export", "create", "--type", "x", "--format", "zip", "--file", &path, "--json"];
+    disk.run(&marea, &words).failed("storage_full");
+    let exports = disk.run(&marea, &["export", "list", "--json"]).succeeded();
+    assert_eq!(exports["exports"].as_array().map(Vec::len), Some(1));
+    let files = disk.run(&marea, &["export", "files", "--json"]).succeeded();
+    assert_eq!(
+        (&files[0]["state"], &files[0]["last_error"]["code"]),
+        (&json!("refused"), &json!("storage_full"))
+    );
+    // And there is as much room as before.
+    disk.run(&marea, &[RECORD, &["--json"]].concat()).succeeded();
+}

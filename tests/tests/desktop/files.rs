@@ -1,20 +1,18 @@
 //! Files of exports: made offline by the real command, uploaded to the real backend under the user's own policies, read on
-//! another device, deleted when they are due; and `kill -9` in between.
+//! another device, deleted when they are due. What breaks is in `files_trouble`, and `kill -9` in `files_killed`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use marea_tests::command::Device;
-use marea_tests::kills::rounds;
 use marea_tests::random::Random;
 use marea_tests::world::{Fault, FaultKind, World};
 
 /// Below it are the pieces.
-const UPLOADS: &str = "/storage/v1/upload/resumable/";
+pub(crate) const UPLOADS: &str = "/storage/v1/upload/resumable/";
 
 /// The objects of a learner: path below the bucket, and size.
-async fn objects(world: &World, learner: usize) -> BTreeMap<String, i64> {
+pub(crate) async fn objects(world: &World, learner: usize) -> BTreeMap<String, i64> {
     let query = "SELECT name, (metadata ->> 'size')::bigint FROM storage.objects
         WHERE bucket_id = 'marea-exports' AND name LIKE $1 || '/%'";
     let learner = world.learner(learner).to_string();
@@ -23,14 +21,14 @@ async fn objects(world: &World, learner: usize) -> BTreeMap<String, i64> {
 }
 
 /// The bytes beside the mirror.
-fn kept(device: &Device) -> Vec<String> {
+pub(crate) fn kept(device: &Device) -> Vec<String> {
     let folders = std::fs::read_dir(device.dir()).into_iter().flatten().flatten();
     let files = folders.filter(|it| it.path().extension().is_some_and(|it| it == "files"));
     let names = files.flat_map(|it| std::fs::read_dir(it.path()).into_iter().flatten().flatten());
     names.map(|it| it.file_name().to_string_lossy().into_owned()).filter(|it| it != ".lock").collect()
 }
 
-fn write(path: &Path, size: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn write(path: &Path, size: usize, seed: u64) -> Vec<u8> {
     let mut random = Random::of_seed(seed);
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
@@ -41,7 +39,7 @@ fn write(path: &Path, size: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-async fn create(device: &Device, path: &Path) -> String {
+pub(crate) async fn create(device: &Device, path: &Path) -> String {
     let path = path.display().to_string();
     let words = ["export", "create", "--type", "photos", "--format", "zip", "--file", &path];
     device.json(&words).await["id"].as_str().expect("an id").to_owned()
@@ -151,7 +149,20 @@ async fn an_address_that_somebody_wrote_leads_nowhere_else() {
     eve.json(&["sync"]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("stolen").display().to_string();
-    for path in [hers.clone(), format!("{}/{mine}/../../{hers}", world.learner(2)), hers.to_uppercase()] {
+    let (me, file) = (world.learner(2), hers.rsplit('/').next().expect("a name").to_owned());
+    let lookalike = hers.replacen(|it: char| it.is_ascii_digit(), "\u{ff11}", 1);
+    for path in [
+        hers.clone(),
+        format!("{me}/{mine}/../../{hers}"),
+        format!("{me}/{mine}/%2e%2e/%2e%2e/{hers}"),
+        hers.replace('/', "%2f"),
+        hers.to_uppercase(),
+        lookalike,
+        format!("/{hers}"),
+        format!("{me}/{id}/{file}"),
+        format!("{me}\\..\\{hers}"),
+        format!("{me}/{mine}/{file}/../../../{hers}"),
+    ] {
         let url = format!("storage://marea-exports/{path}");
         eve.json(&["export", "update", &mine, "--file-url", &url]).await;
         eve.run(&["export", "download", &mine, "--out", &out, "--json"])
@@ -167,64 +178,4 @@ async fn an_address_that_somebody_wrote_leads_nowhere_else() {
         world.one(&format!("SELECT count(*) FROM marea.file_garbage WHERE path LIKE '%{id}%'")).await;
     assert_eq!(due, 0);
     assert_eq!(objects(&world, 1).await.len(), 1);
-}
-
-/// Starts a command, kills it after `delay`, and gives back what it had printed.
-async fn run_and_kill(device: &Device, words: &[&str], delay: Duration) -> String {
-    let mut running = device.command(words).spawn().expect("marea starts");
-    let _ended_by_itself = tokio::time::timeout(delay, running.wait()).await;
-    let _ = running.start_kill();
-    let output = running.wait_with_output().await.expect("its output");
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_in_any_state_each_acknowledged_file_arrives_once_and_whole() {
-    let world = World::shared().await;
-    let device = world.device_of(1);
-    let mut random = Random::of_this_run("files_killed");
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut promised = Vec::new();
-    for round in 0..rounds(40) {
-        // Some in one request, some in pieces.
-        let size = if random.chance(30) { 7 << 20 } else { 10_000 };
-        let source = folder.path().join(format!("{round}.zip"));
-        write(&source, size, u64::try_from(round).expect("a small number"));
-        let (id, path) = (random.uuid().to_string(), source.display().to_string());
-        let words =
-            ["export", "create", "--type", "x", "--format", "zip", "--file", &path, "--id", &id, "--json"];
-        let delay = Duration::from_micros(random.within(0..=150_000).unsigned_abs());
-        let said = run_and_kill(&device, &words, delay).await;
-        if said.ends_with('\n') && said.contains(&id) {
-            promised.push((id, size));
-        }
-        let delay = Duration::from_micros(random.within(0..=300_000).unsigned_abs());
-        run_and_kill(&device, &["sync", "--json"], delay).await;
-    }
-    eprintln!("{} of {} were acknowledged", promised.len(), rounds(40));
-    assert!(!promised.is_empty(), "none was ever given the time");
-    for _ in 0..20 {
-        let report = device.json(&["sync"]).await;
-        if report["files"]["waiting"] == 0 && report["pending"] == 0 {
-            break;
-        }
-    }
-    let found = objects(&world, 1).await;
-    for (id, size) in &promised {
-        let of_it: Vec<_> = found.iter().filter(|(path, _)| path.contains(id.as_str())).collect();
-        assert_eq!(of_it.len(), 1, "{id}");
-        assert_eq!(*of_it[0].1, i64::try_from(*size).expect("a size"), "{id}");
-        let copy = folder.path().join(format!("{id}.copy"));
-        // Its hash is checked on the way.
-        device.json(&["export", "download", id, "--out", &copy.display().to_string()]).await;
-        let url: String =
-            world.one(&format!("SELECT file_url FROM public.export_history WHERE id = '{id}'")).await;
-        assert!(found.contains_key(url.trim_start_matches("storage://marea-exports/")), "{url}");
-    }
-    let files = device.json(&["export", "files"]).await;
-    let known: Vec<&str> =
-        files.as_array().expect("a list").iter().filter_map(|it| it["export_id"].as_str()).collect();
-    for name in kept(&device) {
-        assert!(known.iter().any(|id| name.starts_with(id)), "bytes without a row: {name}");
-    }
 }

@@ -9,6 +9,8 @@ mod days;
 mod disk;
 mod doctor;
 mod files;
+mod files_killed;
+mod files_trouble;
 mod keychain;
 mod keys;
 mod kill;

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use marea_native::{
-    Client, Error, ExportFormat, ExportKind, FileState, FileView, MutationId, NewFile, Outcome, SyncReport,
-    block_on,
+    Client, Error, ExportFormat, ExportKind, FileState, FileView, MutationId, NewFile, Outcome, StatusError,
+    SyncReport, block_on,
 };
 use serde::Serialize;
 use serde_json::json;
 
 use super::record::in_words_of_the_command_line;
 use crate::cli::{CreateArgs, Globals};
+use crate::escape::inline;
 use crate::failure::Failure;
 use crate::identity::identify;
 use crate::output::{Output, count, table};
@@ -26,6 +27,9 @@ pub(super) struct Files {
     uploaded: usize,
     waiting: usize,
     refused: usize,
+    /// What the first of those that wait has met. Another process does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<StatusError>,
 }
 
 /// The file that a line asks for, and how many records are in it where this command makes it.
@@ -80,6 +84,7 @@ pub(super) async fn send(
         uploaded: number(&[FileState::Uploaded]),
         waiting: number(&[FileState::Waiting, FileState::Uploading]),
         refused: number(&[FileState::Refused]),
+        problem: files.iter().filter(|it| is_open(it)).find_map(|it| it.last_error.clone()),
     }))
 }
 
@@ -137,9 +142,10 @@ pub(super) fn in_words(files: &Files) -> String {
             parts.push(format!("{number} {what}"));
         }
     }
+    let problem = files.problem.as_ref().map(|it| format!(" ({})", inline(&it.message))).unwrap_or_default();
     match parts.is_empty() {
         true => String::new(),
-        false => format!("\nFiles: {}. `marea export files` says more.", parts.join(", ")),
+        false => format!("\nFiles: {}{problem}. `marea export files` says more.", parts.join(", ")),
     }
 }
 
