@@ -11,6 +11,8 @@ pub mod core;
 mod cpu;
 /// A large table is mirrored while it is written to.
 pub mod existing;
+#[cfg(target_os = "linux")]
+pub mod files;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod native;

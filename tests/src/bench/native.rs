@@ -137,7 +137,7 @@ fn begin(mut command: Command) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts")
 }
 
-fn field_of(status: &str, field: &str) -> u64 {
+pub(super) fn field_of(status: &str, field: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field of /proc");
     line.trim_start_matches(':')
         .split_whitespace()

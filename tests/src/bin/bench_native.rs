@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use marea_tests::bench::{self, native};
+use marea_tests::bench::{self, files, native};
 use marea_tests::world::World;
 
 #[tokio::main]
@@ -39,6 +39,9 @@ async fn main() -> ExitCode {
     }
     if only("sync") {
         figures.push(native::first_sync_figure(&programs, &world, 100_000 / scale as usize).await);
+    }
+    if only("files") {
+        figures.extend(files::figures(&programs, &world, 300 / scale as usize).await);
     }
     world.stop().await;
     let text = if json { serde_json::to_string_pretty(&figures) } else { Ok(bench::table(&figures)) };

@@ -15,7 +15,7 @@ pub(crate) enum What {
     Postgres,
     /// What one server carries: a year of 1,000 users, and their devices through PostgREST
     Capacity,
-    /// The desktop: start-up, an idle client, the program's size, a first sync
+    /// The desktop: start-up, an idle client, the program's size, a first sync, a large file
     Native,
     /// The browser's side, beside bare SQLite, PowerSync, RxDB and Legend-State
     Web,
@@ -44,7 +44,7 @@ fn native(json: bool) -> Result<()> {
     let instruments = ["--package", "marea-tests", "--bin", "bare_tokio", "--bin", "idle_client"];
     Run::new("cargo").args(["build", "--quiet", "--release"]).args(own).show()?;
     Run::new("cargo").args(["build", "--quiet", "--release"]).args(instruments).show()?;
-    of_rust("bench_native", json)
+    of_rust_released("bench_native", json)
 }
 
 /// The engine is measured as it is shipped: it is in the program itself.
