@@ -77,14 +77,14 @@ export function printTable(figures, how) {
   }
 }
 
-/** Puts the tables where the document about peers has its last ones. */
-export function writeDocument(figures, how) {
+/** Puts what does not depend on a machine where the document about peers has its last tables. */
+export function writeDocument({ chromium, downloads, correctness }, how) {
   const row = (cells) => `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`
-  const parts = tablesOf(figures, how).map(({ title, head, lines }) => {
+  const parts = tablesOf({ downloads, correctness }, how).map(({ title, head, lines }) => {
     const words = `**${title[0].toUpperCase()}${title.slice(1)}**`
     return [words, '', row(head), row(head.map(() => '---')), ...lines.map(row)].join('\n')
   })
-  const said = `Chromium ${figures.chromium}, medians of ${figures.rounds} rounds, ${new Date().toISOString().slice(0, 10)}.`
+  const said = `Chromium ${chromium}, ${new Date().toISOString().slice(0, 10)}.`
   const text = readFileSync(DOCUMENT, 'utf8')
   const [before, rest] = text.split(BEGIN)
   const after = rest?.split(END)[1]
