@@ -78,6 +78,9 @@ async fn fill(world: &World, rows: usize) {
 
 async fn first_sync(world: &World, path: &Path, learner: usize, rows: usize) -> (Duration, FileDevice) {
     let device = FileDevice::new(path, world.learner(learner).into(), world.token(learner, 3600));
+    device
+        .with_engine(|engine| engine.use_catalogue(None, at(NOON)))
+        .expect("a mirror that learns its tables");
     let begun = now();
     let report = sync_until_idle(&device, &transport(world)).await.expect("a sound mirror");
     let took = begun.elapsed();
