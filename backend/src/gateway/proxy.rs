@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::turns::Kind;
 use super::{Shared, bearer};
 use crate::Error;
 
@@ -64,9 +65,11 @@ impl Upstream {
 
 pub(super) async fn forward(State(gateway): State<Shared>, request: Request) -> Response {
     let (head, body) = request.into_parts();
+    let is_sync = head.uri.path().strip_prefix(PREFIX) == Some(SYNC.0);
+    let kind = if is_sync { Kind::Sync } else { Kind::Other };
     let turn = match bearer(&head.headers).and_then(|token| gateway.tokens.subject(token)) {
         None => None,
-        Some(user) => match gateway.turns.take(&user).await {
+        Some(user) => match gateway.turns.take(&user, kind).await {
             Some(turn) => Some(turn),
             None => {
                 read_bounded(body).await;
@@ -83,7 +86,7 @@ pub(super) async fn forward(State(gateway): State<Shared>, request: Request) -> 
     };
     let whole = head.uri.path_and_query().map_or("", |it| it.as_str());
     let mut rest = whole.strip_prefix(PREFIX).unwrap_or(whole);
-    if head.uri.path().strip_prefix(PREFIX) == Some(SYNC.0) {
+    if is_sync {
         rest = SYNC.1;
     }
     let url = format!("{}{}{rest}", gateway.upstream.url, if rest.starts_with('/') { "" } else { "/" });

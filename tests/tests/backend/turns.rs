@@ -1,10 +1,10 @@
-//! The gateway gives each user's requests one turn at PostgREST after the other, whatever one of them sends.
+//! The gateway gives each user's requests a few turns at PostgREST, whatever one of them sends.
 
 use std::net::TcpListener;
 
 use marea_tests::backend::{SYNC, TestBackend, TestUser, send};
 use marea_tests::cluster::{Cluster, root};
-use marea_tests::sql::request;
+use marea_tests::sql::{request, session};
 use marea_tests::wait;
 use reqwest::{Client as Http, Method, RequestBuilder, StatusCode};
 use serde_json::json;
@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 /// As in `backend/src/gateway/turns.rs`.
-const AT_A_TIME: i64 = 1;
 const MOST: usize = 32;
+/// How many at a time, and the request: an app's own, and a sync.
+const KINDS: [(i64, fn(&TestBackend, &TestUser) -> RequestBuilder); 2] = [(2, sessions_of), (1, push_of)];
 
 /// Until it commits, nobody reads sessions: whoever wants to holds its turn.
 async fn close_sessions(backend: &TestBackend) -> Client {
@@ -27,41 +28,48 @@ fn sessions_of(backend: &TestBackend, user: &TestUser) -> RequestBuilder {
     backend.call(Method::GET, "/rest/v1/sessions").bearer_auth(&user.token)
 }
 
+fn push_of(backend: &TestBackend, user: &TestUser) -> RequestBuilder {
+    let call = backend.call(Method::POST, SYNC).bearer_auth(&user.token);
+    call.json(&json!({ "request": request(&[session("2026-07-01", json!({}))]) }))
+}
+
+/// Requests that wait for a lock: for sessions, or a sync for another one of its user.
 async fn waiting(admin: &Client) -> i64 {
-    let query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'public.sessions'::regclass";
+    let query = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted";
     admin.query_one(query, &[]).await.expect("a count").get(0)
 }
 
 /// So many, and no more while another user is answered ten times.
-async fn assert_under_way(backend: &TestBackend, admin: &Client, other: &TestUser) {
-    wait::until("the turn to be taken", || async { waiting(admin).await == AT_A_TIME }).await;
+async fn assert_under_way(backend: &TestBackend, admin: &Client, other: &TestUser, at_a_time: i64) {
+    wait::until("the turns to be taken", || async { waiting(admin).await == at_a_time }).await;
     for _ in 0..10 {
         let answer = backend.sync(&other.token, &request(&[])).await;
         assert_eq!(answer.status, StatusCode::OK, "another user is not served: {answer:?}");
-        assert_eq!(waiting(admin).await, AT_A_TIME, "requests of one user at PostgREST");
+        assert_eq!(waiting(admin).await, at_a_time, "requests of one user at PostgREST");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_users_requests_take_turns_and_everybody_else_is_served() {
     let backend = TestBackend::start().await;
-    let (admin, ana, ben) = (backend.sql().await, backend.new_user().await, backend.new_user().await);
-    let holder = close_sessions(&backend).await;
-    let mut asked = JoinSet::new();
-    for _ in 0..=MOST {
-        asked.spawn(sessions_of(&backend, &ana).send());
-    }
-    // One is too many: the others have come then.
-    let refused = asked.join_next().await.expect("one").expect("no panic").expect("an answer");
-    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(refused.headers()["retry-after"], "1");
-    assert_under_way(&backend, &admin, &ben).await;
+    for (at_a_time, ask) in KINDS {
+        let (admin, ana, ben) = (backend.sql().await, backend.new_user().await, backend.new_user().await);
+        let holder = close_sessions(&backend).await;
+        let mut asked = JoinSet::new();
+        for _ in 0..=MOST {
+            asked.spawn(ask(&backend, &ana).send());
+        }
+        // One is too many: the others have come then.
+        let refused = asked.join_next().await.expect("one").expect("no panic").expect("an answer");
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.headers()["retry-after"], "1");
+        assert_under_way(&backend, &admin, &ben, at_a_time).await;
 
-    holder.batch_execute("COMMIT").await.expect("commit");
-    while let Some(answer) = asked.join_next().await {
-        assert_eq!(answer.expect("no panic").expect("an answer").status(), StatusCode::OK);
+        holder.batch_execute("COMMIT").await.expect("commit");
+        while let Some(answer) = asked.join_next().await {
+            assert_eq!(answer.expect("no panic").expect("an answer").status(), StatusCode::OK);
+        }
     }
-    drop((admin, holder));
     backend.stop().await;
 }
 
@@ -69,20 +77,21 @@ async fn one_users_requests_take_turns_and_everybody_else_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn going_away_frees_no_turn_before_postgrest_has_answered() {
     let backend = TestBackend::start().await;
-    let (admin, ana, ben) = (backend.sql().await, backend.new_user().await, backend.new_user().await);
-    let holder = close_sessions(&backend).await;
-    let mut gone = JoinSet::new();
-    for _ in 0..AT_A_TIME {
-        gone.spawn(sessions_of(&backend, &ana).send());
-    }
-    wait::until("the turn to be taken", || async { waiting(&admin).await == AT_A_TIME }).await;
-    gone.shutdown().await;
-    let next = tokio::spawn(sessions_of(&backend, &ana).send());
-    assert_under_way(&backend, &admin, &ben).await;
+    for (at_a_time, ask) in KINDS {
+        let (admin, ana, ben) = (backend.sql().await, backend.new_user().await, backend.new_user().await);
+        let holder = close_sessions(&backend).await;
+        let mut gone = JoinSet::new();
+        for _ in 0..at_a_time {
+            gone.spawn(ask(&backend, &ana).send());
+        }
+        wait::until("the turns to be taken", || async { waiting(&admin).await == at_a_time }).await;
+        gone.shutdown().await;
+        let next = tokio::spawn(ask(&backend, &ana).send());
+        assert_under_way(&backend, &admin, &ben, at_a_time).await;
 
-    holder.batch_execute("COMMIT").await.expect("commit");
-    assert_eq!(next.await.expect("no panic").expect("an answer").status(), StatusCode::OK);
-    drop((admin, holder));
+        holder.batch_execute("COMMIT").await.expect("commit");
+        assert_eq!(next.await.expect("no panic").expect("an answer").status(), StatusCode::OK);
+    }
     backend.stop().await;
 }
 
