@@ -1,20 +1,12 @@
 // A mirrored table of an app, as large as the exports of first-sync.mjs: its first sync, and pages of a list by an index.
 
+import { readFileSync } from 'node:fs'
 import pg from 'pg'
 import { forget } from './first-sync.mjs'
 import { median } from './print.mjs'
 
 const LISTS = 300
-const WORDS = `
-  CREATE TABLE public.bench_words (
-    id UUID PRIMARY KEY DEFAULT gen_random_uuid(), user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
-    word TEXT NOT NULL, translation TEXT, level TEXT, times_seen INTEGER NOT NULL DEFAULT 0, ease DOUBLE PRECISION, due_on DATE,
-    learned BOOLEAN NOT NULL DEFAULT false, extra JSONB, updated_at TIMESTAMPTZ);
-  CREATE INDEX ON public.bench_words (user_id, due_on);
-  ALTER TABLE public.bench_words ENABLE ROW LEVEL SECURITY;
-  CREATE POLICY bench_words_own ON public.bench_words TO authenticated USING (user_id = (SELECT auth.uid()));
-  GRANT ALL ON public.bench_words TO authenticated;
-  SELECT marea.mirror('public.bench_words', rules => '{"times_seen": "counter"}')`
+const WORDS = readFileSync(new URL('../fixtures/bench_words.sql', import.meta.url), 'utf8')
 const FILL = `
   INSERT INTO public.bench_words (user_id, word, translation, level, times_seen, ease, due_on, learned, extra, updated_at)
   SELECT $1, 'palabra ' || n, 'word ' || n, (ARRAY['a1', 'a2', 'b1', 'b2'])[1 + n % 4], n % 50, 1.3 + n % 20 * 0.1,

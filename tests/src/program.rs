@@ -3,11 +3,15 @@
 //! other packages.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout};
 
 /// Where `cargo xtask test` says that it has built a program.
 const GIVEN: [(&str, &str); 3] =
@@ -31,6 +35,30 @@ fn build(package: &str, name: &str) -> PathBuf {
         return PathBuf::from(path);
     }
     executable(&cargo_build(&["--package", package, "--bin", name]))
+}
+
+/// What the backend's program says on its standard output behind its first line.
+pub type Lines = tokio::io::Lines<BufReader<ChildStdout>>;
+
+/// The backend as a process of its own, ready: it, the rest of what it says, and the line that it says when it is.
+///
+/// # Panics
+/// When it is not ready within this time.
+pub async fn backend<W: AsRef<OsStr>>(
+    words: impl IntoIterator<Item = W>,
+    within: Duration,
+) -> (Child, Lines, Value) {
+    let mut child = tokio::process::Command::new(built("marea-backend", "marea-backend"))
+        .args(words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let line = tokio::time::timeout(within, lines.next_line()).await.expect("a line in time");
+    let line = line.expect("readable").expect("a line");
+    (child, lines, serde_json::from_str(&line).expect("JSON"))
 }
 
 /// The folder of libmarea, shared and static: the given one, else built.

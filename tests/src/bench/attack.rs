@@ -38,8 +38,7 @@ pub struct Beside {
 
 impl Beside {
     fn percentile(&self, percent: usize) -> f64 {
-        let last = self.times.len().saturating_sub(1);
-        self.times.get((self.times.len() * percent / 100).min(last)).map_or(0.0, |time| super::millis(*time))
+        super::percentile(&self.times, percent)
     }
 
     /// A line for people.

@@ -7,24 +7,13 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::{Figure, Spread, millis, now};
+use super::{Figure, Spread, now, percentile};
 use crate::cluster::{Cluster, Database};
 
 const USERS: u32 = 1_000;
 const WRITERS: u64 = 4;
 /// Writes by themselves, before anything is mirrored.
 const QUIET: Duration = Duration::from_secs(5);
-
-/// What the writers saw until they were stopped.
-struct Seen {
-    times: Vec<Duration>,
-}
-
-impl Seen {
-    fn percentile(&self, percent: usize) -> f64 {
-        millis(self.times[(self.times.len() * percent / 100).min(self.times.len() - 1)])
-    }
-}
 
 /// So many rows of a thousand users, mirrored by `marea.mirror` and `CALL marea.mirror_existing`.
 ///
@@ -75,9 +64,9 @@ pub async fn figures(rows: u32) -> Vec<Figure> {
             what: format!("longest wait for a lock while {rows} rows of {USERS} users are mirrored"),
             baseline: format!(
                 "{WRITERS} writers by themselves: p50 {:.2} ms, p99 {:.2} ms, slowest statement {:.0} ms",
-                quiet.percentile(50),
-                quiet.percentile(99),
-                quiet.percentile(100)
+                percentile(&quiet, 50),
+                percentile(&quiet, 99),
+                percentile(&quiet, 100)
             ),
             bar: "none".into(),
             passed: true,
@@ -85,10 +74,10 @@ pub async fn figures(rows: u32) -> Vec<Figure> {
             how: format!(
                 "pg_locks.waitstart of all sessions, looked at all the time; meanwhile {} statements of the writers, each a transaction \
                  that inserts or updates a row: p50 {:.2} ms, p99 {:.2} ms, slowest {:.0} ms",
-                seen.times.len(),
-                seen.percentile(50),
-                seen.percentile(99),
-                seen.percentile(100)
+                seen.len(),
+                percentile(&seen, 50),
+                percentile(&seen, 99),
+                percentile(&seen, 100)
             ),
         },
         Figure {
@@ -105,8 +94,12 @@ pub async fn figures(rows: u32) -> Vec<Figure> {
     ]
 }
 
-/// Runs something while users write.
-async fn while_writing<T>(database: &Database, each: u32, work: impl Future<Output = T>) -> (Seen, T) {
+/// Runs something while users write: how long each of their statements took, shortest first.
+async fn while_writing<T>(
+    database: &Database,
+    each: u32,
+    work: impl Future<Output = T>,
+) -> (Vec<Duration>, T) {
     let stop = Arc::new(AtomicBool::new(false));
     let mut writers = Vec::new();
     for writer in 0..WRITERS {
@@ -141,7 +134,7 @@ async fn while_writing<T>(database: &Database, each: u32, work: impl Future<Outp
         times.extend(writer.await.expect("a writer that was served"));
     }
     times.sort_unstable();
-    (Seen { times }, done)
+    (times, done)
 }
 
 /// Looks at who waits for a lock, again and again.

@@ -134,6 +134,12 @@ pub fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
+/// In milliseconds the time that so many percent of these, shortest first, do not exceed; 0 without any.
+fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((sorted.len() * percent / 100).min(last)).map_or(0.0, |time| millis(*time))
+}
+
 /// The report as a table for people.
 pub fn table(figures: &[Figure]) -> String {
     let mut text =

@@ -16,17 +16,6 @@ use crate::world::World;
 const ROUNDS: usize = 15;
 const WRITES: u32 = 100;
 
-/// Ten columns beside the owner, of most kinds, and an index that a list goes by.
-const WORDS: &str = "
-    CREATE TABLE public.bench_words (
-        id UUID PRIMARY KEY DEFAULT gen_random_uuid(), user_id UUID NOT NULL REFERENCES public.users (id) ON DELETE CASCADE,
-        word TEXT NOT NULL, translation TEXT, level TEXT, times_seen INTEGER NOT NULL DEFAULT 0, ease DOUBLE PRECISION, due_on DATE,
-        learned BOOLEAN NOT NULL DEFAULT false, extra JSONB, updated_at TIMESTAMPTZ);
-    CREATE INDEX ON public.bench_words (user_id, due_on);
-    ALTER TABLE public.bench_words ENABLE ROW LEVEL SECURITY;
-    CREATE POLICY bench_words_own ON public.bench_words TO authenticated USING (user_id = (SELECT auth.uid()));
-    GRANT ALL ON public.bench_words TO authenticated";
-
 /// What the app asks in SQL: something over all rows, and a page by an index.
 const QUERIES: [(&str, &str); 2] = [
     (
@@ -61,10 +50,7 @@ pub async fn figures(world: &World, rows: usize) -> Vec<Figure> {
 
 /// The second learner's rows, mirrored.
 async fn fill(world: &World, rows: usize) {
-    world.execute(WORDS).await;
-    world
-        .execute("SELECT marea.mirror('public.bench_words', rules => '{\"times_seen\": \"counter\"}')")
-        .await;
+    world.execute(include_str!("../../fixtures/bench_words.sql")).await;
     let user = world.learner(2);
     let fill = format!(
         "INSERT INTO public.bench_words (user_id, word, translation, level, times_seen, ease, due_on, learned, extra, updated_at)

@@ -14,30 +14,21 @@ use marea_tests::program;
 use marea_tests::wait::{self, until};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
 
 struct Running {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: program::Lines,
     ready: Value,
     pid: u32,
 }
 
 impl Running {
     async fn start(arguments: &[&str]) -> Running {
-        let mut child = Command::new(program::built("marea-backend", "marea-backend"))
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("it starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let line = tokio::time::timeout(wait::BOUND, lines.next_line()).await.expect("a line in time");
-        let line = line.expect("readable").expect("a line");
+        let (child, lines, ready) = program::backend(arguments, wait::BOUND).await;
         let pid = child.id().expect("it runs");
-        Running { child, lines, ready: serde_json::from_str(&line).expect("JSON"), pid }
+        Running { child, lines, ready, pid }
     }
 
     fn signal(&self, name: &str) {

@@ -2,7 +2,6 @@
 //! arrives once and whole. MAREA_KILLS says how often; the page and the browser are killed in tests/browser/files-killed.test.mjs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
 use std::time::Duration;
 
 use marea_tests::backend::connect;
@@ -13,8 +12,7 @@ use marea_tests::random::Random;
 use marea_tests::wait::BOUND;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use crate::files::{kept, write};
 
@@ -35,18 +33,10 @@ impl Mortal {
     }
 
     async fn live(folder: &TempDir, port: &str) -> (Child, Value) {
-        let mut child = Command::new(program::built("marea-backend", "marea-backend"))
-            .args(["--wakeups", "false", "--port", port, "--data"])
-            .arg(folder.path().join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("it starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let line = tokio::time::timeout(4 * BOUND, lines.next_line()).await.expect("a line in time");
-        let line = line.expect("readable").expect("a line");
-        (child, serde_json::from_str(&line).expect("JSON"))
+        let data = folder.path().join("data").display().to_string();
+        let words = ["--wakeups", "false", "--statement-timeout", "60", "--port", port, "--data", &data];
+        let (child, _, ready) = program::backend(words, 4 * BOUND).await;
+        (child, ready)
     }
 
     fn text(&self, field: &str) -> &str {
