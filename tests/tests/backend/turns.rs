@@ -14,8 +14,10 @@ use tokio_postgres::Client;
 
 /// As in `backend/src/gateway/turns.rs`.
 const MOST: usize = 32;
+type Ask = fn(&TestBackend, &TestUser) -> RequestBuilder;
+
 /// How many at a time, and the request: an app's own, and a sync.
-const KINDS: [(i64, fn(&TestBackend, &TestUser) -> RequestBuilder); 2] = [(2, sessions_of), (1, push_of)];
+const KINDS: [(i64, Ask); 2] = [(2, sessions_of), (1, push_of)];
 
 /// Until it commits, nobody reads sessions: whoever wants to holds its turn.
 async fn close_sessions(backend: &TestBackend) -> Client {
