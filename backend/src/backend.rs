@@ -17,6 +17,7 @@ use crate::home::Home;
 use crate::postgres::Postgres;
 use crate::postgrest::PostgRest;
 use crate::realtime::Realtime;
+use crate::router::SLOTS_MAP;
 use crate::run_as::RunAs;
 use crate::storage::{Bytes, Storage};
 use crate::tokens::Tokens;
@@ -117,6 +118,9 @@ impl Backend {
             Some(folder) => Home::at(folder, run_as)?,
             None => Home::temporary(run_as)?,
         };
+        if home.file(SLOTS_MAP).exists() {
+            return Err(Error::OtherData { path: home.root().to_owned(), of: "several pairs" });
+        }
         let postgres = start_postgres(&options, &home, run_as, say).await?;
         let database_url = match (&postgres, options.database_url) {
             (Some(own), _) => own.url().to_owned(),
@@ -237,6 +241,15 @@ impl Backend {
         match self.tokens.sign(claims) {
             Ok(token) => token,
             Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Ends PostgREST and a Postgres of its own with SIGKILL, and all connections to the gateway.
+    pub async fn kill(self) {
+        drop(self.server);
+        self.postgrest.kill().await;
+        if let Some(postgres) = self.postgres {
+            postgres.kill().await;
         }
     }
 

@@ -57,6 +57,26 @@ pub enum Error {
     /// No pair was asked for.
     #[error("at least one pair is needed: correct --pairs")]
     NoPairs,
+    /// The router's maps send users to pairs that are not there.
+    #[error("there are users in {needed} pairs: start as many with --pairs, or more")]
+    TooFewPairs {
+        /// How many it takes.
+        needed: usize,
+    },
+    /// The router did not do what it was told.
+    #[error("HAProxy did not do what it was told: {said}")]
+    Router {
+        /// What it said.
+        said: String,
+    },
+    /// The data folder was made by another kind of start.
+    #[error("{path} has the data of {of}: start it as that, or choose another --data folder")]
+    OtherData {
+        /// The data folder.
+        path: PathBuf,
+        /// Whose data it has.
+        of: &'static str,
+    },
     /// The place for files cannot be used.
     #[error("files cannot be kept there: check --objects and the AWS_* variables")]
     ObjectStore,

@@ -73,6 +73,11 @@ impl Home {
         self.temporary
     }
 
+    /// The folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The cluster's folder.
     pub(crate) fn cluster(&self) -> PathBuf {
         self.root.join(CLUSTER)

@@ -52,6 +52,10 @@ impl Postgres {
     pub(crate) async fn stop(self) {
         self.service.stop().await;
     }
+
+    pub(crate) async fn kill(self) {
+        self.service.kill().await;
+    }
 }
 
 /// A port that nobody listens on at this moment.

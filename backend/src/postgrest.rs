@@ -48,6 +48,10 @@ impl PostgRest {
     pub(crate) async fn stop(self) {
         self.service.stop().await;
     }
+
+    pub(crate) async fn kill(self) {
+        self.service.kill().await;
+    }
 }
 
 fn port_was_taken(error: &Error) -> bool {

@@ -86,6 +86,12 @@ impl Service {
         tokio::time::timeout(bound, ended).await.ok()
     }
 
+    /// Ends it with SIGKILL.
+    pub(crate) async fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.wait(STOP_BOUND).await;
+    }
+
     /// Asks it to end, and kills it when it does not.
     pub(crate) async fn stop(mut self) {
         self.signal(self.stop_signal);

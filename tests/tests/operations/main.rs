@@ -11,6 +11,7 @@ mod pairs;
 mod promotions;
 mod replicas;
 mod restore;
+mod router;
 mod streaming;
 mod versions;
 mod views;

@@ -31,7 +31,8 @@ impl Stage {
     async fn start(count: usize) -> Stage {
         let pairs = Pairs::start(Options::default(), count, |_| {}).await.expect("pairs and a router");
         let mut databases = Vec::new();
-        for pair in pairs.pairs() {
+        for number in 0..count {
+            let pair = pairs.pair(number).expect("it runs");
             databases.push(connect(&pair.ready().database_url).await);
         }
         let ready = pairs.ready();
@@ -132,13 +133,13 @@ async fn each_user_is_wholly_in_one_pair_whatever_is_killed_and_moves_while_it_w
     }
     assert!(homes.iter().collect::<BTreeSet<_>>().len() > 1, "{homes:?}");
 
-    errors_are_the_pairs_own(&stage, &learners[0], &stage.pairs.pairs()[homes[0]]).await;
+    errors_are_the_pairs_own(&stage, &learners[0], stage.pairs.pair(homes[0]).expect("it runs")).await;
 
     // Without the router nothing arrives and nothing is lost.
-    stage.pairs.kill_router();
+    stage.pairs.router().kill().await;
     learners[0].record(0);
     assert_ne!(learners[0].sync(&stage, 0).await, Outcome::Done);
-    stage.pairs.start_router().await.expect("the router, again");
+    stage.pairs.router().open().await.expect("the router, again");
     learners[0].sync_all(&stage).await;
     assert_eq!(stage.sessions(homes[0], learners[0].id).await, (4, 4));
 
@@ -203,7 +204,7 @@ async fn move_while_writing(stage: &mut Stage, learner: &mut Learner, from: usiz
     learner.record(2);
 
     stage.databases[to].execute("SELECT marea.import_user($1)", &[&document]).await.expect("the rows");
-    stage.pairs.route(learner.id, to).await.expect("the router");
+    stage.pairs.router().route(learner.id, to).await.expect("the router");
     learner.record(0);
     learner.sync_all(stage).await;
     learner.sync_all(stage).await;
@@ -216,8 +217,8 @@ async fn move_while_writing(stage: &mut Stage, learner: &mut Learner, from: usiz
     // What is left behind is erased, and a router that starts again still knows.
     stage.databases[from].execute("SELECT marea.erase_user($1, true)", &[&learner.id]).await.expect("erased");
     assert_eq!(stage.pairs_with("public.sessions", "user_id", learner.id).await, [to]);
-    stage.pairs.kill_router();
-    stage.pairs.start_router().await.expect("the router, again");
+    stage.pairs.router().kill().await;
+    stage.pairs.router().open().await.expect("the router, again");
     learner.record(1);
     learner.sync_all(stage).await;
     assert_eq!(stage.sessions(to, learner.id).await.0, learner.recorded);
