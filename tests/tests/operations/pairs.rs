@@ -217,9 +217,25 @@ async fn move_while_writing(stage: &mut Stage, learner: &mut Learner, from: usiz
     // What is left behind is erased, and a router that starts again still knows.
     stage.databases[from].execute("SELECT marea.erase_user($1, true)", &[&learner.id]).await.expect("erased");
     assert_eq!(stage.pairs_with("public.sessions", "user_id", learner.id).await, [to]);
+    late_requests_are_refused(stage, learner, from).await;
     stage.pairs.router().kill().await;
     stage.pairs.router().open().await.expect("the router, again");
     learner.record(1);
     learner.sync_all(stage).await;
     assert_eq!(stage.sessions(to, learner.id).await.0, learner.recorded);
+}
+
+/// Of the app's own, at the pair where the user was: from a router that has not heard of it.
+async fn late_requests_are_refused(stage: &Stage, learner: &Learner, from: usize) {
+    let ready = stage.pairs.pair(from).expect("it runs").ready();
+    let table = format!("{}/rest/v1/sessions", ready.url);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for call in [client.get(&table), client.post(&table).json(&json!({ "user_id": learner.id }))] {
+        let answer = call.header("apikey", &ready.anon_key).bearer_auth(&learner.token).send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), 421);
+        assert_eq!(answer.json::<Value>().await.expect("JSON")["details"], "another pair");
+    }
+    assert_eq!(stage.pairs_with("public.sessions", "user_id", learner.id).await.len(), 1);
+    assert!(!stage.pairs_with("public.users", "id", learner.id).await.contains(&from));
 }
