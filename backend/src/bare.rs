@@ -17,13 +17,14 @@ pub struct BarePostgres {
 }
 
 impl BarePostgres {
-    /// Starts it, with the settings of every backend's Postgres; returns when it takes connections.
+    /// Starts it, with the settings of every backend's Postgres; returns when it takes connections. `postgres_bin` is the folder of its
+    /// programs; `None` to look for it.
     ///
     /// # Errors
     /// As [`crate::Backend::start`].
-    pub async fn start(data: &Path) -> Result<BarePostgres, Error> {
+    pub async fn start(data: &Path, postgres_bin: Option<&Path>) -> Result<BarePostgres, Error> {
         let run_as = RunAs::find()?;
-        let bin = find_postgres(None, run_as.as_ref())?;
+        let bin = find_postgres(postgres_bin, run_as.as_ref())?;
         let home = Home::at(data, run_as.as_ref())?;
         let postgres = Postgres::start(&bin, &home, run_as.as_ref()).await?;
         Ok(BarePostgres { postgres, _home: home })

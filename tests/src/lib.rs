@@ -16,6 +16,7 @@ pub mod kills;
 pub mod lost_history;
 pub mod mirrored;
 pub mod normalised;
+pub mod paired;
 pub mod program;
 pub mod recorded;
 pub mod schema;

@@ -94,7 +94,7 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start(data: PathBuf) -> Server {
-        let postgres = BarePostgres::start(&data).await.expect("Postgres starts");
+        let postgres = BarePostgres::start(&data, None).await.expect("Postgres starts");
         Server { halted: None, data, postgres }
     }
 
@@ -168,20 +168,8 @@ impl Server {
     /// The WAL writer dies, and Postgres takes all its processes along and recovers from what is on disk: the crash of a server that is
     /// still the same one by its start.
     pub async fn crash(&mut self) {
-        let writer = self.walwriter().await;
-        assert!(signal("KILL", &[&*writer]));
+        crash(self.url()).await;
         self.halted = None;
-        wait::until("Postgres has recovered", || async {
-            let Ok((client, connection)) = tokio_postgres::connect(self.url(), tokio_postgres::NoTls).await
-            else {
-                return false;
-            };
-            tokio::spawn(connection);
-            let found = "SELECT pid::text FROM pg_stat_activity WHERE backend_type = 'walwriter'";
-            let row = client.query_opt(found, &[]).await;
-            row.is_ok_and(|row| row.is_some_and(|row| row.get::<_, String>(0) != writer))
-        })
-        .await;
     }
 
     /// Stops it as an administrator does; gives its data folder.
@@ -223,7 +211,7 @@ impl Server {
     }
 
     async fn walwriter(&self) -> String {
-        self.text("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'").await
+        walwriter(self.url()).await.expect("a WAL writer")
     }
 
     /// A base backup, as `pg_basebackup` makes one, without the WAL: the standby gets that from its primary.
@@ -243,8 +231,30 @@ impl Server {
     }
 }
 
+/// [`Server::crash`] of any server.
+///
+/// # Panics
+/// When it does not recover.
+pub async fn crash(url: &str) {
+    let writer = walwriter(url).await.expect("a WAL writer");
+    assert!(signal("KILL", &[&*writer]));
+    let is_another = |now: String| now != writer;
+    wait::until("Postgres has recovered", || async { walwriter(url).await.is_some_and(is_another) }).await;
+}
+
+/// The process that writes the WAL, while there is one.
+async fn walwriter(url: &str) -> Option<String> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.ok()?;
+    tokio::spawn(connection);
+    let query = "SELECT pid::text FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+    Some(client.query_opt(query, &[]).await.ok()??.get(0))
+}
+
 /// A folder for data folders: Postgres may run as another user, who must get into it.
-fn open_folder() -> TempDir {
+///
+/// # Panics
+/// When there is no room.
+pub fn open_folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("an open folder");
     folder

@@ -9,23 +9,28 @@ use marea_tests::program;
 use tokio::process::Command;
 
 /// The blocks of a document that are meant for `bash`.
-fn commands(document: &str) -> Vec<String> {
+pub(crate) fn commands(document: &str) -> Vec<String> {
     let text = std::fs::read_to_string(root().join(document)).expect("the document");
     let blocks = text.split("```bash\n").skip(1);
     blocks.map(|block| block.split_once("```").expect("the end of a block").0.to_owned()).collect()
 }
 
-/// A server that the installed `pg_dump` can dump: it refuses a newer one than itself.
-pub(crate) async fn dumpable_server() -> Cluster {
+/// The programs of a Postgres that the installed `pg_dump` can dump: it refuses a newer one than itself. `None`: the usual ones.
+pub(crate) async fn dumpable_programs() -> Option<PathBuf> {
     let said = Command::new("pg_dump").arg("--version").output().await.expect("pg_dump is on PATH");
     let said = String::from_utf8(said.stdout).expect("UTF-8");
     let version: String =
         said.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     let version: u32 = version.parse().expect("a version of pg_dump");
     let bin = root().join(format!("node_modules/postgres-{version}/native/bin"));
-    match version >= 18 || !bin.exists() {
-        true => Cluster::start().await,
-        false => Cluster::of_programs(bin).await,
+    (version < 18 && bin.exists()).then_some(bin)
+}
+
+/// A server of those.
+pub(crate) async fn dumpable_server() -> Cluster {
+    match dumpable_programs().await {
+        None => Cluster::start().await,
+        Some(bin) => Cluster::of_programs(bin).await,
     }
 }
 

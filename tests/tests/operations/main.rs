@@ -3,6 +3,7 @@
 mod documents;
 mod erasure;
 mod failovers;
+mod growth;
 mod kill;
 mod lost_history;
 mod mirrored;
