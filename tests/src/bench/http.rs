@@ -35,7 +35,8 @@ impl Caller {
         Caller::of(cluster, user, &ready.url, "/rest/v1/rpc", &key)
     }
 
-    fn of(cluster: &Cluster, user: uuid::Uuid, url: &str, path: &str, headers: &str) -> Caller {
+    /// At another address of these, with headers of its own.
+    pub(super) fn of(cluster: &Cluster, user: uuid::Uuid, url: &str, path: &str, headers: &str) -> Caller {
         let authority = url.trim_start_matches("http://");
         let stream = TcpStream::connect(authority).expect("a server listens");
         stream.set_nodelay(true).expect("a socket option");

@@ -16,6 +16,7 @@ pub mod files;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod native;
+pub mod router;
 pub mod single;
 pub mod sweep;
 #[cfg(target_os = "linux")]

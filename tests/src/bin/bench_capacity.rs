@@ -1,22 +1,26 @@
-//! What one server carries: `bench_capacity [--users N] [--devices N]`. `cargo xtask bench capacity` runs it; `docs/CAPACITY.md` says how to
-//! read it.
+//! What one server carries, and what a router in front of several costs: `bench_capacity [--users N] [--devices N]`, or `--router` for the
+//! second alone. `cargo xtask bench capacity` runs it; `docs/CAPACITY.md` says how to read it.
 
 #![allow(clippy::print_stdout, reason = "a command line tool talks on standard output")]
 
 use std::process::ExitCode;
 
-use marea_tests::bench::capacity;
+use marea_tests::bench::{self, capacity, router};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (mut users, mut devices) = (1_000_u64, 1_000_u64);
+    let (mut users, mut devices, mut only_router) = (1_000_u64, 1_000_u64, false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let target = match word.as_str() {
             "--users" => &mut users,
             "--devices" => &mut devices,
+            "--router" => {
+                only_router = true;
+                continue;
+            }
             other => {
-                eprintln!("bench_capacity: {other}: known are --users N, --devices N");
+                eprintln!("bench_capacity: {other}: known are --users N, --devices N, --router");
                 return ExitCode::FAILURE;
             }
         };
@@ -29,8 +33,11 @@ async fn main() -> ExitCode {
         }
     }
     let devices = usize::try_from(devices.min(users)).unwrap_or(usize::MAX);
-    for line in capacity::report(users, devices).await {
-        println!("{line}");
+    if !only_router {
+        for line in capacity::report(users, devices).await {
+            println!("{line}");
+        }
     }
+    println!("\n{}", bench::table(&router::figures().await));
     ExitCode::SUCCESS
 }
