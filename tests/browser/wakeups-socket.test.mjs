@@ -59,21 +59,21 @@ async function wakeUps(t, events = {}) {
 
 const settled = () => new Promise((resolve) => setImmediate(resolve))
 
-test('the socket is closed after a minute or so in which nobody looks, and opened when somebody does', async (t) => {
+test('the socket is closed when for a minute nobody has looked, and opened when somebody does', async (t) => {
   const { subject, engine, asked } = await wakeUps(t)
   engine.steps = { look: { ask: 'open' } }
   subject.seen()
   assert.deepEqual(engine.wanted, [true])
   await settled()
   engine.steps = {}
-  for (let minute = 0; minute < 10; minute++) {
-    mock.timers.tick(MINUTE_MS)
+  for (let times = 0; times < 10; times++) {
+    mock.timers.tick(MINUTE_MS - 1)
     subject.seen()
   }
   assert.deepEqual([engine.wanted, asked.length], [[true], 20])
-  mock.timers.tick(MINUTE_MS)
+  mock.timers.tick(MINUTE_MS - 1)
   assert.deepEqual(engine.wanted, [true], 'not before a minute is over')
-  mock.timers.tick(MINUTE_MS)
+  mock.timers.tick(1)
   assert.deepEqual(engine.wanted, [true, false])
   const before = asked.length
   engine.steps = { look: { ask: 'close' } }

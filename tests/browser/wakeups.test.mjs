@@ -110,3 +110,31 @@ test('half of the messages lost, nothing is', async (t) => {
   await sockets(stage.backend, { cut: true })
   await Promise.all(pages.map((page) => shows(page, 20)))
 })
+
+test('a tab that is opened while all others are hidden has them opened again, and pulls', async (t) => {
+  const learner = await stage.signUp()
+  const other = await open(t, devices[1], learner)
+  // Led in the page, whose clock can be put forward.
+  const hidden = await devices[0].newPage(t)
+  await hidden.clock.install()
+  await openMarea(hidden, stage, learner, { storage: 'memory' })
+  await joins(hidden)
+  await hidden.evaluate(() => {
+    Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true })
+    document.dispatchEvent(new Event('visibilitychange'))
+  })
+  const later = async () => {
+    await hidden.clock.fastForward(MINUTE_MS / 4)
+    return status(hidden)
+  }
+  await waitFor('the socket to be closed', later, ({ wakeups }) => wakeups === 'off')
+  await joins(other)
+  await record(other)
+  await waitUntilSent(other)
+  const tab = await open(t, devices[0], learner, { storage: 'memory' })
+  assert.equal(await tab.evaluate(() => window.marea.leads), false)
+  await shows(tab, 1)
+  await joins(tab)
+  await record(other)
+  await shows(tab, 2)
+})

@@ -265,6 +265,8 @@ export class Tab {
     this.#outbox = []
     this.#waiting.askAgain(opened)
     this.#sendCalls(this.#waiting.all())
+    // Nobody may have been looking before this tab came.
+    if (!own && isLookedAt()) this.#signal('visible')
     // What the last leader had to tell may not have been heard.
     this.#events.changed(ALL_TOPICS)
   }

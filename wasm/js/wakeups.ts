@@ -7,9 +7,9 @@ import type { MareaEngine } from './marea_wasm.js'
 
 // So long the engine is left alone when it fails.
 const TROUBLE_MS = 30_000
-// While there is a socket pages are asked this often. After three times without an answer the socket is closed: a minute and a half at most.
-const ASK_MS = 30_000
-const UNANSWERED = 3
+// While there is a socket pages are asked so long after the last answer, and again. The third time the socket is closed: after a minute.
+const ASK_MS = 20_000
+const UNANSWERED = 2
 
 export interface WakeUpEvents {
   wantToken(fresh: boolean): Promise<string | null>
@@ -49,6 +49,7 @@ export class WakeUps {
   /** Somebody looks at a page. */
   seen(): void {
     this.#unanswered = 0
+    if (this.#socket) this.#startAsking()
     if (!this.#wanted) this.#want(true)
   }
 
@@ -56,6 +57,11 @@ export class WakeUps {
     this.#stopped = true
     clearTimeout(this.#timer)
     this.#drop()
+  }
+
+  #startAsking(): void {
+    clearInterval(this.#asking)
+    this.#asking = setInterval(() => this.#ask(), ASK_MS)
   }
 
   #ask(): void {
@@ -108,7 +114,7 @@ export class WakeUps {
     }
     try {
       const socket = (this.#socket = new WebSocket(this.#url))
-      this.#asking = setInterval(() => this.#ask(), ASK_MS)
+      this.#startAsking()
       socket.onopen = () => turn === this.#turn && this.#tell('opened', token)
       socket.onmessage = ({ data }) => turn === this.#turn && typeof data === 'string' && this.#tell('text', data)
       socket.onclose = lost
