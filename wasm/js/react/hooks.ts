@@ -1,7 +1,7 @@
 // A hook for each thing that an app shows. Each gives `{ data, error }`, and renders again when the value changes,
 // whoever changed it: this component, another tab, or the server.
 
-import { useSyncExternalStore } from 'react'
+import { useMemo, useSyncExternalStore } from 'react'
 import type { Queue, QueueOptions } from '../marea.js'
 import type { ListQuery, QueryParameter, QueryRow, RegisteredSchema, Row, TableName } from '../schema.js'
 import type { ActivityRange } from '../activity.js'
@@ -13,7 +13,8 @@ import type { Follow, Live, Store } from './live.js'
 
 function useLive<T>(key: string, follow: Follow<T>): Live<T> {
   const { marea } = useMareaState(useSource())
-  const store: Store<T> = marea ? storeOf(marea, key, follow) : EMPTY
+  // Kept from the first rendering on: until it is followed it may make room for others.
+  const store: Store<T> = useMemo(() => (marea ? storeOf(marea, key, follow) : EMPTY), [marea, key])
   return useSyncExternalStore(store.subscribe, store.getSnapshot, () => NOT_READ)
 }
 

@@ -23,11 +23,15 @@ const MAX_STORES = 200
 
 /** The store of the value that `key` names, shared by all that show it. */
 export function storeOf<T>(marea: Marea, key: string, follow: Follow<T>): Store<T> {
-  let ofMarea = stores.get(marea)
-  if (!ofMarea) stores.set(marea, (ofMarea = new Map()))
+  const ofMarea = stores.get(marea) ?? new Map<string, LiveStore<unknown>>()
+  stores.set(marea, ofMarea)
   const known = ofMarea.get(key)
   if (known) return known as LiveStore<T>
-  const store = new LiveStore<T>((listener, onError) => follow(marea, listener, onError))
+  const store = new LiveStore<T>((listener, onError) => {
+    // It may have made room for others since it was made.
+    if (!ofMarea.has(key)) ofMarea.set(key, store as LiveStore<unknown>)
+    return follow(marea, listener, onError)
+  })
   ofMarea.set(key, store as LiveStore<unknown>)
   for (const [oldest, { isIdle }] of ofMarea) {
     if (ofMarea.size <= MAX_STORES) break
