@@ -134,6 +134,14 @@ test('Vite and its plugin: the development server shows the developer tools, and
   assert.deepEqual(bundled('vite-react').filter((code) => code.includes('marea-devtools')), [])
 })
 
+test('Vite and its plugin: the developer tools are found where the app has a base', async (t) => {
+  const url = await startVite(bin('vite'), 'vite-react', ['--base', '/app/'])
+  const page = await openPage(t, address(`${url}/app`, await stage.signUp()))
+  await waitForText(page, 'state', 'open')
+  await page.locator('marea-devtools').getByRole('button', { name: /Marea/ }).waitFor()
+  assert.deepEqual(page.problems, [])
+})
+
 const bundled = (app) =>
   readdirSync(`${apps}/${app}/dist/assets`)
     .filter((name) => name.endsWith('.js'))

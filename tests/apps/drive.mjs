@@ -49,8 +49,8 @@ export function startNext(next, app, command, folder) {
 }
 
 /** Vite's development server. */
-export function startVite(program, app) {
-  const args = [program, '--port', '0', '--host', '127.0.0.1']
+export function startVite(program, app, flags = []) {
+  const args = [program, '--port', '0', '--host', '127.0.0.1', ...flags]
   return started(spawn(process.execPath, args, { cwd: `${apps}/${app}`, stdio: ['ignore', 'pipe', 'inherit'] }), 'Vite')
 }
 

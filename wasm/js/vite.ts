@@ -7,7 +7,7 @@ export interface VitePlugin {
   config(): object
   resolveId(id: string): string | undefined
   load(id: string): string | undefined
-  transformIndexHtml: (html: string, context: { server?: unknown }) => object[] | undefined
+  transformIndexHtml: (html: string, context: { server?: { config: { base: string } } }) => object[] | undefined
 }
 
 export interface MareaPluginOptions {
@@ -29,7 +29,7 @@ export function marea({ devtools = true }: MareaPluginOptions = {}): VitePlugin 
       id === RESOLVED ? "import { mountDevtoolsOnOpen } from '@marea/client/devtools'\nmountDevtoolsOnOpen()\n" : undefined,
     transformIndexHtml: (_, { server }) =>
       devtools && server
-        ? [{ tag: 'script', attrs: { type: 'module', src: `/@id/__x00__${MODULE}` }, injectTo: 'head-prepend' }]
+        ? [{ tag: 'script', attrs: { type: 'module', src: `${server.config.base}@id/__x00__${MODULE}` }, injectTo: 'head-prepend' }]
         : undefined,
   }
 }
