@@ -61,7 +61,7 @@ const apart = {
 const SURROUNDINGS = [
   ...['AbortController', 'BroadcastChannel', 'Date', 'Headers', 'MAREA_MODULE', 'MareaError', 'MessageChannel', 'TextDecoder', 'TextEncoder'],
   ...['WebSocket', 'Window', 'clearInterval', 'clearTimeout', 'crypto', 'document', 'fetch', 'global', 'globalThis', 'isSecureContext', 'localStorage'],
-  ...['navigator', 'reportError', 'self', 'setInterval', 'setTimeout', 'structuredClone', 'window'],
+  ...['navigator', 'performance', 'queueMicrotask', 'reportError', 'self', 'setInterval', 'setTimeout', 'structuredClone', 'window'],
 ]
 
 /** For tests: no download, and errors of the class that the package's other entries have. */

@@ -91,6 +91,6 @@ test('llms.txt names documents that are there, and their links lead to each othe
 
 test('vitest: the documented tests, the device, the adapters', () => runs('vitest', ['run']))
 
-test('Jest: the documented test of a component', () => runs('jest', [], { node: ['--experimental-vm-modules'] }))
+test('Jest: the documented test of a component, and fake timers', () => runs('jest', [], { node: ['--experimental-vm-modules'] }))
 
 test('types: the documented tests', () => runs('tsc', ['--noEmit', '-p', '.']))

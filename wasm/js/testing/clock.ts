@@ -52,6 +52,11 @@ export class TestClock {
     return Math.floor(this.#originMs + this.#passed)
   }
 
+  /** @internal As `performance.now`. */
+  get passedMs(): number {
+    return this.#passed
+  }
+
   /** Stands still until {@link resume}: only {@link advance} and {@link set} move it. */
   pause(): void {
     this.#passedMs = this.#passed

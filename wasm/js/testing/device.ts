@@ -63,6 +63,8 @@ export class Device {
         storage: {},
         userAgent: 'marea-testing',
       },
+      performance: { now: () => clock.passedMs },
+      queueMicrotask: (call: () => void) => void Promise.resolve().then(call),
       reportError: (error: unknown) =>
         this.#turns.later(() => {
           throw error
