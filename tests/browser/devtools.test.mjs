@@ -188,3 +188,37 @@ test('whichever mirror a page opens last is shown, and one that was closed says 
   assert.equal(await tools.count(), 1)
   assert.deepEqual(page.problems, [])
 })
+
+test("an account's mirror stays shown while a guest's work is brought into it", async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await page.evaluate(async () => {
+    const { mountDevtoolsOnOpen } = await import('/marea/devtools.js')
+    mountDevtoolsOnOpen({ open: true })
+  })
+  const tools = page.locator('marea-devtools')
+  const open = (options) =>
+    page.evaluate((options) => window.openMarea(options), {
+      url: stage.backend.url,
+      publishableKey: stage.backend.anon_key,
+      online: false,
+      ...options,
+    })
+  const claims = async () => {
+    await open({ userId: null })
+    await record(page)
+    await waitFor("the guest's mirror is shown", () => fact(tools, 'Waiting'), (text) => text === '1')
+    await page.evaluate(() => window.marea.close())
+  }
+  await claims()
+  await open({ userId: learner.id, claimGuest: true })
+  await waitFor('what was claimed', () => fact(tools, 'Waiting'), (text) => text === '1')
+  await record(page)
+  await waitFor('it follows', () => fact(tools, 'Waiting'), (text) => text === '2')
+  await page.evaluate(() => window.marea.close())
+  // Claimed later, by the app's own call.
+  await claims()
+  await open({ userId: learner.id })
+  await page.evaluate(() => window.marea.claim())
+  await waitFor('what was claimed later', () => fact(tools, 'Waiting'), (text) => text === '3')
+})

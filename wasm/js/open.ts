@@ -115,6 +115,13 @@ export type GuestOptions = Omit<OpenOptions, 'userId' | 'getAccessToken' | 'clai
  * `mirror_newer` and `app_outdated` when a newer version of the app has been here.
  */
 export async function open<S = RegisteredSchema>(options: OpenOptions | GuestOptions): Promise<Marea<S>> {
+  const marea = await openMirror<S>(options)
+  tellOpened(marea as Marea)
+  return marea
+}
+
+/** The same, of which nobody is told: a guest's mirror is opened in passing too. */
+async function openMirror<S>(options: OpenOptions | GuestOptions): Promise<Marea<S>> {
   checkOptions(options)
   const userId = options.userId ?? GUEST
   const schema = schemaText(options.schema)
@@ -154,8 +161,7 @@ export async function open<S = RegisteredSchema>(options: OpenOptions | GuestOpt
     if (options.online !== undefined) await tab.call('setOnline', options.online)
     if (options.dayStartsAt !== undefined) tab.dayStart = await tab.call('dayStart', minutesOf(options.dayStartsAt))
     else await within(DAY_START_LIMIT_MS, (done) => void learnDayStart(tab, events).then(done))
-    marea = new Marea<S>(tab, options.schema, () => open<S>(asGuest(options)), options.files?.quotaBytes)
-    tellOpened(marea as Marea)
+    marea = new Marea<S>(tab, options.schema, () => openMirror<S>(asGuest(options)), options.files?.quotaBytes)
     if (options.onError) reportErrors(marea as Marea, options.onError.bind(options))
     if (storage === 'opfs' && options.persist !== false) void askToPersist(tab)
     if (options.claimGuest && userId !== GUEST && knownStorage(GUEST)) await marea.claim().catch(() => undefined)

@@ -16,18 +16,23 @@ type Browsers = 'onLoading' | 'persist' | 'storage' | 'trustedTypesPolicy' | 'wo
 export type NativeOptions = Omit<OpenOptions, Browsers>
 export type NativeGuestOptions = Omit<GuestOptions, Browsers>
 
-export interface Host<S> {
+export interface Host {
   /** Asked once the options are known to be right. */
   addon(): Addon
   /** The folder, where it is not the addon's to choose. */
   dir?: string
-  /** Opens a mirror as these options say, in the same place. */
-  open(options: NativeGuestOptions): Promise<Marea<S>>
   /** Whether there may be a guest's mirror. */
   hasGuest(): boolean
 }
 
-export async function openNative<S>(options: NativeOptions | NativeGuestOptions, host: Host<S>): Promise<Marea<S>> {
+export async function openNative<S>(options: NativeOptions | NativeGuestOptions, host: Host): Promise<Marea<S>> {
+  const marea = await openMirror<S>(options, host)
+  tellOpened(marea as Marea)
+  return marea
+}
+
+/** The same, of which nobody is told: a guest's mirror is opened in passing too. */
+async function openMirror<S>(options: NativeOptions | NativeGuestOptions, host: Host): Promise<Marea<S>> {
   checkOptions(options)
   const asked = {
     ...(host.dir !== undefined && { dir: host.dir }),
@@ -46,8 +51,7 @@ export async function openNative<S>(options: NativeOptions | NativeGuestOptions,
     tokenWanted: async (fresh) => (await options.getAccessToken?.(fresh)) ?? null,
     changed: (topics) => marea?.[refresh](topics),
   })
-  marea = new Marea<S>(access, options.schema, () => host.open(asGuest(options)), options.files?.quotaBytes)
-  tellOpened(marea as Marea)
+  marea = new Marea<S>(access, options.schema, () => openMirror(asGuest(options), host), options.files?.quotaBytes)
   if (options.onError) reportErrors(marea as Marea, options.onError.bind(options))
   if (options.claimGuest && !marea.isGuest && host.hasGuest()) await marea.claim().catch(() => undefined)
   return marea

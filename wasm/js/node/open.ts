@@ -36,7 +36,6 @@ export async function open<S = RegisteredSchema>(options: NodeOptions | NodeGues
   return openNative<S>(options, {
     addon: () => loadAddon(addon),
     dir,
-    open: (others) => open<S>({ ...others, dir, ...(addon && { addon }) }),
     hasGuest: () => existsSync(join(dir, `${GUEST}.sqlite3`)),
   })
 }

@@ -35,7 +35,6 @@ export async function open<S = RegisteredSchema>(options: TauriOptions | TauriGu
   }
   return openNative<S>(options, {
     addon: () => pluginOf(tauri),
-    open: (others) => open<S>({ ...others, tauri }),
     hasGuest: () => true,
   })
 }
