@@ -41,7 +41,7 @@ const beside = (file) => ({
   },
 })
 
-/** An adapter meets an open mirror by a name (js/marea.ts), and has none of its code. */
+/** Another entry meets an open mirror by a name (js/marea.ts), and has none of its code. */
 const named = {
   name: 'named',
   setup({ onLoad }) {
@@ -122,7 +122,7 @@ export async function bundle(dist, plugins = []) {
     file('worker.ts', 'worker.js', [glue]),
     file('react/index.ts', 'react/index.js', [sharing('../index.js')]),
     file('supabase.ts', 'supabase.js', [sharing('./index.js')]),
-    file('devtools/index.ts', 'devtools.js', []),
+    file('devtools/index.ts', 'devtools.js', [named]),
     file('vite.ts', 'vite.js', []),
     adapter('tanstack-db/index.ts', 'tanstack-db.js'),
     ...['vue', 'svelte', 'solid', 'kysely', 'opentelemetry'].map((name) => adapter(`${name}.ts`, `${name}.js`)),

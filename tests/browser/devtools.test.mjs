@@ -222,3 +222,40 @@ test("an account's mirror stays shown while a guest's work is brought into it", 
   await page.evaluate(() => window.marea.claim())
   await waitFor('what was claimed later', () => fact(tools, 'Waiting'), (text) => text === '3')
 })
+
+test('tables that are learned while the panel is open are listed', async (t) => {
+  const { page, tools } = await openTools(t, { online: false })
+  await choose(tools, 'Tables')
+  await tools.locator('tr', { hasText: 'export_history' }).first().waitFor()
+  assert.equal(await tools.locator('tr', { hasText: 'word_lists' }).count(), 0)
+  await page.evaluate(() => window.marea.setOnline(true))
+  await tools.locator('tr', { hasText: 'word_lists' }).first().waitFor()
+})
+
+test('a panel that was asked for twice stays until both have taken it away, and shows whose is left', async (t) => {
+  const { page, tools } = await openTools(t)
+  await record(page)
+  await waitFor('the first mirror', () => fact(tools, 'Waiting'), (text) => text !== undefined)
+  await page.evaluate(async () => {
+    const { mountDevtools } = await import('/marea/devtools.js')
+    window.first = window.marea
+    window.again = mountDevtools(window.marea)
+  })
+  await page.evaluate(() => window.again())
+  assert.equal(await tools.count(), 1)
+  await page.evaluate(() => window.again())
+  assert.equal(await tools.count(), 1, 'once more takes nothing away')
+  const other = await stage.signUp()
+  const options = { url: stage.backend.url, publishableKey: stage.backend.anon_key, userId: other.id, online: false }
+  await page.evaluate(async (options) => {
+    await window.openMarea(options)
+    const { mountDevtools } = await import('/marea/devtools.js')
+    window.other = mountDevtools(window.marea)
+  }, options)
+  const shows = (who) => page.evaluate((who) => document.querySelector('marea-devtools').marea === window[who], who)
+  assert.equal(await shows('marea'), true)
+  await page.evaluate(() => window.other())
+  assert.equal(await shows('first'), true)
+  await page.evaluate(() => window.unmount())
+  assert.equal(await tools.count(), 0)
+})

@@ -14,21 +14,34 @@ export interface DevtoolsOptions {
 
 /**
  * Shows the panel for an open mirror, in the lower right corner; one that is there already is handed this mirror. Returns how to
- * take it away.
+ * take it away: it stays for as long as another mount of it is there, and shows the mirror of the last one.
  */
 export function mountDevtools(marea: Marea, options: DevtoolsOptions = {}): () => void {
   const { target = document.body, open = false } = options
   const there = target.querySelector(`:scope > ${NAME}`) as ReturnType<typeof makePanel> | null
   const panel = there ?? target.appendChild(makePanel())
+  const mine = { marea }
+  panel.mounts.push(mine)
   panel.marea = marea
   if (open) panel.open = true
-  return () => panel.remove()
+  return () => {
+    const at = panel.mounts.indexOf(mine)
+    if (at < 0) return
+    panel.mounts.splice(at, 1)
+    const last = panel.mounts.at(-1)
+    if (!last) panel.remove()
+    else if (last.marea !== panel.marea) panel.marea = last.marea
+  }
 }
 
 /** Shows the panel for whichever mirror this page opens last. Must be called before `open`. Returns how to stop. */
 export function mountDevtoolsOnOpen(options: DevtoolsOptions = {}): () => void {
   let unmount: () => void = () => undefined
-  const stop = watchOpened((marea) => (unmount = mountDevtools(marea, options)))
+  const stop = watchOpened((marea) => {
+    const before = unmount
+    unmount = mountDevtools(marea, options)
+    before()
+  })
   return () => {
     stop()
     unmount()

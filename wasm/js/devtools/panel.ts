@@ -15,6 +15,8 @@ export interface Panel extends HTMLElement {
   marea: Marea | null
   /** Whether the panel is unfolded. */
   open: boolean
+  /** Those who want it shown, in order. */
+  readonly mounts: { marea: Marea }[]
 }
 
 export function makePanel(): Panel {
@@ -28,6 +30,7 @@ function panelClass(): CustomElementConstructor {
     #open = false
     #chosen = Object.keys(VIEWS)[0] as string
     #stops: (() => void)[] = []
+    readonly mounts: { marea: Marea }[] = []
     readonly #root = this.attachShadow({ mode: 'open' })
     readonly #said = element('p', { class: 'said', role: 'status' })
 

@@ -1,6 +1,7 @@
 // What the panel shows of a mirror, tab by tab. Each view is handed the open mirror, draws into its place, and says how it ends.
 
 import { bytes, button, element, facts, table, time } from './dom.js'
+import { follow } from '../marea.js'
 import type { Marea } from '../marea.js'
 import type { ClientStatus, FileView, MutationView, Queue } from '../index.js'
 
@@ -155,15 +156,21 @@ const tables: Draw = ({ marea, place, say }) => {
   sql.addEventListener('keydown', (event) => event.key === 'Enter' && (event.ctrlKey || event.metaKey) && void run())
   const hint = element('span', { class: 'empty' }, 'Read only. Ctrl+Enter runs it.')
   show(place, sql, element('p', { class: 'actions' }, button('Run', () => void run()), hint), results, counts)
-  let [stop, stopped] = [(): void => undefined, false]
-  const watch = async (): Promise<void> => {
+  let [stop, stopped, counted] = [(): void => undefined, false, '']
+  const count = async (): Promise<void> => {
     const learned = (await marea.catalogue())?.tables.map(({ name }) => name) ?? []
     const counting = [...new Set([...BUILT_IN, ...learned])].map((name) => `SELECT '${name}' AS name, count(*) AS count FROM ${quoted(name)}`)
-    if (!stopped) stop = marea.watchQuery(counting.join(' UNION ALL '), [], draw, failed)
+    const sql = counting.join(' UNION ALL ')
+    if (stopped || sql === counted) return
+    counted = sql
+    stop()
+    stop = marea.watchQuery(sql, [], draw, failed)
   }
-  watch().catch(failed)
+  // Of no table: of what is known of all of them.
+  const unfollow = marea[follow]('', count, failed)
   return () => {
     stopped = true
+    unfollow()
     stop()
   }
 }
