@@ -26,6 +26,8 @@ export interface MareaCollectionOptions<N extends string, S> {
 }
 
 const PAGE = 1_000
+/** When rows that could not be read are read again, should nothing change before. */
+const AGAIN_MS = 5_000
 
 /** The tables that collections are over, by the functions that make up a collection. */
 const known = new WeakMap<object, { marea: Marea; described: Described; caughtUp: () => Promise<void> }>()
@@ -44,7 +46,7 @@ export function mareaCollectionOptions<N extends TableName<S>, S = RegisteredSch
 
   const sync = ({ begin, write, commit, markReady, markError }: CollectionSync<R>): (() => void) => {
     const written = new Map<string, string>()
-    let isReady = false
+    let again: ReturnType<typeof setTimeout> | undefined
     const read = async (): Promise<void> => {
       const rows = await allRows<R>(marea as unknown as Marea, described)
       begin()
@@ -61,12 +63,21 @@ export function mareaCollectionOptions<N extends TableName<S>, S = RegisteredSch
         written.delete(rowKey)
       }
       commit()
-      if (!isReady) markReady()
-      isReady = true
+      markReady()
     }
     const mine = (pull = onceAtATime(read))
-    const stop = marea[follow](name, mine, (error) => isReady || markError(error))
+    let stop = (): void => undefined
+    const start = (): void => {
+      stop()
+      stop = marea[follow](name, mine, (error) => {
+        markError(error)
+        clearTimeout(again)
+        if (error.retry) again = setTimeout(start, AGAIN_MS)
+      })
+    }
+    start()
     return () => {
+      clearTimeout(again)
       stop()
       if (pull === mine) pull = null
     }
@@ -103,8 +114,8 @@ export async function mareaMutationFn({ transaction }: CollectionTransaction): P
     return changesOf(mutation, collection.described)
   })
   await (marea as Marea | null)?.batch(changes as Change[])
-  // What was written is among the collection's rows before its optimistic state goes.
-  await Promise.all([...touched].map(({ caughtUp }) => caughtUp()))
+  // What was written is among the collection's rows before its optimistic state goes. It is durable, whether they can be read or not.
+  await Promise.all([...touched].map(({ caughtUp }) => caughtUp().catch(() => undefined)))
 }
 
 const refuse = (problem: string): MareaError => new MareaError('invalid_input', `transaction: ${problem}`, false)

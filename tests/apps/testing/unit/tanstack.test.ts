@@ -295,6 +295,42 @@ test('a table that is not known yet is an error until it is', async () => {
   expect(wordsOf(items)).toEqual(['gato'])
 })
 
+test('a write that is durable is done, also where the rows cannot be read after it', async () => {
+  const device = await offlineDevice()
+  const items = itemsOf(device)
+  await items.preload()
+  const batch = device.marea.batch.bind(device.marea)
+  vi.spyOn(device.marea, 'batch').mockImplementationOnce(async (changes) => {
+    const keys = await batch(changes)
+    // As when the learner signs out.
+    await device.marea.close()
+    return keys
+  })
+  await items.insert({ word: 'gato' }).isPersisted.promise
+  const marea = await device.reload()
+  expect((await marea.table('vocabulary_items').list()).map(({ word }) => word)).toEqual(['gato'])
+})
+
+test('rows that cannot be read any more are an error until they can', async () => {
+  const device = await offlineDevice()
+  const tab = await device.openTab()
+  const items = itemsOf(device)
+  const live = createLiveQueryCollection((q) => q.from({ i: items }))
+  await live.preload()
+  live.subscribeChanges(() => undefined)
+  const table = vi.spyOn(device.marea, 'table').mockImplementation(() => {
+    throw new MareaError('mirror_locked', 'Another tab has it.', true)
+  })
+  await tab.table('vocabulary_items').insert({ word: 'gato' })
+  await vi.waitFor(() => expect([items.status, live.status]).toEqual(['error', 'error']))
+  table.mockRestore()
+  // By itself: nothing else need change for it.
+  await vi.waitFor(() => expect([items.status, live.status]).toEqual(['ready', 'ready']), { timeout: 10_000 })
+  expect(wordsOf(items)).toEqual(['gato'])
+  await items.insert({ word: 'perro' }).isPersisted.promise
+  expect(live.size).toBe(2)
+})
+
 test('two devices, offline and back, and every write exactly once in Postgres', async () => {
   const learner = await newLearner()
   const [phone, laptop] = [await learner.device(), await learner.device()]
