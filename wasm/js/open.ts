@@ -84,7 +84,8 @@ export interface OpenOptions {
   onLoading?(loading: Loading): void
   /**
    * Told of each error in the tab that leads, for a service that collects errors: what goes wrong between the device and the server (not
-   * that there is no network), writes that the server refused, and what the device met. It holds nothing that a learner wrote.
+   * that there is no network, or nobody signed in), writes that the server refuses from now on, and what the device met. It holds nothing
+   * that a learner wrote. Outside of browsers each program and each window that has it is told.
    */
   onError?: ErrorReporter
   /**
@@ -123,6 +124,7 @@ export async function open<S = RegisteredSchema>(options: OpenOptions | GuestOpt
 /** The same, of which nobody is told: a guest's mirror is opened in passing too. */
 async function openMirror<S>(options: OpenOptions | GuestOptions): Promise<Marea<S>> {
   checkOptions(options)
+  const begunAt = Date.now()
   const userId = options.userId ?? GUEST
   const schema = schemaText(options.schema)
   if (typeof BroadcastChannel === 'undefined' || typeof document === 'undefined') {
@@ -130,8 +132,9 @@ async function openMirror<S>(options: OpenOptions | GuestOptions): Promise<Marea
   }
   const known = knownStorage(userId)
   let marea: Marea<S> | null = null
+  let token: string | null = ''
   const events: TabEvents = {
-    tokenWanted: async (fresh) => (await options.getAccessToken?.(fresh)) ?? null,
+    tokenWanted: async (fresh) => (token = (await options.getAccessToken?.(fresh)) ?? null),
     changed: (topics) => marea?.[refresh](topics),
   }
   let refused: MareaError | null = null
@@ -162,7 +165,7 @@ async function openMirror<S>(options: OpenOptions | GuestOptions): Promise<Marea
     if (options.dayStartsAt !== undefined) tab.dayStart = await tab.call('dayStart', minutesOf(options.dayStartsAt))
     else await within(DAY_START_LIMIT_MS, (done) => void learnDayStart(tab, events).then(done))
     marea = new Marea<S>(tab, options.schema, () => openMirror<S>(asGuest(options)), options.files?.quotaBytes)
-    if (options.onError) reportErrors(marea as Marea, options.onError.bind(options))
+    if (options.onError) reportErrors(marea as Marea, options.onError.bind(options), begunAt, () => token === null)
     if (storage === 'opfs' && options.persist !== false) void askToPersist(tab)
     if (options.claimGuest && userId !== GUEST && knownStorage(GUEST)) await marea.claim().catch(() => undefined)
     return marea

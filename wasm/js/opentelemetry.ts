@@ -3,6 +3,7 @@
 
 import type { MareaError } from './errors.js'
 import type { Marea } from './marea.js'
+import { STATES } from './states.js'
 
 /** What is used of a tracer of `@opentelemetry/api`. */
 export interface SpanMaker {
@@ -27,7 +28,6 @@ interface Noted {
 const ERROR = 2
 /** Of rounds that leave no line. */
 const MOST_BEGUN = 100
-const FINE = ['ok', 'offline', 'need_token']
 
 /**
  * Makes a span `marea.sync` for each conversation with the server from now on, in the tab that leads: when it began (as far as this page
@@ -60,7 +60,9 @@ export function traceSync(marea: Marea, tracer: SpanMaker, onError: (error: Mare
       last = end
       const attributes = Object.fromEntries(Object.entries(counts).filter(([name]) => name !== 'message').map(([name, count]) => [`marea.${name}`, count]))
       const span = tracer.startSpan('marea.sync', { startTime, attributes: { 'marea.code': code, ...attributes } })
-      if (!FINE.includes(code)) span.setStatus({ code: ERROR, message: code })
+      // Nobody is signed in where no token was sent.
+      const isFine = code === 'ok' || STATES.includes(code) || (code === 'unauthorized' && counts.bytes_sent === 0)
+      if (!isFine) span.setStatus({ code: ERROR, message: code })
       span.end(end)
     }
     begun = begun.filter((at) => at > last)

@@ -75,7 +75,7 @@ export class Watch<T> {
 }
 
 /** A listener that throws is reported as an uncaught error, and does not keep the others from being told. */
-function guarded(call: () => void): void {
+export function guarded(call: () => void): void {
   try {
     call()
   } catch (error) {

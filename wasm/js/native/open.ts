@@ -34,6 +34,7 @@ export async function openNative<S>(options: NativeOptions | NativeGuestOptions,
 /** The same, of which nobody is told: a guest's mirror is opened in passing too. */
 async function openMirror<S>(options: NativeOptions | NativeGuestOptions, host: Host): Promise<Marea<S>> {
   checkOptions(options)
+  const begunAt = Date.now()
   const asked = {
     ...(host.dir !== undefined && { dir: host.dir }),
     userId: options.userId ?? GUEST,
@@ -47,12 +48,13 @@ async function openMirror<S>(options: NativeOptions | NativeGuestOptions, host: 
     fileQuotaBytes: options.files?.quotaBytes ?? null,
   }
   let marea: Marea<S> | null = null
+  let token: string | null = ''
   const access = await NativeAccess.open(host.addon(), asked, {
-    tokenWanted: async (fresh) => (await options.getAccessToken?.(fresh)) ?? null,
+    tokenWanted: async (fresh) => (token = (await options.getAccessToken?.(fresh)) ?? null),
     changed: (topics) => marea?.[refresh](topics),
   })
   marea = new Marea<S>(access, options.schema, () => openMirror(asGuest(options), host), options.files?.quotaBytes)
-  if (options.onError) reportErrors(marea as Marea, options.onError.bind(options))
+  if (options.onError) reportErrors(marea as Marea, options.onError.bind(options), begunAt, () => token === null)
   if (options.claimGuest && !marea.isGuest && host.hasGuest()) await marea.claim().catch(() => undefined)
   return marea
 }

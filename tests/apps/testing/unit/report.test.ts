@@ -7,6 +7,7 @@ import { MareaError } from '@marea/client'
 import type { ErrorContext } from '@marea/client'
 import { traceSync } from '@marea/client/opentelemetry'
 import { openTestMarea, refusingServer } from '@marea/client/testing'
+import type { TestMarea, TestOptions, TestServer } from '@marea/client/testing'
 
 const SECRET = 'something that a learner wrote'
 
@@ -36,6 +37,104 @@ test('onError is told each error once, and nothing that a learner wrote', async 
   expect(await device.marea.rejected()).toHaveLength(1)
   await device.close()
   await expect(openTestMarea({ onError: 1 as never })).rejects.toMatchObject({ message: expect.stringContaining('onError') })
+})
+
+/** What is told while `what` goes on and after it, as codes. */
+async function toldOf(options: TestOptions, what: (device: TestMarea) => Promise<unknown>): Promise<string[]> {
+  const told: string[] = []
+  const device = await openTestMarea({ ...options, onError: ({ code }) => void told.push(code) })
+  await what(device)
+  await device.clock.settled()
+  await device.close()
+  return told
+}
+
+const codeOf = async ({ marea }: TestMarea) => (await marea.status()).last_error?.code
+
+test('a network that is away, or in the way, is a state', async () => {
+  const answers: [string, TestServer][] = [
+    ['unintelligible_answer', () => ({ status: 200, body: { other: 'service' } })],
+    ['captive_portal', () => ({ status: 511, body: null })],
+  ]
+  for (const [code, server] of answers) {
+    const told = await toldOf({}, async (device) => {
+      expect(await codeOf(device)).toBe('offline')
+      device.network.serve(server)
+      for (let tries = 0; tries < 5 && (await codeOf(device)) !== code; tries++) await device.clock.advance(60_000)
+      expect(await codeOf(device)).toBe(code)
+    })
+    expect(told, code).toEqual([])
+  }
+})
+
+test('no token is a state, one that the server refuses is an error', async () => {
+  let token: (userId: string) => string | null = () => null
+  const userId = crypto.randomUUID()
+  const options = { userId, getAccessToken: () => token(userId) }
+  const syncs = async (device: TestMarea, code: string) => {
+    await device.marea.sync()
+    expect(await codeOf(device)).toBe(code)
+  }
+  const refuses: TestServer = () => ({ status: 401, body: { code: 'PGRST301', message: 'JWT expired' } })
+
+  const signedOut = async (device: TestMarea) => {
+    device.network.serve(refuses)
+    await syncs(device, 'unauthorized')
+  }
+  expect(await toldOf(options, signedOut)).toEqual([])
+  expect(await toldOf({}, signedOut)).toEqual(['unauthorized'])
+  const goesAway = async (device: TestMarea) => {
+    token = tokenOf
+    device.network.serve(() => ({ status: 500, body: null }))
+    await syncs(device, 'server_failed')
+    await device.clock.settled()
+    token = () => {
+      throw new Error('the sign-in service is away')
+    }
+    await syncs(device, 'token_unavailable')
+    token = () => null
+    await syncs(device, 'unauthorized')
+    expect((await device.marea.status()).connection).toBe('online')
+  }
+  expect(await toldOf(options, goesAway)).toEqual(['server_failed'])
+})
+
+/** As a server makes them, unsigned. */
+function tokenOf(userId: string): string {
+  const parts = [{ alg: 'none' }, { sub: userId, role: 'authenticated', exp: 4_102_444_800 }, {}]
+  return parts.map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+}
+
+test('what an earlier visit ended with is not told again', async () => {
+  const told = await toldOf({}, async (device) => {
+    device.network.serve(() => ({ status: 500, body: null }))
+    await device.marea.sync()
+    await device.clock.settled()
+    device.network.serve(() => ({ status: 500, body: null }))
+    await device.reload()
+    await device.clock.advance(60_000)
+    expect(await codeOf(device)).toBe('server_failed')
+    device.network.serve(() => ({ status: 403, body: { code: '42501', message: 'no' } }))
+    await device.marea.sync()
+    expect(await codeOf(device)).toBe('refused')
+  })
+  expect(told).toEqual(['server_failed', 'refused'])
+})
+
+test('each write that is refused is told, also behind hundreds of others', async () => {
+  const told: ErrorContext[] = []
+  const device = await openTestMarea({ onError: (_, context) => void told.push(context) })
+  device.network.serve(refusingServer('23514', 'no'))
+  await device.marea.importOnce('old', Array.from({ length: 150 }, () => ({ session: { session_type: 'qa', local_date: '2026-03-01' } })))
+  await device.marea.sync()
+  await device.clock.settled()
+  expect(await device.marea.rejected()).toHaveLength(150)
+  expect(told).toHaveLength(150)
+  await device.marea.recordSession({ session_type: 'qa' })
+  await device.marea.sync()
+  await device.clock.settled()
+  expect(told.slice(150).map(({ source }) => source)).toEqual(['refused'])
+  await device.close()
 })
 
 test('a span for each conversation with the server', async () => {
