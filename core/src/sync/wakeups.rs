@@ -131,15 +131,14 @@ pub(crate) struct Channel {
 
 impl Channel {
     pub(crate) fn new() -> Channel {
-        let (attempt, reference) = (0, 0);
         Channel {
             heard: None,
             state: State::Idle,
             wanted: false,
             offered: false,
             away: false,
-            attempt,
-            reference,
+            attempt: 0,
+            reference: 0,
             fresh: false,
         }
     }
@@ -149,12 +148,13 @@ impl Channel {
         self.wanted = wanted;
     }
 
-    /// What an answer of the server says. Who was refused is tried again once the server has switched it off and on.
+    /// What an answer of the server says. Who was refused is tried again once the server has switched it off and on. That there is an
+    /// answer shows a network: a browser's word that there is none may be wrong, and never be taken back.
     pub(crate) fn set_offered(&mut self, offered: bool) {
         if !offered && self.state == State::Refused {
             self.state = State::Idle;
         }
-        self.offered = offered;
+        (self.offered, self.away) = (offered, false);
     }
 
     pub(crate) fn set_away(&mut self, away: bool, now: UnixMillis) {

@@ -80,6 +80,19 @@ fn a_change_causes_a_sync_and_moves_no_cursor() {
     assert!(engine.next_request(at(40)).unwrap().is_none(), "one for each, no more");
 }
 
+/// `navigator.onLine` is false for good on some machines with a network.
+#[test]
+fn an_answer_shows_that_there_is_a_network() {
+    let mut engine = engine();
+    engine.want_wakeups(true);
+    sync(&mut engine, 5, at(0));
+    engine.signal(Signal::Offline, at(0));
+    assert_eq!(engine.socket(SocketEvent::Look, at(0)).unwrap().ask, SocketAsk::Nothing);
+    engine.signal(Signal::SyncNow, at(1));
+    sync(&mut engine, 5, at(1));
+    assert_eq!(engine.socket(SocketEvent::Look, at(1)).unwrap().ask, SocketAsk::Open);
+}
+
 #[test]
 fn a_thousand_events_a_second_cause_one_sync_a_second() {
     let mut engine = joined();
