@@ -4,12 +4,15 @@
 //! the account's mirror takes in what it does not have; the guest's mirror forgets what was given out. Every write keeps its id all
 //! the way, so the server counts it once too.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::engine::changed::Changed;
 use crate::engine::import::{id_in_account, imports};
 use crate::engine::registers::Dirty;
+use crate::engine::same_write::is_same_write;
 use crate::engine::{Engine, registers, rescue, visible};
 use crate::error::Error;
 use crate::model::{Claimed, Handover, MutationId, Now, Op, RescuedMutation, Table, TableKind, UserId};
@@ -52,12 +55,26 @@ impl Engine {
         let mut changed = Changed::default();
         let claimed = self.store.write(|rows| {
             let mut claimed = Claimed { kept: handover.kept, ..Claimed::default() };
+            let mut renamed_sessions = BTreeMap::new();
             for mutation in &handover.mutations {
-                let mutation = as_accounts(mutation, user_id);
+                let mut mutation = as_accounts(mutation, user_id);
+                if let (Table::Sessions, Some(key)) = (mutation.table, renamed_sessions.get(&mutation.key)) {
+                    mutation.key = String::clone(key);
+                }
                 if !rescue::is_usable(&mutation) {
                     return Err(Error::invalid("handover", "is not what a guest's mirror gives out"));
                 }
-                if rows.sent_mutation(mutation.id)?.is_some() {
+                let mut known = rows.sent_mutation(mutation.id)?;
+                // The app has given both writes one id: the guest's comes in under one that is made of that, the same each time.
+                if known.as_ref().is_some_and(|known| !is_same_write(known, &mutation)) {
+                    let key = mutation.key.clone();
+                    mutation = renamed(mutation, user_id);
+                    if mutation.key != key && mutation.table == Table::Sessions {
+                        renamed_sessions.insert(key, mutation.key.clone());
+                    }
+                    known = rows.sent_mutation(mutation.id)?;
+                }
+                if known.is_some() {
                     claimed.known += 1;
                 } else {
                     rescue::put(rows, &mutation, &client, &mut changed)?;
@@ -125,17 +142,12 @@ impl Engine {
 /// user's id.
 fn as_accounts(mutation: &RescuedMutation, user_id: UserId) -> RescuedMutation {
     let mut mutation = mutation.clone();
-    let is_event = mutation.table.kind() == TableKind::Events && mutation.op == Op::Insert;
     if mutation.id.is_of_item() {
-        mutation.id = id_in_account(mutation.id, user_id);
-        if is_event {
-            mutation.key = mutation.id.to_string();
-            mutation.values = with_id(&mutation.values, &mutation.key).unwrap_or(mutation.values);
-        }
+        mutation = renamed(mutation, user_id);
     }
     // A correction of a session that was imported.
-    let item =
-        mutation.key.parse::<MutationId>().ok().filter(|_| mutation.table == Table::Sessions && !is_event);
+    let item = mutation.key.parse::<MutationId>().ok();
+    let item = item.filter(|_| mutation.table == Table::Sessions && !is_event(&mutation));
     if let Some(item) = item.filter(|item| item.is_of_item()) {
         mutation.key = id_in_account(item, user_id).to_string();
     }
@@ -143,6 +155,21 @@ fn as_accounts(mutation: &RescuedMutation, user_id: UserId) -> RescuedMutation {
         mutation.key = user_id.to_string();
     }
     mutation
+}
+
+/// With the id that is made of the account and its own.
+fn renamed(mut mutation: RescuedMutation, user_id: UserId) -> RescuedMutation {
+    mutation.id = id_in_account(mutation.id, user_id);
+    if is_event(&mutation) {
+        mutation.key = mutation.id.to_string();
+        mutation.values = with_id(&mutation.values, &mutation.key).unwrap_or(mutation.values);
+    }
+    mutation
+}
+
+/// Whether its id is the key of its row, too.
+fn is_event(mutation: &RescuedMutation) -> bool {
+    mutation.table.kind() == TableKind::Events && mutation.op == Op::Insert
 }
 
 fn with_id(values: &RawValue, id: &str) -> Option<Box<RawValue>> {

@@ -22,8 +22,15 @@ const MAX_NAME: usize = 100;
 /// Imports that one mirror keeps in mind.
 const MAX_IMPORTS: usize = 1_000;
 
-/// An item that can come in: its place, its id and what it writes.
-type Ready = (u32, MutationId, Plan);
+/// An item that can come in.
+struct Ready {
+    /// Its place in the list.
+    index: u32,
+    id: MutationId,
+    /// The field that its id is from.
+    named_by: &'static str,
+    plan: Plan,
+}
 
 impl Engine {
     /// Brings in what an app kept before it had Marea: sessions, awards, rows of mirrored tables, with the times that they have. What
@@ -75,8 +82,10 @@ impl Engine {
         let (mut rows, mut facts, mut seen) = (Vec::new(), Vec::new(), Map::new());
         for (index, item) in (0..).zip(items) {
             match item.and_then(|item| self.ready_one(name, item, &mut seen, now)) {
-                Ok((id, plan)) if plan.fact.is_none() => rows.push((index, id, plan)),
-                Ok((id, plan)) => facts.push((index, id, plan)),
+                Ok((id, named_by, plan)) => {
+                    let list = if plan.fact.is_none() { &mut rows } else { &mut facts };
+                    list.push(Ready { index, id, named_by, plan });
+                }
                 Err(error) => outcome.refused.push(refused(index, &error)),
             }
         }
@@ -90,7 +99,7 @@ impl Engine {
         item: ImportItem,
         seen: &mut Map<String, Value>,
         now: Now,
-    ) -> Result<(MutationId, Plan), Error> {
+    ) -> Result<(MutationId, &'static str, Plan), Error> {
         let (given, mut change, clock) = match item.what {
             ImportKind::Session(input) => (input.id, Change::RecordSession(dated(input)?), None),
             ImportKind::Event(input) => (input.id, Change::RecordEvent(dated_award(input)?), None),
@@ -102,6 +111,7 @@ impl Engine {
                 (None, Change::Insert { table, key: Some(key), values }, Some(Hlc::ZERO))
             }
         };
+        let named_by = if given.is_some() { "id" } else { "key" };
         let id = given.unwrap_or_else(|| {
             let what = match (&change, item.key) {
                 (Change::Insert { table, .. }, Some(key)) => format!("row {table} {key}"),
@@ -122,7 +132,7 @@ impl Engine {
         }
         let (_, mut plan) = self.plan(Some(id), change, now)?;
         plan.clock = clock;
-        Ok((id, plan))
+        Ok((id, named_by, plan))
     }
 
     fn bring(
@@ -136,14 +146,15 @@ impl Engine {
         let mut changed = Changed::default();
         let outcome = self.store.write(|rows| {
             let mut newest = None;
-            for (index, id, plan) in ready {
-                if rows.sent_mutation(*id)?.is_some() {
-                    outcome.known += 1;
-                    continue;
-                }
-                let (writer, id) = ((writer.0, writer.1.as_str()), (Known::New(*id), None));
+            for Ready { index, id, named_by, plan } in ready {
+                let (writer, id) = ((writer.0, writer.1.as_str()), (Known::Maybe(*id), None));
                 match record(rows, writer, id, plan.clone(), now, &mut newest, &mut changed)? {
-                    Ok(()) => outcome.imported += 1,
+                    Ok(true) => outcome.imported += 1,
+                    Ok(false) => outcome.known += 1,
+                    // Another item, or another write of this mirror, has its id.
+                    Err(Error::InvalidInput { field: "id", problem }) => {
+                        outcome.refused.push(refused(*index, &Error::invalid(named_by, problem)));
+                    }
                     Err(error) => outcome.refused.push(refused(*index, &error)),
                 }
             }

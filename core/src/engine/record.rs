@@ -196,7 +196,7 @@ struct Author<'a> {
     sent: &'a [MutationId],
 }
 
-/// Records one change that takes nothing back, as [`record_by`] does.
+/// Records one change that takes nothing back, as [`record_by`] does; says whether it is new.
 pub(super) fn record(
     rows: Rows<'_>,
     (user_id, client): (UserId, &str),
@@ -205,9 +205,9 @@ pub(super) fn record(
     now: Now,
     newest: &mut Option<Newest>,
     changed: &mut Changed,
-) -> Result<Result<(), Error>, Error> {
+) -> Result<Result<bool, Error>, Error> {
     let by = Author { user_id, client, sent: &[] };
-    Ok(record_by(rows, by, id, plan, now, newest, changed)?.map(|_| ()))
+    Ok(record_by(rows, by, id, plan, now, newest, changed)?.map(|more| more > 0))
 }
 
 /// Records one change inside a transaction; says by how much that makes the queue longer: 0 for one that is known. The inner error is the change's own, and nothing was written for it; the outer

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::engine::changed::Changed;
+use crate::engine::same_write::is_same_write;
 use crate::engine::{Engine, registers, visible};
 use crate::entropy::Entropy;
 use crate::error::Error;
@@ -132,10 +133,14 @@ impl Engine {
         let restored = self.store.write(|rows| {
             let (mut new, mut here) = (0, 0);
             for mutation in rescued.mutations.iter().filter(|mutation| is_usable(mutation)) {
-                here += 1;
-                if rows.sent_mutation(mutation.id)?.is_none() {
-                    put(rows, mutation, &client, &mut changed)?;
-                    new += 1;
+                match rows.sent_mutation(mutation.id)? {
+                    None => {
+                        put(rows, mutation, &client, &mut changed)?;
+                        (new, here) = (new + 1, here + 1);
+                    }
+                    Some(known) if is_same_write(&known, mutation) => here += 1,
+                    // Its id is another write's since: it is in the document alone.
+                    Some(_) => {}
                 }
             }
             observe(rows, rescued, now)?;

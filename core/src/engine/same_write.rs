@@ -5,23 +5,29 @@ use serde_json::{Map, Value};
 
 use crate::engine::plan::Plan;
 use crate::error::Error;
-use crate::model::{Mutation, Op, Table};
+use crate::model::{Mutation, Op, RescuedMutation, Table};
+use crate::store::SentMutation;
 
 /// What is wrong when the plan is another write than the one that is known by its id; `None` when it is the same.
 pub(super) fn other_write(known: &Mutation, plan: &Plan) -> Option<Error> {
     if (known.table, known.op) != (plan.table, plan.op) || known.key != plan.key {
         let (owner, own) = (a_write(known.table, known.op), a_write(plan.table, plan.op));
-        return Some(Error::invalid(
-            "id",
-            format!("belongs to {owner} already; give {own} an id of its own"),
-        ));
+        return Some(Error::invalid("id", format!("belongs to {owner} already; give {own} one of its own")));
     }
     let column = differing_column(known, plan)?;
     let owner = a_write(known.table, known.op);
     Some(Error::invalid(
         "id",
-        format!("belongs to {owner} with another {column} already; the same id again is for the same values"),
+        format!(
+            "belongs to {owner} with another {column} already; the same one again is for the same values"
+        ),
     ))
+}
+
+/// Whether a write that comes from another mirror is the one that is known by its id. Its values are no part of that: what a caller
+/// left out was filled in there.
+pub(super) fn is_same_write(known: &SentMutation, other: &RescuedMutation) -> bool {
+    (known.table, known.op) == (other.table, other.op) && known.key == other.key
 }
 
 fn a_write(table: Table, op: Op) -> &'static str {

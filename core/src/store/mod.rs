@@ -48,7 +48,7 @@ pub use image::ImageKeeper;
 pub use image_change::{apply_image_change, image_change};
 pub(crate) use journal::JournalEntry;
 pub(crate) use meta::Meta;
-pub(crate) use mutations::NewMutation;
+pub(crate) use mutations::{NewMutation, SentMutation};
 pub use open::MIRROR_VERSION;
 pub(crate) use packed::{PackedRow, PackedRows, Packing, read_register};
 pub(crate) use progress::ServerColumns;

@@ -190,6 +190,57 @@ fn an_import_of_a_guest_is_the_accounts_import() {
     assert_eq!(id(&account).to_string(), account.pending().unwrap()[0].values["id"]);
 }
 
+/// A session and an award that the app has given one id: as a guest the one, in the account the other.
+#[test]
+fn what_has_the_id_of_another_write_in_the_account_comes_in_under_one_of_its_own() {
+    use crate::model::EventInput;
+    let id = || Some(MutationId::from(Uuid::from_u128(0xaa)));
+    let session = || SessionInput { id: id(), ..session(10) };
+    let award = || EventInput { id: id(), points: 7, ..Default::default() };
+    let changes: [[Change; 2]; 2] = [[session().into(), award().into()], [award().into(), session().into()]];
+    for [of_guest, of_account] in changes {
+        let (mut guest, mut account) = (guest(), account());
+        guest.mutate(of_guest, at(1)).unwrap();
+        account.mutate(of_account, at(1)).unwrap();
+        let handover = carried(&guest.hand_over(user()).unwrap());
+        let claimed = [20, 21].map(|second| account.take_over(&handover, at(second)).unwrap());
+        assert_eq!((claimed[0].claimed, claimed[1].claimed, claimed[1].known), (1, 0, 1), "once");
+        guest.handed_over(&handover).unwrap();
+        let progress = account.progress(at(30)).unwrap();
+        assert_eq!(
+            (progress.total_sessions, progress.total_time_spent_minutes, progress.total_points),
+            (1, 10, 7)
+        );
+        let ids: Vec<_> = account.pending().unwrap().iter().map(|mutation| mutation.id).collect();
+        assert_eq!((ids.len(), ids[0]), (2, id().unwrap()));
+        assert_eq!(account.pending().unwrap()[1].values["id"], ids[1].to_string());
+    }
+
+    // What the guest has corrected goes with its session.
+    let (mut guest, mut account) = (guest(), sessions::device());
+    guest.use_catalogue(Some(&sessions::catalogue()), at(0)).unwrap();
+    let key = guest.mutate(session().into(), at(1)).unwrap().key;
+    sessions::correct(&mut guest, &key, json!({ "duration_minutes": 3 })).unwrap();
+    account.mutate(award().into(), at(1)).unwrap();
+    let handover = guest.hand_over(user()).unwrap();
+    for second in [20, 21] {
+        account.take_over(&handover, at(second)).unwrap();
+        assert_eq!(totals(&account), (1, 3));
+    }
+}
+
+#[test]
+fn what_an_app_records_as_a_guest_and_again_as_an_account_counts_once() {
+    let id = Some(MutationId::from(Uuid::from_u128(0xaa)));
+    let session = || SessionInput { id, ..session(10) };
+    let (mut guest, mut account) = (guest(), account());
+    for engine in [&mut guest, &mut account] {
+        engine.mutate(session().into(), at(1)).unwrap();
+    }
+    let claimed = account.take_over(&guest.hand_over(user()).unwrap(), at(2)).unwrap();
+    assert_eq!((claimed.claimed, claimed.known, totals(&account)), (0, 1, (1, 10)));
+}
+
 #[test]
 fn what_needs_an_account_says_so() {
     let mut guest = guest();

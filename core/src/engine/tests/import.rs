@@ -101,6 +101,64 @@ fn what_is_wrong_is_named_and_keeps_nothing_else_out_until_it_is_right() {
 }
 
 #[test]
+fn two_items_with_one_name_are_two_only_by_names_of_their_own() {
+    let (session, award) = (
+        r#""session": { "session_type": "qa", "local_date": "2024-05-02", "duration_minutes": 5 }"#,
+        r#""event": { "local_date": "2024-05-02", "points": 5 }"#,
+    );
+    let id = r#""id": "00000000-0000-4000-8000-0000000000aa", "#;
+    let of_id = |item: &str| item.replacen("{ ", &format!("{{ {id}"), 1);
+    let longer = session.replace(r#""duration_minutes": 5"#, r#""duration_minutes": 50"#);
+    let row = |level: &str| {
+        format!(
+            r#""table": "words", "key": "00000000-0000-4000-8000-0000000000bb", "values": {{ "word": "sea", "level": "{level}" }}"#
+        )
+    };
+    let keyed = |item: &str| format!(r#""key": "1", {item}"#);
+    for (first, second, said) in [
+        (keyed(session), keyed(award), "key: belongs to a session already; give an award one of its own"),
+        (keyed(award), keyed(session), "key: belongs to an award already; give a session one of its own"),
+        (of_id(session), of_id(award), "id: belongs to a session already; give an award one of its own"),
+        (
+            keyed(session),
+            keyed(&longer),
+            "key: belongs to a session with another duration_minutes already; the same one again is for the same values",
+        ),
+        (
+            row("a1"),
+            row("a2"),
+            "key: belongs to a new row with another level already; the same one again is for the same values",
+        ),
+    ] {
+        let mut engine = device();
+        // In one list, then in a call of its own.
+        for items in [format!("[{{ {first} }}, {{ {second} }}]"), format!("[{{ {second} }}]")] {
+            let outcome = import(&mut engine, "history", &items);
+            let said_of: Vec<_> = outcome.refused.iter().map(|item| item.message.as_str()).collect();
+            assert_eq!(said_of, [said], "{items}");
+        }
+        assert_eq!(ids(&engine).len(), 1, "{first}");
+        // Put right, the rest comes in, and what had come in is known.
+        let other = second
+            .replace(r#""key": "1""#, r#""key": "2""#)
+            .replace("0000aa", "0000cc")
+            .replace("0000bb", "0000cc");
+        let outcome =
+            import(&mut engine, "history", &format!("[{{ {first} }}, {{ {other} }}, {{ {first} }}]"));
+        assert_eq!((outcome.imported, outcome.known, outcome.refused.len()), (1, 2, 0), "{other}");
+        assert_eq!(ids(&engine).len(), 2);
+    }
+
+    // What the app has recorded itself has its id, too.
+    let mut engine = engine();
+    let input = SessionInput { id: Some(MutationId::from(Uuid::from_u128(0xaa))), ..SessionInput::new("qa") };
+    engine.mutate(input.into(), at(0)).unwrap();
+    let award = r#"[{ "event": { "id": "00000000-0000-0000-0000-0000000000aa", "local_date": "2024-05-02", "points": 5 } }]"#;
+    let outcome = import(&mut engine, "history", award);
+    assert_eq!((outcome.known, outcome.refused.len()), (0, 1), "{outcome:?}");
+}
+
+#[test]
 fn names_and_lists_that_cannot_be_are_refused() {
     let mut engine = engine();
     for name in ["", "a\0b", &"x".repeat(101)] {

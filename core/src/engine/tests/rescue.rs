@@ -79,6 +79,19 @@ fn document(path: &Path) -> Rescued {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
+/// A mirror that was fresh for a while may have given the id of a rescued write to another one.
+#[test]
+fn what_cannot_be_restored_is_not_said_to_be() {
+    let place = Place::new();
+    let ids = place.fill(2);
+    let rescued = rescue::from_file(&place.path).unwrap();
+    let mut fresh = engine();
+    let award = crate::model::EventInput { id: Some(ids[0]), points: 7, ..Default::default() };
+    fresh.mutate(award.into(), at(0)).unwrap();
+    assert_eq!(fresh.restore_what_is_ours(&rescued, at(0)).unwrap(), (4, 3));
+    assert_eq!(fresh.restore_what_is_ours(&rescued, at(0)).unwrap(), (4, 3), "and again");
+}
+
 #[test]
 fn a_sound_mirror_is_simply_opened() {
     let place = Place::new();

@@ -23,7 +23,7 @@ const SESSIONS: &str = r#"{ "version": 1, "hash": "00000000000000aa", "tables": 
     { "name": "session_data", "type": "jsonb", "rule": "register" },
     { "name": "note", "type": "text", "rule": "register" } ] } ] }"#;
 
-fn catalogue() -> Catalogue {
+pub(super) fn catalogue() -> Catalogue {
     Catalogue::parse(SESSIONS).unwrap()
 }
 
