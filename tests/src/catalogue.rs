@@ -145,23 +145,3 @@ impl<'de> Deserializer<'de> for Reflect<'_> {
         newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-
-    use super::*;
-
-    #[derive(Deserialize)]
-    #[allow(dead_code, reason = "it is only looked at")]
-    struct Row {
-        first: i32,
-        #[serde(rename = "2nd")]
-        second: Option<String>,
-    }
-
-    #[test]
-    fn the_fields_are_those_on_the_wire() {
-        assert_eq!(fields_of::<Row>(), ["first", "2nd"]);
-    }
-}

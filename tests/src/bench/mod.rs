@@ -160,23 +160,3 @@ pub fn table(figures: &[Figure]) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_spread_has_the_middle_and_the_ends() {
-        let spread = Spread::of("x", [3.0, 1.0, 2.0]);
-        assert_eq!((spread.median, spread.min, spread.max, spread.rounds), (2.0, 1.0, 3.0, 3));
-    }
-
-    #[test]
-    fn a_missed_bar_shows() {
-        let mut rounds = Rounds::new();
-        rounds.add(Duration::from_millis(1), Duration::from_millis(2));
-        let figures = [rounds.figure("a", "b", 1.5, "how"), rounds.figure("a", "b", 2.0, "how")];
-        assert_eq!(figures.each_ref().map(|figure| figure.passed), [false, true]);
-        assert!(table(&figures).contains("MISSED"));
-    }
-}

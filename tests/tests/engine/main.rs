@@ -4,6 +4,7 @@ mod ahead;
 mod protocol;
 mod random;
 mod sync;
+mod tools;
 mod values;
 mod vault_openers;
 mod vault_secrecy;

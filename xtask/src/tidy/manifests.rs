@@ -22,8 +22,26 @@ const ALONE: &str = "examples/tauri/Cargo.toml";
 const PLANTED: &str = "planted-faults";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let manifests = tree.under("", &["/Cargo.toml"]);
-    manifests.flat_map(check_manifest).collect()
+    let manifests = || tree.under("", &["/Cargo.toml"]);
+    manifests()
+        .flat_map(check_manifest)
+        .chain(manifests().flat_map(|file| check_untested(file, tree)))
+        .collect()
+}
+
+/// Where cargo is told to look for no tests, a test would never run.
+fn check_untested(manifest: &File, tree: &Tree) -> Vec<Finding> {
+    if !manifest.text.lines().any(|line| line == "test = false") {
+        return Vec::new();
+    }
+    let folder = manifest.path.replace("Cargo.toml", "src/");
+    let written = tree.under(&folder, &[".rs"]).filter(|file| {
+        file.text
+            .lines()
+            .any(|line| ["#[test]", "#[tokio::test"].iter().any(|mark| line.trim().starts_with(mark)))
+    });
+    let message = format!("{} says that there are no tests here", manifest.path);
+    written.map(|file| Finding::in_file(&file.path, message.clone())).collect()
 }
 
 fn check_manifest(file: &File) -> Vec<Finding> {
@@ -86,6 +104,18 @@ mod tests {
         check(ALONE, "dependencies", 1);
         check(ALONE, "build-dependencies", 1);
         check("a/Cargo.toml", "workspace.dependencies", 1);
+    }
+
+    #[test]
+    fn a_test_that_never_runs_is_found() {
+        let check = |target: &str, code: &str, expected: usize| {
+            let tree = Tree::of(&[("a/Cargo.toml", &manifest(target)), ("a/src/b.rs", code)]);
+            assert_eq!(check(&tree).len(), expected, "{target}: {code}")
+        };
+        check("[lib]\ntest = false", "mod tests {\n    #[test]\n    fn a() {}", 1);
+        check("[lib]\ntest = false", "#[tokio::test(flavor = \"multi_thread\")]", 1);
+        check("[lib]\ntest = false", "// as any #[test]", 0);
+        check("", "#[test]", 0);
     }
 
     #[test]
