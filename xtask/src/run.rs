@@ -85,6 +85,23 @@ impl Run {
         self
     }
 
+    /// Lets all other programs go first: takes what they leave of the processors.
+    pub(crate) fn gently(self) -> Self {
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(self.command.get_program()).args(self.command.get_args());
+        command.stdin(Stdio::null());
+        if let Some(dir) = self.command.get_current_dir() {
+            command.current_dir(dir);
+        }
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self { command, ..self }
+    }
+
     /// The program and its arguments, for messages.
     pub(crate) fn line(&self) -> String {
         let program = Path::new(self.command.get_program());
@@ -241,6 +258,15 @@ mod tests {
     fn a_program_past_its_limit_is_stopped() {
         let error = Run::new("sleep").arg("600").limit(Duration::from_millis(50)).read().unwrap_err();
         assert!(format!("{error:#}").contains("was stopped"), "{error:#}");
+    }
+
+    #[test]
+    fn a_gentle_program_is_the_same_one_and_lets_others_go_first() {
+        let run = |script: &str| Run::new("sh").args(["-c", script]).env("WORD", "kept").dir("/");
+        let words = "echo $WORD $CARGO_PKG_NAME; pwd";
+        assert_eq!(run(words).gently().read().unwrap(), "kept\n/\n");
+        let niceness = |run: Run| run.read().unwrap().trim().parse::<i32>().unwrap();
+        assert!(niceness(run("nice").gently()) >= (niceness(run("nice")) + 10).min(19));
     }
 
     #[test]

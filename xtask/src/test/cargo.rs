@@ -21,6 +21,9 @@ pub(crate) const NATIVE: [&str; 5] = ["--workspace", "--exclude", "marea-wasm", 
 /// Programs that run at the same time. One often waits: for a server to start, a disk, a single long test.
 const LANES: usize = 2;
 
+/// The programs that take longest, the longest first: begun last, one would run on alone.
+const LONGEST: [&str; 4] = ["simulation_fast", "sql", "desktop", "operations"];
+
 /// Builds every test and every binary.
 pub(crate) fn build_all() -> Result<Vec<Program>> {
     build::cargo(&[&NATIVE[..], &["--all-targets"]].concat())
@@ -36,7 +39,11 @@ pub(crate) fn run_tests(
     let chosen = |program: &&Program| {
         program.is_test && folders.iter().any(|folder| program.package == root.join(folder))
     };
-    let waiting = Mutex::new(programs.iter().filter(chosen));
+    let mut chosen: Vec<&Program> = programs.iter().filter(chosen).collect();
+    chosen.sort_by_key(|program| {
+        LONGEST.iter().position(|name| *name == program.name).unwrap_or(LONGEST.len())
+    });
+    let waiting = Mutex::new(chosen.into_iter());
     let lane = || {
         let mut total = Tally::default();
         loop {

@@ -41,8 +41,6 @@ pub(crate) enum Part {
     Types,
     /// The packed npm package: its manifest, its types as others resolve them, its face, its size
     Package,
-    /// Seeded worlds around the engine
-    Simulation,
     /// Whole-system tests against real Postgres and PostgREST
     System,
     /// The real clients of Supabase's Storage against the backend
@@ -55,6 +53,8 @@ pub(crate) enum Part {
     Apps,
     /// The documentation's site: built, every link followed, looked at on a phone
     Site,
+    /// Seeded worlds around the engine, and disks that fail: begun as soon as they are built, beside all others
+    Simulation,
 }
 
 impl Part {
@@ -76,12 +76,17 @@ pub(crate) fn run(only: &[Part]) -> Result<()> {
     let workshop = Workshop::default();
     let all = Part::value_variants().iter().copied();
     let chosen: Vec<Part> = all.filter(|part| only.is_empty() || only.contains(part)).collect();
-    let first_to_build = chosen.iter().find(|part| !matches!(part, Part::Setup | Part::Fmt | Part::Tidy));
+    let first_but = |earlier: &[Part]| chosen.iter().find(|part| !earlier.contains(part));
+    let first_to_build = first_but(&[Part::Setup, Part::Fmt, Part::Tidy]);
+    let first_to_test = first_but(&[Part::Setup, Part::Fmt, Part::Tidy, Part::Clippy]);
     let outcomes = thread::scope(|scope| {
         let mut outcomes = Vec::new();
         for part in &chosen {
             if Some(part) == first_to_build {
                 scope.spawn(|| workshop.prepare(&chosen));
+            }
+            if Some(part) == first_to_test && chosen.contains(&Part::Simulation) {
+                scope.spawn(|| workshop.worlds());
             }
             outcomes.push(run_part(*part, &workshop));
             // Without its tools, every other part would only say again what setup has said.

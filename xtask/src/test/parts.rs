@@ -17,10 +17,12 @@ use crate::{
 /// Whose test programs are the part `unit`.
 const UNIT: [&str; 7] =
     ["core", "native", "native/c", "native/node", "native/uniffi", "xtask", "xtask/weave"];
-/// Whose test programs are the part `simulation`; beside them, `simulation_fast`.
+/// Whose test programs are the part `simulation`, beside `IN_MEMORY`.
 const WORLDS: &str = "tests/worlds";
-/// Whose test programs, but that one, are the part `system`.
+/// Whose test programs, but for `IN_MEMORY`, are the part `system`.
 const SYSTEM: [&str; 2] = ["backend", "tests"];
+/// Programs of `tests` that need no server: they wait for nothing but the processor.
+const IN_MEMORY: [&str; 4] = ["simulation_fast", "mirror_faults", "simulation_catches", "fuzz_corpus"];
 
 /// What parts share, made once: by whoever needs it first, while others who need it wait. A failure is kept as well.
 #[derive(Default)]
@@ -31,6 +33,7 @@ pub(crate) struct Workshop {
     /// What the tests of a folder use beside the workspace.
     storage: OnceLock<Result<(), String>>,
     apps: OnceLock<Result<(), String>>,
+    worlds: OnceLock<Result<Tally, String>>,
 }
 
 impl Workshop {
@@ -64,6 +67,16 @@ impl Workshop {
             install(self.tools()?, "apps")
         };
         made(&self.apps, make).copied()
+    }
+
+    /// Lives through the worlds, with what the other parts leave of the processors: those wait for servers, browsers and disks.
+    pub(crate) fn worlds(&self) -> Result<Tally> {
+        made(&self.worlds, || {
+            let programs: Vec<Program> =
+                self.programs()?.iter().filter(|program| in_memory(program)).cloned().collect();
+            cargo::run_tests(&programs, &[WORLDS, "tests"], Run::gently)
+        })
+        .copied()
     }
 
     /// Makes what these parts will need that takes one core, or the network, and little of either at a time: meanwhile others run.
@@ -119,17 +132,13 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
             workshop.package()?;
             package::check()
         }
-        Part::Simulation => {
-            // Worlds of their own first, two programs at a time: `simulation_fast` keeps every core at work by itself.
-            let others = cargo::run_tests(workshop.programs()?, &[WORLDS], |run| run)?;
-            let fast = simulation(workshop.programs()?, true);
-            Ok(others + cargo::run_tests(&fast, &SYSTEM, |run| run)?)
-        }
         Part::System => {
             let (tools, programs) = (workshop.tools()?, workshop.programs()?);
             let binaries = Binaries::among(programs)?;
             let (xtask, types) = (build::find(programs, "xtask")?, build::find(programs, "types")?);
-            cargo::run_tests(&simulation(programs, false), &SYSTEM, |run| {
+            let served: Vec<Program> =
+                programs.iter().filter(|program| !in_memory(program)).cloned().collect();
+            cargo::run_tests(&served, &SYSTEM, |run| {
                 run.env("MAREA_CHROMIUM", &tools.chromium)
                     .env("MAREA_BACKEND_BIN", &binaries.backend)
                     .env("MAREA_BIN", &binaries.marea)
@@ -160,6 +169,7 @@ pub(crate) fn run(part: Part, workshop: &Workshop) -> Result<Tally> {
             site::build()?;
             in_chromium("site", workshop)
         }
+        Part::Simulation => workshop.worlds(),
     }
 }
 
@@ -174,9 +184,9 @@ fn in_chromium(folder: &str, workshop: &Workshop) -> Result<Tally> {
     node::run_tests(folder, workshop.tools()?, &Binaries::among(workshop.programs()?)?)
 }
 
-/// The program that lives through the fast worlds, or all others.
-fn simulation(programs: &[Program], wanted: bool) -> Vec<Program> {
-    programs.iter().filter(|program| (program.name == "simulation_fast") == wanted).cloned().collect()
+/// Whether a test program is of the part `simulation`.
+fn in_memory(program: &Program) -> bool {
+    program.package == paths::root().join(WORLDS) || IN_MEMORY.contains(&program.name.as_str())
 }
 
 /// With all features. Without them the desktop's crate would compile its dependencies anew, a minute of each run;
