@@ -162,6 +162,31 @@ test('a span for each conversation with the server', async () => {
   await device.close()
 })
 
+test('a span of a state is no error', async () => {
+  const refused: TestServer = () => ({ status: 401, body: { code: 'PGRST301', message: 'JWT expired' } })
+  const cases: [string, TestOptions, TestServer, number][] = [
+    ['captive_portal', {}, () => ({ status: 511, body: null }), SpanStatusCode.UNSET],
+    ['unauthorized', { getAccessToken: () => null }, refused, SpanStatusCode.UNSET],
+    ['unauthorized', {}, refused, SpanStatusCode.ERROR],
+  ]
+  for (const [code, options, server, expected] of cases) {
+    const ended: [unknown, number][] = []
+    const device = await openTestMarea(options)
+    await device.clock.settled()
+    const startSpan = (_: string, { attributes }: { attributes: Record<string, unknown> }) => {
+      let status: number = SpanStatusCode.UNSET
+      return { setStatus: (given: { code: number }) => (status = given.code), end: () => void ended.push([attributes['marea.code'], status]) }
+    }
+    const stop = traceSync(device.marea, { startSpan })
+    await device.clock.settled()
+    device.network.serve(server)
+    await device.marea.sync()
+    await vi.waitFor(() => expect(ended.at(-1)).toEqual([code, expected]))
+    stop()
+    await device.close()
+  }
+})
+
 // After the clock was set back by an hour there were no spans for an hour, and two conversations had one start.
 test('spans go on when the clock is set back, and each has a start of its own', () => {
   let now = 1_000_000
