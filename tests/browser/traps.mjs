@@ -37,7 +37,7 @@ function trapping(short) {
     real = instance.exports
     const long = Object.fromEntries(Object.entries(short).map(([name, short]) => [short, name]))
     const exports = Object.entries(real).map(([name, value]) => [name, typeof value === 'function' ? wrapped(long[name], value) : value])
-    return { instance: { exports: Object.fromEntries(exports) }, module }
+    return { exports: Object.fromEntries(exports) }
   }
   // The engine reads what is written with it, and then, in the middle of its work, the clock.
   JSON.stringify = (...args) => {
