@@ -78,17 +78,29 @@ test('what a leader acknowledged while another came to lead, because it did not 
   assert.equal(await total(), 11)
 })
 
-test('a tab that comes to lead waits until it sees the newest image that it was told of', async (t) => {
+/** Waits until a page has looked for the newest image some more times. */
+async function looksOn(page) {
+  const looked = () => page.evaluate(() => window.looked)
+  const before = await looked()
+  await waitFor('it to look for the newest image', looked, (times) => times > before + 3)
+}
+
+test('a tab that comes to lead waits until it sees the newest image that it was told of, whatever the clock says', async (t) => {
   const { leader, follower } = await twoTabs(t, 10)
   // This page sees localStorage as it is now, as one may to which the browser has not brought the rest yet.
   await follower.evaluate(() => {
     const seen = new Map(Object.keys(localStorage).map((key) => [key, localStorage.getItem(key)]))
-    const { getItem, key } = Storage.prototype
+    const { getItem, setItem, key } = Storage.prototype
     const length = Object.getOwnPropertyDescriptor(Storage.prototype, 'length')
     Storage.prototype.getItem = (name) => seen.get(name) ?? null
     Storage.prototype.key = (index) => [...seen.keys()][index] ?? null
     Object.defineProperty(Storage.prototype, 'length', { ...length, get: () => seen.size })
     window.looked = 0
+    window.begun = false
+    Storage.prototype.setItem = function (name, value) {
+      window.begun ||= name.endsWith(':owner')
+      return setItem.call(this, name, value)
+    }
     window.arrive = () => {
       Object.assign(Storage.prototype, { getItem, key })
       Object.defineProperty(Storage.prototype, 'length', length)
@@ -101,8 +113,13 @@ test('a tab that comes to lead waits until it sees the newest image that it was 
   await recordInTurn(leader, 5)
   await leader.close()
   const total = follower.evaluate(() => window.marea.progress().then((progress) => progress.total_sessions))
-  await waitFor('it to look for the newest image', () => follower.evaluate(() => window.looked), (times) => times > 3)
-  assert.equal(await follower.evaluate(() => window.marea.leads), false)
+  await looksOn(follower)
+  await follower.evaluate(() => {
+    const { now } = Date
+    Date.now = () => now() + 3_600_000
+  })
+  await looksOn(follower)
+  assert.deepEqual(await follower.evaluate(() => [window.begun, window.marea.leads]), [false, false])
   await follower.evaluate(() => window.arrive())
   assert.equal(await total, 15)
 })

@@ -73,6 +73,19 @@ test('silence is called by its name, and the next try goes on with what has come
   assert.equal(server.moduleAsked, 1)
 })
 
+// Its waits were measured by the time of day.
+test('a clock that is set forward while the module comes is no silence', async (t) => {
+  const server = await serveSlowly({ held: true })
+  const page = await beginOpening(t, server)
+  server.send(100_000)
+  await waitFor('the piece', () => loaded(page), (bytes) => bytes >= 100_000)
+  await page.clock.setSystemTime(new Date(Date.now() + 3_600 * SECONDS))
+  await page.clock.runFor(2 * SECONDS)
+  server.send()
+  assert.equal(await waitFor('the mirror', () => opened(page), (state) => state !== null), 'open')
+  assert.equal(server.moduleAsked, 1)
+})
+
 test('a module that was had once is not asked for again', async (t) => {
   const server = await serveSlowly({ held: true })
   const page = await beginOpening(t, server)

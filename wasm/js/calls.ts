@@ -102,7 +102,7 @@ export class WaitingCalls {
 
   #keep(call: Call, revision: Revision): void {
     if (revision === undefined || !KEPT.has(call.method)) return
-    const at = Date.now()
+    const at = performance.now()
     this.#acknowledged.push({ call, revision, at })
     const old = this.#acknowledged.findIndex((kept) => at - kept.at < KEPT_MS)
     const tooMany = this.#acknowledged.length - MAX_CALLS_IN_FLIGHT

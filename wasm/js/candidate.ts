@@ -152,12 +152,12 @@ export class LeaderCandidate {
 
 async function openEngine(candidacy: Candidacy, leader: Leader): Promise<MareaEngine> {
   const { url, anonKey, userId, storage, known } = candidacy
-  const deadline = Date.now() + HANDLES_WAIT_MS
+  const deadline = performance.now() + HANDLES_WAIT_MS
   for (;;) {
     try {
       return await MareaEngine.open(url, anonKey, userId, storage, known, leader.wantToken, leader.tablesChanged)
     } catch (error) {
-      if (toWire(error).code !== 'mirror_locked' || Date.now() >= deadline) throw error
+      if (toWire(error).code !== 'mirror_locked' || performance.now() >= deadline) throw error
       await pause(HANDLES_RETRY_MS)
     }
   }

@@ -42,13 +42,13 @@ async function eraseFiles(user: string): Promise<void> {
 }
 
 async function removeFolder(root: FileSystemDirectoryHandle, name: string): Promise<void> {
-  const deadline = Date.now() + HANDLES_WAIT_MS
+  const deadline = performance.now() + HANDLES_WAIT_MS
   for (;;) {
     try {
       return await root.removeEntry(name, { recursive: true })
     } catch (error) {
       const held = error instanceof DOMException && error.name === 'NoModificationAllowedError'
-      if (!held || Date.now() >= deadline) throw error
+      if (!held || performance.now() >= deadline) throw error
       await new Promise((resolve) => setTimeout(resolve, HANDLES_RETRY_MS))
     }
   }

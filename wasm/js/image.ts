@@ -19,8 +19,8 @@ const ECHO_LIMIT_MS = 1_000
 /** Waits until this page sees the image of the newest revision that it was told of; says which it sees. */
 export async function imageArrived(candidacy: Candidacy): Promise<number> {
   await heardAll()
-  const deadline = Date.now() + ARRIVAL_LIMIT_MS
-  while (MareaEngine.imageRevision(candidacy.userId) < candidacy.revision && Date.now() < deadline) {
+  const deadline = performance.now() + ARRIVAL_LIMIT_MS
+  while (MareaEngine.imageRevision(candidacy.userId) < candidacy.revision && performance.now() < deadline) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS))
   }
   return MareaEngine.imageRevision(candidacy.userId)

@@ -25,7 +25,7 @@ export class ModuleDownload {
   readonly #listeners = new Set<(loading: Loading) => void>()
   readonly #stop = new AbortController()
   #loaded = 0
-  #heardAt = Date.now()
+  #heardAt = performance.now()
   #finished = false
 
   constructor(address: URL) {
@@ -58,10 +58,10 @@ export class ModuleDownload {
     this.#listeners.add(heard)
     let timer: ReturnType<typeof setInterval> | undefined
     // A download that was silent before this wait is given its time again.
-    const since = Date.now()
+    const since = performance.now()
     const silent = new Promise<never>((_, reject) => {
       timer = setInterval(() => {
-        if (Date.now() - Math.max(since, this.#heardAt) >= SILENCE_LIMIT_MS) reject(this.#stalled())
+        if (performance.now() - Math.max(since, this.#heardAt) >= SILENCE_LIMIT_MS) reject(this.#stalled())
       }, 500)
     })
     try {
@@ -76,7 +76,7 @@ export class ModuleDownload {
 
   /** Whether nothing has come of it for so long that another try had better begin again. */
   get isDead(): boolean {
-    return !this.#finished && Date.now() - this.#heardAt >= 2 * SILENCE_LIMIT_MS
+    return !this.#finished && performance.now() - this.#heardAt >= 2 * SILENCE_LIMIT_MS
   }
 
   stop(): void {
@@ -100,7 +100,7 @@ export class ModuleDownload {
   }
 
   #heard(bytes: number): void {
-    this.#heardAt = Date.now()
+    this.#heardAt = performance.now()
     this.#loaded += bytes
     for (const listener of [...this.#listeners]) listener(this.loading)
   }
