@@ -2,6 +2,7 @@
 // whichever tab, page or device.
 
 import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
 import { before, test } from 'node:test'
 import { assertArrived, browserTest, inPostgres, load, openMarea, progress, record, startBrowser, startStage, status, sync, waitFor, waitUntilSent } from './harness.mjs'
 
@@ -204,7 +205,7 @@ browserTest('with supabase-js only the sign-in service itself, of this session, 
         let tell
         const answer = async () => {
           // As the client does: first the event, then the answer.
-          if (error.code === 'user_not_found') tell('SIGNED_OUT', null)
+          tell('SIGNED_OUT', null)
           return { data: { session: null }, error }
         }
         const auth = {
@@ -285,4 +286,107 @@ browserTest('whether a session is over is asked of nobody to whom the server sen
     { url: stage.backend.url, key: stage.backend.anon_key, learner },
   )
   assert.deepEqual(asked, [['/auth/v1/user', 'error']])
+})
+
+/** A token that ended long ago, signed by the project. */
+function endedToken({ token }) {
+  const claims = { ...JSON.parse(Buffer.from(token.split('.')[1], 'base64url')), exp: 1_700_000_000 }
+  const said = [{ alg: 'HS256', typ: 'JWT' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  return `${said}.${createHmac('sha256', stage.backend.jwt_secret).update(said).digest('base64url')}`
+}
+
+/**
+ * Follows a client that still has a session whose token has ended, up to where its mirror is open. A renewal answers with `error`, and
+ * the session is removed first: as the real client does for whatever is not of the network. `leftMs`: of the session, by this device's
+ * clock.
+ */
+const followEnded = (page, learner, error, { leftMs = -10_000, online = true } = {}) =>
+  page.evaluate(
+    async ({ url, key, userId, token, error, leftMs, online }) => {
+      const { openWithSupabase } = await import('/marea/supabase.js')
+      let session = { access_token: token, expires_at: (Date.now() + leftMs) / 1000, user: { id: userId } }
+      window.signOut = () => {
+        session = null
+        window.tell('SIGNED_OUT', null)
+      }
+      const auth = {
+        getSession: async () => ({ data: { session }, error: null }),
+        async refreshSession() {
+          window.signOut()
+          return { data: { session: null }, error }
+        },
+        onAuthStateChange(callback) {
+          window.tell = callback
+          setTimeout(() => callback('INITIAL_SESSION', session), 0)
+          return { data: { subscription: { unsubscribe() {} } } }
+        },
+      }
+      window.account = openWithSupabase({ auth }, { url, publishableKey: key, storage: 'memory', online })
+      window.marea = await window.account.ready()
+      window.remembered = () => localStorage.getItem(`marea.user:${url}`) !== null
+    },
+    { url: stage.backend.url, key: stage.backend.anon_key, userId: learner.id, token: endedToken(learner), error, leftMs, online },
+  )
+
+browserTest('a renewal that the sign-in service puts off closes nothing, and one that it refuses does', async (t) => {
+  for (const [error, expected, leftMs] of [
+    [{ status: 429, code: 'over_request_rate_limit' }, 'open'],
+    [{ name: 'AuthUnknownError' }, 'open'],
+    [{ status: 400, code: 'refresh_token_not_found' }, 'signed-out'],
+    // A person has signed out meanwhile.
+    [{ name: 'AuthRetryableFetchError', status: 0 }, 'signed-out'],
+    [{ status: 429, code: 'over_request_rate_limit' }, 'signed-out', 3_600_000],
+  ]) {
+    const learner = await stage.signUp()
+    const page = await browser.newPage(t)
+    const asked = []
+    page.on('request', (request) => request.url().endsWith('/auth/v1/user') && asked.push(request.method()))
+    await followEnded(page, learner, { name: 'AuthApiError', ...error }, { leftMs })
+    await page.evaluate(() => void window.marea.sync().catch(() => undefined))
+    const state = () => page.evaluate(() => window.account.state.state)
+    if (expected === 'open') {
+      await waitFor('the renewal', () => status(page), ({ last_error }) => last_error?.code === 'token_unavailable')
+      assert.deepEqual([await state(), asked], ['open', []], JSON.stringify(error))
+    } else {
+      await waitFor(`the end of the session: ${JSON.stringify(error)}`, state, (seen) => seen === 'signed-out')
+    }
+    assert.equal(await page.evaluate(() => window.remembered()), expected === 'open')
+    await page.evaluate(() => window.account.close())
+  }
+})
+
+browserTest('what says nothing of a session leaves the mirror open, and without a network a person has signed out', async (t) => {
+  const learner = await stage.signUp()
+  for (const [answers, online, expected] of [
+    [[429, 429, 429], true, 'open'],
+    [[503, 500, 502], true, 'open'],
+    [[0, 0, 0], true, 'open'],
+    [[404, 200, 429], true, 'open'],
+    [[401], true, 'signed-out'],
+    [[200, 429, 403], true, 'signed-out'],
+    [[0], false, 'signed-out'],
+  ]) {
+    const page = await browser.newPage(t)
+    await followEnded(page, learner, null, { online: false })
+    const state = await page.evaluate(
+      async ({ answers, online }) => {
+        Object.defineProperty(navigator, 'onLine', { value: online })
+        const waiting = [...answers]
+        window.fetch = async () => {
+          const status = waiting.shift()
+          if (!status) throw new TypeError('Failed to fetch')
+          return new Response('', { status })
+        }
+        const closed = () => window.account.state.state === 'signed-out'
+        window.signOut()
+        while (waiting.length > 0 && !closed()) await new Promise((resolve) => setTimeout(resolve, 20))
+        // What was answered last is judged.
+        await new Promise((resolve) => setTimeout(resolve))
+        return window.account.state.state
+      },
+      { answers, online },
+    )
+    assert.equal(state, expected, JSON.stringify([answers, online]))
+    await page.evaluate(() => window.account.close())
+  }
 })

@@ -72,6 +72,8 @@ export interface Account extends MareaSource {
 const PATIENCE_MS = 400
 // When the server is asked whether a session that is said to be over is.
 const SIGN_OUT_PAUSES_MS = [0, 500, 1_000]
+// What it says then of one that is. Whatever else comes (no network, a limit of the rate, a gateway that failed) is no word on it.
+const OVER_STATUS = [401, 403]
 
 /**
  * Opens the mirror of whoever is signed in with `client`, now and after each sign-in; closes it at sign-out. What is
@@ -181,14 +183,20 @@ class SupabaseAccount implements Account {
   async #saidToBeSignedOut(): Promise<void> {
     const session = this.#session
     // It says so before it answers. The mirror of an account that is deleted stays open: what is unsent is only there.
-    if (isDeleted((await this.#asked)?.error)) return
-    const mayBeAnError = session?.expires_at !== undefined && session.expires_at * 1000 <= Date.now()
-    if (session && mayBeAnError && (await this.#isAlive(session))) return
+    const error = (await this.#asked)?.error
+    if (isDeleted(error)) return
+    const mayBeAnError = !session || (session.expires_at !== undefined && session.expires_at * 1000 <= Date.now())
+    // For want of an answer the client ends no session, but for any answer that is no token: a limit of the rate, a portal's page.
+    const isPutOff = !!error && error.name !== UNREACHED.name && !isVerdict(error)
+    if (mayBeAnError && (isPutOff || (session && (await this.#isAlive(session))))) return
     // Somebody may have signed in meanwhile.
     if (this.#session === session && !this.#closed) this.#signedOut()
   }
 
-  /** Whether the server still takes the session for one. Asked more than once: a sign-out reaches it after it is told here. */
+  /**
+   * Whether the session may be one still: the server has not said that it is none. Asked more than once: a sign-out reaches it after it
+   * is told here.
+   */
   async #isAlive({ access_token }: SupabaseSession): Promise<boolean> {
     const { url } = this.#options
     const headers = { apikey: keyOf(this.#options), authorization: `Bearer ${access_token}` }
@@ -196,8 +204,10 @@ class SupabaseAccount implements Account {
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
       // Followed, the token would go to a stranger.
       const asked = fetch(`${url.replace(/\/+$/, '')}/auth/v1/user`, { headers, redirect: 'error' })
-      const isGood = await asked.then(({ ok }) => ok).catch(() => false)
-      if (!isGood) return false
+      // Without a network no server can have refused anything: a person has signed out.
+      const unasked = (): number => (navigator.onLine === false ? OVER_STATUS[0]! : 0)
+      const status = await asked.then((answer) => answer.status, unasked)
+      if (OVER_STATUS.includes(status)) return false
     }
     return true
   }
