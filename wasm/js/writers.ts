@@ -9,7 +9,6 @@ import type { ActivityDay, Progress, Recorded } from './types.js'
 import { readExports, readTable } from './writers/read.js'
 import { csv, jsonLines } from './writers/text.js'
 import { html, daysBefore } from './writers/html.js'
-import { dayText } from './days.js'
 
 /** What a file is made of, and its form. */
 export interface ExportFileOptions {
@@ -67,7 +66,7 @@ type AnyMarea = Marea<any>
 async function write(marea: AnyMarea, records: Records, format: ExportFileOptions['format'], byteOrderMark: boolean): Promise<string> {
   if (format === 'csv') return csv(records, byteOrderMark)
   if (format === 'jsonl') return jsonLines(records)
-  const until = dayText(new Date())
+  const until = marea.today()
   const since = daysBefore(until)
   const [progress, days] = await Promise.all([marea.progress(), marea.activity(since, until)])
   return html(records, progress, days, [since, until])
