@@ -260,6 +260,8 @@ test('what is no file, and a file that is not there, is refused by name', async 
     [`marea.exportFile('${none}')`, /no such export/],
     [`marea.exportFile('x')`, /^id: expected a UUID/],
     [`marea.exportUrl('${none}', { expiresIn: 'soon' })`, /^expiresIn: expected an integer/],
+    [`marea.exportUrl('${none}', { expiresIn: 0 })`, /^expiresIn: expected 1 or more, got 0$/],
+    [`marea.exportUrl('${none}', { expiresIn: -5 })`, /^expiresIn: expected 1 or more, got -5$/],
     [`marea.pauseFile('${none}')`, /no file of such an export/],
   ]) {
     const error = await refused(call)

@@ -5,7 +5,7 @@
 // and MobX are proxies, which no message carries. The tables below are typed by what they check: a field that is new, or
 // gone, does not compile. Ranges and rules between fields are the engine's, the same on every platform.
 
-import { boolean, byteCount, day, instant, integer, json, jsonObject, millis, oneOf } from './check-kinds.js'
+import { boolean, byteCount, day, instant, integer, json, jsonObject, millis, oneOf, refusal } from './check-kinds.js'
 import { readable, record, text, texts, unexpected, uuid } from './check-kinds.js'
 import type { Check } from './check-kinds.js'
 import { batchWrite, listQuery, parameters, rowKey, sqlText, tableChange, tableName, where } from './check-tables.js'
@@ -137,6 +137,11 @@ const quota: Check = (value, path) => {
   throw unexpected(path, 'a whole number of bytes', value)
 }
 
+const seconds: Check = (value, path) => {
+  if ((integer(value, path) as number) > 0) return value
+  throw refusal(path, `expected 1 or more, got ${String(value)}`)
+}
+
 const newFile = record<NewFile>(
   'a file',
   { id: uuid, input: (value) => exportInput(value, ''), extension: text, content_type: text, quota },
@@ -205,7 +210,7 @@ const table: { [M in Method]: [name: string, check: Check][] } = {
   exportFile: [['id', uuid]],
   exportUrl: [
     ['id', uuid],
-    ['expiresIn', integer],
+    ['expiresIn', seconds],
   ],
   dayStart: [['dayStartsAt', (value) => (value === null ? null : integer(value, 'dayStartsAt'))]],
   importOnce: [

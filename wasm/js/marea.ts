@@ -219,7 +219,7 @@ export class Marea<S = RegisteredSchema> {
     return this.#access.call('exportFile', id)
   }
 
-  /** A link that opens the file of an export for whoever has it, for so many seconds: an hour unless it is given. */
+  /** A link that opens the file of an export for whoever has it, for so many seconds, 1 or more: an hour unless it is given. */
   exportUrl(id: string, { expiresIn = 3600 }: { expiresIn?: number } = {}): Promise<string> {
     return this.#access.call('exportUrl', id, expiresIn)
   }
