@@ -114,6 +114,24 @@ test('a leader that another has displaced writes nothing over it, and its writes
   assert.equal(await totalOf(page), 2)
 })
 
+// It took its own missing name for another owner's, left, and began with an empty mirror.
+test('an app that clears localStorage takes nothing from the mirror that is open', async (t) => {
+  const learner = newLearner()
+  const page = await newInsecurePage(t)
+  await openMarea(page, stage, learner)
+  for (let made = 0; made < 5; made++) await record(page)
+  // What this page has made itself, it could ask of an empty mirror again.
+  await goInsecure(page)
+  await openMarea(page, stage, learner)
+  await page.evaluate(() => localStorage.clear())
+  assert.equal((await record(page)).pending, 6)
+  await record(page)
+  await goInsecure(page)
+  await openMarea(page, stage, learner)
+  assert.deepEqual([await totalOf(page), (await status(page)).pending], [7, 7])
+  assert.deepEqual(page.problems, [])
+})
+
 test('a write for which localStorage has no room is refused whole', async (t) => {
   const learner = newLearner()
   const page = await browser.newPage(t)

@@ -210,6 +210,39 @@ test('what cannot be opened with is told at once, by name', async (t) => {
   assert.equal(allowed, 'memory')
 })
 
+test('what a request under way brings is not kept of a mirror in localStorage that was erased meanwhile', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner, { storage: 'local-storage' })
+  await waitUntilSent(page)
+  let answer
+  const held = new Promise((resolve) => (answer = resolve))
+  t.after(() => answer())
+  await page.route(`**${SYNC}`, async (route) => {
+    await held
+    await route.continue()
+  })
+  await record(page)
+  await waitFor('a request to be under way', () => status(page), (seen) => seen.syncing)
+  await page.evaluate((id) => {
+    window.kept = () => Object.keys(localStorage).filter((key) => key.startsWith(`marea:${id}:`))
+    return window.marea.erase()
+  }, learner.id)
+  assert.deepEqual(await page.evaluate(() => window.kept()), [])
+  // The engine looks whose image it is before it writes one.
+  await page.evaluate((owner) => {
+    const { getItem } = Storage.prototype
+    window.looked = false
+    Storage.prototype.getItem = function (key) {
+      window.looked ||= key === owner
+      return getItem.call(this, key)
+    }
+  }, `marea:${learner.id}:owner`)
+  answer()
+  await waitFor('the answer to be taken', () => page.evaluate(() => window.looked), (looked) => looked)
+  assert.deepEqual(await page.evaluate(() => window.kept()), [])
+})
+
 test('a tab that makes room while a request is under way keeps its lock until its worker has ended', async (t) => {
   const learner = await stage.signUp()
   const [page, other] = [await browser.newPage(t), await browser.newPage(t)]

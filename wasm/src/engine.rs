@@ -223,10 +223,11 @@ impl MareaEngine {
         Ok(wake.map(|at| at.0 as f64))
     }
 
-    /// Closes the mirror and gives its files back. False, and nothing done, while a sync runs: ending the worker is
-    /// then the way, and as safe, because all that was promised is already durable.
+    /// Closes the mirror and gives its files back. False while a sync runs: ending the worker is then the way, and as safe, because
+    /// all that was promised is already durable. In a page the sync goes on, and writes no more.
     pub fn close(&self) -> Result<bool, JsValue> {
         if self.syncing.get() {
+            self.place.leave();
             return Ok(false);
         }
         if let Some(engine) = self.host.take() {

@@ -4,7 +4,7 @@
 //! where there is none the tabs' agreement, sees to that; the owner's name beside the image makes sure of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +22,25 @@ const LOG_CHARS: usize = 64 * 1024;
 /// older than the image and are left out.
 const OPENING: u64 = 1_000;
 
+/// What an opening shares with its host.
+pub(crate) struct Held {
+    /// What the mirror has come to; it grows with each write.
+    revision: AtomicU64,
+    /// Whether the host has left it, to others or because it was erased.
+    left: AtomicBool,
+}
+
+impl Held {
+    pub(super) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Relaxed)
+    }
+
+    /// What a request that is under way brings is not written any more.
+    pub(super) fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Writes an image whole when the log has grown, and what has changed since it otherwise.
 struct Keeper {
     shelf: Shelf,
@@ -29,24 +48,24 @@ struct Keeper {
     name: String,
     /// The newest image; empty before this opening has written one.
     last: Vec<u8>,
-    revision: Arc<AtomicU64>,
+    held: Arc<Held>,
     image_chars: usize,
     log_chars: usize,
 }
 
-/// Opens the user's mirror; says whether a damaged one was set aside for it, and whether there was none. The number is its
-/// revision, which grows with each write.
-pub(super) fn open(user: UserId) -> Result<(Engine, Arc<AtomicU64>, bool, bool), Error> {
+/// Opens the user's mirror; says whether a damaged one was set aside for it, and whether there was none.
+pub(super) fn open(user: UserId) -> Result<(Engine, Arc<Held>, bool, bool), Error> {
     let shelf = Shelf::of(&user.to_string());
     let fresh = !shelf.has_image();
-    let revision = Arc::new(AtomicU64::new(shelf.newest() + OPENING));
+    let revision = AtomicU64::new(shelf.newest() + OPENING);
+    let held = Arc::new(Held { revision, left: AtomicBool::new(false) });
     let keeper = || -> Result<Box<Keeper>, Error> {
         let mut bytes = [0u8; 12];
         SystemEntropy::new().fill(&mut bytes)?;
         let name = STANDARD.encode(bytes);
         shelf.own(&name)?;
-        let (shelf, revision) = (shelf.clone(), revision.clone());
-        Ok(Box::new(Keeper { shelf, name, last: Vec::new(), revision, image_chars: 0, log_chars: 0 }))
+        let (shelf, held) = (shelf.clone(), held.clone());
+        Ok(Box::new(Keeper { shelf, name, last: Vec::new(), held, image_chars: 0, log_chars: 0 }))
     };
     let (mut opened, mut set_aside) = (open_kept(keeper()?, user), false);
     if matches!(opened, Err(Error::MirrorCorrupt)) {
@@ -61,7 +80,7 @@ pub(super) fn open(user: UserId) -> Result<(Engine, Arc<AtomicU64>, bool, bool),
         engine.restore_what_is_ours(&Engine::rescue(&damaged, &[]), now())?;
         set_aside = true;
     }
-    Ok((engine, revision, set_aside, fresh))
+    Ok((engine, held, set_aside, fresh))
 }
 
 /// The newest revision of the user's mirror that this page can see; 0 when there is none.
@@ -75,17 +94,23 @@ impl ImageKeeper for Keeper {
     }
 
     fn keep(&mut self, image: &[u8]) -> Result<(), Error> {
-        // Another tab has come to own the image, because this one did not answer: what it writes must stay.
-        if !self.shelf.is_owned_by(&self.name) {
-            return Err(Error::MirrorLocked);
+        match self.shelf.is_owned_by(&self.name) {
+            Some(true) => {}
+            // The app has cleared `localStorage`: what it held is here, whole, and nowhere else.
+            None if !self.held.left.load(Ordering::Relaxed) => {
+                self.shelf.own(&self.name)?;
+                self.last.clear();
+            }
+            // Another tab has come to own the image, because this one did not answer: what it writes must stay.
+            _ => return Err(Error::MirrorLocked),
         }
-        let revision = self.revision.load(Ordering::Relaxed) + 1;
+        let revision = self.held.revision() + 1;
         if !self.append(revision, image) {
             self.image_chars = self.shelf.put_image(revision, image)?;
             self.log_chars = 0;
         }
         self.last = image.to_vec();
-        self.revision.store(revision, Ordering::Relaxed);
+        self.held.revision.store(revision, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -6,7 +6,6 @@ mod salvage;
 mod shelf;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use marea_core::{Engine, Error, ImageKeeper, Location, Rescued, SystemEntropy, UserId};
 use sqlite_wasm_vfs::sahpool::OpfsSAHPoolUtil;
@@ -20,8 +19,7 @@ use crate::types::Recovery;
 pub(crate) enum Place {
     /// With the name of the folder for the bytes of files.
     Opfs(OpfsSAHPoolUtil, String),
-    /// With the revision that the mirror has come to.
-    LocalStorage(Arc<AtomicU64>),
+    LocalStorage(Arc<local::Held>),
     Memory,
 }
 
@@ -31,6 +29,13 @@ impl Place {
         match self {
             Place::Opfs(pool, _) => pool.pause().is_ok(),
             Place::LocalStorage(_) | Place::Memory => true,
+        }
+    }
+
+    /// Leaves it although a request is under way.
+    pub(crate) fn leave(&self) {
+        if let Place::LocalStorage(held) = self {
+            held.leave();
         }
     }
 
@@ -45,7 +50,7 @@ impl Place {
     /// The revision that the mirror has come to, where tabs see each other's writes late.
     pub(crate) fn revision(&self) -> Option<f64> {
         match self {
-            Place::LocalStorage(revision) => Some(revision.load(Ordering::Relaxed) as f64),
+            Place::LocalStorage(held) => Some(held.revision() as f64),
             Place::Opfs(..) | Place::Memory => None,
         }
     }
@@ -69,10 +74,10 @@ pub(crate) async fn open(storage: &str, user: UserId, known: bool) -> Result<Ope
         "opfs" => on_opfs(user, known).await,
         "local-storage" => {
             let opened = local::open(user).map_err(|error| from_core(&error))?;
-            let (engine, revision, set_aside, fresh) = opened;
+            let (engine, held, set_aside, fresh) = opened;
             Ok(Opened {
                 engine,
-                place: Place::LocalStorage(revision),
+                place: Place::LocalStorage(held),
                 recovery: recovery(set_aside, fresh && known),
             })
         }

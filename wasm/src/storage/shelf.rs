@@ -36,8 +36,9 @@ impl Shelf {
         LocalStorage::set(&self.owner, name).map_err(|error| failure(&error))
     }
 
-    pub(super) fn is_owned_by(&self, name: &str) -> bool {
-        LocalStorage::get::<String>(&self.owner).is_ok_and(|owner| owner == name)
+    /// Whether this name, or another (`Some(false)`), is that of who owns it. Nobody does where the app has cleared `localStorage`.
+    pub(super) fn is_owned_by(&self, name: &str) -> Option<bool> {
+        raw(&self.owner).map(|owner| owner.trim_matches('"') == name)
     }
 
     /// The newest state: the image, with its log.
