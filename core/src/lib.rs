@@ -72,4 +72,4 @@ pub use transport::authorization;
 #[cfg(all(feature = "http", not(target_family = "wasm")))]
 pub use transport::{Arriving, check_server, check_server_allowing_http, http_client_builder, why_unreached};
 #[cfg(feature = "http")]
-pub use transport::{Carried, Transport, refuses_api_key};
+pub use transport::{Carried, Transport, refuses_api_key, retry_after_ms};

@@ -71,6 +71,27 @@ test('a server that is full, and a network that answers for it, make a file wait
   assert.deepEqual((await objects(learner)).map((it) => it.size), [10])
 })
 
+// It was read as a number alone, and the file was tried again within a second.
+test('a server that says until when a file is to wait, as a date, is left alone until then', async (t) => {
+  const learner = await stage.signUp()
+  const page = await browser.newPage(t)
+  await openMarea(page, stage, learner)
+  await waitUntilSent(page)
+  const tries = []
+  await page.route(`**${OBJECTS}/**`, (route) => {
+    if (route.request().method() === 'OPTIONS') return route.continue()
+    tries.push(Date.now())
+    if (tries.length > 1) return route.continue()
+    // By the server's clock, which is years behind.
+    const dates = { date: 'Sun, 15 Jun 2025 15:00:00 GMT', 'retry-after': 'Sun, 15 Jun 2025 15:00:03 GMT' }
+    const readable = { 'access-control-allow-origin': '*', 'access-control-expose-headers': 'Retry-After, Date' }
+    return route.fulfill({ status: 503, headers: { ...readable, ...dates }, body: '' })
+  })
+  await until(page, await create(page, 10, 13), 'uploaded')
+  assert.equal(tries.length, 2)
+  assert.ok(tries[1] - tries[0] >= 3_000, `tried again after ${tries[1] - tries[0]} ms`)
+})
+
 test('a file arrives whatever its name: with an ending that is one, else with that of the export\'s format', async (t) => {
   const learner = await stage.signUp()
   const page = await browser.newPage(t)

@@ -139,10 +139,9 @@ export class Transfers {
       const answer = await this.#fetch(asked.path, { ...asked, body }, bearer, silence)
       const text = (await answer.text()).slice(0, REFUSAL_CHARACTERS)
       const header = (name: string): string | undefined => answer.headers.get(name) ?? undefined
-      const number = (text: string | undefined): number | undefined => (text && /^\d{1,15}$/.test(text) ? Number(text) : undefined)
-      const after = number(header('retry-after'))
-      const [location, offset] = [header('location'), number(header('upload-offset'))]
-      return () => this.#engine.applyTransfer(statusOf(answer), location, offset, after && after * 1000, text)
+      const offset = header('upload-offset') ?? ''
+      const at = /^\d{1,15}$/.test(offset) ? Number(offset) : undefined
+      return () => this.#engine.applyTransfer(statusOf(answer), header('location'), at, header('retry-after'), header('date'), text)
     } catch {
       return fail(silence.signal.aborted ? 'timeout' : 'offline')
     } finally {

@@ -1,7 +1,7 @@
 //! The conversation about files, as the leader's worker carries it (wasm/js/transfers.ts). Which request comes next, and when, is
 //! the engine's decision.
 
-use marea_core::{Failure, TransferAnswer, TransferBody, TransferFailure};
+use marea_core::{Failure, TransferAnswer, TransferBody, TransferFailure, retry_after_ms};
 use wasm_bindgen::prelude::*;
 
 use crate::engine::MareaEngine;
@@ -52,14 +52,16 @@ impl MareaEngine {
         status: u16,
         location: Option<String>,
         upload_offset: Option<f64>,
-        retry_after_ms: Option<f64>,
+        retry_after: Option<String>,
+        date: Option<String>,
         body: String,
     ) -> Result<(), JsValue> {
         let answer = TransferAnswer {
             status,
             location,
             upload_offset: upload_offset.map(|offset| offset as u64),
-            retry_after_ms: retry_after_ms.map(|ms| ms as u64),
+            retry_after_ms: retry_after
+                .and_then(|text| retry_after_ms(&text, date.as_deref(), Some(now().unix_ms))),
             body,
         };
         self.end_transfer(Ok(answer))

@@ -25,6 +25,7 @@ use refusal::{Refusal, is_page, starts_like_a_page};
 pub use gateway::refuses_api_key;
 #[cfg(not(target_family = "wasm"))]
 pub use native::{check_server, check_server_allowing_http, http_client_builder};
+pub use refusal::retry_after_ms;
 #[cfg(not(target_family = "wasm"))]
 pub use transfer::Arriving;
 #[cfg(not(target_family = "wasm"))]

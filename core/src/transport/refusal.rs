@@ -67,7 +67,7 @@ impl Refusal {
 
 /// How long a server asks to wait (RFC 9110, 10.2.3): seconds, or a date, which is by the server's clock. Where it says what that
 /// shows (6.6.1), this device's clock may be wrong by years; where not, there is only this one.
-fn retry_after_ms(text: &str, date: Option<&str>, now: Option<UnixMillis>) -> Option<u64> {
+pub fn retry_after_ms(text: &str, date: Option<&str>, now: Option<UnixMillis>) -> Option<u64> {
     let text = text.trim();
     if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
         // More digits than fit are as good as for ever; the schedule has a bound of its own.
