@@ -37,8 +37,6 @@ struct Moved {
     /// The visible fold rows have to be made anew.
     folds: bool,
     registers: Dirty,
-    /// Sessions that came although this mirror keeps their deletion.
-    sessions: Vec<String>,
 }
 
 /// Applies an answer that was read as a whole.
@@ -71,10 +69,8 @@ pub(super) fn apply(
         promote(rows, &mut moved)?;
     }
     registers::refresh_all(rows, &moved.registers, &context.client)?;
-    sessions::deleted_here(rows, &moved.sessions, &context.client, changed)?;
-    moved.folds |=
-        moved.registers.iter().any(|(table, _)| *table == Table::Sessions) || !moved.sessions.is_empty();
-    if moved.folds {
+    sessions::deleted_here(rows, moved.registers.of(Table::Sessions), &context.client)?;
+    if moved.folds || moved.registers.of(Table::Sessions).next().is_some() {
         visible::rebuild(rows, context.user_id, changed)?;
     }
     if !has_more {
@@ -258,7 +254,7 @@ impl Arriving {
             return Ok(());
         }
         if self.has_deletions && rows.keeps_deletion(table, key)? {
-            moved.sessions.push(key.to_owned());
+            moved.registers.insert((table, key.to_owned()));
         }
         if self.counted { sessions::note_counted(rows, key, self.knows_all) } else { Ok(()) }
     }
@@ -275,15 +271,8 @@ fn promote(rows: Rows<'_>, moved: &mut Moved) -> Result<(), Error> {
     }
     let arrived = rows.confirm_arrived()?;
     sessions::confirmed(rows)?;
-    for (table, key) in rows.holding()? {
-        registers::release(rows, table, &key)?;
-        moved.registers.insert((table, key));
-    }
-    let acknowledged = rows.register_rows_in(MutationState::Acknowledged)?;
-    // A deletion that is reflected now hides nothing any more: its session may have come while it did.
-    let sessions = acknowledged.iter().filter(|(table, _)| *table == Table::Sessions);
-    moved.sessions.extend(sessions.map(|(_, key)| key.clone()));
-    moved.registers.extend(acknowledged);
+    // No write is left to lie on a row: what its counters held back counts, and a session may have come while its deletion hid it.
+    moved.registers.extend(rows.all_shadowed()?);
     let reflected = rows.move_all(MutationState::Acknowledged, MutationState::Reflected)? > 0;
     moved.folds |= refilled || arrived || reflected;
     Ok(())

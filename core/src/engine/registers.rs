@@ -22,6 +22,11 @@ impl Dirty {
         self.0.get_or_insert(table, BTreeSet::new).insert(key);
     }
 
+    /// The keys of one table's rows.
+    pub(super) fn of(&self, table: Table) -> impl Iterator<Item = &String> {
+        self.0.get(&table).into_iter().flatten()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Table, &String)> {
         self.0.iter().flat_map(|(table, keys)| keys.iter().map(move |key| (table, key)))
     }
@@ -116,12 +121,7 @@ fn is_fact(shape: &Shape) -> bool {
     shape.table.table.kind() == TableKind::Events
 }
 
-/// Lets the counters that waited count, now that every addition is in them.
-pub(super) fn release(rows: Rows<'_>, table: Table, key: &str) -> Result<(), Error> {
-    let Some(shadow) = rows.shadow(table, key)? else { return Ok(()) };
-    rows.put_shadow(table, key, &Shadow { row: released(shadow), held: None })
-}
-
+/// The row with the counters that waited, now that every addition is in them.
 fn released(shadow: Shadow) -> Option<RegisterRow> {
     let mut row = shadow.row?;
     if !planted::is(Fault::HeldCountersForgotten) {

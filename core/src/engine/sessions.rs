@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
-use crate::engine::changed::Changed;
 use crate::engine::plan::Plan;
 use crate::engine::registers;
 use crate::error::Error;
@@ -252,13 +251,12 @@ pub(super) fn take_back(
 
 /// Sessions that came although they were taken back or deleted here: a copy of this file had sent them, or the request that
 /// carried them was on its way. Their deletions are sent now.
-pub(super) fn deleted_here(
+pub(super) fn deleted_here<'k>(
     rows: Rows<'_>,
-    arrived: &[String],
+    moved: impl Iterator<Item = &'k String>,
     client: &str,
-    changed: &mut Changed,
 ) -> Result<(), Error> {
-    for key in arrived {
+    for key in moved {
         if rows.register(Table::Sessions, key)?.is_some()
             && rows.keeps_deletion(Table::Sessions, key)?
             && !planted::is(Fault::TakenBackComesBack)
@@ -266,7 +264,6 @@ pub(super) fn deleted_here(
             registers::keep_shadow(rows, Table::Sessions, key)?;
             rows.send_deletion(Table::Sessions, key)?;
             registers::refresh(rows, Table::Sessions, key, client)?;
-            changed.row(Table::Sessions, key.as_str());
         }
     }
     Ok(())

@@ -87,9 +87,9 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// The rows whose counters wait.
-    pub(crate) fn holding(self) -> Result<Vec<(Table, String)>, Error> {
-        self.rows_named("SELECT table_name, row_key FROM shadow_rows WHERE held_json IS NOT NULL")
+    /// The rows that have a shadow.
+    pub(crate) fn all_shadowed(self) -> Result<Vec<(Table, String)>, Error> {
+        self.rows_named("SELECT table_name, row_key FROM shadow_rows")
     }
 
     /// The rows that a statement names, by table and key.
@@ -122,8 +122,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Takes away the visible rows that have not come, and notes for shadowed ones that the server has them no more.
-    /// Returns both.
+    /// Takes away the visible rows that have not come, and returns them; notes for shadowed ones that the server has them no more.
     pub(crate) fn sweep_registers(self) -> Result<Vec<(Table, String)>, Error> {
         let mut swept = Vec::new();
         for shape in self.shapes.iter() {
@@ -136,12 +135,10 @@ impl Rows<'_> {
                 }
             }
         }
-        swept.extend(self.rows_named(
-            "UPDATE shadow_rows SET value_json = NULL, clock_json = '{}', held_json = NULL
-             WHERE NOT EXISTS (SELECT 1 FROM refilled_rows AS r
-               WHERE r.table_name = shadow_rows.table_name AND r.row_key = shadow_rows.row_key)
-             RETURNING table_name, row_key",
-        )?);
+        let sql = "UPDATE shadow_rows SET value_json = NULL, clock_json = '{}', held_json = NULL
+                   WHERE NOT EXISTS (SELECT 1 FROM refilled_rows AS r
+                     WHERE r.table_name = shadow_rows.table_name AND r.row_key = shadow_rows.row_key)";
+        self.connection.execute(sql, [])?;
         Ok(swept)
     }
 }

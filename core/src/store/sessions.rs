@@ -129,10 +129,11 @@ impl Rows<'_> {
 
     /// Deletions that nobody was sent, because the insert was taken back, of rows that came all the same: a copy of this file had sent
     /// the insert, or its request was on the way when the program died. They are sent now.
-    pub(crate) fn send_deletion(self, table: Table, key: &str) -> Result<bool, Error> {
+    pub(crate) fn send_deletion(self, table: Table, key: &str) -> Result<(), Error> {
         let sql = "UPDATE mutations SET state = 'pending', settled_ms = NULL
                    WHERE table_name = ?1 AND row_key = ?2 AND op = 'delete' AND state = 'reflected'";
-        Ok(self.connection.prepare_cached(sql)?.execute([table.name(), key])? > 0)
+        self.connection.prepare_cached(sql)?.execute([table.name(), key])?;
+        Ok(())
     }
 
     /// Gives the deletions that were never sent the server's time, by which they are forgotten like all others.

@@ -1,6 +1,7 @@
 //! Answers that come, fail to come, come late, come in pages, refuse, and replace the past.
 
 use super::*;
+use crate::store::Meta;
 use crate::sync::Next;
 
 fn exchange(engine: &mut Engine, server: &mut Server) -> Applied {
@@ -265,4 +266,18 @@ fn the_servers_own_columns_of_progress_can_be_read() {
     let sql = "SELECT total_sessions, id, created_at, updated_at FROM user_progress";
     let found = engine.query(sql, &[], crate::store::QueryLimits::default()).unwrap().rows;
     assert_eq!(json!(found), json!([[2, id, then, then]]));
+}
+
+/// A cursor at 0 may be that of a server that has never heard of the user: of such an account nobody says that it was deleted.
+#[test]
+fn an_account_is_known_once_the_server_has_had_something_of_it() {
+    let (mut engine, mut server) = (engine(), Server::default());
+    let known =
+        |engine: &Engine| (engine.status(at(0)).unwrap().cursor, engine.store.read().meta(Meta::KnownUser));
+    engine.signal(Signal::SyncNow, at(0));
+    exchange(&mut engine, &mut server);
+    assert!(matches!(known(&engine), (Some(0), Ok(None))));
+    record(&mut engine, 10);
+    exchange(&mut engine, &mut server);
+    assert!(matches!(known(&engine), (Some(1), Ok(Some(_)))));
 }

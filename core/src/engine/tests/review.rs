@@ -249,3 +249,18 @@ fn all_that_was_refused_is_decided_about_at_once() {
     assert_eq!((totals(&engine), engine.export(export).unwrap()), ((1, 5), None));
     assert!(!all.contains(&waiting));
 }
+
+#[test]
+fn a_refusal_is_one_whatever_code_the_server_gives_it() {
+    for (code, shown) in [(Some("22023"), "22023"), (Some("PT402"), "PT402"), (None, "unknown")] {
+        let (mut engine, mut server) = (engine(), Server::default());
+        let id = record(&mut engine, 42);
+        server.reject.push(id);
+        let outgoing = send(&mut engine);
+        let mut answer = server.take(&outgoing.request);
+        answer.results[0].code = code.map(str::to_owned);
+        let applied = engine.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+        assert_eq!((applied.pushed, applied.rejected, totals(&engine)), (0, 1, (0, 0)));
+        assert_eq!(engine.rejected().unwrap()[0].refusal.as_ref().unwrap().code, shown);
+    }
+}

@@ -373,3 +373,28 @@ fn a_server_that_lost_its_past_is_healed_with_sessions_as_they_are_now() {
     assert_eq!(shown(&one), before);
     assert_eq!((server.rows.len(), &server.rows[&kept]["duration_minutes"]), (1, &json!(20)));
 }
+
+#[test]
+fn a_refused_session_counts_again_as_soon_as_it_is_tried_again() {
+    let (mut one, server) = (device(), Folding::default());
+    let key = on(&mut one, "2025-11-20", 10);
+    let id = key.parse().unwrap();
+    let refuse = |one: &mut Engine| {
+        one.signal(Signal::SyncNow, at(0));
+        let outgoing = one.next_request(at(0)).unwrap().unwrap();
+        let code = Some("23514".to_owned());
+        let results = vec![MutationResult { id, status: ResultStatus::Rejected, code, message: None }];
+        let answer = server.page(&outgoing.request, results);
+        one.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+        assert_eq!((totals(one), row(one, "sessions", &key)), ((0, 0), Value::Null));
+    };
+    refuse(&mut one);
+    let watcher = one.subscribe();
+    assert!(one.retry(id).unwrap());
+    assert_eq!((totals(&one), &row(&one, "sessions", &key)["duration_minutes"]), ((1, 10), &json!(10)));
+    let told = one.take_changes(watcher);
+    assert!([Table::UserProgress, Table::DailyActivity, Table::Sessions].iter().all(|it| told.contains(it)));
+    refuse(&mut one);
+    assert!(one.discard(id).unwrap());
+    assert_eq!((totals(&one), row(&one, "sessions", &key)), ((0, 0), Value::Null));
+}

@@ -187,3 +187,41 @@ fn a_batch_is_kept_whole_or_not_at_all_where_only_the_row_tells_that_it_is_wrong
     assert_eq!(refused.to_string(), "sessions.qa_correct: is greater than qa_attempts");
     assert_eq!((totals(&one), one.pending().unwrap().len()), ((1, 10), 1));
 }
+
+/// The other device has changed what counts, and this one a note meanwhile.
+#[test]
+fn progress_shows_what_the_row_of_a_session_shows_while_its_own_waits() {
+    let (mut one, mut two, mut server) = (device(), device(), Folding::default());
+    let key = on(&mut one, "2025-11-20", 10);
+    sync(&mut one, &mut server);
+    sync(&mut two, &mut server);
+    correct(&mut two, &key, json!({ "duration_minutes": 15 })).unwrap();
+    sync(&mut two, &mut server);
+    answered_during(&mut one, &mut server, |one| {
+        correct(one, &key, json!({ "note": "mine" })).unwrap();
+    });
+    let row = tables::row(&one, "sessions", &key);
+    assert_eq!((totals(&one), &row["duration_minutes"], &row["note"]), ((1, 15), &json!(15), &json!("mine")));
+    sync(&mut one, &mut server);
+    assert_eq!(totals(&one), (1, 15));
+    assert_eq!(one.store.count_rows("shadow_rows"), 0);
+}
+
+/// The answer to its insert is lost, and another device has deleted it by the time that it is sent once more.
+#[test]
+fn a_session_that_was_deleted_elsewhere_is_not_shown_by_its_insert_that_waits() {
+    let (mut one, mut two, mut server) = (device(), device(), Folding::default());
+    sync(&mut one, &mut server);
+    let key = on(&mut one, "2025-11-20", 10);
+    one.signal(Signal::SyncNow, at(0));
+    let lost = one.next_request(at(0)).unwrap().unwrap();
+    server.take(&lost.request);
+    one.apply_response(lost.ticket, Err(Failure::Timeout), at(0)).unwrap();
+    sync(&mut two, &mut server);
+    delete(&mut two, &key);
+    sync(&mut two, &mut server);
+    answered_during(&mut one, &mut server, |one| drop(on(one, "2025-11-21", 5)));
+    assert_eq!((totals(&one), tables::row(&one, "sessions", &key)), ((1, 5), Value::Null));
+    sync(&mut one, &mut server);
+    assert_eq!((totals(&one), tables::row(&one, "sessions", &key)), ((1, 5), Value::Null));
+}

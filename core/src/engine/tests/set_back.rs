@@ -190,3 +190,47 @@ fn a_row_of_a_table_is_on_a_server_that_has_lost_it_as_it_was() {
     tables::sync(&mut third, &mut empty);
     assert_eq!([&one, &third].map(|it| tables::row(it, "words", &key)), [row.clone(), row.clone()]);
 }
+
+/// The device that made it is gone: one that has changed it since gives it back, with all that a device may insert.
+#[test]
+fn a_row_that_another_device_made_is_given_back_to_a_server_that_has_lost_it() {
+    let (mut one, mut server) = (tables::device(), TableServer::new(tables::WORDS));
+    let key = "00000000-0000-4000-8000-0000000000aa";
+    let made = format!(
+        r#"{{ "id": "{key}", "word": "a", "level": null, "seen": 3, "price": "1.50", "source": "book", "data": {{"a":["b"]}},
+              "unlocked": {{"c":"2025-11-23T12:00:00Z"}}, "due": null, "size": "9007199254740993", "score": 2.5 }}"#
+    );
+    server.put_raw("words", key, &made);
+    tables::sync(&mut one, &mut server);
+    tables::update(&mut one, key, json!({ "level": "a2" }), 5).unwrap();
+    tables::add(&mut one, key, 4);
+    tables::sync(&mut one, &mut server);
+    let mut expected = tables::row(&one, "words", key);
+    assert_eq!((&expected["seen"], &expected["data"]["a"][0]), (&json!(7), &json!("b")));
+    let mut empty = TableServer::new(tables::WORDS).set_back();
+    let mut other = tables::device();
+    tables::sync(&mut one, &mut empty);
+    tables::sync(&mut other, &mut empty);
+    // The server's own column is the server's to fill.
+    expected["score"] = json!(null);
+    assert_eq!([&one, &other].map(|it| tables::row(it, "words", key)), [expected.clone(), expected]);
+}
+
+/// Its table was not in the catalogue for a while, and its rows are still to come: that this one is not here says nothing.
+#[test]
+fn a_row_that_is_still_to_come_is_not_taken_for_a_deleted_one() {
+    let (mut one, mut server) = (tables::device(), TableServer::new(tables::WORDS));
+    let before = server.clone();
+    let key = tables::insert(&mut one, "words", None, json!({ "word": "a" }));
+    tables::sync(&mut one, &mut server);
+    let without =
+        tables::WORDS.replace("0000000000000001", "0000000000000002").replace("\"words\"", "\"verbs\"");
+    for json in [&*without, tables::WORDS] {
+        one.use_catalogue(Some(&crate::catalogue::Catalogue::parse(json).unwrap()), at(0)).unwrap();
+    }
+    assert_eq!(tables::row(&one, "words", &key), json!(null));
+    let (mut restored, mut other) = (before.set_back(), tables::device());
+    tables::sync(&mut one, &mut restored);
+    tables::sync(&mut other, &mut restored);
+    assert_eq!([&one, &other].map(|it| tables::row(it, "words", &key)["word"].clone()), ["a", "a"]);
+}

@@ -371,3 +371,24 @@ fn a_server_that_was_set_back_while_the_catalogue_changed_is_healed() {
         assert_eq!(row(device, "words", &key)["seen"], 5);
     }
 }
+
+/// Only what is recorded once is gone for good.
+#[test]
+fn a_row_that_was_deleted_elsewhere_is_shown_by_an_insert_that_waits() {
+    let (mut one, mut two, mut server) = (device(), device(), TableServer::new(WORDS));
+    insert(&mut two, "tags", Some("a"), json!({ "color": "red" }));
+    sync(&mut two, &mut server);
+    sync(&mut one, &mut server);
+    two.mutate(Change::Delete { table: "tags".into(), key: "a".into() }, at(1)).unwrap();
+    sync(&mut two, &mut server);
+    one.signal(Signal::SyncNow, at(0));
+    let outgoing = one.next_request(at(0)).unwrap().unwrap();
+    let answer = server.take(&outgoing.request);
+    let values = map(json!({ "color": "blue" }));
+    one.mutate(Change::Insert { table: "tags".into(), key: Some("a".into()), values }, at(2)).unwrap();
+    one.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    assert_eq!(row(&one, "tags", "a")["color"], "blue");
+    sync(&mut one, &mut server);
+    sync(&mut two, &mut server);
+    assert_eq!([&one, &two].map(|it| row(it, "tags", "a")["color"].clone()), ["blue", "blue"]);
+}
