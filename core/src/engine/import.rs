@@ -62,13 +62,7 @@ impl Engine {
         let mut outcome = Imported::default();
         let ready = self.ready(name, items, now, &mut outcome);
         done.push(name.to_owned());
-        loop {
-            let brought = self.bring(&ready, &done, now, outcome.clone());
-            match brought {
-                Err(Error::StorageFull) if self.store.is_image() && self.store.make_room()? => {}
-                brought => return brought,
-            }
-        }
+        self.in_room(|engine| engine.bring(&ready, &done, now, outcome.clone()))
     }
 
     /// Rows first: their clocks are before all others, and the newest mutation tells the mirror's clock.

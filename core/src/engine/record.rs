@@ -88,8 +88,16 @@ impl Engine {
         if !self.store.is_image() {
             return self.record_all(changes, batch, &mut |_| Ok(()), now);
         }
-        let recorded = loop {
-            match self.record_all(changes.clone(), batch, &mut |_| Ok(()), now) {
+        self.in_room(|engine| engine.record_all(changes.clone(), batch, &mut |_| Ok(()), now))
+    }
+
+    /// Writes; where an image finds no room, with fewer and fewer exports in it, and tells of those.
+    pub(super) fn in_room<T>(
+        &mut self,
+        mut write: impl FnMut(&mut Engine) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let written = loop {
+            match write(self) {
                 Err(Error::StorageFull) if self.store.make_room()? => {}
                 done => break done,
             }
@@ -97,7 +105,7 @@ impl Engine {
         if self.store.take_left_out() {
             self.announce(&[Table::ExportHistory]);
         }
-        recorded
+        written
     }
 
     fn record_all(

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::model::ExportInput;
+use crate::model::{ExportInput, ImportItem};
 use crate::store::ImageKeeper;
 
 #[derive(Default)]
@@ -168,4 +168,27 @@ fn of_what_finds_no_room_the_newest_stays_and_the_status_says_so() {
     assert!(!newest(&again).contains(&10));
     pull(&mut again, &[(900, 901)], 901);
     assert_eq!(newest(&again)[0], 900);
+}
+
+/// Whatever writes makes room for itself, and tells of the exports that it has left out for that.
+#[test]
+fn an_import_makes_room_as_a_recording_does() {
+    let shelf: Arc<Mutex<Shelf>> = Arc::default();
+    let mut engine = with_more_exports_than_room(&shelf);
+    let before = newest(&engine).len();
+    let watcher = engine.subscribe();
+    let (day, note) = (at(0).local_date(), "y".repeat(10_000));
+    let item =
+        json!({ "session": { "session_type": "qa", "local_date": day, "session_data": { "note": note } } });
+    let items = || ImportItem::list(&json!(vec![&item; 10]).to_string()).unwrap();
+    assert_eq!(engine.import_once("history", items(), at(0)).unwrap().imported, 10);
+    assert!(engine.take_changes(watcher).contains(&Table::ExportHistory));
+    assert!(newest(&engine).len() < before);
+    assert_eq!(open_on(&shelf).unwrap().pending().unwrap().len(), 10);
+
+    // Where no export is left to make room, nothing comes in, and the import can be tried again.
+    shelf.lock().unwrap().full = true;
+    assert_eq!(engine.import_once("more", items(), at(0)).unwrap_err().code(), "storage_full");
+    shelf.lock().unwrap().full = false;
+    assert_eq!(engine.import_once("more", Vec::new(), at(0)).unwrap().known, 0);
 }
