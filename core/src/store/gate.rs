@@ -206,3 +206,23 @@ impl Gate {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_of_preparing_weighs_as_a_hundred_and_each_bound_may_be_reached_but_not_passed() {
+        let gate = Gate::default();
+        let limits = || QueryLimits { steps: 1_000, memory: 10, ..QueryLimits::default() };
+        gate.close(Reading::new(Vec::new(), limits()));
+        assert!(!gate.is_over(9, 0));
+        gate.runs(&Connection::open_in_memory().unwrap()).unwrap();
+        assert!(!gate.is_over(99, 10));
+        assert!(gate.is_over(1, 0));
+        assert!(matches!(gate.why(), Some(Error::QueryLimit { limit: "steps", most: 1_000 })));
+        gate.close(Reading::new(Vec::new(), limits()));
+        assert!(gate.is_over(0, 11));
+        assert!(matches!(gate.why(), Some(Error::QueryLimit { limit: "bytes of memory", most: 10 })));
+    }
+}

@@ -41,6 +41,18 @@ impl Rows<'_> {
 
     /// A page of rows.
     pub(crate) fn list(self, shape: &Shape, query: &ListQuery) -> Result<Vec<String>, Error> {
+        let Condition { sql, bound } = self.listing(shape, query)?;
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(&bound))?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(row_json(shape, row)?);
+        }
+        Ok(found)
+    }
+
+    /// The statement of a page.
+    fn listing(self, shape: &Shape, query: &ListQuery) -> Result<Condition, Error> {
         let limit = query.limit.unwrap_or(USUAL_LIMIT);
         if !(1..=MOST_LIMIT).contains(&limit) {
             return Err(Error::invalid("limit", format!("must be from 1 to {MOST_LIMIT}")));
@@ -60,13 +72,7 @@ impl Rows<'_> {
             shape.columns,
             condition.clause()
         );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params_from_iter(&condition.bound))?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(row_json(shape, row)?);
-        }
-        Ok(found)
+        Ok(Condition { sql, ..condition })
     }
 
     /// How many rows there are.
@@ -115,7 +121,7 @@ impl Rows<'_> {
             } else {
                 format!("({behind} OR ({column} IS {} AND {sql}))", bind(&value, condition))
             };
-            if place == 0 && order.len() > 1 && !is_none && !by.descends {
+            if place == 0 && !is_none && !by.descends {
                 // So that an index begins there.
                 sql = format!("{column} >= {} AND {sql}", bind(&value, condition));
             }
@@ -145,8 +151,8 @@ fn order_of<'s>(shape: &'s Shape, order: &[String]) -> Result<Vec<Ordered<'s>>, 
 /// What a column is ordered by. An enum's labels are in the order in which Postgres has them, and one of a later type comes last.
 fn ordering(column: &Column) -> String {
     let name = quoted(&column.name);
-    // As texts are ordered anyway: then an index helps.
-    if column.kind != ColumnType::Enum || column.labels.is_sorted() {
+    // As texts are ordered anyway, or no enum: then an index helps.
+    if column.labels.is_sorted() {
         return name;
     }
     let ranks = column.labels.iter().enumerate();
@@ -238,15 +244,8 @@ fn bound(column: &Column, value: &Value) -> Result<SqlValue, String> {
         ColumnType::UuidBytes => ColumnType::Uuid,
         kind => kind,
     };
-    let lenient = Column {
-        kind,
-        max: None,
-        precision: None,
-        scale: None,
-        rule: Rule::Register,
-        nullable: true,
-        ..column.clone()
-    };
+    let lenient =
+        Column { kind, max: None, precision: None, rule: Rule::Register, nullable: true, ..column.clone() };
     let mut checked = lenient.check(value.clone())?;
     if column.kind.is_json_text() {
         checked = json_text(&checked).into();
@@ -281,4 +280,43 @@ fn row_json(shape: &Shape, row: &Row<'_>) -> Result<String, Error> {
     }
     json.push('}');
     Ok(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Catalogue;
+    use crate::model::Table;
+    use crate::store::{Location, Store};
+
+    const WORDS: &str = r#"{ "version": 1, "hash": "01", "tables": [
+      { "name": "words", "schema": "public", "key": "id", "owner": "user_id", "write": true, "indexes": [["level"]], "columns": [
+        { "name": "id", "type": "text", "rule": "key" },
+        { "name": "level", "type": "integer", "rule": "register" } ] } ] }"#;
+
+    /// A page far behind costs no more than the first: nothing before it is read.
+    #[test]
+    fn an_index_begins_where_the_page_does() {
+        let mut store = Store::open(&Location::Memory).unwrap();
+        store.adopt(&Catalogue::parse(WORDS).unwrap(), |_| Ok(())).unwrap();
+        store.connection.execute("INSERT INTO words VALUES ('a', 1, '{}'), ('b', NULL, '{}')", []).unwrap();
+        let plan = |order: &str, after: &str| {
+            let (rows, words) = (store.read(), Table::named("words").unwrap());
+            let query = ListQuery {
+                order: vec![order.to_owned()],
+                after: Some(after.to_owned()),
+                ..ListQuery::default()
+            };
+            let Condition { sql, bound } = rows.listing(rows.shapes().get(words).unwrap(), &query).unwrap();
+            let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let mut steps = statement.query(params_from_iter(&bound)).unwrap();
+            steps.next().unwrap().unwrap().get::<_, String>(3).unwrap()
+        };
+        assert!(plan("level", "a").starts_with("SEARCH words USING INDEX"), "{}", plan("level", "a"));
+        assert!(plan("level", "a").ends_with("(level>?)"), "{}", plan("level", "a"));
+        // Everything is behind no value, and less of it is not where a descending page begins.
+        for (order, after) in [("level", "b"), ("-level", "a")] {
+            assert!(!plan(order, after).ends_with("(level>?)"), "{order} {after}: {}", plan(order, after));
+        }
+    }
 }

@@ -100,6 +100,29 @@ fn a_data_key_is_as_new_as_the_wrap_that_opened_it() {
     }
 }
 
+/// A derivation takes a fifth of a second and more.
+#[test]
+fn nothing_is_derived_for_a_data_key_that_is_open_already() {
+    let mut entropy = SystemEntropy::new();
+    let (old_id, old, by) = ("BBECAwQFBgcICQoL", DataKey::take(&mut [9; 32]), data_key());
+    let mut header = |id: &str, key: &DataKey, salt: u8, past: Option<Past>| {
+        let wrapping = (&*WRAPPING, Kdf { rounds: ROUNDS, salt: [salt; 16] });
+        let made_ms = u64::from(100 - salt);
+        let passphrase = PassphraseWrap::make(user(), id, key, wrapping, made_ms, &mut entropy).unwrap();
+        Header { key_id: id.to_owned(), passphrase, recovery: None, past }
+    };
+    let past = Past::joined(None, None, user(), (KEY_ID, &by));
+    let past = past.with((old_id, &old), 1, user(), (KEY_ID, &by), &mut SystemEntropy::new()).unwrap();
+    let newest = header(KEY_ID, &by, 7, Some(past));
+    // An older wrap of the same data key, and a data key that it has superseded.
+    for other in [header(KEY_ID, &by, 8, None), header(old_id, &old, 8, None)] {
+        let mut work = VaultWork::new(VaultRequest::Unlock, user(), vec![other, newest.clone()], [0; 16]);
+        assert_eq!(work.next_step().map(|step| step.salt), Some([7; 16]), "the newest first");
+        work.supply(WRAPPING.clone());
+        assert!(work.opened.len() == 1 && work.next_step().is_none());
+    }
+}
+
 #[test]
 fn of_two_lists_of_superseded_keys_the_longer_one_stays_and_of_too_many_keys_the_newest() {
     let (mut entropy, by) = (SystemEntropy::new(), data_key());

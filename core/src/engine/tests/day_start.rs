@@ -57,6 +57,8 @@ fn the_hour_is_kept_and_has_bounds_and_those_who_watch_are_told() {
     let mut engine = open(&location).unwrap();
     let subscription = engine.subscribe();
     engine.take_changes(subscription);
+    engine.set_day_start(360).unwrap();
+    engine.take_changes(subscription);
     engine.set_day_start(210).unwrap();
     let told = engine.take_changes(subscription);
     assert!(told.contains(&Table::UserProgress) && told.contains(&Table::DailyActivity), "{told:?}");

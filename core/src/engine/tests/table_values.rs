@@ -69,14 +69,22 @@ fn lists_are_filtered_ordered_and_paged() {
 #[test]
 fn a_list_may_ask_for_what_its_column_never_holds() {
     let mut one = device();
-    insert(&mut one, "words", None, json!({ "word": "a" }));
+    insert(&mut one, "words", None, json!({ "word": "a", "price": "1.50" }));
     for (filter, count) in [
+        (json!({ "price": { "gt": "1.499", "lt": "123456789012.3" } }), 1),
+        (json!({ "unlocked": "no object" }), 0),
+        (json!({ "score": 1.5 }), 0),
+        (json!({ "word": { "gt": null } }), 0),
+        (json!({ "seen": { "lte": null } }), 0),
         (json!({ "word": null }), 0),
         (json!({ "word": { "in": [null, "a"] } }), 1),
         (json!({ "word": "a word of more than twenty letters" }), 0),
     ] {
         assert_eq!(one.count_rows("words", &map(filter.clone())).unwrap(), count, "{filter}");
     }
+    let many = |values: usize| map(json!({ "word": { "in": vec!["a"; values] } }));
+    assert_eq!(one.count_rows("words", &many(1_000)).unwrap(), 1);
+    assert_eq!(one.count_rows("words", &many(1_001)).unwrap_err().code(), "invalid_input");
 }
 
 #[test]

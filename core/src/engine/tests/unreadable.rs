@@ -122,6 +122,18 @@ fn one_value_of_an_export_costs_itself() {
 }
 
 #[test]
+fn of_one_column_a_hundred_rows_are_told_apart() {
+    let mut engine = engine();
+    for (rows, known) in [(100, 100), (101, 100)] {
+        let spoilt: Vec<String> = (0..rows)
+            .map(|row| export(&format!("018f9d3e-7a00-7000-8000-{row:012}"), "data", "1e400"))
+            .collect();
+        pull(&mut engine, answer(&[], Some(&packed(&spoilt))));
+        assert_eq!(told(&engine)[0].2, known);
+    }
+}
+
+#[test]
 fn what_can_be_read_again_is_told_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::File(folder.path().join("mirror.sqlite3"));

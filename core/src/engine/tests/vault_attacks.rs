@@ -5,6 +5,7 @@ use super::vault::{change, code, envelope, fresh, get, put, set_up, two, unlock,
 use super::*;
 use crate::model::Provider::{Anthropic, Openai, Unsplash};
 use crate::model::{KeyEnvelope, Provider};
+use crate::store::Meta;
 use crate::vault::{DataKey, KeyState, VaultRequest, can_open, stolen, with_sum};
 
 const FIRST: &str = "an old sentence of words";
@@ -349,4 +350,60 @@ fn it_locks_by_itself_after_a_quarter_of_an_hour_unless_told_otherwise() {
     assert_eq!(one.vault_locks_at(), Some(at(15 * 60).unix_ms));
     one.lock_vault_after(None);
     assert_eq!(one.vault_locks_at(), None);
+}
+
+/// What this device knows of its keys is forgotten with a refused one only: it guards against older ones.
+#[test]
+fn what_is_newest_is_forgotten_when_a_key_is_refused_and_only_then() {
+    let (mut one, mut server) = (engine(), Registers::default());
+    set_up(&mut one, FIRST);
+    put(&mut one, Openai, "sk-one", 0);
+    sync(&mut one, &mut server);
+    let knows = |one: &Engine| one.store.read().meta(Meta::VaultKnown).unwrap().is_some();
+    let refuse = |one: &mut Engine| {
+        one.signal(Signal::SyncNow, at(0));
+        let outgoing = one.next_request(at(0)).unwrap().unwrap();
+        let reject = outgoing.request.mutations.iter().map(|mutation| mutation.id).collect();
+        let mut answer = Server { reject, ..Server::default() }.take(&outgoing.request);
+        answer.rows.clear();
+        one.apply_response(outgoing.ticket, Ok(answer), at(0)).unwrap();
+    };
+    record(&mut one, 5);
+    refuse(&mut one);
+    assert!(knows(&one));
+    put(&mut one, Openai, "sk-two", 1);
+    refuse(&mut one);
+    assert!(!knows(&one));
+}
+
+/// Envelopes of another vault were put here: an older one gives way to what this device knows.
+#[test]
+fn of_keys_under_another_passphrase_those_are_told_that_stay() {
+    let (mut one, mut other) = (engine(), engine());
+    set_up(&mut one, FIRST);
+    put(&mut one, Openai, "sk-one", 100);
+    put(&mut one, Anthropic, "sk-two", 100);
+    set_up(&mut other, SECOND);
+    for provider in [Anthropic, Unsplash] {
+        put(&mut other, provider, "sk-other", 0);
+        one.mutate(Change::PutKey { provider, envelope: envelope(&other, provider) }, at(200)).unwrap();
+    }
+    let outcome = unlock(&mut one, FIRST).unwrap();
+    assert_eq!((outcome.other_passphrase, outcome.rewritten), (vec![Unsplash], 1));
+    assert_eq!(get(&mut one, Anthropic).as_deref(), Ok("sk-two"));
+}
+
+/// Both open a key of their own, and neither the one that counts.
+#[test]
+fn an_old_passphrase_is_told_from_that_of_another_vault() {
+    let mut server = Registers::default();
+    let (mut one, old, _) = stolen_and_rotated(&mut server, VaultRequest::ChangePassphrase);
+    let mut other = engine();
+    set_up(&mut other, "a third sentence of words");
+    put(&mut other, Anthropic, "sk-other", 0);
+    one.mutate(Change::PutKey { provider: Openai, envelope: old }, at(200)).unwrap();
+    assert!(unlock(&mut one, FIRST).unwrap().passphrase_is_old);
+    let strange = Change::PutKey { provider: Anthropic, envelope: envelope(&other, Anthropic) };
+    one.mutate(strange, at(300)).unwrap();
+    assert!(!unlock(&mut one, "a third sentence of words").unwrap().passphrase_is_old);
 }
