@@ -188,7 +188,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn update_export(&mut self, chosen: usize) -> Checked {
+    pub(super) fn update_export(&mut self, chosen: usize) -> Checked {
         use ExportStatus::{Completed, Expired, Failed, Processing};
         let query = ExportQuery { limit: Some(500), ..ExportQuery::default() };
         let shown = self.devices[chosen].engine.exports(&query).map_err(|error| error.to_string())?.exports;
@@ -211,7 +211,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn put_key(&mut self, chosen: usize) -> Checked {
+    pub(super) fn put_key(&mut self, chosen: usize) -> Checked {
         let user = self.devices[chosen].user.to_string();
         let (provider, column) = *self
             .random

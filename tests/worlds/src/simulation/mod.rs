@@ -20,6 +20,7 @@ mod quiet;
 mod refusals;
 mod registers;
 mod server;
+mod set_back;
 mod story;
 mod told;
 mod waits;

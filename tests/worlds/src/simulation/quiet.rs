@@ -27,6 +27,7 @@ impl World<'_> {
         self.tell("world", |_| "comes to rest".to_owned());
         self.take_quietly(0, Err(Failure::Timeout))?;
         self.live_through_an_outage(0)?;
+        self.live_through_a_set_back(0)?;
         for round in 0..if self.server.was_set_back() { HEALING_ROUNDS } else { ROUNDS } {
             for chosen in 0..self.devices.len() {
                 self.take_quietly(chosen, Err(Failure::Timeout))?;
@@ -83,7 +84,7 @@ impl World<'_> {
     }
 
     /// Syncs one device until nothing is due.
-    fn settle(&mut self, chosen: usize) -> Checked {
+    pub(super) fn settle(&mut self, chosen: usize) -> Checked {
         let device = &mut self.devices[chosen];
         device.good_token = true;
         for signal in [Signal::NewToken, Signal::SyncNow] {
