@@ -122,6 +122,94 @@ async fn a_generated_passphrase_is_offered_shown_once_and_opens() {
     assert!(refused.contains("easily guessed"), "{refused}");
 }
 
+/// What becomes of a command whose standard output is a full disk, or a reader that has gone away.
+#[cfg(target_os = "linux")]
+async fn unheard(device: &Device, words: &[&str], is_full: bool) -> Ran {
+    let mut command = device.command(words);
+    if is_full {
+        command.stdout(Stdio::from(std::fs::File::options().write(true).open("/dev/full").expect("Linux")));
+    } else {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        command.stdout(Stdio::from(writer));
+    }
+    let output = command.spawn().expect("marea starts").wait_with_output().await.expect("marea ends");
+    let (code, stderr) = (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"));
+    Ran { words: words.join(" "), code, stdout: String::new(), stderr }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_key_is_sealed_under_a_generated_passphrase_that_nobody_has_seen() {
+    for (is_full, form) in [(true, &["--json"][..]), (false, &["--json"]), (true, &[]), (false, &[])] {
+        let mut device = device();
+        device.set("MAREA_PASSPHRASE", "");
+        device.set("MAREA_API_KEY", KEY);
+        let words = [&["key", "set", "openai", "--generate"], form].concat();
+        let ran = unheard(&device, &words, is_full).await;
+        assert!(ran.code == Some(1) && ran.stderr.contains("nothing was changed"), "{ran:?}");
+        assert_eq!(device.json(&["key", "list"]).await["state"], "not_set_up");
+
+        device.set("MAREA_PASSPHRASE", "orbit velvet canoe");
+        set(&mut device, "openai", KEY).await;
+        let code = device.json(&["key", "recovery"]).await["recovery_code"].as_str().expect("one").to_owned();
+        device.set("MAREA_RECOVERY_CODE", &code);
+        for words in [["key", "passphrase", "--generate"], ["key", "recover", "--generate"]] {
+            let ran = unheard(&device, &[&words, form].concat(), is_full).await;
+            assert!(ran.code == Some(1) && ran.stderr.contains("nothing was changed"), "{ran:?}");
+            assert_eq!(get(&device, "openai").await, KEY);
+        }
+        let still = device.json(&["key", "recover", "--generate", "--rewrap-only"]).await;
+        assert!(still["passphrase"].is_string() && still["done"].is_string(), "{still}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_recovery_code_that_cannot_be_shown_goes_to_standard_error() {
+    for is_full in [true, false] {
+        let mut device = device();
+        set(&mut device, "openai", KEY).await;
+        device.json(&["key", "recovery"]).await;
+        for words in
+            [&["key", "recovery"][..], &["key", "rotate"], &["key", "passphrase"], &["key", "recover"]]
+        {
+            device.set("MAREA_NEW_PASSPHRASE", "lantern pebble fjord");
+            let ran = unheard(&device, &[words, &["--json"]].concat(), is_full).await;
+            let mut said = ran.stderr.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+            let document = said.next().expect("the answer");
+            let code = document["recovery_code"].as_str().expect("the code").to_owned();
+            let problem = said.next().expect("a failure");
+            assert!(ran.code == Some(1) && problem["error"]["code"] == "storage_failed", "{ran:?}");
+            // It is the one that counts: with it the next command of the list opens the vault.
+            device.set("MAREA_RECOVERY_CODE", &code);
+            device.set("MAREA_NEW_PASSPHRASE", "orbit velvet canoe");
+            device.json(&["key", "recover", "--rewrap-only"]).await;
+        }
+        let ran = unheard(&device, &["key", "recovery"], is_full).await;
+        assert!(ran.code == Some(1) && ran.stderr.contains("Write down the recovery code"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_first_key_that_is_none_sets_nothing_up() {
+    let mut device = device();
+    device.set("MAREA_PASSPHRASE", "");
+    for key in ["", "a key with spaces"] {
+        device.set("MAREA_API_KEY", key);
+        let ran = device.run(&["key", "set", "openai", "--generate", "--json"]).await.exits(2);
+        assert_eq!(ran.stdout, "", "no passphrase was made");
+        assert_eq!(device.json(&["key", "list"]).await["state"], "not_set_up");
+    }
+    device.set("MAREA_PASSPHRASE", "orbit velvet canoe");
+    set(&mut device, "openai", KEY).await;
+    // One that is shown and does not come to count: the document is whole, and the command says so.
+    device.set("MAREA_PASSPHRASE", "wrong horse battery");
+    let ran = device.run(&["key", "passphrase", "--generate", "--json"]).await.exits(1);
+    assert!(ran.json()["passphrase"].is_string() && ran.json()["done"].is_null(), "{ran:?}");
+    ran.error("wrong_passphrase");
+}
+
 #[tokio::test]
 async fn passphrase_rotation_recovery_and_reset() {
     let mut device = device();

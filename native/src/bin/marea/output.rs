@@ -40,13 +40,35 @@ impl Output {
         value: &T,
         for_people: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
+        self.exact(&self.form(value, for_people)?)
+    }
+
+    /// The result as [`Output::result`] writes it.
+    pub(crate) fn form<T: Serialize>(
+        &self,
+        value: &T,
+        for_people: impl FnOnce(&T) -> String,
+    ) -> Result<String, Failure> {
         if !self.json {
-            return self.text(&for_people(value));
+            return Ok(escape::page(&for_people(value), self.style.colours).into_owned());
         }
         let text = serde_json::to_string(value).map_err(|_| {
             Failure::new("internal", "the result could not be written as JSON; please report this")
         })?;
-        self.exact(&format!("{}\n", escape::json(&text)))
+        Ok(format!("{}\n", escape::json(&text)))
+    }
+
+    /// What has to be seen before the command goes on. Here a reader that has gone away is a failure too.
+    pub(crate) fn beforehand(&self, text: &str) -> Result<(), Failure> {
+        write_out(text).map_err(|error| unwritten(&error, "nothing was changed"))
+    }
+
+    /// What is shown once and is nowhere else. Where stdout does not take `text`, the `whole` goes to stderr, and that is a failure.
+    pub(crate) fn once(&self, text: &str, whole: &str) -> Result<(), Failure> {
+        write_out(text).map_err(|error| {
+            self.aside(whole);
+            unwritten(&error, "what the command was to do is done; its answer is on standard error")
+        })
     }
 
     /// Plain text on stdout, with what would steer a terminal written out.
@@ -56,8 +78,7 @@ impl Output {
 
     /// What was made here and is read by a program (a shell's completions, a manual page), or must come out as it went in (a key).
     pub(crate) fn exact(&self, text: &str) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
-        self.written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+        self.written(write_out(text))
     }
 
     /// What became of writing to stdout. A reader that has gone away (`marea ... | head`) is no failure: the work is done. Every
@@ -66,10 +87,10 @@ impl Output {
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.is_closed.set(true),
             Err(error) => {
-                let problem = format!(
-                    "cannot write to standard output: {error} (what the command was to do is done; only the answer is missing)"
-                );
-                return Err(Failure::new("storage_failed", problem));
+                return Err(unwritten(
+                    &error,
+                    "what the command was to do is done; only the answer is missing",
+                ));
             }
             Ok(()) => {}
         }
@@ -110,6 +131,15 @@ impl Output {
         let text = if self.json { escape::json(text) } else { escape::page(text, false) };
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+}
+
+fn unwritten(error: &io::Error, state: &str) -> Failure {
+    Failure::new("storage_failed", format!("cannot write to standard output: {error} ({state})"))
 }
 
 /// `1 session`, `2 sessions`.

@@ -1,85 +1,37 @@
 //! `marea key ...`: API keys sealed with a passphrase. Each command opens the vault for itself and leaves it locked.
 
 use marea_native::{
-    ApiKey, KeyState, KeyView, Passphrase, Provider, RecoveryCode, Vault, VaultOutcome, VaultState,
-    VaultStatus, block_on,
+    ApiKey, KeyState, Passphrase, Provider, RecoveryCode, Vault, VaultOutcome, VaultState, VaultStatus,
+    block_on,
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::key_shown::{Changed, for_people, listed, shown_first};
 use crate::cli::{From, Globals, KeyCommand, New};
 use crate::failure::Failure;
 use crate::identity::{Opened, identify};
-use crate::output::{Output, table};
+use crate::output::Output;
 use crate::secrets::{Secrets, Wanted};
-
-/// What a change comes to.
-#[derive(Serialize)]
-struct Changed {
-    done: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider: Option<Provider>,
-    /// Mutations that wait for the next sync.
-    pending: u32,
-    /// To be written down now: it is not shown again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recovery_code: Option<String>,
-    /// A generated passphrase, likewise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    passphrase: Option<String>,
-    /// What the learner should know about it.
-    notes: Vec<String>,
-}
 
 pub(crate) fn run(globals: &Globals, command: &KeyCommand, output: &Output) -> Result<(), Failure> {
     if let KeyCommand::Suggest = command {
         return suggest(output);
     }
     let client = identify(globals)?.open()?;
-    let mut session =
-        Session { vault: client.vault(), client, secrets: Secrets::default(), notes: Vec::new(), made: None };
-    let done = match command {
-        KeyCommand::List { from } => return session.list(from, output),
-        KeyCommand::Get { provider, from } => return session.get(provider.provider(), from, output),
-        KeyCommand::Set { provider, from, key_fd, generate } => {
-            session.set(provider.provider(), from, *key_fd, *generate)?
-        }
-        KeyCommand::Remove { provider } => {
-            block_on(session.vault.remove(provider.provider()))?;
-            Done::new("The key is taken away.").of(provider.provider())
-        }
-        KeyCommand::Join { from, other_passphrase_fd } => session.join(from, *other_passphrase_fd)?,
-        KeyCommand::Remember { from } => {
-            session.unlock(from)?;
-            block_on(session.vault.remember_device())?;
-            Done::new("This device is remembered: the system's keychain opens the vault.")
-        }
-        KeyCommand::Forget => Done::new(match block_on(session.vault.forget_device())? {
-            true => "The keychain has forgotten this vault.",
-            false => "The keychain knew nothing of this vault.",
-        }),
-        KeyCommand::Passphrase { from, new } => session.change(from, new)?,
-        KeyCommand::Rotate { from } => {
-            let current = session.passphrase(from)?;
-            let outcome = block_on(session.vault.rotate(&current))?;
-            Done {
-                code: code(&outcome.recovery_code),
-                ..Done::new("All keys are sealed with a new data key.")
+    let (vault, secrets) = (client.vault(), Secrets::default());
+    let mut session = Session { vault, client, secrets, output, notes: Vec::new(), made: None };
+    match session.carry_out(command) {
+        Ok(Some(done)) => session.report(done),
+        Ok(None) => Ok(()),
+        Err(failure) => {
+            if session.made.is_some() && output.is_json() {
+                // The document that was begun with the passphrase.
+                let _ = output.exact("}\n");
             }
+            Err(failure)
         }
-        KeyCommand::Recovery { from } => {
-            session.unlock(from)?;
-            let made = Some(block_on(session.vault.make_recovery_code())?);
-            Done { code: code(&made), ..Done::new("A recovery code is made.") }
-        }
-        KeyCommand::Recover { code_fd, new } => session.recover(*code_fd, new)?,
-        KeyCommand::Suggest => return Ok(()),
-        KeyCommand::Reset { .. } => {
-            block_on(session.vault.reset())?;
-            Done::new("The keys and the passphrase are given up.")
-        }
-    };
-    session.report(done, output)
+    }
 }
 
 /// What a command has done.
@@ -100,16 +52,61 @@ impl Done {
 }
 
 /// One command's vault, and where its secrets come from.
-struct Session {
+struct Session<'a> {
     client: Opened,
     vault: Vault,
     secrets: Secrets,
+    output: &'a Output,
     notes: Vec<String>,
-    /// A passphrase that was generated here.
+    /// A passphrase that was generated here, and is shown.
     made: Option<Passphrase>,
 }
 
-impl Session {
+impl Session<'_> {
+    fn carry_out(&mut self, command: &KeyCommand) -> Result<Option<Done>, Failure> {
+        Ok(Some(match command {
+            KeyCommand::List { from } => return self.list(from).map(|()| None),
+            KeyCommand::Get { provider, from } => return self.get(provider.provider(), from).map(|()| None),
+            KeyCommand::Set { provider, from, key_fd, generate } => {
+                self.set(provider.provider(), from, *key_fd, *generate)?
+            }
+            KeyCommand::Remove { provider } => {
+                block_on(self.vault.remove(provider.provider()))?;
+                Done::new("The key is taken away.").of(provider.provider())
+            }
+            KeyCommand::Join { from, other_passphrase_fd } => self.join(from, *other_passphrase_fd)?,
+            KeyCommand::Remember { from } => {
+                self.unlock(from)?;
+                block_on(self.vault.remember_device())?;
+                Done::new("This device is remembered: the system's keychain opens the vault.")
+            }
+            KeyCommand::Forget => Done::new(match block_on(self.vault.forget_device())? {
+                true => "The keychain has forgotten this vault.",
+                false => "The keychain knew nothing of this vault.",
+            }),
+            KeyCommand::Passphrase { from, new } => self.change(from, new)?,
+            KeyCommand::Rotate { from } => {
+                let current = self.passphrase(from)?;
+                let outcome = block_on(self.vault.rotate(&current))?;
+                Done {
+                    code: code(&outcome.recovery_code),
+                    ..Done::new("All keys are sealed with a new data key.")
+                }
+            }
+            KeyCommand::Recovery { from } => {
+                self.unlock(from)?;
+                let made = Some(block_on(self.vault.make_recovery_code())?);
+                Done { code: code(&made), ..Done::new("A recovery code is made.") }
+            }
+            KeyCommand::Recover { code_fd, new } => self.recover(*code_fd, new)?,
+            KeyCommand::Suggest => return Ok(None),
+            KeyCommand::Reset { .. } => {
+                block_on(self.vault.reset())?;
+                Done::new("The keys and the passphrase are given up.")
+            }
+        }))
+    }
+
     fn passphrase(&mut self, from: &From) -> Result<Passphrase, Failure> {
         read_passphrase(&self.secrets.get(&current(from))?)
     }
@@ -180,17 +177,17 @@ impl Session {
         }
     }
 
-    fn list(&mut self, from: &From, output: &Output) -> Result<(), Failure> {
+    fn list(&mut self, from: &From) -> Result<(), Failure> {
         // A script that has a passphrase at hand may list before anything was sealed with it.
         let set_up = block_on(self.vault.status())?.state != VaultState::NotSetUp;
         if let Some(given) = self.secrets.given(&current(from))?.filter(|_| set_up) {
             let outcome = block_on(self.vault.unlock(&read_passphrase(&given)?))?;
             self.note(&outcome);
         }
-        output.result(&block_on(self.vault.status())?, listed)
+        self.output.result(&block_on(self.vault.status())?, listed)
     }
 
-    fn get(&mut self, provider: Provider, from: &From, output: &Output) -> Result<(), Failure> {
+    fn get(&mut self, provider: Provider, from: &From) -> Result<(), Failure> {
         // Without a key there is no need to ask for a passphrase.
         if !block_on(self.vault.status())?.keys.iter().any(|key| key.provider == provider) {
             return block_on(self.vault.get(provider)).map(drop).map_err(|_| no_key(provider));
@@ -202,7 +199,7 @@ impl Session {
             provider: Provider,
             key: &'a str,
         }
-        output.result(&Clear { provider, key: key.expose() }, |clear| format!("{}\n", clear.key))
+        self.output.result(&Clear { provider, key: key.expose() }, |clear| format!("{}\n", clear.key))
     }
 
     fn set(
@@ -212,7 +209,9 @@ impl Session {
         key_fd: Option<u32>,
         generate: bool,
     ) -> Result<Done, Failure> {
-        if block_on(self.vault.status())?.state == VaultState::NotSetUp {
+        let is_first = block_on(self.vault.status())?.state == VaultState::NotSetUp;
+        let mut typed = None;
+        if is_first {
             if block_on(self.client.status())?.last_synced_at.is_none() {
                 self.notes.push(
                     "This mirror has never synced. Where another device has a passphrase already, bring the \
@@ -221,14 +220,17 @@ impl Session {
                 );
             }
             let wanted = Wanted { prompt: "Choose a passphrase (`--generate` makes one): ", ..current(from) };
-            let chosen = self.choose(&wanted, generate)?;
-            block_on(self.vault.set_up(&chosen))?;
+            typed = self.typed(&wanted, generate)?;
         } else {
             self.unlock(from)?;
         }
         let wanted =
             Wanted { fd: key_fd, option: "--key-fd", variable: "MAREA_API_KEY", prompt: "The API key: " };
         let key = ApiKey::new(self.secrets.get(&wanted)?.to_string()).map_err(marea_native::Error::from)?;
+        if is_first {
+            let chosen = self.typed_or_made(typed)?;
+            block_on(self.vault.set_up(&chosen))?;
+        }
         block_on(self.vault.put(provider, &key))?;
         Ok(Done::new("The key is sealed.").of(provider))
     }
@@ -279,38 +281,49 @@ impl Session {
             variable: "MAREA_NEW_PASSPHRASE",
             prompt: "Choose a new passphrase (`--generate` makes one): ",
         };
-        self.choose(&wanted, new.generate)
+        let typed = self.typed(&wanted, new.generate)?;
+        self.typed_or_made(typed)
     }
 
-    fn choose(&mut self, wanted: &Wanted, generate: bool) -> Result<Passphrase, Failure> {
-        if !generate {
-            return read_passphrase(&self.secrets.choose(wanted)?);
+    /// A passphrase that a person chooses; `None` where one is to be generated.
+    fn typed(&mut self, wanted: &Wanted, generate: bool) -> Result<Option<Passphrase>, Failure> {
+        if generate { Ok(None) } else { read_passphrase(&self.secrets.choose(wanted)?).map(Some) }
+    }
+
+    /// A generated passphrase is shown before it counts: with keys sealed under one that nobody has seen, all of them are lost.
+    fn typed_or_made(&mut self, typed: Option<Passphrase>) -> Result<Passphrase, Failure> {
+        if let Some(typed) = typed {
+            return Ok(typed);
         }
         let made = Vault::generate_passphrase()?;
+        self.output.beforehand(&shown_first(&made, self.output.is_json()))?;
         self.made = Some(made.clone());
         Ok(made)
     }
 
-    fn report(self, done: Done, output: &Output) -> Result<(), Failure> {
-        block_on(self.vault.lock())?;
-        let pending = block_on(self.client.status())?.pending;
+    /// What is shown only once is shown whatever else fails here.
+    fn report(self, done: Done) -> Result<(), Failure> {
+        let locked = block_on(self.vault.lock());
+        let status = block_on(self.client.status());
         let Done { text, provider, code } = done;
-        let passphrase = self.made.as_ref().map(|made| made.expose().to_owned());
-        let changed =
-            Changed { done: text, provider, pending, recovery_code: code, passphrase, notes: self.notes };
-        output.result(&changed, |changed| {
-            let code = changed
-                .recovery_code
-                .iter()
-                .map(|code| format!("Write down the recovery code, it is not shown again:\n\n  {code}\n\n"));
-            let made = changed
-                .passphrase
-                .iter()
-                .map(|made| format!("Keep the passphrase, it is not shown again:\n\n  {made}\n\n"));
-            let notes = changed.notes.iter().map(|note| format!("{note}\n"));
-            let first = format!("{text} ({} waiting to be sent)\n", changed.pending);
-            std::iter::once(first).chain(made).chain(code).chain(notes).collect()
-        })
+        let pending = status.as_ref().ok().map(|status| status.pending);
+        let is_secret = self.made.is_some() || code.is_some();
+        let changed = Changed { done: text, provider, pending, recovery_code: code, notes: self.notes };
+        if !is_secret {
+            self.output.result(&changed, for_people)?;
+        } else {
+            let begun = self.made.map(|made| shown_first(&made, self.output.is_json())).unwrap_or_default();
+            let rest = self.output.form(&changed, for_people)?;
+            // One document, which begins with the passphrase.
+            let rest = match rest.strip_prefix('{').filter(|_| !begun.is_empty()) {
+                Some(fields) => format!(",{fields}"),
+                None => rest,
+            };
+            self.output.once(&rest, &(begun + &rest))?;
+        }
+        locked?;
+        status?;
+        Ok(())
     }
 }
 
@@ -348,20 +361,4 @@ fn code(made: &Option<RecoveryCode>) -> Option<String> {
 fn no_key(provider: Provider) -> Failure {
     let name = provider.name();
     Failure::new("no_key", format!("there is no {name} key here; `marea key set {name}` seals one"))
-}
-
-fn listed(status: &VaultStatus) -> String {
-    let state = |key: &KeyView| match key.state {
-        KeyState::Open => key.hint.clone().unwrap_or_default(),
-        KeyState::Locked => "sealed".into(),
-        KeyState::OtherPassphrase => "sealed under another passphrase: `marea key join`".into(),
-        _ => "damaged: `marea key set` it anew".into(),
-    };
-    let rows: Vec<Vec<String>> =
-        status.keys.iter().map(|key| vec![key.provider.name().into(), state(key)]).collect();
-    match (rows.is_empty(), status.state) {
-        (true, VaultState::NotSetUp) => "No key, and no passphrase was chosen yet.\n".into(),
-        (true, _) => "No key.\n".into(),
-        (false, _) => table(&["Provider", "Key"], &rows),
-    }
 }

@@ -11,6 +11,7 @@ pub(crate) mod follow;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
+mod key_shown;
 pub(crate) mod keychain;
 pub(crate) mod progress;
 pub(crate) mod query;
