@@ -207,6 +207,25 @@ async fn a_failed_output_leaves_no_half_file() {
     full.exits(1).error("storage_failed");
 }
 
+/// A list that was cut off would be told to be no list.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_too_large_to_import_is_told_to_be_so() {
+    let device = device();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("history.json");
+    let file = File::create(&path).expect("a file");
+    file.set_len(256 * 1024 * 1024 + 1).expect("a hole");
+    let words = ["import", "history", path.to_str().expect("a path"), "--json"];
+    let said = device.run(&words).await.exits(2).error("usage");
+    assert!(said.contains("more than 256 MiB"), "{said}");
+    file.set_len(256 * 1024 * 1024).expect("a smaller one");
+    let said = device.run(&words).await.exits(2).error("invalid_input");
+    assert!(said.contains("JSON list"), "{said}");
+    std::fs::write(&path, [b'[', b'"', 0xff]).expect("a file");
+    let said = device.run(&words).await.exits(2).error("usage");
+    assert!(said.contains("not UTF-8"), "{said}");
+}
+
 /// What a server, or another device, may have written to take over the terminal of whoever reads it.
 const HOSTILE: &str =
     "\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31m\u{9b}5mred\r\nerror (forged): line\u{202e}gpj\u{2028}\u{7f}";

@@ -72,10 +72,12 @@ impl Secrets {
         };
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
         let mut byte = [0_u8];
-        while bytes.len() < MAX_BYTES
-            && file.read(&mut byte).map_err(|_| unreadable())? == 1
-            && byte[0] != b'\n'
-        {
+        while file.read(&mut byte).map_err(|_| unreadable())? == 1 && byte[0] != b'\n' {
+            if bytes.len() == MAX_BYTES {
+                let problem =
+                    format!("{option}: the line of descriptor {fd} has more than {MAX_BYTES} bytes");
+                return Err(Failure::usage(problem));
+            }
             bytes.push(byte[0]);
         }
         if bytes.last() == Some(&b'\r') {

@@ -12,7 +12,7 @@ use crate::identity::identify_to_record;
 use crate::output::Output;
 
 /// What a file of items may hold.
-const MOST_BYTES: u64 = 256 * 1024 * 1024;
+const MOST_MIB: u64 = 256;
 
 pub(crate) fn run(globals: &Globals, args: &ImportArgs, output: &Output) -> Result<(), Failure> {
     let items = read(&args.file)?;
@@ -37,15 +37,22 @@ pub(crate) fn run(globals: &Globals, args: &ImportArgs, output: &Output) -> Resu
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let from: Box<dyn std::io::Read> = match file.to_str() {
         Some("-") => Box::new(std::io::stdin()),
         _ => Box::new(std::fs::File::open(file).map_err(|error| unreadable(file, &error))?),
     };
-    from.take(MOST_BYTES).read_to_string(&mut text).map_err(|error| unreadable(file, &error))?;
-    Ok(text)
+    let most = MOST_MIB * 1024 * 1024;
+    // One more tells that there is more: what is cut off is not what was handed in.
+    from.take(most + 1).read_to_end(&mut bytes).map_err(|error| unreadable(file, &error))?;
+    if bytes.len() as u64 > most {
+        let problem =
+            format!("it has more than {MOST_MIB} MiB; make several files, each with a NAME of its own");
+        return Err(unreadable(file, &problem));
+    }
+    String::from_utf8(bytes).map_err(|_| unreadable(file, &"it is not UTF-8"))
 }
 
-fn unreadable(file: &Path, error: &std::io::Error) -> Failure {
-    Failure::usage(format!("cannot read {}: {error}", inline(&file.to_string_lossy())))
+fn unreadable(file: &Path, problem: &dyn std::fmt::Display) -> Failure {
+    Failure::usage(format!("cannot read {}: {problem}", inline(&file.to_string_lossy())))
 }
