@@ -1,10 +1,11 @@
 //! Where access tokens come from: the app's own sign-in, or [`crate::auth`].
 //!
-//! The client asks for a token for each request and never keeps one. It asks on its own thread, in a tokio runtime.
+//! The client asks for a token for each request and keeps none that it has used. It asks on its own thread, in a tokio runtime.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use marea_core::Failure;
 use zeroize::Zeroizing;
@@ -29,6 +30,12 @@ pub trait TokenSource: Send + Sync {
     /// calls this one.
     fn try_access_token(&self, refused: bool) -> TryTokenFuture<'_> {
         Box::pin(async move { Ok(self.access_token(refused).await) })
+    }
+
+    /// How long the client waits for an answer: what takes longer is a failure for now, and its token is used when the client asks
+    /// again. Ten seconds, as in a browser; more for a source that ends by itself, and may have to ask a person first.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(10)
     }
 
     /// Whether another program has got a token since the last one was handed out, so that a sync that waits for a sign-in may go

@@ -5,16 +5,20 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use marea_core::Failure;
 
-use super::accounts::{self, WriteLock};
+use super::accounts;
 use super::{Account, Accounts, Secret, gotrue};
 use crate::tokens::{TokenFuture, TokenSource, TryTokenFuture};
 use crate::{Error, clock, keychain};
 
 /// A token that ends within this time is replaced first, so that it does not end on its way.
 const EXPIRY_MARGIN_SECONDS: i64 = 30;
+
+/// A question of the keychain's takes a minute at most, and each of three requests ten seconds.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Keeps one account of a data folder signed in. Cheap to clone.
 #[derive(Clone)]
@@ -99,7 +103,17 @@ impl RememberedAccount {
         if self.is_usable(&stored, refused) {
             return Ok(stored.access_token);
         }
-        match self.renew(&stored, &lock).await {
+        // Whoever stops waiting, or ends, leaves it running until the new token is kept: the old one is spent by then.
+        let (renewing, spent) = (self.clone(), stored.clone());
+        let renewed = keychain::off_thread(move || {
+            let _held = lock;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|source| Error::NoResources { source })?;
+            let renewed = runtime.block_on(renewing.renew(&spent));
+            runtime.shutdown_background();
+            renewed
+        });
+        match renewed.await {
             // By the server's clock it may still be good; if not, or if there is no network, the sync itself finds out, and says
             // so better than a missing token could.
             Err(error) if !refused && without_token(&error).is_some() => Ok(stored.access_token),
@@ -133,7 +147,8 @@ impl RememberedAccount {
         !spent && !is_the_refused_one
     }
 
-    async fn renew(&self, stored: &Account, lock: &WriteLock) -> Result<Account, Error> {
+    /// The caller holds the lock of the file.
+    async fn renew(&self, stored: &Account) -> Result<Account, Error> {
         let renewed = match (gotrue::refresh(stored).await, &self.shared.password) {
             (Err(Error::SignInEnded), Some(password)) => {
                 let account = gotrue::sign_in_to(gotrue::Server::of(stored), &stored.email, password).await?;
@@ -144,10 +159,7 @@ impl RememberedAccount {
             }
             (renewed, _) => renewed?,
         };
-        // The lock is held by the caller for as long as this takes.
-        let _held = lock;
-        let (dir, kept) = (self.shared.dir.clone(), renewed.clone());
-        keychain::off_thread(move || accounts::remember_locked(&dir, kept)).await?;
+        accounts::remember_locked(&self.shared.dir, renewed.clone())?;
         Ok(renewed)
     }
 }
@@ -170,6 +182,10 @@ impl TokenSource for RememberedAccount {
 
     fn try_access_token(&self, refused: bool) -> TryTokenFuture<'_> {
         Box::pin(async move { Ok(self.token(refused).await?.map(|token| token.expose().to_owned())) })
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn has_newer(&self) -> bool {

@@ -1,9 +1,9 @@
-//! Tokens from the other side: each question has a number, and its answer comes by a call of its own.
+//! Tokens from the other side: each question has a number, and its answer comes by a call of its own. How long that may take is the
+//! client's decision.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use marea_core::Failure;
 use serde_json::json;
@@ -11,9 +11,6 @@ use tokio::sync::oneshot;
 
 use super::Listener;
 use crate::tokens::{TokenFuture, TokenSource, TryTokenFuture};
-
-/// An app that does not answer (it may be waiting for a network) does not hold up a sync for longer.
-const LIMIT: Duration = Duration::from_secs(10);
 
 type Told = Result<Option<String>, Failure>;
 
@@ -33,10 +30,9 @@ impl Questions {
         let id = self.asked.fetch_add(1, Ordering::Relaxed);
         let (answer, told) = oneshot::channel();
         self.waiting().insert(id, answer);
+        let _until_then = Waiting { questions: self, id };
         (self.listener)(json!({ "kind": "token-wanted", "id": id, "fresh": fresh }).to_string());
-        let told = tokio::time::timeout(LIMIT, told).await;
-        self.waiting().remove(&id);
-        told.ok().and_then(Result::ok).unwrap_or(Err(Failure::TokenUnavailable))
+        told.await.unwrap_or(Err(Failure::TokenUnavailable))
     }
 
     pub(super) fn answer(&self, id: u32, token: Option<String>, failed: bool) {
@@ -50,6 +46,18 @@ impl Questions {
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<u32, oneshot::Sender<Told>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question that the client may give up: nobody is told of its answer then.
+struct Waiting<'q> {
+    questions: &'q Questions,
+    id: u32,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.questions.waiting().remove(&self.id);
     }
 }
 

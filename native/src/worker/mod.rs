@@ -3,6 +3,7 @@
 //! It has a small runtime of its own, so that the client works from any executor and from none, and an engine call never blocks
 //! a thread that is not its own. What to send and when to try again is the engine's decision.
 
+mod asking;
 mod new_day;
 mod opening;
 mod state;
@@ -159,6 +160,7 @@ async fn serve(state: Rc<State>, mut inbox: mpsc::Receiver<Message>) {
         }
     }
     tasks.shutdown().await;
+    state.end_questions().await;
     let closed = state.close();
     // What the app has handed in (a token source, listeners) is let go of before it is told: its program may end then.
     drop(state);

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use marea_core::{
-    Catalogue, Connection, Engine, Signal, Subscription, SyncMark, Transport, UnixMillis, UserId,
+    Catalogue, Connection, Engine, Failure, Signal, Subscription, SyncMark, Transport, UnixMillis, UserId,
 };
 use tokio::sync::Notify;
 
+use super::asking::Questions;
 use super::watchers::{Watcher, Watchers};
 use super::{Done, Message, Write, opening};
 use crate::bytes::Bytes;
@@ -47,6 +48,7 @@ pub(crate) struct State {
     day_starts_at: Cell<u16>,
     server: Option<Server>,
     tokens: Option<Arc<dyn TokenSource>>,
+    questions: Questions,
     background_sync: bool,
     wakeups: bool,
     /// Whether the app allows the network: an engine that takes another one's place is told too.
@@ -83,6 +85,7 @@ impl State {
             online: Cell::new(config.online),
             server: config.server,
             tokens: config.tokens,
+            questions: Questions::default(),
             transport: OnceCell::new(),
         }
     }
@@ -197,6 +200,9 @@ impl State {
     }
 
     pub(super) fn signal(&self, signal: Signal) {
+        if signal == Signal::NewToken {
+            self.questions.forget_late();
+        }
         self.with_engine(|engine| engine.signal(signal, clock::now()));
         self.nudge.notify_one();
         self.socket_nudge.notify_one();
@@ -273,8 +279,19 @@ impl State {
         Ok(self.transport.get_or_init(|| made))
     }
 
-    pub(super) fn tokens(&self) -> Result<&dyn TokenSource, Error> {
-        self.tokens.as_deref().ok_or(Error::NotConfigured { missing: "tokens" })
+    /// Whether there is anybody to ask for a token.
+    pub(super) fn has_tokens(&self) -> Result<(), Error> {
+        self.tokens.as_ref().map(drop).ok_or(Error::NotConfigured { missing: "tokens" })
+    }
+
+    /// The app's token.
+    pub(super) async fn token(&self, fresh: bool) -> Result<String, Failure> {
+        let source = self.tokens.as_ref().ok_or(Failure::TokenUnavailable)?;
+        self.questions.token(source, fresh).await
+    }
+
+    pub(super) async fn end_questions(&self) {
+        self.questions.end().await;
     }
 
     /// Closes the mirror and says how many mutations still wait.

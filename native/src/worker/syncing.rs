@@ -11,7 +11,6 @@ use tracing::Instrument as _;
 
 use super::state::State;
 use crate::files::FileLock;
-use crate::tokens::TokenSource;
 use crate::{Error, clock};
 
 /// How long the loop rests when the mirror itself fails: a full disk is not emptied by asking again at once.
@@ -78,7 +77,8 @@ pub(super) async fn converse(state: &Rc<State>, why: Why) -> Result<SyncReport, 
 }
 
 async fn converse_in_turn(state: &Rc<State>, why: Why) -> Result<SyncReport, Error> {
-    let (transport, tokens) = (state.transport()?, state.tokens()?);
+    let transport = state.transport()?;
+    state.has_tokens()?;
     // Whoever asks is told of all that happens while they wait, by whichever conversation.
     let asked = state.with_engine(|engine| engine.sync_mark())?;
     let under_way = state.conversation_began.get();
@@ -88,7 +88,7 @@ async fn converse_in_turn(state: &Rc<State>, why: Why) -> Result<SyncReport, Err
     if why == Why::Asked {
         state.with_engine(|engine| engine.signal(Signal::SyncNow, clock::now()));
     }
-    let report = sync_since(&Conversation { state, tokens }, transport, under_way.unwrap_or(asked)).await;
+    let report = sync_since(&Conversation { state }, transport, under_way.unwrap_or(asked)).await;
     state.conversation_began.set(None);
     Ok(report?)
 }
@@ -124,7 +124,6 @@ async fn wait_for_turn(path: &Path, patience: Duration) -> Result<FileLock, Erro
 /// What the engine's loop sees of this thread.
 struct Conversation<'a> {
     state: &'a State,
-    tokens: &'a dyn TokenSource,
 }
 
 impl Host for Conversation<'_> {
@@ -141,7 +140,7 @@ impl Host for Conversation<'_> {
     }
 
     async fn token(&self, fresh: bool) -> Result<String, Failure> {
-        self.tokens.try_access_token(fresh).await?.ok_or_else(Failure::no_token)
+        self.state.token(fresh).await
     }
 
     /// Lending the engine has told those who watch already.

@@ -92,10 +92,8 @@ impl Drop for UnderWay<'_> {
 
 async fn carry(state: &Rc<State>, transfer: &Transfer) -> Result<TransferAnswer, TransferFailure> {
     let network = TransferFailure::Network;
-    let unusable = |_| network(Failure::TokenUnavailable);
-    let (transport, tokens) = (state.transport().map_err(unusable)?, state.tokens().map_err(unusable)?);
-    let token = tokens.try_access_token(transfer.fresh_token).await.map_err(network)?;
-    let token = token.ok_or_else(|| network(Failure::no_token()))?;
+    let transport = state.transport().map_err(|_| network(Failure::TokenUnavailable))?;
+    let token = state.token(transfer.fresh_token).await.map_err(network)?;
     let bytes = match &transfer.request.body {
         TransferBody::Empty => Vec::new(),
         TransferBody::File { name, offset, length } => {
@@ -128,7 +126,7 @@ pub(crate) fn sweep(state: &State) -> Result<(), Error> {
 /// Moves files now, whatever their backoff.
 pub(crate) async fn move_files_now(state: &Rc<State>) -> Result<(), Error> {
     state.transport()?;
-    state.tokens()?;
+    state.has_tokens()?;
     state.with_engine(|engine| engine.signal_files());
     for _ in 0..ATTEMPTS {
         if !move_files(state).await? {
@@ -190,11 +188,11 @@ pub(crate) async fn fetch_link(
 
 /// Asks for something of the object storage; once more with a fresh token where the first was refused.
 async fn open(state: &Rc<State>, path: &str, json: Option<String>) -> Result<Arriving, Error> {
-    let (transport, tokens) = (state.transport()?, state.tokens()?);
+    let transport = state.transport()?;
+    state.has_tokens()?;
     let user_id = state.user_id();
     for fresh in [false, true] {
-        let token = tokens.try_access_token(fresh).await.map_err(unfetched)?;
-        let token = token.ok_or_else(|| unfetched(Failure::no_token()))?;
+        let token = state.token(fresh).await.map_err(unfetched)?;
         let answer = unless_silent(transport.fetch(path, json.clone(), user_id, &token)).await?;
         match answer.status() {
             200..=299 => return Ok(answer),

@@ -86,9 +86,9 @@ pub(super) async fn listen(state: Rc<State>) {
                 }
                 _ => Happened::Closed,
             },
-            SocketAsk::Token => match token(&state, step.fresh).await {
-                Some(token) => Happened::Token(token),
-                None => Happened::Nothing,
+            SocketAsk::Token => match state.token(step.fresh).await {
+                Ok(token) => Happened::Token(token),
+                Err(_) => Happened::Nothing,
             },
             _ => {
                 let wait =
@@ -135,13 +135,9 @@ async fn send(socket: &mut Socket, frames: Vec<String>) -> bool {
     true
 }
 
-async fn token(state: &State, fresh: bool) -> Option<String> {
-    state.tokens().ok()?.try_access_token(fresh).await.ok()?
-}
-
 /// A token and a socket; the join that follows carries the token, never the address.
 async fn open(state: &State, fresh: bool) -> Option<(Socket, String)> {
-    let token = token(state, fresh).await?;
+    let token = state.token(fresh).await.ok()?;
     let (url, publishable_key) = state.server()?;
     let mut url = check_server_allowing_http(url, publishable_key).ok()?;
     url.path_segments_mut().ok()?.pop_if_empty().extend(["realtime", "v1", "websocket"]);

@@ -277,6 +277,41 @@ async fn an_app_that_cannot_give_a_token_now_is_asked_again() {
     until("it has arrived", || async { world.total_sessions_of(1).await == 1 }).await;
 }
 
+/// The turn of a sync is every program's.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_never_answers_for_a_token_holds_nobody_up() {
+    let world = World::shared().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ready = world.backend().ready();
+    let config = Config::new(folder.path(), world.learner(1).into()).server(&ready.url, &ready.anon_key);
+    let silent = Client::open(config.tokens(|_| std::future::pending())).await.unwrap();
+    silent.record_session(session(7)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), silent.sync()).await.expect("it ends").unwrap();
+    assert_eq!(silent.status().await.unwrap().last_error.unwrap().code, "token_unavailable");
+    let other = app(&world, folder.path()).await;
+    let report = tokio::time::timeout(Duration::from_secs(50), other.sync()).await.expect("its turn");
+    assert_eq!((report.unwrap().outcome, world.total_sessions_of(1).await), (Outcome::Done, 1));
+    silent.shutdown(Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_nobody_waits_for_any_more_keeps_the_new_token() {
+    let world = World::alone().await;
+    let (ready, folder) = (world.backend().ready(), tempfile::tempdir().unwrap());
+    let (email, password) = (world.email(1).await, Secret::new(PASSWORD));
+    let account = auth::sign_in(&ready.url, &ready.anon_key, &email, &password).await.unwrap();
+    let ended = auth::Account { expires_at: 1, ..account.clone() };
+    Accounts::remember(folder.path(), ended.clone()).unwrap();
+    let source = RememberedAccount::new(folder.path(), ended, None);
+    world.fault(Fault::new(FaultKind::Delay, "/auth/v1/token", 1).with_delay_ms(1_000));
+    let given_up = tokio::time::timeout(Duration::from_millis(300), source.access_token(false)).await;
+    assert!(given_up.is_err(), "it takes a second");
+    let kept = || Accounts::load(folder.path()).unwrap().all()[0].clone();
+    until("the new token is kept", || async { kept().refresh_token != account.refresh_token }).await;
+    assert_eq!(source.access_token(false).await.as_deref(), Some(kept().access_token.expose()));
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_cannot_be_opened_with_is_told_by_name() {
     let folder = tempfile::tempdir().unwrap();
