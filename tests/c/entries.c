@@ -229,6 +229,11 @@ static void vault(MareaClient *client)
     REFUSED(MAREA_CODE_WRONG_PASSPHRASE, "", marea_vault_recover(client, code, "found again in a drawer", &out, &error));
     DONE(marea_vault_make_recovery_code(client, &out, &error));
     snprintf(code, sizeof code, "%s", out);
+    /* A code that nobody is given would take the place of this one, which opens the vault below. */
+    REFUSED(MAREA_CODE_NULL_ARGUMENT, "recovery_code", marea_vault_make_recovery_code(client, NULL, &error));
+    REFUSED(MAREA_CODE_NULL_ARGUMENT, "outcome", marea_vault_rotate(client, "lantern pebble fjord", NULL, &error));
+    REFUSED(MAREA_CODE_NULL_ARGUMENT, "outcome", marea_vault_recover(client, code, "lantern pebble fjord", NULL, &error));
+    REFUSED(MAREA_CODE_NULL_ARGUMENT, "outcome", marea_vault_change_passphrase(client, "lantern pebble fjord", "words of another day", NULL, &error));
     DONE(marea_vault_lock(client, &error));
     REFUSED(MAREA_CODE_VAULT_LOCKED, "", marea_vault_get(client, "openai", &out, &error));
     REFUSED(MAREA_CODE_WRONG_PASSPHRASE, "", marea_vault_unlock(client, "orbit velvet canoe", &out, &error));

@@ -9,8 +9,8 @@
  * - A function that can fail returns a MareaCode, 0 for success. Its last argument, which may be NULL, gets a text when it fails:
  *   {"code": the code's name, "message": what happened and what to do, "may_retry": whether the same call may succeed later}. No
  *   message holds a password, a token, a key, or what a learner wrote.
- * - Outputs may be NULL when they are not wanted, but for the handles of marea_open and marea_watch_*. When a call fails they
- *   are NULL, 0 or false.
+ * - Outputs may be NULL when they are not wanted, but for the handles of marea_open and marea_watch_*, and what gets a new
+ *   recovery code, which is nowhere else. When a call fails they are NULL, 0 or false.
  * - What a `char **` output gets is the caller's: give it to marea_string_free, which wipes it. A `const char *` that is
  *   returned, or handed to a callback, is not.
  * - Handles are freed by the caller: a MareaClient with marea_free, a MareaWatch with marea_watch_stop. NULL for a handle, a

@@ -47,6 +47,11 @@ pub(super) unsafe fn give<T>(out: *mut T, value: T) {
     }
 }
 
+/// Refuses to begin what gives the only copy of something, where there is no place for it.
+pub(super) fn needed<T>(out: *mut T, argument: &'static str) -> Result<(), Problem> {
+    if out.is_null() { Err(Problem::Null(argument)) } else { Ok(()) }
+}
+
 /// Gives a text away, if C wants it: `marea_string_free` takes it back.
 pub(super) unsafe fn give_text(out: *mut *mut c_char, text: &str) {
     if !out.is_null() {

@@ -7,7 +7,7 @@ use marea_native::{ApiKey, Passphrase, Provider, RecoveryCode, Vault, VaultOutco
 use serde::Serialize;
 
 use super::client::{MareaClient, client_of};
-use super::edge::{clear, give, give_json, give_text, guard, parsed, text};
+use super::edge::{clear, give, give_json, give_text, guard, needed, parsed, text};
 use crate::code::MareaCode;
 use crate::problem::Problem;
 
@@ -213,6 +213,7 @@ pub unsafe extern "C" fn marea_vault_change_passphrase(
     unsafe {
         clear(outcome);
         guard(error, || {
+            needed(outcome, "outcome")?;
             let vault = vault_of(client)?;
             let (current, new) =
                 (passphrase(current, "current")?, passphrase(new_passphrase, "new_passphrase")?);
@@ -253,6 +254,7 @@ pub unsafe extern "C" fn marea_vault_rotate(
     unsafe {
         clear(outcome);
         guard(error, || {
+            needed(outcome, "outcome")?;
             let vault = vault_of(client)?;
             give_outcome(outcome, &block_on(vault.rotate(&passphrase(current, "current")?))?)
         })
@@ -269,6 +271,7 @@ pub unsafe extern "C" fn marea_vault_make_recovery_code(
     unsafe {
         clear(recovery_code);
         guard(error, || {
+            needed(recovery_code, "recovery_code")?;
             let made = block_on(vault_of(client)?.make_recovery_code())?;
             give_text(recovery_code, &made.expose());
             Ok(())
@@ -289,6 +292,7 @@ pub unsafe extern "C" fn marea_vault_recover(
     unsafe {
         clear(outcome);
         guard(error, || {
+            needed(outcome, "outcome")?;
             let vault = vault_of(client)?;
             let code = RecoveryCode::parse(text(recovery_code, "recovery_code")?)?;
             let new = passphrase(new_passphrase, "new_passphrase")?;
@@ -366,4 +370,31 @@ pub unsafe extern "C" fn marea_vault_forget_device(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn marea_vault_reset(client: *const MareaClient, error: *mut *mut c_char) -> MareaCode {
     unsafe { guard(error, || Ok(block_on(vault_of(client)?.reset())?)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+    use std::ptr::{null, null_mut};
+
+    use super::*;
+    use crate::abi::edge::free_text;
+
+    /// It would take the place of the one before, and be nowhere.
+    #[test]
+    fn no_recovery_code_is_made_that_nobody_is_given() {
+        let calls: [&dyn Fn(*mut *mut c_char) -> MareaCode; 4] = [
+            &|error| unsafe { marea_vault_make_recovery_code(null(), null_mut(), error) },
+            &|error| unsafe { marea_vault_rotate(null(), null(), null_mut(), error) },
+            &|error| unsafe { marea_vault_recover(null(), null(), null(), null_mut(), error) },
+            &|error| unsafe { marea_vault_change_passphrase(null(), null(), null(), null_mut(), error) },
+        ];
+        for (place, call) in calls.iter().enumerate() {
+            let (mut error, output) = (null_mut(), if place == 0 { "recovery_code" } else { "outcome" });
+            assert_eq!(call(&mut error), MareaCode::NullArgument);
+            let said = unsafe { CStr::from_ptr(error) }.to_str().unwrap();
+            assert!(said.contains(&format!("{output} is NULL")), "{said}");
+            unsafe { free_text(error) };
+        }
+    }
 }
