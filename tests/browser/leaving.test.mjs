@@ -38,24 +38,33 @@ const ATTEMPTS = 10
 const called = (page) =>
   page.evaluate(() => Object.keys(localStorage).flatMap((key) => (key.startsWith('called:') ? [key.slice(7)] : [])))
 
+/** The sessions that wait for a network, as often as each does. */
+const recorded = (page) => page.evaluate(async () => (await window.marea.pending()).map(({ id }) => id))
+
 for (const storage of ['opfs', 'local-storage']) {
   for (const [moment, listen] of Object.entries(moments)) {
     test(`what is recorded at ${moment} is there at the next start, once (${storage})`, async (t) => {
       const learner = await stage.signUp()
       const options = { storage, online: false }
+      const left = []
       // What a page leaves in its last moment may reach the next one's process a moment after that has opened the mirror.
       const allThere = (page, when) =>
-        waitFor(`what was called before ${when}`, async () => [await totalOf(page), await called(page)], ([total, ids]) => total === ids.length)
+        waitFor(
+          `what was called before ${when}`,
+          async () => [await recorded(page), await called(page)],
+          ([there, ids]) => ids.every((id) => there.includes(id)),
+        )
       const goAway = async (way, leave) => {
         const page = await browser.newPage(t)
         const id = randomUUID()
         await openMarea(page, stage, learner, options)
         await allThere(page, way)
+        left.push(id)
         await page.evaluate(
           ([id, listen]) => {
             window.record = () => {
               const recorded = window.marea.recordSession({ id, session_type: 'qa', duration_minutes: 5 }).catch(() => undefined)
-              // After the call: a process that is ended in between has the call, or neither.
+              // After the call: a process that is ended in between may have the call alone, but never the mark alone.
               localStorage.setItem(`called:${id}`, '')
               return recorded
             }
@@ -83,11 +92,17 @@ for (const storage of ['opfs', 'local-storage']) {
       await openMarea(page, stage, learner, options)
       const [, ids] = await allThere(page, 'the end')
       // Also from a way that seemed not to have come to it: that it has may be known a moment later.
-      assert.ok(ids.length >= Object.keys(ways).length, 'each way once, and all of it there')
+      assert.ok(ids.length >= Object.keys(ways).length, 'each way, and all of it there')
       await waitFor('nothing to be noted', () => noted(page), (count) => count === 0)
+      const [there] = await waitFor(
+        'each counted once',
+        async () => [await recorded(page), await totalOf(page)],
+        ([there, total]) => total === there.length && total === new Set(there).size,
+      )
+      assert.deepEqual(there.filter((id) => !left.includes(id)), [])
       await page.evaluate(() => window.marea.setOnline(true))
       await waitUntilSent(page)
-      await assertArrived(stage, learner, ids)
+      await assertArrived(stage, learner, there)
     })
   }
 }
