@@ -65,7 +65,9 @@ impl Shape {
         // Rows lie in the order in which they came, and only their keys by key: keys come in any order.
         let mut sql = format!("CREATE TABLE {} ({columns}{CLOCKS} TEXT NOT NULL) STRICT;", quoted(name));
         for (number, index) in self.table.indexes.iter().enumerate() {
-            let columns = index.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
+            // The key comes last, as it does in the order of a list: rows that are alike before it need no sorting.
+            let key = Some(&self.table.key().name).filter(|key| !index.contains(key));
+            let columns = index.iter().chain(key).map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
             sql += &format!("CREATE INDEX \"marea_{name}_{number}\" ON {} ({columns});", quoted(name));
         }
         sql
