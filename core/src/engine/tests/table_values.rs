@@ -66,6 +66,22 @@ fn lists_are_filtered_ordered_and_paged() {
     }
 }
 
+/// One in eleven doubles of 17 digits reads as its neighbour where JSON's parser is not exact.
+#[test]
+fn a_double_stays_the_one_that_it_was() {
+    let mut one = device();
+    let mut bits: u64 = 0x4057_a1bb_7ee4_8f35;
+    for n in 0..2_000 {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let double = f64::from_bits(0x3fe0_0000_0000_0000 + (bits >> 5) % 0x00ff_ffff_ffff_ffff);
+        let text = format!("{{\"word\":\"{n}\",\"data\":{{\"score\":{double}}}}}");
+        let key = insert(&mut one, "words", None, serde_json::from_str(&text).unwrap());
+        let row = one.get_row("words", &key).unwrap().unwrap();
+        let row: Value = serde_json::from_str(&row).unwrap();
+        assert_eq!(row["data"]["score"].as_f64().map(f64::to_bits), Some(double.to_bits()), "{double}");
+    }
+}
+
 #[test]
 fn a_list_may_ask_for_what_its_column_never_holds() {
     let mut one = device();
