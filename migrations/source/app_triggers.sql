@@ -120,8 +120,8 @@ RETURN CASE WHEN octet_length(message) <= 500 THEN message
 COMMENT ON FUNCTION marea.bounded(TEXT) IS
     'At most 500 bytes of a message: Postgres quotes the value that it refuses, whole, and would send it back to whoever sent it.';
 
-CREATE OR REPLACE FUNCTION marea.is_of_server(code TEXT) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
-RETURN code ~ '^(40|53|57|58|XX)' OR code = '55P03';
+CREATE OR REPLACE FUNCTION marea.is_of_server(code TEXT) RETURNS BOOLEAN LANGUAGE sql STABLE
+RETURN code ~ '^(40|53|57|58|XX)' OR code = '55P03' OR code = '25006' AND current_setting('transaction_read_only') = 'on';
 
 COMMENT ON FUNCTION marea.is_of_server(TEXT) IS
     'Whether an SQLSTATE is about the server and not about a mutation: a retry may cure it.';

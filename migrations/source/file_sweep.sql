@@ -1,13 +1,30 @@
 -- Deleting objects that are due. Supabase refuses a DELETE in SQL on storage.objects: it goes by the API, through pg_net with a key
 -- from Vault, or, where those are not, by a script that asks marea.files_to_delete and tells marea.files_deleted.
 
+CREATE OR REPLACE FUNCTION marea.is_live_file(path TEXT, noted_at TIMESTAMPTZ) RETURNS BOOLEAN
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- A device that was away may have said again where a file is; or has given the same file once more, and has not said so yet.
+DECLARE
+    export CONSTANT UUID := split_part(path, '/', 2)::uuid;
+    named  TEXT;
+    is_new BOOLEAN;
+BEGIN
+    SELECT coalesce(marea.file_path(e.file_url, e.user_id, e.id), '') INTO named
+    FROM public.export_history AS e WHERE e.id = export AND e.user_id::text = split_part(path, '/', 1) AND e.status <> 'expired';
+    IF named = '' AND to_regclass('storage.objects') IS NOT NULL THEN
+        EXECUTE 'SELECT o.created_at > $1 FROM storage.objects AS o WHERE o.bucket_id = ''marea-exports'' AND o.name = $2'
+        INTO is_new USING noted_at, path;
+    END IF;
+    RETURN coalesce(named = path OR is_new, false);
+END
+$$;
+
+COMMENT ON FUNCTION marea.is_live_file(TEXT, TIMESTAMPTZ) IS
+    'Whether a file that was due is that of an export after all: named again, or given again and not named yet.';
+
 CREATE OR REPLACE FUNCTION marea.restore_live_files() RETURNS VOID
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    -- A device that was away may have said again where a file is.
-    DELETE FROM marea.file_garbage AS g
-    USING public.export_history AS e
-    WHERE e.id = split_part(g.path, '/', 2)::uuid AND e.status <> 'expired'
-      AND marea.file_path(e.file_url, e.user_id, e.id) = g.path
+    DELETE FROM marea.file_garbage AS g WHERE marea.is_live_file(g.path, g.noted_at)
 $$;
 
 COMMENT ON FUNCTION marea.restore_live_files() IS 'Forgets garbage that an export names again. Before each sweep.';
@@ -111,9 +128,7 @@ COMMENT ON FUNCTION marea.note_orphan_files(INTERVAL) IS
 CREATE OR REPLACE VIEW marea.files_to_delete AS
 SELECT g.path, g.noted_at, g.attempts, g.last_error
 FROM marea.file_garbage AS g
-WHERE NOT EXISTS (
-    SELECT FROM public.export_history AS e
-    WHERE e.id::text = split_part(g.path, '/', 2) AND e.status <> 'expired' AND marea.file_path(e.file_url, e.user_id, e.id) = g.path)
+WHERE NOT marea.is_live_file(g.path, g.noted_at)
 ORDER BY g.noted_at;
 
 COMMENT ON VIEW marea.files_to_delete IS 'Objects of the bucket marea-exports that are due, oldest first: for a script, where there is no pg_net.';
@@ -133,6 +148,7 @@ COMMENT ON FUNCTION marea.files_deleted(TEXT[]) IS 'Told by a script which objec
 
 REVOKE ALL ON marea.files_to_delete FROM PUBLIC, anon, authenticated, service_role;
 GRANT SELECT ON marea.files_to_delete TO service_role;
-REVOKE ALL ON FUNCTION marea.restore_live_files, marea.sweep_files, marea.note_orphan_files, marea.files_deleted
+REVOKE ALL ON FUNCTION marea.is_live_file, marea.restore_live_files, marea.sweep_files, marea.note_orphan_files, marea.files_deleted
 FROM PUBLIC, anon, authenticated, service_role;
-GRANT EXECUTE ON FUNCTION marea.sweep_files, marea.note_orphan_files, marea.files_deleted TO service_role;
+-- marea.is_live_file: the view is read with the privileges of its owner, but the function in it with those of who reads it.
+GRANT EXECUTE ON FUNCTION marea.is_live_file, marea.sweep_files, marea.note_orphan_files, marea.files_deleted TO service_role;

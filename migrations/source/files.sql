@@ -22,14 +22,28 @@ RETURN marea.is_file_name(name) AND split_part(name, '/', 1) = (SELECT marea.use
 
 COMMENT ON FUNCTION marea.is_own_file(TEXT) IS 'Whether an object lies in the folder of the user who asks. For policies.';
 
-CREATE OR REPLACE FUNCTION marea.may_add_file(name TEXT) RETURNS BOOLEAN LANGUAGE sql STABLE
--- CASE: a name of another form is never cast.
-RETURN CASE WHEN marea.is_own_file(name) THEN EXISTS (
-    SELECT FROM public.export_history AS e
-    WHERE e.id = split_part(name, '/', 2)::uuid AND e.user_id = (SELECT marea.user_id()) AND e.status <> 'expired'
-) ELSE false END;
+CREATE OR REPLACE FUNCTION marea.may_add_file(name TEXT) RETURNS BOOLEAN
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- As its owner: Storage knows no pre-request, so that the tables' own policies cannot read the token of another sign-in service.
+DECLARE
+    folder CONSTANT TEXT := substring(may_add_file.name FROM '^[^/]+/[^/]+/');
+    others BIGINT;
+BEGIN
+    IF NOT marea.is_own_file(may_add_file.name) OR NOT EXISTS (
+        SELECT FROM public.export_history AS e
+        WHERE e.id = split_part(may_add_file.name, '/', 2)::uuid AND e.user_id = marea.user_id() AND e.status <> 'expired'
+    ) THEN
+        RETURN false;
+    END IF;
+    EXECUTE 'SELECT count(*) FROM (
+                SELECT FROM storage.objects AS o WHERE o.bucket_id = ''marea-exports'' AND o.name COLLATE "C" > $1
+                  AND o.name COLLATE "C" < $2 AND o.name <> $3 LIMIT 100) AS others'
+    INTO others USING folder, rtrim(folder, '/') || '0', may_add_file.name;
+    RETURN others < 100;
+END
+$$;
 
-COMMENT ON FUNCTION marea.may_add_file(TEXT) IS 'Whether an object is the file of an own export that has not expired. For policies.';
+COMMENT ON FUNCTION marea.may_add_file(TEXT) IS 'Whether an object is the file of an own export that has not expired, and one of its first 100. For policies.';
 
 CREATE OR REPLACE FUNCTION marea.prepare_files() RETURNS BOOLEAN
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -83,6 +97,8 @@ COMMENT ON COLUMN marea.file_garbage.last_error IS 'What the last answer was, wh
 
 CREATE OR REPLACE FUNCTION marea.note_file_garbage() RETURNS TRIGGER
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    noted BIGINT;
 BEGIN
     IF TG_OP = 'DELETE' THEN
         INSERT INTO marea.file_garbage (path)
@@ -96,13 +112,23 @@ BEGIN
             SELECT FROM new_rows AS n
             WHERE n.id = o.id AND (n.file_url IS DISTINCT FROM o.file_url OR n.status = 'expired'))
         ON CONFLICT DO NOTHING;
-        -- Whoever names another file of an export again and again leaves a line for each.
-        IF auth.uid() IS NOT NULL AND EXISTS (
-            SELECT FROM old_rows AS o WHERE (
-                SELECT count(*) FROM marea.file_garbage AS g
-                WHERE g.path >= o.user_id || '/' || o.id || '/' AND g.path < o.user_id || '/' || o.id || '0') > 100
-        ) THEN
-            PERFORM marea.refuse_growth('files to delete of one export', 100);
+        -- Whoever names another file of an export again and again leaves a line for each. It is the path that says whose it is.
+        GET DIAGNOSTICS noted = ROW_COUNT;
+        IF noted > 0 AND auth.uid() IS NOT NULL THEN
+            IF EXISTS (
+                SELECT FROM old_rows AS o WHERE (
+                    SELECT count(*) FROM marea.file_garbage AS g
+                    WHERE g.path >= o.user_id || '/' || o.id || '/' AND g.path < o.user_id || '/' || o.id || '0') > 100
+            ) THEN
+                PERFORM marea.refuse_growth('files to delete of one export', 100);
+            ELSIF (SELECT count(*) FROM marea.file_garbage AS g
+                WHERE g.path >= auth.uid() || '/' AND g.path < auth.uid() || '0') > 10000
+            THEN
+                PERFORM marea.refuse_growth('files to delete', 10000);
+            END IF;
+        END IF;
+        IF auth.uid() IS NOT NULL AND (SELECT count(*) FROM new_rows) > 500 THEN
+            RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'export_history: a signed-in user changes at most 500 rows at once';
         END IF;
     END IF;
     RETURN NULL;

@@ -13,6 +13,7 @@ DECLARE
     of_table marea.tables;
     problems TEXT[];
     gained   TEXT[];
+    unseen   BOOLEAN;
     due      BIGINT;
 BEGIN
     -- One declaration at a time.
@@ -35,11 +36,17 @@ BEGIN
         RAISE NOTICE 'marea: no policy lets authenticated DELETE from %: what devices delete will be refused', mirror.relation;
     END IF;
 
-    -- Columns that are new, or travel in another way: rows that have something in them must come to the devices again.
+    -- Columns that are new, were made anew, or travel in another way: rows that have something in them must come to the devices again.
     SELECT array_agg(d.name) INTO gained
     FROM marea.describe_columns(mirror.relation, mirror.rules, mirror.owner, mirror.write) AS d
     LEFT JOIN marea.columns AS c ON c.table_name = known.name AND c.name = d.name
-    WHERE known.id IS NOT NULL AND ROW(c.type, c.sql_type) IS DISTINCT FROM ROW(d.type, d.sql_type);
+    WHERE known.id IS NOT NULL AND ROW(c.place, c.type, c.sql_type) IS DISTINCT FROM ROW(d.place, d.type, d.sql_type);
+    -- All of them, where nobody has seen what happened to them.
+    unseen := known.id IS NOT NULL AND (known.owner_column <> mirror.owner OR marea.key_of(mirror.relation) <> known.key_column OR EXISTS (
+        SELECT FROM marea.mirror_drift() AS d WHERE d.name = known.name AND d.problem LIKE 'trigger %'));
+    IF unseen THEN
+        gained := ARRAY[marea.key_of(mirror.relation)];
+    END IF;
 
     IF known.id IS NULL THEN
         INSERT INTO marea.tables (name, schema_name, relation_name, key_column, key_type, owner_column, writable, rules)
@@ -64,8 +71,11 @@ BEGIN
     PERFORM marea.make_checks(of_table), marea.make_page(of_table, mirror.relation), marea.make_tracking(of_table, mirror.relation);
     PERFORM marea.publish_catalogue();
 
+    IF unseen THEN
+        PERFORM marea.note_missing_rows(of_table, mirror.relation);
+    END IF;
     due := marea.rows_due(of_table, mirror.relation, gained, small);
-    IF due > small THEN
+    IF due > small OR of_table.refresh_before IS NOT NULL THEN
         UPDATE marea.tables AS t SET finished_at = NULL, existing_after = NULL, existing_done = 0, existing_total = NULL,
             refresh_before = CASE WHEN gained IS NOT NULL THEN clock_timestamp() ELSE t.refresh_before END
         WHERE t.id = of_table.id;
@@ -96,7 +106,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION marea.due_condition(of_table marea.tables, gained TEXT[]) RETURNS TEXT LANGUAGE sql STABLE
 RETURN format('octet_length(t.%1$I::text) <= 1000 AND (NOT EXISTS (SELECT FROM marea.rows AS r WHERE r.user_id = t.%2$I '
-    'AND r.table_name = %3$L AND r.row_key = t.%1$I::text AND NOT r.deleted)%4$s)', of_table.key_column, of_table.owner_column,
+    'AND r.table_name = %3$L AND r.row_key = t.%1$I::text COLLATE "C" AND NOT r.deleted)%4$s)', of_table.key_column, of_table.owner_column,
     of_table.name, (SELECT string_agg(format(' OR t.%I IS NOT NULL', g), '') FROM unnest(gained) AS g));
 
 CREATE OR REPLACE FUNCTION marea.version_rows(of_table marea.tables, relation REGCLASS, gained TEXT[]) RETURNS VOID
@@ -108,6 +118,43 @@ BEGIN
         of_table.name, of_table.owner_column, of_table.key_column, relation, marea.due_condition(of_table, gained));
 END
 $$;
+
+CREATE OR REPLACE FUNCTION marea.note_missing_rows(of_table marea.tables, relation REGCLASS) RETURNS VOID
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) '
+        'SELECT %1$L, true, array_agg(r.user_id), array_agg(r.row_key) FROM marea.rows AS r WHERE r.table_name = %1$L AND NOT r.deleted '
+        'AND NOT EXISTS (SELECT FROM %2$s AS t WHERE t.%3$I::text COLLATE "C" = r.row_key AND t.%4$I = r.user_id) HAVING count(*) > 0',
+        of_table.name, relation, of_table.key_column, of_table.owner_column);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION marea.version_early_rows() RETURNS TRIGGER
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- A row whose owner is not in users yet gets no version. None can be there where a foreign key says so.
+DECLARE
+    of_table marea.tables;
+BEGIN
+    FOR of_table IN
+        SELECT t.* FROM marea.tables AS t
+        WHERE marea.relation_of(t) IS NOT NULL AND NOT EXISTS (
+            SELECT FROM pg_constraint AS c
+            WHERE c.contype = 'f' AND c.conrelid = marea.relation_of(t) AND c.confrelid = 'public.users'::regclass AND NOT c.condeferrable
+              AND c.conkey = ARRAY(SELECT a.attnum FROM pg_attribute AS a WHERE a.attrelid = c.conrelid AND a.attname = t.owner_column))
+    LOOP
+        EXECUTE format('INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) '
+            'SELECT %1$L, false, array_agg(t.%2$I), array_agg(t.%3$I::text) FROM added AS u JOIN %4$s AS t ON t.%2$I = u.id '
+            'WHERE %5$s HAVING count(*) > 0', of_table.name, of_table.owner_column, of_table.key_column, marea.relation_of(of_table),
+            marea.due_condition(of_table, NULL));
+    END LOOP;
+    RETURN NULL;
+EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+    RETURN NULL; -- a key or owner is gone: marea.health says so
+END
+$$;
+
+CREATE OR REPLACE TRIGGER marea_users_version_early_rows AFTER INSERT ON public.users
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION marea.version_early_rows();
 
 CREATE OR REPLACE FUNCTION marea.mirror_batch(relation REGCLASS, batch INTEGER, waits BOOLEAN) RETURNS INTEGER
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off AS $$
@@ -135,7 +182,7 @@ BEGIN
         EXECUTE format('INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys) '
             'SELECT %1$L, false, array_agg(d.owner), array_agg(d.key) FROM (SELECT t.%2$I AS owner, t.%3$I::text AS key FROM %4$s AS t '
             'WHERE t.%3$I = ANY ($1::%6$s[]) AND octet_length(t.%3$I::text) <= 1000 AND NOT EXISTS (SELECT FROM marea.rows AS r '
-            'WHERE r.user_id = t.%2$I AND r.table_name = %1$L AND r.row_key = t.%3$I::text AND NOT r.deleted '
+            'WHERE r.user_id = t.%2$I AND r.table_name = %1$L AND r.row_key = t.%3$I::text COLLATE "C" AND NOT r.deleted '
             'AND ($2 IS NULL OR r.changed_at >= $2)) ORDER BY t.%3$I FOR SHARE OF t %5$s) AS d HAVING count(*) > 0',
             of_table.name, of_table.owner_column, of_table.key_column, relation, CASE WHEN NOT waits THEN 'SKIP LOCKED' END,
             (SELECT c.sql_type FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'key'))
@@ -193,8 +240,18 @@ BEGIN
         EXECUTE format('DROP FUNCTION IF EXISTS marea.mirror_%s_%s', of_table.id, part);
     END LOOP;
     DELETE FROM marea.tables AS t WHERE t.id = of_table.id;
-    -- The tombstones of sessions stay: a deleted session must not come back when it is sent again.
-    DELETE FROM marea.rows AS r WHERE r.table_name = of_table.name AND NOT (r.table_name = 'sessions' AND r.deleted);
+    -- Tombstones stay, and the rest becomes them: a device that hears of nothing until the table is mirrored again must not keep what has
+    -- been deleted meanwhile. Those of sessions: a deleted session must not come back when it is sent again, and the others may.
+    IF of_table.name = 'sessions' THEN
+        DELETE FROM marea.rows AS r WHERE r.table_name = 'sessions' AND NOT r.deleted;
+    ELSE
+        -- The lines say so at once, because the same transaction may mirror the table again.
+        WITH gone AS (
+            UPDATE marea.rows AS r SET deleted = true WHERE r.table_name = of_table.name AND NOT r.deleted RETURNING r.user_id, r.row_key
+        )
+        INSERT INTO marea.pending (table_name, deleted, user_ids, row_keys)
+        SELECT of_table.name, true, array_agg(gone.user_id), array_agg(gone.row_key) FROM gone HAVING count(*) > 0;
+    END IF;
     PERFORM marea.publish_catalogue();
 END
 $$;
@@ -281,6 +338,8 @@ COMMENT ON FUNCTION marea.mirror(REGCLASS, JSONB, TEXT, BOOLEAN, TEXT) IS
 COMMENT ON FUNCTION marea.rows_due(marea.tables, REGCLASS, TEXT[], BIGINT) IS 'How many rows of a table want a version.';
 COMMENT ON FUNCTION marea.due_condition(marea.tables, TEXT[]) IS 'Which rows want a version: those without one, and those with something in new columns.';
 COMMENT ON FUNCTION marea.version_rows(marea.tables, REGCLASS, TEXT[]) IS 'Gives all rows that want one a version, at once.';
+COMMENT ON FUNCTION marea.note_missing_rows(marea.tables, REGCLASS) IS 'Notes rows that went while nothing was tracked.';
+COMMENT ON FUNCTION marea.version_early_rows() IS 'Trigger: gives versions to the rows that were there before their owner.';
 COMMENT ON FUNCTION marea.mirror_batch(REGCLASS, INTEGER, BOOLEAN) IS 'Gives the next rows a version, in the caller''s transaction.';
 COMMENT ON PROCEDURE marea.mirror_existing(REGCLASS, INTEGER) IS
     'Gives the rows that a table had a version, each batch committed by itself; goes on where an earlier call was stopped.';

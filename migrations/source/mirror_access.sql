@@ -9,9 +9,9 @@ REVOKE ALL ON FUNCTION
     marea.is_mine, marea.key_of, marea.left_out_keys, marea.lock_mirrored, marea.make_checks, marea.make_page,
     marea.make_tracking, marea.merge_mirrored, marea.mirror, marea.mirror_batch, marea.mirror_drift, marea.mirror_problems,
     marea.mirrored_id, marea.mirrored_page, marea.mirrored_problem, marea.mirrored_rows, marea.mirrored_weights,
-    marea.note_changes, marea.note_stamps, marea.note_writes, marea.one_by_one, marea.page_sql, marea.publish_catalogue, marea.record_of,
+    marea.note_changes, marea.note_missing_rows, marea.note_stamps, marea.note_writes, marea.one_by_one, marea.page_sql, marea.publish_catalogue, marea.record_of,
     marea.refuse_absent, marea.rejected, marea.relation_of, marea.reserved_names, marea.rows_due, marea.sound_sql,
-    marea.track_truncate, marea.tracking_sql, marea.unmirror, marea.unmirror_dropped, marea.update_mirrored,
+    marea.track_truncate, marea.tracking_sql, marea.version_early_rows, marea.unmirror, marea.unmirror_dropped, marea.update_mirrored,
     marea.version_rows, marea.weight_expression, marea.wire_expression, marea.wire_instant, marea.wire_timestamp,
     marea.with_lines, marea.has_drifted, marea.unseen_tables
 FROM PUBLIC, anon, authenticated, service_role;

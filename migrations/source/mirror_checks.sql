@@ -28,7 +28,9 @@ BEGIN
     IF kind = 'null' THEN
         RETURN CASE WHEN NOT of_column.nullable THEN 'must not be null' END;
     ELSIF type IN ('smallint', 'integer') THEN
-        RETURN CASE WHEN kind <> 'number' OR said::numeric <> trunc(said::numeric) THEN 'must be a whole number'
+        -- Or as a text: an older or a newer catalogue may have another type of whole numbers for it.
+        RETURN CASE WHEN kind <> 'number' AND said !~ marea.form_of('bigint') OR kind NOT IN ('number', 'string')
+                OR said::numeric <> trunc(said::numeric) THEN 'must be a whole number'
             WHEN type = 'smallint' AND said::numeric NOT BETWEEN -32768 AND 32767 THEN 'must be from -32768 to 32767'
             WHEN said::numeric NOT BETWEEN -2147483648 AND 2147483647 THEN 'must be from -2147483648 to 2147483647' END;
     ELSIF type = 'boolean' THEN
@@ -48,6 +50,10 @@ BEGIN
             FROM jsonb_array_elements(given) AS one WHERE jsonb_typeof(one) <> 'null');
     ELSIF type IN ('real', 'double') AND kind = 'number' THEN
         NULL; -- the cast below tells
+    ELSIF type IN ('bigint', 'numeric') AND kind = 'number' THEN
+        IF said !~ marea.form_of(type) THEN
+            RETURN 'must be a ' || type || ' as Postgres prints it';
+        END IF;
     ELSIF kind <> 'string' THEN
         RETURN CASE WHEN type IN ('text', 'enum') THEN 'must be a text' WHEN type = 'bytea' THEN 'must be base64'
             WHEN type IN ('real', 'double') THEN 'must be a number' ELSE 'must be a text that holds a ' || type END;

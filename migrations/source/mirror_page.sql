@@ -37,7 +37,8 @@ CREATE OR REPLACE FUNCTION marea.page_sql(of_table marea.tables, relation REGCLA
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- what: packed (one JSON text, column by column), rows (JSON, row by row) or weights (version and bytes of each row).
     -- $1, $2 and $3 are whose rows, and between which versions. An expression on table_name keeps the primary key's index out:
-    -- the rows are read in the order of their versions. OFFSET 0 gives the keys their type before they are joined.
+    -- the rows are read in the order of their versions. OFFSET 0 gives the keys their type before they are joined, and COLLATE
+    -- lets the table's own collation decide, or its index would be of no use.
     WITH columns AS (
         SELECT c.name, c.place, c.rule, format(marea.wire_expression(c.type, what = 'packed'), format('t.%I', c.name)) AS value,
                nullif(format(marea.weight_expression(c.type, c.max_length, c.precision_), format('t.%I', c.name)), '') AS weight
@@ -46,7 +47,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         WHERE c.table_name = of_table.name
     ), lines AS (
         SELECT format($sql$
-            SELECT r.hlc, r.version, r.row_key::%1$s AS key
+            SELECT r.hlc, r.version, (r.row_key COLLATE "default")::%1$s AS key
             FROM marea.rows AS r
             WHERE r.user_id = $1 AND r.version > $2 AND r.version <= $3 AND (r.table_name || '') = %2$L AND NOT r.deleted
             OFFSET 0 $sql$, k.sql_type, of_table.name) AS sql
@@ -81,7 +82,8 @@ $$;
 CREATE OR REPLACE FUNCTION marea.make_page(of_table marea.tables, relation REGCLASS) RETURNS VOID
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    settings  CONSTANT TEXT := 'LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
+    -- The app's path behind Postgres's own: for what the app's policies call.
+    settings  CONSTANT TEXT := 'LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, ' || marea.app_search_path() || '
         SET plan_cache_mode = force_generic_plan SET jit = off SET enable_sort = off SET enable_bitmapscan = off
         SET extra_float_digits = 1 SET DateStyle = ''ISO, YMD'' SET TimeZone = ''UTC''';
     page      CONSTANT TEXT := format('marea.mirror_%s_page(UUID, BIGINT, BIGINT, BOOLEAN)', of_table.id);
@@ -142,6 +144,7 @@ BEGIN
         EXECUTE format('SELECT * FROM marea.mirror_%s_page($1, $2, $3, $4)', of_table.id) INTO body, shown, lines
         USING me, since, upto, packs;
     EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+        PERFORM set_config('search_path', 'pg_catalog, ' || marea.app_search_path(), true); -- for what the app's policies call
         BEGIN
             EXECUTE marea.page_sql(of_table, relation, CASE WHEN packs THEN 'packed' ELSE 'rows' END)
             INTO body, shown, lines USING me, since, upto;
@@ -150,11 +153,12 @@ BEGIN
         END;
     END;
     IF shown < lines THEN
+        PERFORM set_config('search_path', 'pg_catalog, ' || marea.app_search_path(), true); -- for what the app's policies call
         EXECUTE format($sql$
             SELECT array_agg(r.row_key)
             FROM marea.rows AS r
             WHERE r.user_id = $1 AND r.version > $2 AND r.version <= $3 AND (r.table_name || '') = %L AND NOT r.deleted
-              AND NOT EXISTS (SELECT FROM %s AS t WHERE t.%I::text = r.row_key AND t.%I = $1) $sql$,
+              AND NOT EXISTS (SELECT FROM %s AS t WHERE t.%I::text COLLATE "C" = r.row_key AND t.%I = $1) $sql$,
             of_table.name, relation, of_table.key_column, of_table.owner_column)
         INTO hidden USING me, since, upto;
     END IF;
@@ -217,6 +221,7 @@ BEGIN
             EXECUTE format('SELECT * FROM marea.mirror_%s_weights($1, $2, $3)', of_table.id) INTO some_versions, some_weights
             USING me, since, upto;
         EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+            PERFORM set_config('search_path', 'pg_catalog, ' || marea.app_search_path(), true);
             BEGIN
                 EXECUTE marea.page_sql(of_table, marea.relation_of(of_table), 'weights')
                 INTO some_versions, some_weights USING me, since, upto;

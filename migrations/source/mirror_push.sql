@@ -50,11 +50,11 @@ BEGIN
         GROUP BY set_.columns
     LOOP
         SELECT * INTO v FROM marea.record_of(of_table, part.columns);
-        insert_ := format('INSERT INTO %s (%I%s%s) SELECT (m OPERATOR(pg_catalog.->>) ''key'')::%s%s%s '
-            'FROM pg_catalog.jsonb_array_elements($1) AS m%s', relation, of_table.key_column,
+        insert_ := format('INSERT INTO %s (%I%s%s) SELECT (m.value OPERATOR(pg_catalog.->>) ''key'')::%s%s%s '
+            'FROM pg_catalog.jsonb_array_elements($1) AS m (value)%s', relation, of_table.key_column,
             CASE WHEN of_table.owner_column <> of_table.key_column THEN format(', %I', of_table.owner_column) END, ', ' || v.columns,
             key_type, CASE WHEN of_table.owner_column <> of_table.key_column THEN ', $2' END, ', ' || v.selected,
-            ', LATERAL pg_catalog.jsonb_to_record(m OPERATOR(pg_catalog.->) ''values'') AS v(' || v.types || ')');
+            ', LATERAL pg_catalog.jsonb_to_record(m.value OPERATOR(pg_catalog.->) ''values'') AS v(' || v.types || ')');
         BEGIN
             PERFORM set_config('search_path', path, true);
             EXECUTE insert_ USING part.mutations, me;
@@ -134,9 +134,11 @@ BEGIN
     END IF;
 
     IF unions <> '{}' THEN
+        PERFORM set_config('search_path', 'pg_catalog, ' || marea.app_search_path(), true); -- for what the app's policies call
         EXECUTE format('SELECT jsonb_object_agg(t.%1$I::text, jsonb_build_object(%2$s)) FROM %3$s AS t WHERE t.%1$I::text = ANY ($1) AND t.%4$I = $2',
             of_table.key_column, (SELECT string_agg(format('%L, t.%I', u, u), ', ') FROM unnest(unions) AS u), relation, of_table.owner_column)
         INTO maps USING held, me;
+        PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
     END IF;
     WITH judged AS MATERIALIZED (
         SELECT l.n, l.key, l.clock, w.winners, w.repeats
@@ -247,11 +249,12 @@ BEGIN
     PERFORM set_config('search_path', marea.app_search_path(), true);
     EXECUTE delete_ USING keys, me;
     GET DIAGNOSTICS done = ROW_COUNT;
-    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, ' || pg_catalog.current_setting('search_path'), true);
     IF done < cardinality(keys) THEN
         -- Some were gone already; of the others none may be left.
         EXECUTE format('SELECT count(*) FROM %s AS t WHERE t.%I = ANY ($1::%s[]) AND t.%I = $2', relation, of_table.key_column, key_type,
             of_table.owner_column) INTO present USING keys, me;
+        PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
         IF jsonb_array_length(batch) > 1 AND (present > 0 OR done < cardinality(living)) THEN
             PERFORM marea.one_by_one();
         ELSIF present > 0 AND marea.triggers_before(relation, 'DELETE') IS NOT NULL THEN

@@ -112,6 +112,7 @@ LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mine BOOLEAN;
 BEGIN
+    PERFORM set_config('search_path', 'pg_catalog, ' || marea.app_search_path(), true); -- for what the app's policies call
     EXECUTE format('SELECT EXISTS (SELECT FROM %s AS t WHERE t.%I = $1::%s AND t.%I = $2)', relation, of_table.key_column,
         (SELECT c.sql_type FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'key'), of_table.owner_column)
     INTO mine USING key, auth.uid();
@@ -125,6 +126,7 @@ LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     held TEXT[];
 BEGIN
+    PERFORM set_config('search_path', 'pg_catalog, ' || marea.app_search_path(), true); -- for what the app's policies call
     EXECUTE format('SELECT array_agg(l.key) FROM (SELECT t.%1$I::text AS key FROM %2$s AS t WHERE t.%1$I = ANY ($1::%3$s[]) AND t.%4$I = $2 '
         'ORDER BY t.%1$I FOR NO KEY UPDATE) AS l', of_table.key_column, relation,
         (SELECT c.sql_type FROM marea.columns AS c WHERE c.table_name = of_table.name AND c.rule = 'key'), of_table.owner_column)
@@ -150,9 +152,9 @@ DECLARE
     done    BIGINT;
     update_ TEXT;
 BEGIN
-    SELECT format('UPDATE %s AS t SET %s FROM pg_catalog.jsonb_array_elements($1) AS m, '
-               'LATERAL pg_catalog.jsonb_to_record(m OPERATOR(pg_catalog.->) ''values'') AS v(%s) '
-               'WHERE t.%I OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) ''key'')::%s AND t.%I OPERATOR(pg_catalog.=) $2',
+    SELECT format('UPDATE %s AS t SET %s FROM pg_catalog.jsonb_array_elements($1) AS m (value), '
+               'LATERAL pg_catalog.jsonb_to_record(m.value OPERATOR(pg_catalog.->) ''values'') AS v(%s) '
+               'WHERE t.%I OPERATOR(pg_catalog.=) (m.value OPERATOR(pg_catalog.->>) ''key'')::%s AND t.%I OPERATOR(pg_catalog.=) $2',
                relation, string_agg(format('%I = ', c.name) || format(CASE
                    WHEN adds THEN '(coalesce(t.%1$I, 0)::pg_catalog.numeric OPERATOR(pg_catalog.+) v.%1$I)::%2$s'
                    WHEN c.rule = 'union' THEN 'marea.union_achievements(coalesce(t.%1$I::pg_catalog.jsonb, ''{}''), v.%1$I::pg_catalog.jsonb)'

@@ -294,13 +294,14 @@ LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 -- would meet too is not for one mutation to suffer for: it fails the request, and nothing of it is kept.
 -- is_long: a number in it is too long to be printed.
 DECLARE
-    -- Nearly no app has any. Names that stand for a constraint that cannot be deferred as well are left out: SET CONSTRAINTS takes no table.
+    -- Nearly no app has any. Names that stand for a constraint that cannot be deferred as well are left out: SET CONSTRAINTS takes no table;
+    -- and those in schemas that the caller may not name.
     deferred CONSTANT TEXT := CASE WHEN EXISTS (
         SELECT FROM pg_constraint AS c WHERE c.condeferred AND c.connamespace <> 'marea'::regnamespace
     ) THEN (
         SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')
         FROM pg_constraint AS c JOIN pg_namespace AS n ON n.oid = c.connamespace
-        WHERE c.condeferred AND n.nspname <> 'marea' AND NOT EXISTS (
+        WHERE c.condeferred AND n.nspname <> 'marea' AND n.nspname !~ '^pg_temp_' AND has_schema_privilege(n.oid, 'USAGE') AND NOT EXISTS (
             SELECT FROM pg_constraint AS other
             WHERE other.connamespace = c.connamespace AND other.conname = c.conname AND NOT other.condeferrable)
     ) END;

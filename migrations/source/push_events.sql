@@ -4,9 +4,9 @@ CREATE OR REPLACE FUNCTION marea.insert_sessions_sql(sample JSONB, any_gone BOOL
 RETURN format($insert$
     WITH added AS (
         INSERT INTO public.sessions (user_id, id%1$s)
-        SELECT $2, (m OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid%2$s
-        FROM pg_catalog.jsonb_array_elements($1) AS m,
-             LATERAL pg_catalog.jsonb_populate_record(NULL::public.sessions, m OPERATOR(pg_catalog.->) 'values') AS v
+        SELECT $2, (m.value OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid%2$s
+        FROM pg_catalog.jsonb_array_elements($1) AS m (value),
+             LATERAL pg_catalog.jsonb_populate_record(NULL::public.sessions, m.value OPERATOR(pg_catalog.->) 'values') AS v
         %3$s
         %4$s
         RETURNING id
@@ -19,7 +19,7 @@ RETURN format($insert$
         WHERE (
             SELECT tombstone.deleted FROM marea.rows AS tombstone
             WHERE tombstone.user_id OPERATOR(pg_catalog.=) $2 AND tombstone.table_name OPERATOR(pg_catalog.=) 'sessions'
-              AND tombstone.row_key OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) 'id')
+              AND tombstone.row_key OPERATOR(pg_catalog.=) (m.value OPERATOR(pg_catalog.->>) 'id')
         ) IS NOT TRUE $unless$ ELSE '' END,
     conflict);
 
@@ -65,16 +65,16 @@ BEGIN
         WITH added AS (
             INSERT INTO public.sessions (user_id, id, session_type, started_at, ended_at, duration_minutes, images_processed,
                 descriptions_generated, qa_attempts, qa_correct, vocabulary_learned, phrases_saved, session_data)
-            SELECT me, (m OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid, v.session_type, v.started_at, v.ended_at, v.duration_minutes,
+            SELECT me, (m.value OPERATOR(pg_catalog.->>) 'id')::pg_catalog.uuid, v.session_type, v.started_at, v.ended_at, v.duration_minutes,
                    v.images_processed, v.descriptions_generated, v.qa_attempts, v.qa_correct, v.vocabulary_learned, v.phrases_saved,
                    v.session_data
             -- OFFSET: without it a plan for this very value looks cheaper each time than the one that is kept.
-            FROM (SELECT any_gone AS any_ OFFSET 0) AS gone, pg_catalog.jsonb_array_elements(batch) AS m,
-                 LATERAL pg_catalog.jsonb_populate_record(NULL::public.sessions, m OPERATOR(pg_catalog.->) 'values') AS v
+            FROM (SELECT any_gone AS any_ OFFSET 0) AS gone, pg_catalog.jsonb_array_elements(batch) AS m (value),
+                 LATERAL pg_catalog.jsonb_populate_record(NULL::public.sessions, m.value OPERATOR(pg_catalog.->) 'values') AS v
             WHERE NOT gone.any_ OR (
                 SELECT tombstone.deleted FROM marea.rows AS tombstone
                 WHERE tombstone.user_id OPERATOR(pg_catalog.=) me AND tombstone.table_name OPERATOR(pg_catalog.=) 'sessions'
-                  AND tombstone.row_key OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) 'id')
+                  AND tombstone.row_key OPERATOR(pg_catalog.=) (m.value OPERATOR(pg_catalog.->>) 'id')
             ) IS NOT TRUE
             ON CONFLICT (id) DO NOTHING
             RETURNING id
@@ -97,14 +97,14 @@ BEGIN
 
     -- A trigger may also have given a row another id.
     IF inserted <> ids THEN
-        SELECT m INTO missing
-        FROM jsonb_array_elements(batch) AS m
-        LEFT JOIN unnest(inserted) AS i (id) ON i.id = (m ->> 'id')::uuid
+        SELECT m.value INTO missing
+        FROM jsonb_array_elements(batch) AS m (value)
+        LEFT JOIN unnest(inserted) AS i (id) ON i.id = (m.value ->> 'id')::uuid
         WHERE i.id IS NULL
-          AND (SELECT s.user_id FROM public.sessions AS s WHERE s.id = (m ->> 'id')::uuid) IS DISTINCT FROM me
+          AND (SELECT s.user_id FROM public.sessions AS s WHERE s.id = (m.value ->> 'id')::uuid) IS DISTINCT FROM me
           AND (
             SELECT tombstone.deleted FROM marea.rows AS tombstone
-            WHERE tombstone.user_id = me AND tombstone.table_name = 'sessions' AND tombstone.row_key = m ->> 'id'
+            WHERE tombstone.user_id = me AND tombstone.table_name = 'sessions' AND tombstone.row_key = m.value ->> 'id'
           ) IS NOT TRUE
         LIMIT 1;
     END IF;
@@ -163,7 +163,7 @@ BEGIN
         WHERE (
             SELECT tombstone.deleted FROM marea.rows AS tombstone
             WHERE tombstone.user_id OPERATOR(pg_catalog.=) me AND tombstone.table_name OPERATOR(pg_catalog.=) 'progress_events'
-              AND tombstone.row_key OPERATOR(pg_catalog.=) (m OPERATOR(pg_catalog.->>) 'id')
+              AND tombstone.row_key OPERATOR(pg_catalog.=) (m.value OPERATOR(pg_catalog.->>) 'id')
         ) IS NOT TRUE
         ON CONFLICT (id) DO NOTHING
         RETURNING id

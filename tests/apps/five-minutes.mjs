@@ -20,7 +20,7 @@ const BAR_SECONDS = 5 * 60
 const BAR_LINES = 15
 /** Forty words of five letters a minute: nobody's record. */
 const LETTERS_A_SECOND = 40 * 5 / 60
-const MIGRATIONS = ['005_corrections', '004_operations', '003_backfill', '002_sync_layer', '001_add_missing_tables']
+const MIGRATIONS = ['006_repairs', '005_corrections', '004_operations', '003_backfill', '002_sync_layer', '001_add_missing_tables']
 
 const APP = `import { supabase } from './marea'
 import { Progress } from './Progress'

@@ -15,6 +15,7 @@ pub const RESERVED_NAMES: &[&str] = &[
     "confirmed_rows",
     "daily_activity",
     "export_history",
+    "files",
     "journal",
     "meta",
     "mutations",

@@ -57,7 +57,20 @@ async fn the_users_id_may_be_in_another_claim() {
     assert_eq!(answer.body["results"][0]["status"], "applied", "{answer:?}");
     // The app's own policies ask auth.uid(), and are answered alike.
     assert_eq!(sessions_of(&backend, &own).await.body, json!([{ "user_id": learner.id }]));
+    // And so are those of Storage, which knows no pre-request.
+    let make = "INSERT INTO public.export_history (user_id, export_type, export_format) VALUES ($1, 'a', 'csv') RETURNING id";
+    let export: Uuid = database.query_one(make, &[&learner.id]).await.expect("an export").get(0);
+    let path = format!("/storage/v1/object/marea-exports/{}/{export}/{}.csv", learner.id, "0".repeat(64));
+    let stored = send(backend.call(Method::POST, &path).bearer_auth(&own).body("a,b")).await;
+    assert_eq!(stored.status, StatusCode::OK, "{stored:?}");
     let others = token(&backend, &json!({ "app_metadata": { "user_id": other.id } }));
+    let foreign = path.replace(&"0".repeat(64), &"1".repeat(64));
+    let refused = send(backend.call(Method::POST, &foreign).bearer_auth(&others).body("a,b")).await;
+    assert_eq!(
+        (refused.status, &refused.body["statusCode"]),
+        (StatusCode::BAD_REQUEST, &json!("403")),
+        "{refused:?}"
+    );
     assert_eq!(sessions_of(&backend, &others).await.body, json!([]));
 
     // The command, as any other client.
@@ -103,7 +116,12 @@ async fn the_users_id_may_be_in_another_claim() {
 
     // The way back of the migrations would leave PostgREST with a call of nothing.
     let rollback = include_str!("../../../migrations/002_sync_layer_rollback.sql");
-    for taken_back in ["005_corrections_rollback", "004_operations_rollback", "003_backfill_rollback"] {
+    for taken_back in [
+        "006_repairs_rollback",
+        "005_corrections_rollback",
+        "004_operations_rollback",
+        "003_backfill_rollback",
+    ] {
         let path = marea_tests::cluster::root().join(format!("migrations/{taken_back}.sql"));
         database.batch_execute(&std::fs::read_to_string(path).expect("a file")).await.expect("taken back");
     }

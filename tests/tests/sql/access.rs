@@ -241,6 +241,7 @@ async fn only_what_is_granted_can_be_executed() {
             "marea.idle_answer(jsonb)",
             "marea.is_lost_history(text)",
             "marea.left_out_keys(text,text[])",
+            "marea.may_add_file(text)",
             "marea.move_clock()",
             "marea.note_client(uuid,integer,bigint)",
             "marea.note_stamps(text,text[],text[],text[],text)",

@@ -123,7 +123,7 @@ async fn what_is_wrong_is_refused_by_name_and_alone() {
             "22023: values.price: has more than 8 digits before the point",
         ),
         (
-            to("stock_parts", "merge", &part, json!({ "price": 1 })),
+            to("stock_parts", "merge", &part, json!({ "price": true })),
             "22023: values.price: must be a text that holds a numeric",
         ),
         (to("stock_parts", "merge", &part, json!({ "photo": "???" })), "22023: values.photo: must be base64"),

@@ -1,4 +1,4 @@
-//! Migration 005 on a database that people use: what is mirrored stays mirrored, all becomes what the source makes, and goes back.
+//! Migrations 005 and 006 on a database that people use: what is mirrored stays mirrored, all becomes what the source makes, and goes back.
 
 use marea_tests::cluster::{Cluster, Database};
 use marea_tests::schema::{SNAPSHOT, assert_same, seen_to_fail};
@@ -33,7 +33,7 @@ async fn a_database_in_use_becomes_what_the_source_makes_and_goes_back() {
     early.migration(FORWARD).await.fails_with("Missing: the view marea.health (migration 004)");
     early.migration(BACK).await.fails_with("Marea 005 does not stand; nothing was changed");
 
-    let (used, fresh) = (cluster.database("used", 4).await, cluster.database("fresh", u32::MAX).await);
+    let (used, fresh) = (cluster.database("used", 4).await, cluster.database("fresh", 5).await);
     used.execute(&format!("{MIRRORED}{ROWS}")).await;
     fresh.execute(MIRRORED).await;
     let (before, versions) = (used.text(SNAPSHOT).await, used.text(VERSIONS).await);
@@ -70,6 +70,72 @@ async fn a_database_in_use_becomes_what_the_source_makes_and_goes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_repairs_go_on_and_come_back() {
+    const FORWARD: &str = "006_repairs.sql";
+    const BACK: &str = "006_repairs_rollback.sql";
+    let cluster = Cluster::start().await;
+    let early = cluster.database("early", 4).await;
+    early.migration(FORWARD).await.fails_with("Missing: the function marea.settle_clocks() (migration 005)");
+    early.migration(BACK).await.fails_with("Marea 006 does not stand; nothing was changed");
+
+    let (used, fresh) = (cluster.database("used", 5).await, cluster.database("fresh", u32::MAX).await);
+    used.execute(&format!("{MIRRORED}{ROWS}")).await;
+    fresh.execute(MIRRORED).await;
+    let (before, versions) = (used.text(SNAPSHOT).await, used.text(VERSIONS).await);
+    used.migration(BACK).await.succeeds();
+    run(&used, &[FORWARD, "validate_006.sql"]).await;
+    let after = used.text(SNAPSHOT).await;
+    assert_same(&fresh.text(SNAPSHOT).await, &after, "the schema, what was generated included");
+    assert_same(&versions, &used.text(VERSIONS).await, "versions and clocks");
+    let twice = used.migration(FORWARD).await.succeeds();
+    assert!(twice.stderr.contains("006 stands already"), "{twice:#?}");
+    run(&used, &["005_corrections.sql"]).await;
+    used.migration("validate_006.sql").await.fails_with("Run 006_repairs.sql again");
+    run(&used, &[FORWARD, "validate_005.sql", "validate_006.sql"]).await;
+    assert_same(&after, &used.text(SNAPSHOT).await, "006 run behind 005");
+    run(&used, &[BACK, "validate_005.sql", BACK]).await;
+    assert_same(&before, &used.text(SNAPSHOT).await, "006 taken back");
+    assert_same(&versions, &used.text(VERSIONS).await, "versions and clocks, taken back");
+    run(&used, &[FORWARD, "005_corrections_rollback.sql"]).await;
+    used.migration(BACK).await.fails_with("Marea 005 was taken back before 006");
+    run(&used, &["005_corrections.sql", BACK]).await;
+    assert_same(&before, &used.text(SNAPSHOT).await, "006 taken back behind 005");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_check_of_006_is_seen_to_fail() {
+    let cluster = Cluster::start().await;
+    let database = cluster.database("validate_006", u32::MAX).await;
+    database.execute(MIRRORED).await;
+    let broken = [
+        (
+            "GRANT EXECUTE ON FUNCTION marea.note_missing_rows TO authenticated",
+            "functions of it that a signed-in user may execute",
+        ),
+        (
+            "REVOKE EXECUTE ON FUNCTION marea.is_live_file FROM service_role",
+            "functions that the view of files to delete needs, for who reads it",
+        ),
+        (
+            "ALTER TABLE public.users DISABLE TRIGGER marea_users_version_early_rows",
+            "triggers that give versions to rows whose owner comes later",
+        ),
+        (
+            "ALTER FUNCTION marea.may_add_file SECURITY INVOKER",
+            "functions that let files of any sign-in service in",
+        ),
+        ("ALTER FUNCTION marea.lock_mirrored RENAME TO lock", "functions as 006 makes them"),
+        (
+            "ALTER FUNCTION marea.mirror_1_page RENAME TO page_1",
+            "mirrored tables whose pages are not made as 006 makes them",
+        ),
+    ];
+    seen_to_fail(&database, "validate_006.sql", 6, &broken).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_check_of_005_is_seen_to_fail() {
     // As the file before has it.
     const WITHOUT: &[(&str, &str, &str)] = &[
@@ -98,7 +164,7 @@ async fn every_check_of_005_is_seen_to_fail() {
         ),
     ];
     let cluster = Cluster::start().await;
-    let database = cluster.database("validate_005", u32::MAX).await;
+    let database = cluster.database("validate_005", 5).await;
     database.execute(MIRRORED).await;
     let replaced: Vec<String> = WITHOUT
         .iter()

@@ -105,6 +105,100 @@ async fn a_user_adds_files_of_own_exports_alone_and_changes_none() {
     assert_eq!(outcome(&ada.client, "SELECT marea.sweep_files()").await, "42501");
 }
 
+/// The name of another file of the same export.
+fn another(user: impl ToString, export: impl ToString, n: u32) -> String {
+    format!("{}/{}/{n:064x}.csv", user.to_string(), export.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_user_may_leave_behind_has_bounds() {
+    let backend = TestBackend::start().await;
+    let (ada, database) = (Caller::new(&backend).await, backend.sql().await);
+    let hers = export(&database, ada.user).await;
+    let objects = format!(
+        "INSERT INTO storage.objects (bucket_id, name)
+         SELECT 'marea-exports', '{}/{hers}/' || lpad(to_hex(n), 64, '0') || '.csv' FROM generate_series(1, 99) AS n",
+        ada.user
+    );
+    database.batch_execute(&objects).await.expect("objects");
+    let add = |n| {
+        format!(
+            "INSERT INTO storage.objects (bucket_id, name) VALUES ('marea-exports', '{}')",
+            another(ada.user, hers, n)
+        )
+    };
+    assert_eq!(outcome(&ada.client, &add(100)).await, "1");
+    database.batch_execute(&add(100)).await.expect("an object");
+    assert_eq!(outcome(&ada.client, &add(101)).await, "42501", "100 objects of one export");
+
+    // Garbage of many exports.
+    let garbage = format!(
+        "INSERT INTO marea.file_garbage (path)
+         SELECT '{}/' || gen_random_uuid() || '/' || repeat('0', 64) || '.csv' FROM generate_series(1, 10000)",
+        ada.user
+    );
+    database.batch_execute(&garbage).await.expect("garbage");
+    let name = |n| {
+        format!(
+            "UPDATE public.export_history SET file_url = 'storage://marea-exports/{}' WHERE id = '{hers}'",
+            another(ada.user, hers, n)
+        )
+    };
+    ada.client.batch_execute(&name(1)).await.expect("a first name leaves nothing behind");
+    let refused = ada.client.batch_execute(&name(2)).await.expect_err("10,001 files to delete");
+    assert_eq!(refused.code().map(|code| code.code()), Some("MB002"), "{refused:?}");
+
+    // Rows that one request may write anew.
+    let many = format!(
+        "INSERT INTO public.export_history (user_id, export_type, export_format)
+         SELECT '{}', 'a', 'csv' FROM generate_series(1, 500)",
+        ada.user
+    );
+    database.batch_execute(&many).await.expect("exports");
+    assert_eq!(outcome(&ada.client, "UPDATE public.export_history SET error_message = 'x'").await, "54000");
+    let fewer = "UPDATE public.export_history SET error_message = 'x' WHERE file_url IS NULL";
+    assert_eq!(outcome(&ada.client, fewer).await, "500");
+    backend.stop().await;
+}
+
+/// Given up, given again, and not named yet: the device is on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_given_again_is_not_swept_before_it_is_named() {
+    let backend = TestBackend::start().await;
+    let (ada, database) = (Caller::new(&backend).await, backend.sql().await);
+    let hers = export(&database, ada.user).await;
+    let name = path(ada.user, hers);
+    let object = format!("INSERT INTO storage.objects (bucket_id, name) VALUES ('marea-exports', '{name}')");
+    database.batch_execute(&object).await.expect("an object");
+    say(&database, hers, &name).await;
+    let clear = "UPDATE public.export_history SET file_url = NULL WHERE id = $1";
+    database.execute(clear, &[&hers]).await.expect("given up");
+    assert_eq!(due(&database, ada.user).await, [name.as_str()]);
+    let service = backend.sql().await;
+    act_as(&service, "service_role", None).await;
+    let to_delete = async || -> i64 {
+        service.query_one("SELECT count(*) FROM marea.files_to_delete", &[]).await.expect("the view").get(0)
+    };
+    assert_eq!(to_delete().await, 1);
+    let again =
+        "SELECT set_config('storage.allow_delete_query', 'true', false); DELETE FROM storage.objects;";
+    database.batch_execute(&format!("{again} {object}")).await.expect("deleted, and given again");
+    assert_eq!(to_delete().await, 0);
+    let restored = "SELECT marea.restore_live_files()";
+    database.batch_execute(restored).await.expect("restored");
+    assert_eq!(due(&database, ada.user).await, Vec::<String>::new());
+    // Of an export that has expired meanwhile, it is due all the same.
+    database
+        .execute("UPDATE public.export_history SET status = 'expired' WHERE id = $1", &[&hers])
+        .await
+        .expect("expired");
+    let orphans =
+        "UPDATE storage.objects SET created_at = now() - interval '2 days'; SELECT marea.note_orphan_files()";
+    database.batch_execute(orphans).await.expect("orphans");
+    assert_eq!(to_delete().await, 1);
+    backend.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_expires_or_goes_is_noted_and_never_what_is_anothers() {
     let backend = TestBackend::shared().await;

@@ -3,6 +3,7 @@
 mod access;
 mod any_table;
 mod any_table_access;
+mod any_table_apps;
 mod any_table_changes;
 mod any_table_counters;
 mod any_table_refusals;

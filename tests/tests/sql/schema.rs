@@ -147,8 +147,9 @@ async fn a_database_of_before_the_release_is_brought_over() {
     }
     assert_eq!(old.text(KEPT).await, kept, "run again");
     for database in [&fresh, &old] {
-        database.migration("005_corrections.sql").await.succeeds();
-        database.migration("validate_005.sql").await.succeeds();
+        for file in ["005_corrections.sql", "validate_005.sql", "006_repairs.sql", "validate_006.sql"] {
+            database.migration(file).await.succeeds();
+        }
     }
     assert_same(&fresh.text(SNAPSHOT).await, &old.text(SNAPSHOT).await, "the schema with what came later");
     assert_eq!(old.text(KEPT).await, kept, "with what came later");

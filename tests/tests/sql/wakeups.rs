@@ -210,13 +210,14 @@ async fn a_user_listens_to_the_own_topic_and_speaks_on_none() {
 
     // It may be run again, and goes without a trace.
     let on = database.text(SNAPSHOT).await;
-    // And 005 behind it, which has made some of its functions anew.
-    for file in ["002_sync_layer.sql", "005_corrections.sql"] {
+    // And 005 and 006 behind it, which have made some of its functions anew.
+    for file in ["002_sync_layer.sql", "005_corrections.sql", "006_repairs.sql"] {
         database.migration(file).await.succeeds();
     }
     assert_same(&on, &database.text(SNAPSHOT).await, "002 run again with wake-ups on");
     for file in [
         "validate_002.sql",
+        "006_repairs_rollback.sql",
         "005_corrections_rollback.sql",
         "004_operations_rollback.sql",
         "003_backfill_rollback.sql",
