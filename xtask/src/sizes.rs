@@ -40,10 +40,10 @@ const APART: [(&str, u64); 11] = [
 
 /// What all that is downloaded may weigh, as servers send it: docs/adr/0103-the-apps-own-sql.md, and for files
 /// docs/adr/0129-a-file-goes-to-the-leader-as-a-blob.md; for guests, imports, labels and frozen days 131 to 134;
-/// for wake-ups 126.
-const LIMIT_GZIP_BYTES: u64 = 654_500;
+/// for wake-ups 126; for doubles that are read exactly 50.
+const LIMIT_GZIP_BYTES: u64 = 663_000;
 /// Over the 540,000 that were aimed at: ADR 103 says what was tried, and what came since.
-const LIMIT_BROTLI_BYTES: u64 = 561_500;
+const LIMIT_BROTLI_BYTES: u64 = 569_500;
 
 /// What the module may weigh more where the standard library's source was not to be had, which docs/adr/0161-panics-are-traps.md builds along:
 /// what is published is built with it.
