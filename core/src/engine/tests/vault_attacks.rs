@@ -376,23 +376,6 @@ fn what_is_newest_is_forgotten_when_a_key_is_refused_and_only_then() {
     assert!(!knows(&one));
 }
 
-/// Envelopes of another vault were put here: an older one gives way to what this device knows.
-#[test]
-fn of_keys_under_another_passphrase_those_are_told_that_stay() {
-    let (mut one, mut other) = (engine(), engine());
-    set_up(&mut one, FIRST);
-    put(&mut one, Openai, "sk-one", 100);
-    put(&mut one, Anthropic, "sk-two", 100);
-    set_up(&mut other, SECOND);
-    for provider in [Anthropic, Unsplash] {
-        put(&mut other, provider, "sk-other", 0);
-        one.mutate(Change::PutKey { provider, envelope: envelope(&other, provider) }, at(200)).unwrap();
-    }
-    let outcome = unlock(&mut one, FIRST).unwrap();
-    assert_eq!((outcome.other_passphrase, outcome.rewritten), (vec![Unsplash], 1));
-    assert_eq!(get(&mut one, Anthropic).as_deref(), Ok("sk-two"));
-}
-
 /// Both open a key of their own, and neither the one that counts.
 #[test]
 fn an_old_passphrase_is_told_from_that_of_another_vault() {

@@ -1,9 +1,9 @@
 //! Who may change a vault: only whoever knows the passphrase that counts, whatever else still opens something in it.
 
 use super::registers::{Registers, sync};
-use super::vault::{get, put, set_up, unlock, work};
+use super::vault::{envelope, get, put, set_up, unlock, work};
 use super::*;
-use crate::model::Provider::{Anthropic, Openai};
+use crate::model::Provider::{Anthropic, Openai, Unsplash};
 use crate::vault::VaultRequest;
 
 /// A device on which an envelope is still wrapped by the old passphrase and another by the new one. It has not been opened.
@@ -77,4 +77,21 @@ fn a_passphrase_that_opens_only_another_vaults_key_changes_nothing() {
         unlock(&mut one, "words of device one").unwrap();
         assert_eq!(get(&mut one, Openai).as_deref(), Ok("sk-one"));
     }
+}
+
+/// Envelopes of another vault were put here: an older one gives way to what this device knows.
+#[test]
+fn of_keys_under_another_passphrase_those_are_told_that_stay() {
+    let (mut one, mut other) = (engine(), engine());
+    set_up(&mut one, "an old sentence of words");
+    put(&mut one, Openai, "sk-one", 100);
+    put(&mut one, Anthropic, "sk-two", 100);
+    set_up(&mut other, "a new sentence of words");
+    for provider in [Anthropic, Unsplash] {
+        put(&mut other, provider, "sk-other", 0);
+        one.mutate(Change::PutKey { provider, envelope: envelope(&other, provider) }, at(200)).unwrap();
+    }
+    let outcome = unlock(&mut one, "an old sentence of words").unwrap();
+    assert_eq!((outcome.other_passphrase, outcome.rewritten), (vec![Unsplash], 1));
+    assert_eq!(get(&mut one, Anthropic).as_deref(), Ok("sk-two"));
 }
