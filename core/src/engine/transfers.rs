@@ -245,10 +245,10 @@ impl Engine {
     fn stored(&mut self, file: &FileRecord, now: Now) -> Result<(), Error> {
         let id = file.export_id;
         let export = self.export(id)?;
-        // Deleted while it went up: what has arrived is deleted next.
+        // Deleted while it went up: what has arrived is deleted once the server has taken that.
         let Some(export) = export.filter(|_| file.state != FileState::Gone) else {
             self.transfers.forget(id);
-            return self.change_file(id, &mut |file| file.set_state(FileState::Gone)).map(|_| ());
+            return Ok(());
         };
         let change = Change::UpdateExport { id, change: self.became(file, &export, now) };
         let mut uploaded = file.clone();

@@ -17,9 +17,12 @@ const ACKNOWLEDGED: &str = "EXISTS (SELECT 1 FROM export_history WHERE id = unhe
       AND op = 'insert' AND state IN ('pending', 'in_doubt', 'resend', 'rejected'))";
 
 /// A file whose export is deleted or has expired, by the server's clock: a device's may be years ahead. An export that is not
-/// there may also be one that was refused, or is being brought back: its file waits.
-const RETIRED: &str = "state <> 'gone' AND (
-    EXISTS (SELECT 1 FROM export_history WHERE id = unhex(export_id, '-') AND (status = 'expired' OR expires_at <= ?1))
+/// there may also be one that was refused, or is being brought back: its file waits. So it does while the server has not taken
+/// the deletion or the change: it may refuse it, and the export that comes back needs its file.
+const RETIRED: &str = "state <> 'gone'
+    AND NOT EXISTS (SELECT 1 FROM mutations WHERE table_name = 'export_history' AND row_key = export_id
+      AND op IN ('merge', 'delete') AND state IN ('pending', 'in_doubt', 'resend'))
+    AND (EXISTS (SELECT 1 FROM export_history WHERE id = unhex(export_id, '-') AND (status = 'expired' OR expires_at <= ?1))
     OR NOT EXISTS (SELECT 1 FROM export_history WHERE id = unhex(export_id, '-'))
       AND NOT EXISTS (SELECT 1 FROM mutations WHERE table_name = 'export_history' AND row_key = export_id
         AND op = 'insert' AND state IN ('pending', 'in_doubt', 'resend', 'rejected')))";

@@ -3,7 +3,7 @@
 use super::transfers::{QUOTA, Storage, export, input, state, sync};
 use super::*;
 use crate::engine::FileSource;
-use crate::model::{ExportChange, FileState, Timestamp};
+use crate::model::{ExportChange, ExportStatus, FileState, Timestamp};
 use crate::transfer::{PIECE_BYTES, TransferAnswer};
 
 #[test]
@@ -16,6 +16,7 @@ fn an_export_that_is_deleted_or_expires_takes_its_file_along() {
         while let Some(transfer) = engine.next_transfer(at(1)).unwrap() {
             if deleted_early && steps == 1 {
                 expire(&mut engine, id, at(0).timestamp());
+                sync(&mut engine, &mut server, 1);
             }
             let answer = storage.take(&transfer, None);
             engine.apply_transfer(transfer.ticket, Ok(answer), at(1)).unwrap();
@@ -24,6 +25,7 @@ fn an_export_that_is_deleted_or_expires_takes_its_file_along() {
         if !deleted_early {
             assert_eq!(storage.objects.len(), 1);
             expire(&mut engine, id, at(0).timestamp());
+            sync(&mut engine, &mut server, 2);
             let transfer = engine.next_transfer(at(3)).unwrap().expect("the device deletes its own");
             assert_eq!(transfer.request.method, "DELETE");
             let answer = storage.take(&transfer, None);
@@ -92,6 +94,7 @@ fn whether_an_export_has_expired_is_for_the_servers_clock_to_say() {
     assert!(engine.next_transfer_wake(at(YEAR)).unwrap() > Some(at(YEAR).unix_ms), "nothing is due");
     assert_eq!(state(&engine, id), Some(FileState::Uploaded));
     expire(&mut engine, id, at(0).timestamp());
+    sync(&mut engine, &mut server, -YEAR);
     let transfer = engine.next_transfer(at(-YEAR)).unwrap().expect("however slow this clock is");
     assert_eq!(transfer.request.method, "DELETE");
 }
@@ -141,5 +144,53 @@ fn a_file_that_is_still_to_be_deleted_is_not_taken_again_before_it_is() {
         upload(&mut engine, &mut storage);
         assert_eq!(state(&engine, id), Some(FileState::Uploaded));
         assert_eq!(storage.objects.len(), 1);
+    }
+}
+
+/// A row that another table needs came back, named its file, and the file had been deleted here and at the server.
+#[test]
+fn what_the_server_refuses_leaves_the_file_where_it_is() {
+    let expired = ExportChange { status: Some(ExportStatus::Expired), ..ExportChange::default() };
+    let dated = ExportChange { expires_at: Some(at(-1).timestamp()), ..ExportChange::default() };
+    let update = |id, change: &ExportChange| Change::UpdateExport { id, change: change.clone() };
+    let changes: [&dyn Fn(MutationId) -> Change; 3] =
+        [&|id| Change::DeleteExport { id }, &|id| update(id, &expired), &|id| update(id, &dated)];
+    for (change, is_refused) in changes.iter().flat_map(|it| [(it, true), (it, false)]) {
+        // When it is given up: before its upload, in the middle of a request, and after it.
+        for when in 0..3 {
+            let (mut engine, mut server, mut storage) = (engine(), Server::default(), Storage::default());
+            let id = export(&mut engine, 10);
+            sync(&mut engine, &mut server, 0);
+            let mut moving = None;
+            match when {
+                1 => moving = engine.next_transfer(at(1)).unwrap(),
+                2 => upload(&mut engine, &mut storage),
+                _ => {}
+            }
+            sync(&mut engine, &mut server, 1);
+            let given_up = engine.mutate(change(id), at(2)).unwrap().id;
+            if let Some(transfer) = moving {
+                let answer = storage.take(&transfer, None);
+                engine.apply_transfer(transfer.ticket, Ok(answer), at(2)).unwrap();
+            }
+            let name = input(10).local_name(id);
+            assert_ne!(state(&engine, id), Some(FileState::Gone), "the server has not said so");
+            assert!(engine.sweep_files(std::slice::from_ref(&name)).unwrap().is_empty());
+            if is_refused {
+                server.reject.push(given_up);
+            }
+            sync(&mut engine, &mut server, 3);
+            upload(&mut engine, &mut storage);
+            sync(&mut engine, &mut server, 4);
+            upload(&mut engine, &mut storage);
+            let swept = engine.sweep_files(std::slice::from_ref(&name)).unwrap();
+            if is_refused {
+                assert_eq!(state(&engine, id), Some(FileState::Uploaded), "{when}");
+                assert!(engine.export(id).unwrap().unwrap().file_url.is_some(), "{when}");
+                assert_eq!((storage.objects.len(), swept.len()), (1, 0), "{when}");
+            } else {
+                assert_eq!((state(&engine, id), storage.objects.len(), swept.len()), (None, 0, 1), "{when}");
+            }
+        }
     }
 }

@@ -117,6 +117,7 @@ fn send(engine: &mut Engine) -> Outgoing {
 struct Server {
     sessions: BTreeMap<MutationId, i64>,
     exports: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+    deleted: Vec<String>,
     epoch: u32,
     reject: Vec<MutationId>,
 }
@@ -136,7 +137,10 @@ impl Server {
         }
         let values: serde_json::Value = serde_json::from_str(mutation.values.get()).unwrap();
         if mutation.table != "sessions" {
-            if mutation.table == "export_history" {
+            if mutation.table == "export_history" && mutation.op == "delete" {
+                self.exports.remove(&mutation.key);
+                self.deleted.push(mutation.key.clone());
+            } else if mutation.table == "export_history" {
                 let columns = values.as_object().unwrap().clone();
                 self.exports.entry(mutation.key.clone()).or_default().extend(columns);
             }
@@ -178,7 +182,7 @@ impl Server {
             results: Vec::new(),
             rows,
             packed: BTreeMap::new(),
-            deleted: BTreeMap::new(),
+            deleted: BTreeMap::from([("export_history".to_owned(), self.deleted.clone())]),
             cursor: Cursor { version, epoch: self.epoch.to_string() },
             has_more: false,
             user_missing: false,

@@ -45,7 +45,7 @@ fn set_back(server: &Server, keep: impl Fn(&MutationId) -> bool) -> Server {
         sessions: sessions.collect(),
         exports: exports.map(|(id, values)| (id.clone(), values.clone())).collect(),
         epoch: server.epoch + 1,
-        reject: Vec::new(),
+        ..Server::default()
     }
 }
 
