@@ -46,6 +46,8 @@ pub(super) struct Transfers {
     pub(super) offsets: FewMap<MutationId, Offset>,
     /// Uploads that the server called complete without saying so to the last piece: is the object there?
     pub(super) looks: FewMap<MutationId, ()>,
+    /// Answers about uploads since the server last got more of them.
+    pub(super) stalls: FewMap<MutationId, u32>,
     pub(super) retries: FewMap<MutationId, Retry>,
     pub(super) fresh_token: bool,
     /// The server's clock when the mirror last had all that the server had.
@@ -82,10 +84,27 @@ impl Transfers {
         self.retries.remove(&id);
     }
 
-    pub(super) fn forget(&mut self, id: MutationId) {
-        self.retries.remove(&id);
+    /// Counts one more answer after which the server has no more of an upload than before.
+    pub(super) fn stall(&mut self, id: MutationId) -> u32 {
+        let stalls = self.stalls.get_or_insert(id, || 0);
+        *stalls += 1;
+        *stalls
+    }
+
+    /// Whether the last that was heard of an upload is not how much the server has of it.
+    pub(super) fn is_doubtful(&self, id: MutationId) -> bool {
+        self.offsets.get(&id).is_none() || self.stalls.get(&id).is_some()
+    }
+
+    pub(super) fn forget_upload(&mut self, id: MutationId) {
         self.offsets.remove(&id);
         self.looks.remove(&id);
+        self.stalls.remove(&id);
+    }
+
+    pub(super) fn forget(&mut self, id: MutationId) {
+        self.forget_failure(id);
+        self.forget_upload(id);
         self.moving.take_if(|moving| moving.export_id == id);
     }
 

@@ -13,6 +13,9 @@ use crate::transfer::{Step, TransferAnswer, TransferRequest, Verdict, judge, ste
 
 /// How often a policy may say no before that is believed: the row that it asks for may be on its way.
 const MOST_DENIALS: u32 = 10;
+/// How often the server may answer about an upload without having more of it than before: then it begins again. With the waits
+/// between that is about an hour: an outage that ends sooner costs nothing of what has arrived.
+const MOST_STALLS: u32 = 30;
 /// A request may take so long, and the time that its bytes take at 16 KiB a second.
 const TIMEOUT_MS: u64 = 30_000;
 const SLOWEST_BYTES_PER_MS: u64 = 16;
@@ -139,7 +142,8 @@ impl Engine {
         let Some(file) = self.store.read().file(id)? else { return Ok(()) };
         let applied = match outcome {
             Ok(answer) => {
-                let verdict = judge(&moving.step, &answer, file.input.size);
+                let object = file.input.object(self.user_id, id);
+                let verdict = judge(&moving.step, &answer, file.input.size, &object);
                 self.take_verdict(&moving, &file, verdict, now)
             }
             Err(TransferFailure::Bytes) => {
@@ -168,6 +172,8 @@ impl Engine {
         now: Now,
     ) -> Result<(), Error> {
         let id = file.export_id;
+        let is_stuck = is_stall(moving, &verdict) && self.transfers.stall(id) > MOST_STALLS;
+        let verdict = if is_stuck { Verdict::BeginAgain } else { verdict };
         match verdict {
             // No answer to a deletion. It stays to be done, and not at once.
             Verdict::Stored | Verdict::BeginAgain | Verdict::Refused(..) if moving.step == Step::Delete => {
@@ -186,8 +192,7 @@ impl Engine {
                 self.try_later(id, "upload_interrupted", "it goes on where it was cut", None, now);
             }
             Verdict::BeginAgain => {
-                self.transfers.offsets.remove(&id);
-                self.transfers.looks.remove(&id);
+                self.transfers.forget_upload(id);
                 self.change_file(id, &mut |file| file.set_upload(None))?;
                 self.try_later(id, "upload_expired", "it begins again", None, now);
             }
@@ -235,7 +240,8 @@ impl Engine {
             _ => {}
         }
         if self.transfers.offsets.get(&id).is_none_or(|before| offset > before.bytes) {
-            self.transfers.retries.remove(&id);
+            self.transfers.forget_failure(id);
+            self.transfers.stalls.remove(&id);
         }
         self.transfers.offsets.insert(id, Offset { bytes: offset, is_current: true });
         Ok(())
@@ -298,5 +304,15 @@ impl Engine {
         let (attempts, denials) = (attempts.saturating_add(1), self.denials(id));
         let retry = Retry { attempts, denials, at: now.unix_ms.plus_ms(wait_ms), error };
         self.transfers.retries.insert(id, retry);
+    }
+}
+
+/// An answer about an upload, of which the server has no more than before.
+fn is_stall(moving: &Moving, verdict: &Verdict) -> bool {
+    match (&moving.step, verdict) {
+        (Step::Ask | Step::Patch { .. }, Verdict::AskAgain | Verdict::Wait(..)) => true,
+        (Step::Ask | Step::Patch { .. }, Verdict::Token) => moving.fresh_token,
+        (Step::Patch { offset, .. }, Verdict::Received(received)) => received <= offset,
+        _ => false,
     }
 }

@@ -43,14 +43,12 @@ struct Refusal {
     message: String,
 }
 
-/// The body of a success of an object route: the object's name or id, or a sentence about its deletion.
+/// The body of a success of an object route: the object's name, or a sentence about its deletion.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Success {
     #[serde(rename = "Key")]
     key: String,
-    #[serde(rename = "Id")]
-    id: String,
     name: String,
     message: String,
 }
@@ -60,10 +58,12 @@ const FULL: &str = "server_full";
 const TOO_LARGE: Verdict = Verdict::Refused("file_too_large", "the server takes no file of this size");
 const WRONG_TYPE: Verdict = Verdict::Refused("file_type_refused", "the server takes no file of this type");
 
-/// Judges an answer to a step.
-pub(crate) fn judge(step: &Step, answer: &TransferAnswer, size: u64) -> Verdict {
+/// Judges an answer to a step about this object, which has `size` bytes.
+pub(crate) fn judge(step: &Step, answer: &TransferAnswer, size: u64, object: &str) -> Verdict {
     match (step, answer.status) {
-        (Step::Post | Step::Look | Step::Delete, 200..=299) => return judge_success(step, &answer.body),
+        (Step::Post | Step::Look | Step::Delete, 200..=299) => {
+            return judge_success(step, &answer.body, object);
+        }
         (Step::Create, 201) => {
             let id = answer.location.as_deref().and_then(upload_id);
             return id.map_or(UNINTELLIGIBLE, Verdict::Begun);
@@ -72,6 +72,7 @@ pub(crate) fn judge(step: &Step, answer: &TransferAnswer, size: u64) -> Verdict 
         (Step::Ask | Step::Patch { .. }, 200..=299) => {
             return match answer.upload_offset {
                 Some(offset) if offset <= size => Verdict::Received(offset),
+                Some(_) if *step == Step::Ask => Verdict::BeginAgain,
                 None if *step == Step::Ask => UNINTELLIGIBLE,
                 _ => Verdict::AskAgain,
             };
@@ -114,12 +115,12 @@ pub(crate) fn judge(step: &Step, answer: &TransferAnswer, size: u64) -> Verdict 
     }
 }
 
-/// Older versions name the object alone, newer ones its id too.
-fn judge_success(step: &Step, body: &str) -> Verdict {
+/// All versions name the object, some with the bucket before it.
+fn judge_success(step: &Step, body: &str, object: &str) -> Verdict {
     let said: Success = from_json(body).unwrap_or_default();
     match step {
-        Step::Post if !said.key.is_empty() || !said.id.is_empty() => Verdict::Stored,
-        Step::Look if !said.name.is_empty() => Verdict::Stored,
+        Step::Post if said.key.ends_with(object) => Verdict::Stored,
+        Step::Look if said.name.ends_with(object) => Verdict::Stored,
         Step::Delete if !said.message.is_empty() => Verdict::Deleted,
         _ => UNINTELLIGIBLE,
     }
@@ -188,6 +189,9 @@ mod tests {
             (plain(200, "<html>Sign in to this network</html>"), UNINTELLIGIBLE),
             (plain(200, r#"{"login":"https://portal.example"}"#), UNINTELLIGIBLE),
             (plain(200, "{}"), UNINTELLIGIBLE),
+            (plain(200, r#"{"Key":"x"}"#), UNINTELLIGIBLE),
+            (plain(200, r#"{"Id":"x"}"#), UNINTELLIGIBLE),
+            (plain(200, r#"{"Key":"marea-exports/a/c"}"#), UNINTELLIGIBLE),
             (plain(204, ""), UNINTELLIGIBLE),
             (json(409, "ResourceAlreadyExists", "The resource already exists"), Verdict::Stored),
             (json(409, "KeyAlreadyExists", ""), Verdict::Stored),
@@ -223,7 +227,7 @@ mod tests {
                 Verdict::Token,
             ),
         ] {
-            assert_eq!(judge(&Step::Post, &answer, 10), expected, "{answer:?}");
+            assert_eq!(judge(&Step::Post, &answer, 10, "a/b"), expected, "{answer:?}");
         }
     }
 
@@ -253,15 +257,18 @@ mod tests {
             (&Step::Create, plain(200, r#"{"login":"https://portal.example"}"#), UNINTELLIGIBLE),
             (&patch, plain(507, ""), Verdict::Wait("server_full", None)),
             (&Step::Ask, plain(404, ""), Verdict::BeginAgain),
+            (&Step::Ask, at(10), Verdict::Received(10)),
+            (&Step::Ask, at(11), Verdict::BeginAgain),
             (&Step::Ask, plain(200, "<html></html>"), UNINTELLIGIBLE),
             (&Step::Look, plain(200, r#"{"id":"1","name":"a/b","size":10}"#), Verdict::Stored),
             (&Step::Look, plain(200, "<html></html>"), UNINTELLIGIBLE),
+            (&Step::Look, plain(200, r#"{"id":"1","name":"a/c"}"#), UNINTELLIGIBLE),
             (&Step::Delete, plain(200, r#"{"message":"Successfully deleted"}"#), Verdict::Deleted),
             (&Step::Delete, plain(200, "<html></html>"), UNINTELLIGIBLE),
             (&Step::Look, json(404, "NoSuchKey", "Object not found"), Verdict::BeginAgain),
             (&Step::Delete, json(404, "NoSuchKey", "Object not found"), Verdict::Deleted),
         ] {
-            assert_eq!(judge(step, &answer, 10), expected, "{step:?} {answer:?}");
+            assert_eq!(judge(step, &answer, 10, "a/b"), expected, "{step:?} {answer:?}");
         }
     }
 }

@@ -82,10 +82,13 @@ impl Storage {
                     return refusal("ResourceAlreadyExists");
                 }
                 self.made.push(object.to_owned());
-                answer_ok()
+                stored(transfer)
             }
             ("GET", _) if self.objects.is_empty() => refusal("NoSuchKey"),
-            ("GET", _) => answer(200, r#"{"id":"1","name":"x"}"#),
+            ("GET", _) => {
+                let name = path.strip_prefix("object/info/authenticated/").unwrap();
+                answer(200, &format!(r#"{{"id":"1","name":"{name}"}}"#))
+            }
             ("DELETE", object) => {
                 if !self.objects.remove(object) && !self.uploads.is_empty() {
                     self.objects.clear();
@@ -255,11 +258,13 @@ fn an_upload_that_gets_no_further_is_tried_less_and_less_often() {
 
 #[test]
 fn each_refusal_is_what_it_is() {
-    let sent = |engine: &mut Engine, now, answer: TransferAnswer| {
+    let sent_so = |engine: &mut Engine, now, answer: &dyn Fn(&Transfer) -> TransferAnswer| {
         let transfer = engine.next_transfer(at(now)).unwrap().expect("a request");
+        let answer = answer(&transfer);
         engine.apply_transfer(transfer.ticket, Ok(answer), at(now)).unwrap();
         transfer.fresh_token
     };
+    let sent = |engine: &mut Engine, now, answer: TransferAnswer| sent_so(engine, now, &|_| answer.clone());
     let begin = || {
         let (mut engine, mut server) = (engine(), Server::default());
         let id = export(&mut engine, 10);
@@ -286,7 +291,7 @@ fn each_refusal_is_what_it_is() {
         if state_then == FileState::Refused {
             assert!(engine.next_transfer(at(10_000)).unwrap().is_none(), "nobody asks again");
             engine.retry_file(id).unwrap();
-            assert!(!sent(&mut engine, 10_001, answer_ok()));
+            assert!(!sent_so(&mut engine, 10_001, &stored));
         }
     }
     // A policy that says no is asked again: the row may be on its way. Not for ever.
@@ -308,12 +313,14 @@ fn each_refusal_is_what_it_is() {
     assert!(sent(&mut engine, 1, answer(401, "")));
     assert!(engine.next_transfer(at(1)).unwrap().is_none());
     engine.signal(Signal::NewToken, at(1));
-    sent(&mut engine, 1, answer_ok());
+    sent_so(&mut engine, 1, &stored);
     assert_eq!(state(&engine, id), Some(FileState::Uploaded));
 }
 
-pub(super) fn answer_ok() -> TransferAnswer {
-    answer(200, r#"{"Id":"1","Key":"marea-exports/x"}"#)
+/// What a server says that has the whole object.
+pub(super) fn stored(transfer: &Transfer) -> TransferAnswer {
+    let key = transfer.request.path.strip_prefix("/storage/v1/object/").unwrap_or_default();
+    answer(200, &format!(r#"{{"Id":"1","Key":"{key}"}}"#))
 }
 
 #[test]

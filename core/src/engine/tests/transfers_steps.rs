@@ -1,6 +1,6 @@
 //! Step by step: how long a request about a file may take, what is told while it is under way, and what a break leaves.
 
-use super::transfers::{Storage, answer, answer_ok, export, input, state, sync};
+use super::transfers::{Storage, answer, export, input, state, stored, sync};
 use super::*;
 use crate::engine::transfers::{Transfer, TransferFailure};
 use crate::model::{ExportChange, ExportStatus, FileState, FileView};
@@ -91,7 +91,7 @@ fn one_request_that_is_given_up_or_whose_file_is_leaves_the_others() {
     assert_eq!(engine.next_transfer_wake(at(1)).unwrap(), Some(at(1).unix_ms));
     let asked = next(&mut engine, 1);
     assert_eq!(asked.request.method, "HEAD", "how much of the piece came is not known");
-    let late = engine.apply_transfer(piece.ticket, Ok(answer_ok()), at(1)).unwrap_err();
+    let late = engine.apply_transfer(piece.ticket, Ok(stored(&piece)), at(1)).unwrap_err();
     assert_eq!(late.code(), "stale_ticket");
     // The other file is given up, and nothing is to be asked about it.
     engine.cancel_file(second, at(1)).unwrap();
@@ -99,7 +99,7 @@ fn one_request_that_is_given_up_or_whose_file_is_leaves_the_others() {
     take(&mut engine, &asked, answer, 1);
     let piece = next(&mut engine, 1);
     engine.cancel_file(first, at(1)).unwrap();
-    let late = engine.apply_transfer(piece.ticket, Ok(answer_ok()), at(1)).unwrap_err();
+    let late = engine.apply_transfer(piece.ticket, Ok(stored(&piece)), at(1)).unwrap_err();
     assert_eq!((late.code(), next(&mut engine, 1).request.method), ("stale_ticket", "DELETE"));
 }
 
@@ -112,7 +112,7 @@ fn nothing_is_asked_while_the_app_forbids_the_network_or_there_is_no_file() {
     assert_eq!(engine.next_transfer_wake(at(1)).unwrap(), None);
     engine.set_online(true);
     let transfer = next(&mut engine, 1);
-    take(&mut engine, &transfer, answer_ok(), 1);
+    take(&mut engine, &transfer, stored(&transfer), 1);
     assert_eq!(engine.next_transfer_wake(at(1)).unwrap(), Some(at(901).unix_ms), "for what expires");
 }
 
@@ -201,7 +201,7 @@ fn an_export_that_was_decided_about_stays_so_whatever_becomes_of_its_file() {
             engine.mutate(Change::UpdateExport { id, change }, at(1)).unwrap();
         }
         let transfer = next(&mut engine, 2);
-        take(&mut engine, &transfer, answer_ok(), 2);
+        take(&mut engine, &transfer, stored(&transfer), 2);
         let export = engine.export(id).unwrap().unwrap();
         assert_eq!(
             (export.status.as_str(), export.completed_at),
@@ -214,7 +214,7 @@ fn an_export_that_was_decided_about_stays_so_whatever_becomes_of_its_file() {
     let change = ExportChange { completed_at: Some(at(1).timestamp()), ..ExportChange::default() };
     engine.mutate(Change::UpdateExport { id, change }, at(1)).unwrap();
     let transfer = next(&mut engine, 2);
-    take(&mut engine, &transfer, answer_ok(), 2);
+    take(&mut engine, &transfer, stored(&transfer), 2);
     assert_eq!(engine.export(id).unwrap().unwrap().completed_at, Some(at(1).timestamp()));
 }
 
@@ -247,7 +247,7 @@ fn a_refused_file_can_be_tried_again_only_with_its_bytes() {
     // A file that was uploaded loses its bytes here without a word.
     let (mut engine, [id]) = with_files([10]);
     let transfer = next(&mut engine, 1);
-    take(&mut engine, &transfer, answer_ok(), 1);
+    take(&mut engine, &transfer, stored(&transfer), 1);
     engine.sweep_files(&[]).unwrap();
     assert_eq!((state(&engine, id), last_error(&engine, id)), (Some(FileState::Uploaded), None));
     assert!(!view(&engine, id).on_device);
@@ -264,4 +264,99 @@ fn bytes_that_cannot_be_read_are_told_and_not_asked_for_again() {
         (Some(FileState::Refused), Some("file_missing"))
     );
     assert!(engine.next_transfer(at(1_000)).unwrap().is_none());
+}
+
+/// Asked for ever how much it had, a server answered for ever something else.
+#[test]
+fn an_upload_about_which_the_server_says_nothing_of_use_begins_again() {
+    let more_than_all = TransferAnswer { upload_offset: Some(3 * PIECE_BYTES), ..answer(200, "") };
+    for (said, is_at_once) in [
+        (more_than_all, true),
+        (answer(400, ""), false),
+        (answer(405, ""), false),
+        (answer(403, ""), false),
+        (answer(500, ""), false),
+        (answer(200, ""), false),
+    ] {
+        for asks in [true, false] {
+            let (mut engine, [id]) = with_files([2 * PIECE_BYTES]);
+            let mut storage = Storage::default();
+            let created = next(&mut engine, 1);
+            let begun = storage.take(&created, None);
+            take(&mut engine, &created, begun, 1);
+            if asks {
+                let piece = next(&mut engine, 1);
+                engine.abandon_transfer(piece.ticket);
+            }
+            let mut answers = 0;
+            let mut now = 1;
+            let again = loop {
+                let Some(transfer) = engine.next_transfer(at(now)).unwrap() else {
+                    now += 10;
+                    continue;
+                };
+                if transfer.request.path.ends_with("/resumable") {
+                    break transfer;
+                }
+                answers += 1;
+                assert!(answers < 100, "{said:?}: it asks for ever");
+                take(&mut engine, &transfer, said.clone(), now);
+            };
+            assert!(if is_at_once { answers <= 2 } else { answers > 30 }, "{said:?}: {answers}");
+            // And from there it gets on.
+            let begun = storage.take(&again, None);
+            take(&mut engine, &again, begun, now);
+            while let Some(transfer) = engine.next_transfer(at(now)).unwrap() {
+                let answer = storage.take(&transfer, None);
+                take(&mut engine, &transfer, answer, now);
+            }
+            assert_eq!(state(&engine, id), Some(FileState::Uploaded));
+        }
+    }
+}
+
+#[test]
+fn who_retries_begins_an_upload_again_only_where_it_is_in_doubt() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Location::File(folder.path().join("mirror.sqlite3"));
+    let (mut engine, mut server, mut storage) =
+        (open(&place).unwrap(), Server::default(), Storage::default());
+    let id = export(&mut engine, 3 * PIECE_BYTES);
+    sync(&mut engine, &mut server, 0);
+    let step = |engine: &mut Engine| {
+        let transfer = next(engine, 1);
+        let said =
+            format!("{} {}", transfer.request.method, transfer.request.path.rsplit('/').next().unwrap());
+        engine.abandon_transfer(transfer.ticket);
+        said
+    };
+    let mut send = |engine: &mut Engine| {
+        let transfer = next(engine, 1);
+        let answer = storage.take(&transfer, None);
+        take(engine, &transfer, answer, 1);
+    };
+    send(&mut engine);
+    send(&mut engine);
+    // The network broke: what has arrived is there.
+    engine.retry_file(id).unwrap();
+    let piece = next(&mut engine, 1);
+    assert_eq!(piece.request.method, "PATCH");
+    let lost = Err(TransferFailure::Network(Failure::ConnectionLost));
+    engine.apply_transfer(piece.ticket, lost, at(1)).unwrap();
+    engine.retry_file(id).unwrap();
+    let asked = next(&mut engine, 1);
+    assert_eq!(asked.request.method, "HEAD");
+    take(&mut engine, &asked, answer(400, ""), 1);
+    engine.retry_file(id).unwrap();
+    assert_eq!(step(&mut engine), "POST resumable");
+    // Another process has heard nothing of it. One that is only let go on does so.
+    send(&mut engine);
+    engine.close().unwrap();
+    let mut engine = open(&place).unwrap();
+    engine.pause_file(id, true).unwrap();
+    engine.retry_file(id).unwrap();
+    engine.pause_file(id, false).unwrap();
+    assert_eq!(step(&mut engine), "HEAD u1");
+    engine.retry_file(id).unwrap();
+    assert_eq!(step(&mut engine), "POST resumable");
 }
