@@ -108,7 +108,7 @@ BEGIN ATOMIC
 END;
 
 CREATE OR REPLACE FUNCTION marea.reserved_names() RETURNS TEXT[] LANGUAGE sql IMMUTABLE
-RETURN '{arrived_rows,confirmed_rows,daily_activity,export_history,files,journal,meta,mutations,progress_events,refilled_rows,shadow_rows,user_api_keys,user_progress}'::text[];
+RETURN '{arrived_rows,confirmed_rows,daily_activity,export_history,export_history_newest,files,journal,meta,mutations,mutations_by_state,mutations_in_batches,mutations_kept,mutations_of_rows,progress_events,refilled_rows,shadow_rows,user_api_keys,user_progress}'::text[];
 
 CREATE OR REPLACE FUNCTION marea.mirror_problems(relation REGCLASS, rules JSONB, owner TEXT, write BOOLEAN, name TEXT) RETURNS TEXT[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -7,18 +7,23 @@ use crate::error::Error;
 use crate::model::object::read_by_names;
 use crate::model::{FewMap, Table, from_json};
 
-/// Names that the mirror uses itself, and names of the tables that it has code of its own for, but for `sessions`, which the catalogue
-/// describes where they are mirrored. Beside them everything that begins
-/// with `sqlite_` or `marea_`. `marea.mirror` has the same list and asks for another name.
+/// Names that the mirror uses itself, of tables and of indexes, and names of the tables that it has code of its own for, but for
+/// `sessions`, which the catalogue describes where they are mirrored. Beside them everything that begins with `sqlite_` or `marea_`.
+/// `marea.mirror` has the same list and asks for another name; a table of an older server that has one is left out.
 pub const RESERVED_NAMES: &[&str] = &[
     "arrived_rows",
     "confirmed_rows",
     "daily_activity",
     "export_history",
+    "export_history_newest",
     "files",
     "journal",
     "meta",
     "mutations",
+    "mutations_by_state",
+    "mutations_in_batches",
+    "mutations_kept",
+    "mutations_of_rows",
     "progress_events",
     "refilled_rows",
     "shadow_rows",

@@ -124,7 +124,7 @@ impl<'a> Page<'a> {
         let table = shape.table.table;
         let columns: PackedRows<'a> = serde_json::from_str(json).ok()?;
         let packing = Packing::new(shape, &columns)?;
-        let owners = shape.table.owner.as_ref().and_then(|owner| columns.get(&**owner));
+        let owners = shape.table.owner.as_ref().and_then(|owner| columns.get(owner));
         for owner in owners.into_iter().flatten() {
             if owner_of(owner).is_none_or(|owner| owner != user_id) {
                 return None;

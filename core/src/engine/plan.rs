@@ -62,7 +62,7 @@ pub enum Change {
     Insert {
         /// The table's name.
         table: String,
-        /// The row's key. `None`: a UUID is made, where the key is one.
+        /// The row's key. `None`: the user's own id where that is the key, else a UUID is made, where the key is one.
         key: Option<String>,
         /// The columns, as on the wire; the key may be among them.
         values: Map<String, Value>,
@@ -176,7 +176,10 @@ impl Change {
                 let among = values.remove(&table.key().name);
                 let among = among.map(|key| table.key_of(key)).transpose()?;
                 // That of the mutation is as new as any, and the same when the caller calls again.
-                let made = || table.makes_keys().then(|| id.to_string());
+                let made = || match table.owner {
+                    Some(_) => Some(user_id.to_string()),
+                    None => table.makes_keys().then(|| id.to_string()),
+                };
                 let key = key.or(among).or_else(made);
                 let key = key.ok_or_else(|| table.refused(&table.key().name, "a new row needs a key"))?;
                 row(table, Op::Insert, &key, values, user_id)

@@ -220,6 +220,13 @@ pub(crate) fn json_problem(value: &Value) -> Option<String> {
     measured.problem(MAX_JSON_BYTES)
 }
 
+/// The bytes of an object as Postgres prints it.
+pub(crate) fn printed_bytes(object: &Map<String, Value>) -> usize {
+    let mut measured = Measured::default();
+    measured.object(object, 0);
+    measured.bytes
+}
+
 /// The names of achievements.
 pub(crate) fn check_names(table: Table, column: &'static str, names: &[String]) -> Result<(), Error> {
     let Limit { least, most, .. } = *limit(table, column)?;

@@ -77,11 +77,12 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Makes a table again with the rows that it has. What a column of another type held comes again from the server.
+    /// Makes a table again with the rows that it has. What a column of another type held comes again from the server, but for a whole
+    /// number that the new one can have: until then nobody should miss it.
     fn remake(self, shape: &Shape, known: &MirroredTable) -> Result<(), Error> {
         let name = quoted(shape.table.table.name());
         let stays = |column: &&crate::catalogue::Column| {
-            known.column(&column.name).is_some_and(|before| before.kind == column.kind)
+            known.column(&column.name).is_some_and(|before| column.kind.takes_over(before.kind))
         };
         let columns = shape.table.columns.iter().filter(stays).map(|column| quoted(&column.name));
         let columns = columns.chain([CLOCKS.to_owned()]).collect::<Vec<_>>().join(", ");

@@ -20,8 +20,9 @@ use crate::store::Rows;
 use crate::store::shapes::Shape;
 use crate::store::values::{ends, is_null, unquoted};
 
-/// Rows of one table, column by column: as many values of each. What `clocks` holds are the rows' register clocks.
-pub(crate) type PackedRows<'a> = FewMap<&'a str, Vec<&'a RawValue>>;
+/// Rows of one table, column by column: as many values of each. What `clocks` holds are the rows' register clocks. A name with a quote in
+/// it stands escaped in the answer, and cannot be borrowed from there.
+pub(crate) type PackedRows<'a> = FewMap<String, Vec<&'a RawValue>>;
 
 /// The columns of a mirrored table, as far as they came.
 pub(crate) struct Packing<'p, 'a> {
@@ -44,7 +45,7 @@ impl<'p, 'a> Packing<'p, 'a> {
         if came.values().any(|values| values.len() != rows) {
             return None;
         }
-        let values = shape.table.columns.iter().map(|column| came.get(&*column.name).map(Vec::as_slice));
+        let values = shape.table.columns.iter().map(|column| came.get(&column.name).map(Vec::as_slice));
         Some(Packing { shape, values: values.collect() })
     }
 

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use crate::store::Store;
+
 /// A mutation as it lies in the queue: id, table, key, columns.
 pub(crate) type Queued = (String, String, String, String);
 
@@ -27,6 +29,12 @@ pub(crate) fn shape(path: &Path) -> Vec<String> {
                UNION ALL SELECT 'application_id ' || application_id FROM pragma_application_id
                UNION ALL SELECT 'user_version ' || user_version FROM pragma_user_version ORDER BY 1";
     let mut statement = connection.prepare(sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// The names of an open mirror's tables and indexes.
+pub(crate) fn own_names(store: &Store) -> Vec<String> {
+    let mut statement = store.connection.prepare("SELECT name FROM sqlite_schema ORDER BY name").unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
 }
 

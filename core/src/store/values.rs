@@ -71,17 +71,17 @@ impl ColumnType {
                 Some(at) => SqlValue::Text(at),
                 None => return Some(as_it_is),
             },
-            Kind::BigInt => SqlValue::Integer(text.parse().ok()?),
+            // A number that is a text is of a wider type, which the server has by now: a bigint or a numeric.
+            Kind::SmallInt | Kind::Integer | Kind::BigInt => SqlValue::Integer(whole(text)?),
             Kind::Real | Kind::Double => match text {
                 "NaN" => return Some(as_it_is),
                 "Infinity" => SqlValue::Real(f64::INFINITY),
                 "-Infinity" => SqlValue::Real(f64::NEG_INFINITY),
-                _ => return None,
+                _ => SqlValue::Real(serde_json::from_str::<f64>(text).ok()? + 0.0),
             },
             Kind::Bytea => SqlValue::Blob(base64_of(text)?),
             Kind::ReadJson | Kind::Json => SqlValue::Text(json_text(text)),
-            Kind::SmallInt | Kind::Integer | Kind::Boolean => return None,
-            Kind::TextArray | Kind::IntegerArray | Kind::UuidArray => return None,
+            Kind::Boolean | Kind::TextArray | Kind::IntegerArray | Kind::UuidArray => return None,
         };
         Some(ToSqlOutput::Owned(owned))
     }
@@ -107,6 +107,13 @@ impl ColumnType {
             ToSqlOutput::Borrowed(value) => ToSqlOutput::Owned(value.try_into().ok()?),
             _ => return None,
         })
+    }
+
+    /// Whether a column of this type can have what one of another type holds in SQLite, as SQLite takes it there.
+    pub(super) fn takes_over(self, before: ColumnType) -> bool {
+        let is_number =
+            self.whole_range().is_some() || matches!(self, Kind::Numeric | Kind::Real | Kind::Double);
+        self == before || (is_number && before.whole_range().is_some())
     }
 
     /// What stands in a column that has no value: nothing, or in a required one what comes before all else.
@@ -168,6 +175,12 @@ fn is_numeric(text: &str) -> bool {
     matches!(text, "NaN" | "Infinity" | "-Infinity") || (!text.is_empty() && text.bytes().all(is_part))
 }
 
+/// A whole number, also one with decimals that say nothing.
+fn whole(text: &str) -> Option<i64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    whole.parse().ok().filter(|_| decimals.bytes().all(|byte| byte == b'0'))
+}
+
 /// A UUID, if it is written as Postgres writes it: as one text it would be another key.
 fn uuid(text: &str) -> Option<Uuid> {
     text.parse::<Uuid>().ok().filter(|id| id.to_string() == text)
@@ -217,7 +230,12 @@ mod tests {
         for (kind, json, expected) in [
             (Kind::SmallInt, "-3", Some("-3")),
             (Kind::SmallInt, "1.5", None),
-            (Kind::Integer, "\"3\"", None),
+            (Kind::Integer, "\"3\"", Some("3")),
+            (Kind::SmallInt, "\"-3.00\"", Some("-3")),
+            (Kind::Integer, "\"9007199254740993\"", Some("9007199254740993")),
+            (Kind::Integer, "\"3.5\"", None),
+            (Kind::Integer, "\"NaN\"", None),
+            (Kind::Integer, "\"\"", None),
             (Kind::Integer, "true", None),
             (Kind::BigInt, "\"9007199254740993\"", Some("\"9007199254740993\"")),
             (Kind::BigInt, "7", Some("\"7\"")),
@@ -231,7 +249,9 @@ mod tests {
             (Kind::Double, "\"NaN\"", Some("\"NaN\"")),
             (Kind::Double, "\"Infinity\"", Some("\"Infinity\"")),
             (Kind::Real, "\"-Infinity\"", Some("\"-Infinity\"")),
-            (Kind::Real, "\"1.5\"", None),
+            (Kind::Real, "\"-1.50\"", Some("-1.5")),
+            (Kind::Double, "\"-0.00\"", Some("0.0")),
+            (Kind::Double, "\"1,5\"", None),
             (Kind::Double, "true", None),
             (Kind::Numeric, "-1.50", Some("\"-1.50\"")),
             (Kind::Numeric, "\"-1.50\"", Some("\"-1.50\"")),
@@ -286,6 +306,8 @@ mod tests {
             (Kind::Numeric, json!("10"), Some(SqlValue::Text("10".to_owned()))),
             (Kind::Boolean, json!(true), Some(SqlValue::Integer(1))),
             (Kind::SmallInt, json!(10), Some(SqlValue::Integer(10))),
+            (Kind::Integer, json!("10"), Some(SqlValue::Integer(10))),
+            (Kind::BigInt, json!(10), Some(SqlValue::Integer(10))),
             (Kind::Double, json!(-0.0), Some(SqlValue::Real(0.0))),
             (Kind::ReadJson, json!({ "a": 1 }), Some(SqlValue::Text("{\"a\":1}".to_owned()))),
             (Kind::ReadJson, json!("a"), Some(SqlValue::Text("\"a\"".to_owned()))),

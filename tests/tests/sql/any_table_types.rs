@@ -1,8 +1,9 @@
 //! Every column type and its edges: written by SQL, read by a device; what a device may write, written by it and read again. Nothing
 //! that Postgres holds in a mirrored column stops a sync.
 
+use marea_core::{Engine, Location, Now, Signal, SyncAnswer, SystemEntropy, UnixMillis, UserId};
 use marea_tests::mirrored::{MirroredApp, pull, pull_after, rows, send};
-use marea_tests::sql::{hlc, mutation, new_id, request};
+use marea_tests::sql::{Caller, hlc, mutation, new_id, request};
 use serde_json::{Value, json};
 
 const TYPES: &str = "
@@ -94,6 +95,24 @@ const CASES: &[(&str, &str, &str, bool)] = &[
     ("select", "1", "1", true),
 ];
 
+/// A device that has learnt the tables from the server, and has all rows.
+async fn device(caller: &Caller) -> Engine {
+    let now = Now { unix_ms: UnixMillis(1_795_435_200_000), utc_offset_minutes: 0 };
+    let entropy = Box::new(SystemEntropy::new());
+    let mut engine =
+        Engine::open(&Location::Memory, UserId::from(caller.user), entropy, now).expect("a mirror");
+    engine.use_catalogue(None, now).expect("the tables are learned");
+    engine.signal(Signal::SyncNow, now);
+    while let Some(outgoing) = engine.next_request(now).expect("a request") {
+        let answer = caller.sync(&serde_json::to_value(&outgoing.request).expect("JSON")).await;
+        let answer: SyncAnswer = serde_json::from_value(answer).expect("an answer");
+        engine.apply_response(outgoing.ticket, Ok(answer), now).expect("it is applied");
+    }
+    let status = engine.status(now).expect("a status");
+    assert!(status.last_error.is_none() && status.unreadable.is_empty(), "{status:?}");
+    engine
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_value_travels_both_ways() {
     let app = MirroredApp::start(&[]).await;
@@ -109,6 +128,7 @@ async fn every_value_travels_both_ways() {
         .batch_execute("SET DateStyle = 'German'; SET extra_float_digits = 0; SET TimeZone = 'Asia/Kolkata'")
         .await
         .expect("set");
+    let mut kept = Vec::new();
     for (column, sql, wire, writable) in CASES {
         let key = new_id().to_string();
         let name = column.replace('"', "\"\"");
@@ -118,6 +138,7 @@ async fn every_value_travels_both_ways() {
         );
         app.database.execute(&insert).await;
         let expected: Value = serde_json::from_str(wire).expect("JSON");
+        kept.push((key.clone(), *column, expected.clone()));
         let find = |answer: &Value| {
             rows(answer, "kinds").into_iter().find(|row| row["id"] == json!(key)).expect("the row")
         };
@@ -147,6 +168,12 @@ async fn every_value_travels_both_ways() {
         }
         let cleared = mutation("kinds", "merge", Some(&inserted), &hlc(3), json!({ *column: null }));
         assert_eq!(send(&other, &[cleared]).await, ["applied"], "{column} can be NULL again");
+    }
+    let device = device(&one).await;
+    for (key, column, expected) in kept {
+        let row = device.get_row("kinds", &key).expect("a mirror").expect("the row");
+        let row: Value = serde_json::from_str(&row).expect("JSON");
+        assert_eq!(row[column], expected, "{column} on a device");
     }
     // By columns' names, as clients get it that ask for nothing else. JSONB writes this one in digits, which is no f64 any more.
     app.database.execute("DELETE FROM public.kinds WHERE a_double > 1e308").await;

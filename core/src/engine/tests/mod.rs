@@ -15,6 +15,7 @@ pub(crate) mod image;
 mod import;
 mod labels;
 mod leaving;
+mod odd_tables;
 mod online;
 mod packed;
 mod printed;

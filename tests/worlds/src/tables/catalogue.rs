@@ -68,7 +68,9 @@ impl Described {
 
     fn add_column(&mut self, table: usize, random: &mut Random) {
         let (kind, rule) = *random.one_of(&KINDS);
-        let name = format!("c{}", self.next_column);
+        // Any name that Postgres takes is a column's.
+        let odd = if self.next_column % 4 == 1 { " 5\" \\\t" } else { "" };
+        let name = format!("c{}{odd}", self.next_column);
         self.next_column += 1;
         self.tables[table].columns.push(Column { name, kind, rule });
     }
@@ -80,6 +82,13 @@ impl Described {
         let table = table.expect("there is one");
         if random.chance(20) {
             self.sessions = true;
+        }
+        // Every now and then one is widened, which the numbers in it and the devices that do not know it survive.
+        let mut columns = self.tables[table].columns.iter_mut();
+        if self.version.is_multiple_of(2)
+            && let Some(column) = columns.find(|column| column.kind == "integer")
+        {
+            column.kind = "bigint";
         }
         match random.within(0..=9) {
             0..=2 if self.tables.len() < 4 => self.add_table(random),

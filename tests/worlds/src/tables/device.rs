@@ -126,6 +126,18 @@ impl Device {
         if let Some(place) = before.keys().filter(stays).find(|place| !after.contains_key(*place)) {
             return Err(format!("{place:?} is shown no more once another app has described its table"));
         }
+        for (place, before) in &before {
+            let parsed = |json: &String| serde_json::from_str::<Value>(json).expect("JSON");
+            let (Some(after), before) = (after.get(place).map(parsed), parsed(before)) else { continue };
+            let lost = |(name, value): (&String, &Value)| {
+                !value.is_null() && after.get(name).is_some_and(Value::is_null)
+            };
+            if before.as_object().expect("a row").iter().any(lost) {
+                return Err(format!(
+                    "{place:?} was {before}, and is {after} once another app has described its table"
+                ));
+            }
+        }
         self.went_back |= self.brings.as_ref().is_some_and(|before| before.version > described.version);
         self.brings = Some(described);
         self.knows.forget();

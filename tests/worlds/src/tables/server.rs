@@ -351,7 +351,8 @@ pub(super) fn row_of(described: &Described, place: &Place, taken: &Taken) -> Opt
                     of_column.filter(|(said, _)| said.op != "add").max_by_key(|(said, _)| said.stamp.clone());
                 last.map(|(said, value)| {
                     row.clocks.insert(column.name.clone(), said.stamp.clone());
-                    value.clone()
+                    // By the type that the column has by now.
+                    if column.kind == "bigint" { counter("bigint", hundredths(value)) } else { value.clone() }
                 })
             }
             "union" => {

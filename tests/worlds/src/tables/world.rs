@@ -347,8 +347,11 @@ impl World {
         device.note_what_is_queued(&before)?;
         if let Ok((answer, known)) = &outcome {
             device.heard(answer, known);
-            let pending = device.engine.status(now).map_err(text)?.pending;
-            if pending == 0 && !answer.has_more && answer.catalogue.is_none() {
+            let status = device.engine.status(now).map_err(text)?;
+            if !status.unreadable.is_empty() {
+                return Err(format!("cannot read {:?}", status.unreadable));
+            }
+            if status.pending == 0 && !answer.has_more && answer.catalogue.is_none() {
                 device.settled()?;
             }
         }
