@@ -93,9 +93,16 @@ impl Bytes {
         Ok(())
     }
 
-    /// A part of a file; `None` when it is not there or is shorter.
-    pub(crate) fn read(&self, name: &str, offset: u64, length: u64) -> Option<Vec<u8>> {
+    /// A part of a file; `None` when it is not there or is shorter, or when the whole of it has another hash than `sha256`.
+    pub(crate) fn read(&self, name: &str, offset: u64, length: u64, sha256: Option<&str>) -> Option<Vec<u8>> {
         let mut file = File::open(self.path(name)).ok()?;
+        if let Some(expected) = sha256 {
+            let mut hash = FileHash::new();
+            io::copy(&mut file, &mut hash).ok()?;
+            if hash.finish() != expected {
+                return None;
+            }
+        }
         file.seek(SeekFrom::Start(offset)).ok()?;
         let mut bytes = vec![0; usize::try_from(length).ok()?];
         file.read_exact(&mut bytes).ok()?;

@@ -19,7 +19,7 @@ impl MareaEngine {
         let request = transfer.request;
         let (name, offset, length) = match request.body {
             TransferBody::Empty => (String::new(), 0, 0),
-            TransferBody::File { name, offset, length } => (name, offset, length),
+            TransferBody::File { name, offset, length, .. } => (name, offset, length),
         };
         let fresh = if transfer.fresh_token { "fresh" } else { "" };
         let mut asked = vec![

@@ -125,7 +125,10 @@ impl FileRecord {
     pub(crate) fn lose_bytes(&mut self) {
         self.has_bytes = false;
         if matches!(self.state, FileState::Waiting | FileState::Uploading) {
-            self.refuse("file_missing", "the file's bytes are no longer on this device; attach them again");
+            self.refuse(
+                "file_missing",
+                "the file's bytes are no longer on this device, or are damaged; attach them again",
+            );
         }
     }
 }

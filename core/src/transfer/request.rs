@@ -46,6 +46,8 @@ pub enum TransferBody {
         offset: u64,
         /// Its bytes.
         length: u64,
+        /// What the whole file must hash to before the part leaves, where that is to be looked at.
+        sha256: Option<String>,
     },
 }
 
@@ -73,7 +75,12 @@ pub(crate) fn steps_request(
     let object = file.object(user_id, export_id);
     let object_path = || format!("{OBJECTS}/{BUCKET}/{object}");
     let upload_path = || format!("{UPLOADS}/{upload_id}");
-    let part = |offset, length| TransferBody::File { name: file.local_name(export_id), offset, length };
+    let part = |offset, length, is_checked: bool| TransferBody::File {
+        name: file.local_name(export_id),
+        offset,
+        length,
+        sha256: is_checked.then(|| file.sha256.clone()),
+    };
     let tus = || vec![(TUS.0, TUS.1.to_owned())];
     let with = |mut headers: Vec<(&'static str, String)>, more: &[(&'static str, String)]| {
         headers.extend_from_slice(more);
@@ -85,7 +92,7 @@ pub(crate) fn steps_request(
                 ("content-type", file.content_type.clone()),
                 ("cache-control", format!("max-age={MAX_AGE}")),
             ];
-            ("POST", object_path(), headers, part(0, file.size))
+            ("POST", object_path(), headers, part(0, file.size, true))
         }
         Step::Create => {
             let metadata = [
@@ -97,7 +104,8 @@ pub(crate) fn steps_request(
             let metadata =
                 metadata.map(|(name, value)| format!("{name} {}", STANDARD.encode(value))).join(",");
             let more = [("upload-length", file.size.to_string()), ("upload-metadata", metadata)];
-            ("POST", UPLOADS.to_owned(), with(tus(), &more), TransferBody::Empty)
+            // None of it yet; but what is damaged need not be begun.
+            ("POST", UPLOADS.to_owned(), with(tus(), &more), part(0, 0, true))
         }
         Step::Ask => ("HEAD", upload_path(), tus(), TransferBody::Empty),
         Step::Patch { offset, length } => {
@@ -105,7 +113,9 @@ pub(crate) fn steps_request(
                 ("upload-offset", offset.to_string()),
                 ("content-type", "application/offset+octet-stream".to_owned()),
             ];
-            ("PATCH", upload_path(), with(tus(), &more), part(*offset, *length))
+            // With the last piece an object is made of what was sent, perhaps over days.
+            let is_last = offset + length == file.size;
+            ("PATCH", upload_path(), with(tus(), &more), part(*offset, *length, is_last))
         }
         Step::Look => (
             "GET",

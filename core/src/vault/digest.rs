@@ -45,6 +45,17 @@ impl FileHash {
     }
 }
 
+impl std::io::Write for FileHash {
+    fn write(&mut self, block: &[u8]) -> std::io::Result<usize> {
+        self.update(block);
+        Ok(block.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Default for FileHash {
     fn default() -> Self {
         FileHash::new()

@@ -96,9 +96,11 @@ async fn carry(state: &Rc<State>, transfer: &Transfer) -> Result<TransferAnswer,
     let token = state.token(transfer.fresh_token).await.map_err(network)?;
     let bytes = match &transfer.request.body {
         TransferBody::Empty => Vec::new(),
-        TransferBody::File { name, offset, length } => {
+        TransferBody::File { name, offset, length, sha256 } => {
             let (bytes, name, offset, length) = (state.bytes().clone(), name.clone(), *offset, *length);
-            let read = tokio::task::spawn_blocking(move || bytes.read(&name, offset, length)).await;
+            let sha256 = sha256.clone();
+            let read = move || bytes.read(&name, offset, length, sha256.as_deref());
+            let read = tokio::task::spawn_blocking(read).await;
             read.ok().flatten().ok_or(TransferFailure::Bytes)?
         }
     };

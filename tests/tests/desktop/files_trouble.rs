@@ -362,3 +362,36 @@ async fn damaged_bytes_are_fetched_anew_and_other_bytes_are_given_to_nobody() {
     }
     world.stop().await;
 }
+
+/// Every device was then told that the server's file is not the one that was uploaded, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_were_damaged_before_they_left_go_nowhere() {
+    let world = World::alone().await;
+    let device = world.device_of(1);
+    let client = plain_client(&world, &device.dir()).await;
+    let bytes = device.dir().join(format!("{}.files", world.learner(1)));
+    let damage = |id: MutationId| {
+        let name =
+            kept(&device).into_iter().find(|name| name.starts_with(&id.to_string())).expect("its bytes");
+        let mut all = std::fs::read(bytes.join(&name)).expect("its bytes");
+        *all.last_mut().expect("a byte") ^= 1;
+        std::fs::write(bytes.join(name), all).expect("damaged");
+    };
+    for size in [1000, PIECE + 1] {
+        let id = add(&client, size).await;
+        damage(id);
+        assert_eq!(outcome(&send(&client, id).await), (FileState::Refused, "file_missing"), "{size}");
+        assert!(objects(&world, 1).await.is_empty());
+        client.attach_file(id, NewFile::from_bytes(vec![7; size], "zip")).await.expect("attached again");
+    }
+    // In the middle.
+    let id = add(&client, 2 * PIECE + 1).await;
+    world.fault(fault(FaultKind::Status, UPLOADS).with_status(503));
+    assert_eq!(send(&client, id).await.state, FileState::Uploading);
+    world.clear_faults();
+    damage(id);
+    assert_eq!(outcome(&send(&client, id).await), (FileState::Refused, "file_missing"));
+    assert_eq!(objects(&world, 1).await.len(), 2, "those that were attached again");
+    client.shutdown(std::time::Duration::ZERO).await.expect("closed");
+    world.stop().await;
+}

@@ -4,7 +4,7 @@ use super::transfers::{Storage, answer, export, input, state, stored, sync};
 use super::*;
 use crate::engine::transfers::{Transfer, TransferFailure};
 use crate::model::{ExportChange, ExportStatus, FileState, FileView};
-use crate::transfer::{PIECE_BYTES, TransferAnswer};
+use crate::transfer::{PIECE_BYTES, TransferAnswer, TransferBody};
 
 /// An engine with files of these sizes, whose exports the server has.
 fn with_files<const N: usize>(sizes: [u64; N]) -> (Engine, [MutationId; N]) {
@@ -264,6 +264,37 @@ fn bytes_that_cannot_be_read_are_told_and_not_asked_for_again() {
         (Some(FileState::Refused), Some("file_missing"))
     );
     assert!(engine.next_transfer(at(1_000)).unwrap().is_none());
+}
+
+/// Bytes that were damaged on the device went up under the hash of the good ones, and no device could read them.
+#[test]
+fn what_makes_or_begins_an_object_names_the_hash_that_its_bytes_must_have() {
+    for (size, expected) in [
+        (10, vec![("POST", 10, true)]),
+        (
+            2 * PIECE_BYTES + 1,
+            vec![
+                ("POST", 0, true),
+                ("PATCH", PIECE_BYTES, false),
+                ("PATCH", PIECE_BYTES, false),
+                ("PATCH", 1, true),
+            ],
+        ),
+    ] {
+        let (mut engine, [_]) = with_files([size]);
+        let mut storage = Storage::default();
+        for (method, bytes, is_checked) in expected {
+            let transfer = next(&mut engine, 1);
+            let TransferBody::File { length, sha256, .. } = &transfer.request.body else {
+                panic!("{transfer:?}")
+            };
+            assert_eq!((transfer.request.method, *length), (method, bytes));
+            assert_eq!(*sha256, is_checked.then(|| input(size).sha256));
+            let answer = storage.take(&transfer, None);
+            take(&mut engine, &transfer, answer, 1);
+        }
+        assert!(engine.next_transfer(at(1)).unwrap().is_none());
+    }
 }
 
 /// Asked for ever how much it had, a server answered for ever something else.
