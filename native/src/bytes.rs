@@ -1,7 +1,7 @@
 //! The bytes of files, beside the mirror: written whole and flushed before their row, under a name that says whose they are
 //! and what they hash to. Which of them are wanted is the engine's decision.
 
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File, FileType};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,12 @@ use marea_core::{FileHash, FileInput, MutationId};
 use tempfile::NamedTempFile;
 
 use crate::Error;
-use crate::files::{FileLock, make_dir, remove};
+use crate::files::{FileLock, is_there, make_dir, remove};
 
 const BLOCK: usize = 128 * 1024;
+
+/// What the names of bytes begin with that are not whole yet.
+const INCOMING: &str = ".incoming-";
 
 /// The folder of one mirror's files.
 #[derive(Clone)]
@@ -46,13 +49,14 @@ impl Bytes {
         quota: u64,
         source: &mut dyn Read,
     ) -> Result<KeptBytes, Error> {
+        self.is_there()?;
         make_dir(&self.folder)?;
         let lock = FileLock::shared(&self.lock_path())?;
         let failed = |action| {
             let path = self.folder.clone();
             move |source: io::Error| Error::of_files(action, path, source)
         };
-        let made = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&self.folder);
+        let made = tempfile::Builder::new().prefix(INCOMING).tempfile_in(&self.folder);
         let mut made = Some(made.map_err(failed("write to"))?);
         let (mut hash, mut size, mut block) = (FileHash::new(), 0_u64, vec![0; BLOCK]);
         loop {
@@ -109,16 +113,23 @@ impl Bytes {
         Some(bytes)
     }
 
-    /// The names of all bytes, if nobody is adding any now.
+    /// Whether there is a folder. A link in its place is refused.
+    pub(crate) fn is_there(&self) -> Result<bool, Error> {
+        is_there(&self.folder, FileType::is_dir)
+    }
+
+    /// The names of all bytes, if nobody is adding any now. What somebody else has put there is not looked at.
     pub(crate) fn names(&self) -> Result<Option<(Vec<String>, FileLock)>, Error> {
-        if !self.folder.is_dir() {
+        if !self.is_there()? {
             return Ok(None);
         }
         let Some(lock) = FileLock::try_for(&self.lock_path())? else { return Ok(None) };
-        let entries = fs::read_dir(&self.folder);
+        let entries = fs::read_dir(&self.folder).and_then(Iterator::collect::<io::Result<Vec<DirEntry>>>);
         let entries = entries.map_err(|source| Error::of_files("read", self.folder.clone(), source))?;
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(Some((names.filter(|name| name != LOCK).collect(), lock)))
+        let files = entries.iter().filter(|entry| entry.file_type().is_ok_and(|it| it.is_file()));
+        let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+        let is_own = |name: &String| name.starts_with(INCOMING) || FileInput::is_local_name(name);
+        Ok(Some((names.filter(is_own).collect(), lock)))
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {

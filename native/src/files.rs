@@ -2,7 +2,7 @@
 //!
 //! It knows no file's content.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, FileType, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -62,22 +62,26 @@ pub(crate) fn keep_private(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a link in the place of a mirror, or of what SQLite keeps beside it: what lies behind it may be anybody's.
+/// Refuses a link in the place of a mirror, or of what SQLite keeps beside it.
 pub(crate) fn refuse_links(mirror: &Path) -> Result<(), Error> {
-    for ending in ["", "-wal", "-shm", "-journal"] {
-        let path = with_ending(mirror, ending);
-        let problem = match std::fs::symlink_metadata(&path) {
-            Ok(found) if found.is_file() => continue,
-            Ok(found) if found.is_symlink() => {
-                "it is a link, which Marea does not follow: put the file itself there, or choose its folder (MAREA_DIR)"
-            }
-            Ok(_) => "it is no file",
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(Error::Files { action: "read", path, source }),
-        };
-        return Err(Error::Files { action: "open", path, source: io::Error::other(problem) });
-    }
-    Ok(())
+    let mut all = ["", "-wal", "-shm", "-journal"].into_iter();
+    all.try_for_each(|ending| is_there(&with_ending(mirror, ending), FileType::is_file).map(|_| ()))
+}
+
+/// Whether there is something at this path. What does not belong there is refused, and so is a link: what lies behind it may be
+/// anybody's.
+pub(crate) fn is_there(path: &Path, belongs: fn(&FileType) -> bool) -> Result<bool, Error> {
+    let failed = |action, source| Err(Error::of_files(action, path.to_owned(), source));
+    let problem = match std::fs::symlink_metadata(path) {
+        Ok(found) if belongs(&found.file_type()) => return Ok(true),
+        Ok(found) if found.is_symlink() => {
+            "it is a link, which Marea does not follow: put what it leads to there itself, or choose the mirror's folder (MAREA_DIR)"
+        }
+        Ok(_) => "something else is in its place",
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return failed("read", source),
+    };
+    failed("open", io::Error::other(problem))
 }
 
 /// A name with something after it.

@@ -165,6 +165,13 @@ impl FileInput {
         format!("{export_id}.{}.{}", self.sha256, self.extension)
     }
 
+    /// Whether bytes can be called so: a mirror's folder may have others' files in it.
+    pub fn is_local_name(name: &str) -> bool {
+        let mut parts = name.splitn(3, '.');
+        let mut next_is = |fits: fn(&str) -> bool| parts.next().is_some_and(fits);
+        next_is(|id| id.parse::<MutationId>().is_ok()) && next_is(is_sha256) && next_is(FileInput::may_end_in)
+    }
+
     /// What the object is called in the bucket.
     pub(crate) fn object(&self, user_id: UserId, export_id: MutationId) -> String {
         format!("{user_id}/{export_id}/{}.{}", self.sha256, self.extension)
@@ -191,6 +198,28 @@ fn is_sha256(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_names_of_bytes_are_taken_for_such() {
+        let id: MutationId = "018f9d3e-7a00-7000-8000-0123456789ac".parse().unwrap();
+        let sha256 = "0123456789abcdef".repeat(4);
+        let input = FileInput { sha256, extension: "csv".into(), content_type: "text/csv".into(), size: 1 };
+        let name = input.local_name(id);
+        assert!(FileInput::is_local_name(&name));
+        for other in [
+            "",
+            ".lock",
+            "lost+found",
+            "thesis.csv",
+            &format!("{name}.bak"),
+            &format!("x{name}"),
+            &format!("{id}.{}", input.sha256),
+            &format!("{id}.{}.csv", input.sha256.to_uppercase()),
+            &format!("{id}.{}.CSV", input.sha256),
+        ] {
+            assert!(!FileInput::is_local_name(other), "{other}");
+        }
+    }
 
     #[test]
     fn only_the_own_path_is_read_from_a_url() {

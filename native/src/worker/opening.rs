@@ -19,6 +19,7 @@ pub(super) fn open(
     // SQLite does not wait its turn for the switch to WAL of a new file: one program makes it, the others find it made.
     let _opening = FileLock::wait_for(&mirror.with_extension("open-lock"))?;
     refuse_links(mirror)?;
+    Bytes::beside(mirror).is_there()?;
     // SQLite would make it readable for whom the umask allows, and its journal like it.
     ensure_private(mirror)?;
     let opened = match suspicion(mirror).exists() {

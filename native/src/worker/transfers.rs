@@ -114,7 +114,7 @@ async fn carry(state: &Rc<State>, transfer: &Transfer) -> Result<TransferAnswer,
 pub(crate) fn sweep(state: &State) -> Result<(), Error> {
     let Some((names, _lock)) = state.bytes().names()? else {
         let expected = state.with_engine(|engine| engine.files())?.iter().any(|file| file.on_device);
-        if expected && !state.bytes().path("").is_dir() {
+        if expected && !state.bytes().is_there()? {
             state.with_engine(|engine| engine.sweep_files(&[]))?;
         }
         return Ok(());

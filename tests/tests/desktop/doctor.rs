@@ -153,4 +153,22 @@ async fn a_mirror_that_others_can_put_in_place_is_refused_or_told() {
         }
     }
     assert_eq!(device.json(&["progress"]).await["total_sessions"], 2);
+
+    // Nor is one in the place of its files' folder: what is no file of an export would be swept there.
+    let files = device.dir().join("11111111-1111-4111-8111-111111111111.files");
+    std::fs::create_dir(&elsewhere).expect("a folder");
+    std::fs::write(elsewhere.join("thesis.csv"), "theirs").expect("a file");
+    symlink(&elsewhere, &files).expect("a link");
+    let said = device.run(&["export", "files", "--json"]).await.exits(1).error("storage_failed");
+    assert!(said.contains("link") && said.contains("MAREA_DIR"), "{said}");
+    assert_eq!(check(&device, "mirror").await["verdict"], "failed");
+    assert!(elsewhere.join("thesis.csv").exists());
+    std::fs::remove_file(&files).expect("removed");
+    std::fs::create_dir(&files).expect("a folder");
+    std::fs::set_permissions(&files, std::fs::Permissions::from_mode(0o777)).expect("permissions");
+    let said = check(&device, "mirror").await;
+    assert!(
+        said["verdict"] == "warning" && said["found"].to_string().contains("folder of its files"),
+        "{said}"
+    );
 }

@@ -19,10 +19,14 @@ pub(super) fn mirror_in_order(client: &Client, status: &Status) -> Result<Check,
              moved away is made again by the next sync.",
         ));
     }
-    let folder = path.parent().unwrap_or(path);
-    if let Ok(Some(who)) = who_else_may_write(folder) {
-        return Ok(warning(format!("{who} may write in its folder, and put another file in its place"))
-            .mend(format!("Let its owner alone write there: chmod go-w {}", folder.display())));
+    let files = path.with_extension("files");
+    let places =
+        [(path.parent().unwrap_or(path), "its folder"), (files.as_path(), "the folder of its files")];
+    for (folder, what) in places {
+        if let Ok(Some(who)) = who_else_may_write(folder) {
+            return Ok(warning(format!("{who} may write in {what}, and put another file in its place"))
+                .mend(format!("Let its owner alone write there: chmod go-w {}", folder.display())));
+        }
     }
     Ok(match client.set_aside().last() {
         None => Check::new("mirror", Verdict::Ok, found),
