@@ -69,7 +69,11 @@ pub(super) async fn move_files(state: &Rc<State>) -> Result<bool, Error> {
         if let Err(TransferFailure::Network(failure)) = &outcome {
             tracing::debug!(code = failure.code(), "a file did not get on");
         }
-        state.with_engine(|engine| engine.apply_transfer(transfer.ticket, outcome, clock::now()))?;
+        match state.with_engine(|engine| engine.apply_transfer(transfer.ticket, outcome, clock::now())) {
+            // Given up meanwhile by who cancelled it.
+            Err(marea_core::Error::StaleTicket) => {}
+            applied => applied?,
+        }
         drop(under_way);
     }
     if moved {

@@ -395,3 +395,30 @@ async fn bytes_that_were_damaged_before_they_left_go_nowhere() {
     client.shutdown(std::time::Duration::ZERO).await.expect("closed");
     world.stop().await;
 }
+
+/// The answer to what was under way was an error of the whole call, and in the background no file got on for half a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_given_up_while_it_is_sent_leaves_the_others_going() {
+    let world = World::alone().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let client = plain_client(&world, folder.path()).await;
+    let (first, second) = (add(&client, 1000).await, add(&client, 2000).await);
+    client.sync().await.expect("a sync");
+    world.fault(Fault::new(FaultKind::Delay, OBJECTS, 1).with_delay_ms(2000));
+    let give_up = async {
+        while client.status().await.expect("a status").files.current.is_none_or(|it| it.export_id != first) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        client.cancel_file(first).await.expect("given up");
+    };
+    let (files, ()) = tokio::join!(client.send_files(), give_up);
+    let files = files.expect("the others");
+    assert_eq!(
+        files.iter().map(|it| (it.export_id, it.state)).collect::<Vec<_>>(),
+        [(second, FileState::Uploaded)]
+    );
+    let there = objects(&world, 1).await;
+    assert!(there.len() == 1 && there.keys().all(|path| path.contains(&second.to_string())), "{there:?}");
+    client.shutdown(std::time::Duration::ZERO).await.expect("closed");
+    world.stop().await;
+}
