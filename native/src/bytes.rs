@@ -25,7 +25,7 @@ pub(crate) struct Bytes {
 /// Bytes that have been flushed, and are swept by nobody until their row is written.
 pub(crate) struct KeptBytes {
     pub(crate) input: FileInput,
-    /// False where there was no room: then only what they are is known.
+    /// False where there was no room: then the hash is of what was read until that was clear.
     pub(crate) fit: bool,
     _lock: FileLock,
 }
@@ -40,14 +40,15 @@ impl Bytes {
         self.folder.join(name)
     }
 
-    /// Writes and flushes the bytes of an export's file. Nothing stays of more than `quota`, or than the disk has room for.
+    /// Writes and flushes the bytes of an export's file, of which `size` are expected. Nothing stays of more than `quota`, or than the
+    /// disk has room for, and no more is read.
     pub(crate) fn keep(
         &self,
         export_id: MutationId,
         extension: &str,
         content_type: &str,
         quota: u64,
-        source: &mut dyn Read,
+        (size, source): (u64, &mut dyn Read),
     ) -> Result<KeptBytes, Error> {
         self.is_there()?;
         make_dir(&self.folder)?;
@@ -57,34 +58,26 @@ impl Bytes {
             move |source: io::Error| Error::of_files(action, path, source)
         };
         let made = tempfile::Builder::new().prefix(INCOMING).tempfile_in(&self.folder);
-        let mut made = Some(made.map_err(failed("write to"))?);
-        let (mut hash, mut size, mut block) = (FileHash::new(), 0_u64, vec![0; BLOCK]);
-        loop {
-            let read = source.read(&mut block).map_err(failed("read the file for"))?;
-            if read == 0 {
+        let mut made = made.map_err(failed("write to"))?;
+        let (mut hash, mut read, mut block) = (FileHash::new(), 0_u64, vec![0; BLOCK]);
+        let mut fit = size <= quota;
+        while fit {
+            let more = source.read(&mut block).map_err(failed("read the file for"))?;
+            if more == 0 {
                 break;
             }
-            hash.update(&block[..read]);
-            size += read as u64;
-            made = made.filter(|_| size <= quota);
-            if let Some(file) = &mut made
-                && !has_room(file.as_file_mut().write_all(&block[..read])).map_err(failed("write to"))?
-            {
-                made = None;
-            }
+            hash.update(&block[..more]);
+            read += more as u64;
+            fit = read <= quota
+                && has_room(made.as_file_mut().write_all(&block[..more])).map_err(failed("write to"))?;
         }
         let input = FileInput {
             sha256: hash.finish(),
             extension: extension.to_owned(),
             content_type: content_type.to_owned(),
-            size,
+            size: if fit { read } else { size.max(read) },
         };
-        let fit = match made {
-            Some(file) => {
-                has_room(self.flush(file, &input.local_name(export_id))).map_err(failed("write to"))?
-            }
-            None => false,
-        };
+        fit = fit && has_room(self.flush(made, &input.local_name(export_id))).map_err(failed("write to"))?;
         Ok(KeptBytes { input, fit, _lock: lock })
     }
 
@@ -169,5 +162,75 @@ fn has_room(written: io::Result<()>) -> io::Result<bool> {
     match written {
         Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => Ok(false),
         done => done.map(|()| true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "018f9d3e-7a00-7000-8000-0123456789ab";
+
+    fn keep(bytes: &Bytes, quota: u64, (size, source): (u64, &mut dyn Read)) -> Result<KeptBytes, Error> {
+        bytes.keep(ID.parse().unwrap(), "csv", "text/csv", quota, (size, source))
+    }
+
+    #[test]
+    fn what_somebody_else_has_put_beside_bytes_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = Bytes::beside(&dir.path().join("mirror.sqlite3"));
+        assert!(bytes.names().unwrap().is_none());
+        let name = keep(&bytes, 10, (3, &mut &b"abc"[..])).unwrap().input.local_name(ID.parse().unwrap());
+        let other = name.replace(ID, "018f9d3e-7a00-7000-8000-0123456789ac");
+        fs::create_dir(bytes.path("@eaDir")).unwrap();
+        fs::create_dir(bytes.path(&format!("{other}x"))).unwrap();
+        fs::write(bytes.path("thesis.csv"), "mine").unwrap();
+        fs::write(bytes.path(".incoming-0"), "").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(bytes.path("thesis.csv"), bytes.path(&other)).unwrap();
+        let (mut names, _lock) = bytes.names().unwrap().unwrap();
+        names.sort();
+        assert_eq!(names, [".incoming-0".to_owned(), name]);
+    }
+
+    /// The bytes of whoever's folder it led to were swept.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_the_folder_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = Bytes::beside(&dir.path().join("mirror.sqlite3"));
+        let theirs = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(theirs.path(), dir.path().join("mirror.files")).unwrap();
+        for refused in [bytes.names().err(), keep(&bytes, 10, (3, &mut &b"abc"[..])).err()] {
+            assert!(refused.unwrap().to_string().contains("link"));
+        }
+        assert_eq!(fs::read_dir(theirs.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_part_is_given_only_of_what_has_the_hash_that_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = Bytes::beside(&dir.path().join("mirror.sqlite3"));
+        let input = keep(&bytes, 10, (3, &mut &b"abc"[..])).unwrap().input;
+        let name = input.local_name(ID.parse().unwrap());
+        let read = |sha256| bytes.read(&name, 1, 2, sha256);
+        assert_eq!(read(None).as_deref(), Some(&b"bc"[..]));
+        assert_eq!(read(Some(&*input.sha256)).as_deref(), Some(&b"bc"[..]));
+        fs::write(bytes.path(&name), "xbc").unwrap();
+        assert_eq!((read(None).as_deref(), read(Some(&*input.sha256))), (Some(&b"bc"[..]), None));
+    }
+
+    /// A source without an end was read for ever.
+    #[test]
+    fn no_more_is_read_than_there_may_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = Bytes::beside(&dir.path().join("mirror.sqlite3"));
+        let kept = keep(&bytes, 1000, (0, &mut io::repeat(7))).unwrap();
+        assert!(!kept.fit && kept.input.size > 1000);
+        let mut source = &[7; 2000][..];
+        let kept = keep(&bytes, 1000, (2000, &mut source)).unwrap();
+        assert_eq!((kept.fit, kept.input.size, source.len()), (false, 2000, 2000), "nothing of it");
+        let kept = keep(&bytes, 1000, (1000, &mut &[7; 1000][..])).unwrap();
+        assert_eq!((kept.fit, kept.input.size), (true, 1000));
     }
 }

@@ -63,14 +63,16 @@ impl NewFile {
         self.content_type.clone().unwrap_or_else(|| usual.to_owned())
     }
 
-    fn open(self) -> Result<Box<dyn Read + Send>, Error> {
-        Ok(match self.content {
-            Content::Bytes(bytes) => Box::new(Cursor::new(bytes)),
-            Content::Path(path) => match File::open(&path) {
-                Ok(file) => Box::new(file),
-                Err(source) => return Err(Error::of_files("read", path, source)),
-            },
-        })
+    /// Its bytes, and how many are to be expected: what is no regular file does not say.
+    fn open(self) -> Result<(u64, Box<dyn Read + Send>), Error> {
+        match self.content {
+            Content::Bytes(bytes) => Ok((bytes.len() as u64, Box::new(Cursor::new(bytes)))),
+            Content::Path(path) => {
+                let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+                let (size, file) = opened.map_err(|source| Error::of_files("read", path, source))?;
+                Ok((size, Box::new(file)))
+            }
+        }
     }
 }
 
@@ -129,7 +131,11 @@ impl Client {
             return Err(marea_core::Error::InvalidInput { field: "extension", problem }.into());
         }
         let content_type = file.media_type(&extension);
-        off_this_thread(move || bytes.keep(id, &extension, &content_type, quota, &mut *file.open()?)).await
+        off_this_thread(move || {
+            let (size, mut source) = file.open()?;
+            bytes.keep(id, &extension, &content_type, quota, (size, &mut *source))
+        })
+        .await
     }
 
     /// What files may take, once it is known whether the disk had room for this one.

@@ -295,6 +295,15 @@ async fn what_finds_no_room_is_not_kept_and_its_export_is_recorded() {
     assert_eq!(kept(&device), Vec::<String>::new());
     client.attach_file(id, NewFile::from_bytes(vec![1; 1000], "zip")).await.expect("it fits");
     assert_eq!(send(&client, id).await.state, FileState::Uploaded);
+    // What has no end, and what says how large it is: of neither more is read than may be kept.
+    let large = device.dir().join("large.zip");
+    std::fs::File::create(&large).and_then(|file| file.set_len(1 << 40)).expect("a file with nothing in it");
+    for path in [Path::new("/dev/zero"), &large] {
+        let keeping = client.create_export_with_file(asked(None), NewFile::from_path(path));
+        let kept = tokio::time::timeout(std::time::Duration::from_secs(60), keeping).await.expect("it ends");
+        assert_eq!(kept.expect_err("too much").code(), "storage_full");
+    }
+    assert_eq!(client.files().await.expect("files").last().map(|it| it.size), Some(1 << 40));
     let strange = NewFile::from_bytes("a", "../../x");
     let refused = client.create_export_with_file(asked(None), strange).await.expect_err("no ending");
     assert_eq!(refused.code(), "invalid_input");
