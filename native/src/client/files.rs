@@ -14,6 +14,9 @@ use crate::files::write_new;
 use crate::worker::{FetchedFile, Message, Of, State, fetch_file, fetch_link, move_files_now, sweep};
 use crate::{Error, Watch};
 
+/// Ten years: what a server may make of more is not known.
+const LONGEST_LINK_SECONDS: u32 = 10 * 365 * 86_400;
+
 /// A file for an export.
 pub struct NewFile {
     content: Content,
@@ -274,12 +277,16 @@ impl Client {
         .await
     }
 
-    /// A link that opens an export's file for whoever has it, for `expires_in_seconds`.
+    /// A link that opens an export's file for whoever has it, for `expires_in_seconds`: at least one, at most ten years.
     ///
     /// # Errors
     ///
-    /// As [`Client::export_file`].
+    /// `invalid_input` for another time; as [`Client::export_file`].
     pub async fn export_url(&self, id: MutationId, expires_in_seconds: u32) -> Result<String, Error> {
+        if !(1..=LONGEST_LINK_SECONDS).contains(&expires_in_seconds) {
+            let problem = format!("must be 1 to {LONGEST_LINK_SECONDS} seconds");
+            return Err(marea_core::Error::InvalidInput { field: "expires_in_seconds", problem }.into());
+        }
         let file = self.call(move |engine| engine.remote_file(id)).await?;
         match file {
             FileSource::Remote { link_path, .. } => {

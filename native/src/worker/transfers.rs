@@ -22,6 +22,9 @@ const MOMENT: Duration = Duration::from_secs(2);
 /// Of what is fetched, something has to come as often as this.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// What is read of an answer that gives a link: it is a line.
+const LINK_BYTES: usize = 16 * 1024;
+
 /// Parts of a file that wait for the disk: what bounds the memory of a download.
 const CHUNKS: usize = 4;
 
@@ -184,11 +187,18 @@ pub(crate) async fn fetch_link(
     }
     let body = serde_json::json!({ "expiresIn": expires_in_seconds }).to_string();
     let mut arriving = open(&state, &path, Some(body)).await?;
-    let mut body = Vec::new();
-    while let Some(chunk) = unless_silent(arriving.chunk()).await? {
-        body.extend_from_slice(&chunk);
-    }
-    let link: Link = serde_json::from_slice(&body).map_err(|_| unfetched(Failure::Unintelligible))?;
+    let said = async {
+        let mut said = Vec::new();
+        while let Some(chunk) = arriving.chunk().await? {
+            said.extend_from_slice(&chunk);
+            if said.len() > LINK_BYTES {
+                return Err(Failure::Unintelligible);
+            }
+        }
+        Ok(said)
+    };
+    let said = unless_silent(said).await?;
+    let link: Link = serde_json::from_slice(&said).map_err(|_| unfetched(Failure::Unintelligible))?;
     Ok(format!("{}/storage/v1{}", state.server_url().trim_end_matches('/'), link.signed_url))
 }
 

@@ -82,6 +82,8 @@ async fn made_on_a_train_it_reaches_storage_and_another_device() {
     assert!(text.contains(",1,12,10,8,"), "{text}");
     // Nothing is written over.
     home.run(&["export", "download", &id, "--out", &to, "--json"]).await.exits(2).error("usage");
+    let refused = home.run(&["export", "link", &id, "--expires", "0", "--json"]).await;
+    assert!(refused.exits(2).error("invalid_input").starts_with("--expires: "));
     let link = home.json(&["export", "link", &id]).await;
     let opened = reqwest::get(link["url"].as_str().expect("a link")).await.expect("an answer");
     assert_eq!(opened.text().await.expect("the file"), text);

@@ -431,3 +431,36 @@ async fn a_file_that_is_given_up_while_it_is_sent_leaves_the_others_going() {
     client.shutdown(std::time::Duration::ZERO).await.expect("closed");
     world.stop().await;
 }
+
+/// All of it was kept in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_an_end_gives_no_link() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a call");
+        stream.read(&mut [0; 8192]).await.expect("its head");
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("sent");
+        let mut sent = 0_u64;
+        while sent < 100 << 20 && stream.write_all(&[b' '; 8192]).await.is_ok() {
+            sent += 8192;
+        }
+        sent
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = World::shared().await;
+    let tokens = StaticToken::new(world.token(1, 3600));
+    let config = Config::new(folder.path(), world.learner(1).into()).server(&url, "key").tokens(tokens);
+    let client = Client::open(config.background_sync(false)).await.expect("a client");
+    let id = client.create_export(asked(None)).await.expect("an export").id;
+    let file_url = format!("storage://marea-exports/{}/{id}/{}.zip", world.learner(1), "5".repeat(64));
+    let change = marea_native::ExportChange { file_url: Some(file_url), ..Default::default() };
+    client.update_export(id, change).await.expect("its address");
+    for seconds in [0, 10 * 365 * 86_400 + 1, u32::MAX] {
+        assert_eq!(client.export_url(id, seconds).await.expect_err("no such time").code(), "invalid_input");
+    }
+    assert_eq!(client.export_url(id, 60).await.expect_err("no link").code(), "server_failed");
+    assert!(server.await.expect("it ended") < 50 << 20);
+}

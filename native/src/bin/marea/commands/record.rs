@@ -115,6 +115,7 @@ pub(super) fn in_words_of_the_command_line(error: Error) -> Failure {
         "export_type" => "--type",
         "export_format" => "--format",
         "filters" => "--filters",
+        "expires_in_seconds" => "--expires",
         "records_count" => "--records",
         "file_size_bytes" => "--size",
         "file_url" => "--file-url",
