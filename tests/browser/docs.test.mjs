@@ -207,3 +207,12 @@ test('every field of every value is in FIELDS.md', async () => {
   const { code, said } = await run(process.execPath, [`${root}wasm/api/fields.mjs`, '--check'])
   assert.equal(code, 0, said)
 })
+
+test('what a page of the same origin can ask for over the channel is told, all of it', () => {
+  const [table] = /^const table[^]*?^}/m.exec(readFileSync(`${root}wasm/js/check.ts`, 'utf8'))
+  const taken = [...table.matchAll(/^  (\w+): \[/gm)].map(([, name]) => name)
+  const rows = readFileSync(`${root}docs/THREATS.md`, 'utf8').matchAll(/^\| `calls`: ([^|]*)\|/gm)
+  const told = [...rows].flatMap(([, names]) => [...names.matchAll(/`(\w+)`/g)].map(([, name]) => name))
+  assert.ok(taken.length > 40, `${taken.length} calls`)
+  assert.deepEqual(told.sort(), taken.sort())
+})
