@@ -390,7 +390,8 @@ async fn bytes_that_were_damaged_before_they_left_go_nowhere() {
         let id = add(&client, size).await;
         damage(id);
         assert_eq!(outcome(&send(&client, id).await), (FileState::Refused, "file_missing"), "{size}");
-        assert!(objects(&world, 1).await.is_empty());
+        let of_it = |name: &String| name.contains(&id.to_string());
+        assert!(!objects(&world, 1).await.keys().any(of_it), "{size}");
         client.attach_file(id, NewFile::from_bytes(vec![7; size], "zip")).await.expect("attached again");
     }
     // In the middle.
@@ -441,7 +442,7 @@ async fn an_answer_without_an_end_gives_no_link() {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("a call");
-        stream.read(&mut [0; 8192]).await.expect("its head");
+        assert!(stream.read(&mut [0; 8192]).await.expect("its head") > 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("sent");
         let mut sent = 0_u64;
         while sent < 100 << 20 && stream.write_all(&[b' '; 8192]).await.is_ok() {
@@ -461,6 +462,7 @@ async fn an_answer_without_an_end_gives_no_link() {
     for seconds in [0, 10 * 365 * 86_400 + 1, u32::MAX] {
         assert_eq!(client.export_url(id, seconds).await.expect_err("no such time").code(), "invalid_input");
     }
-    assert_eq!(client.export_url(id, 60).await.expect_err("no link").code(), "server_failed");
+    // As whatever no server of Supabase says: something stands between.
+    assert_eq!(client.export_url(id, 60).await.expect_err("no link").code(), "offline");
     assert!(server.await.expect("it ended") < 50 << 20);
 }
