@@ -9,6 +9,7 @@ mod days;
 mod disk;
 mod doctor;
 mod files;
+mod files_altered;
 mod files_killed;
 mod files_trouble;
 mod keychain;

@@ -231,8 +231,7 @@ fn whatever_breaks_it_arrives_once_and_whole() {
 fn an_upload_that_gets_no_further_is_tried_less_and_less_often() {
     for is_forgotten in [true, false] {
         // Counted from 0 on, each number that is drawn would be a wait of next to nothing.
-        let middling = Box::new(Counter(1 << 63));
-        let mut engine = Engine::open(&Location::Memory, user(), middling, at(0)).unwrap();
+        let mut engine = Engine::open(&Location::Memory, user(), Box::new(Counter(1 << 63)), at(0)).unwrap();
         let (mut server, mut storage) = (Server::default(), Storage::default());
         let id = export(&mut engine, 2 * PIECE_BYTES);
         sync(&mut engine, &mut server, 0);

@@ -154,6 +154,13 @@ impl Device {
         Ok(())
     }
 
+    /// How many changes wait. There is nothing that it cannot read.
+    pub(super) fn pending(&self, now: Now) -> Result<u32, String> {
+        let status = self.engine.status(now).map_err(text)?;
+        let unreadable = status.unreadable;
+        if unreadable.is_empty() { Ok(status.pending) } else { Err(format!("cannot read {unreadable:?}")) }
+    }
+
     pub(super) fn user(&self) -> UserId {
         self.user
     }

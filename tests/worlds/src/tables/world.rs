@@ -347,11 +347,7 @@ impl World {
         device.note_what_is_queued(&before)?;
         if let Ok((answer, known)) = &outcome {
             device.heard(answer, known);
-            let status = device.engine.status(now).map_err(text)?;
-            if !status.unreadable.is_empty() {
-                return Err(format!("cannot read {:?}", status.unreadable));
-            }
-            if status.pending == 0 && !answer.has_more && answer.catalogue.is_none() {
+            if device.pending(now)? == 0 && !answer.has_more && answer.catalogue.is_none() {
                 device.settled()?;
             }
         }
