@@ -148,14 +148,11 @@ pub(super) fn refresh_all(rows: Rows<'_>, dirty: &Dirty, client: &str) -> Result
 /// How far ahead of the server's clock another device's may be; the server pulls later ones back to its own.
 const MAX_AHEAD_MS: u64 = 5 * 60 * 1000;
 
-/// The next local write must come after what the learner has seen: after the greatest believable clock among rows from the server, and
-/// after the server's own, which deletions have, that come without theirs. A clock from the far future is not believed, else nobody
-/// could write after it.
+/// The greatest believable clock among rows from the server: the next local write must come after what the learner has
+/// seen. A clock from the far future is not believed, else nobody could write after it.
 pub(super) fn observe(rows: Rows<'_>, seen: Option<Hlc>, server_time: UnixMillis) -> Result<(), Error> {
-    let at_most = |ahead_ms| Hlc::ZERO.tick(server_time.plus_ms(ahead_ms));
-    // What the server did in this very millisecond is before it too.
-    let servers = at_most(1);
-    let seen = seen.filter(|seen| *seen <= at_most(MAX_AHEAD_MS)).unwrap_or(servers).max(servers);
+    let limit = Hlc::ZERO.tick(server_time.plus_ms(MAX_AHEAD_MS));
+    let Some(seen) = seen.filter(|seen| *seen <= limit) else { return Ok(()) };
     if seen > rows.clock()? && !planted::is(Fault::RemoteClocksUnheeded) {
         rows.set_meta(Meta::Hlc, &seen.to_string())
     } else {

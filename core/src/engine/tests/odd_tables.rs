@@ -167,30 +167,3 @@ fn a_table_keyed_by_its_owner_has_the_users_id_for_a_key() {
         (user().to_string(), Some("dark"))
     );
 }
-
-/// A device whose clock is an hour late wrote the row again after it had seen the deletion, and the server let that be without effect.
-#[test]
-fn who_has_seen_a_deletion_writes_after_it_whatever_its_clock_says() {
-    let columns = json!([{ "name": "id", "type": "text", "rule": "key" }, { "name": "color", "type": "text", "rule": "register" }]);
-    let json = described("tags", "id", "user_id", &columns);
-    let (mut one, mut server) = (device(&json), TableServer::new(&json));
-    insert(&mut one, "tags", Some("a"), json!({ "color": "red" }));
-    sync(&mut one, &mut server);
-    server.now = at(3_600);
-    server.delete("tags", "a");
-    sync(&mut one, &mut server);
-    assert_eq!(row(&one, "tags", "a"), Value::Null);
-    insert(&mut one, "tags", Some("a"), json!({ "color": "blue" }));
-    sync(&mut one, &mut server);
-    let (mut two, fresh) = (device(&json), json!({ "id": "a", "color": "blue" }));
-    sync(&mut two, &mut server);
-    assert_eq!((row(&one, "tags", "a"), row(&two, "tags", "a")), (fresh.clone(), fresh));
-    // Who begins anew is told of no deletion.
-    server.delete("tags", "a");
-    let mut three = device(&json);
-    sync(&mut three, &mut server);
-    insert(&mut three, "tags", Some("a"), json!({ "color": "green" }));
-    sync(&mut three, &mut server);
-    sync(&mut two, &mut server);
-    assert_eq!(row(&two, "tags", "a")["color"], "green");
-}

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::catalogue::{Catalogue, Column, MirroredTable, Rule, add_decimals};
-use crate::model::{Hlc, Stamp};
+use crate::model::Stamp;
 use crate::wire::WireMutation;
 
 type Place = (String, String);
@@ -32,8 +32,6 @@ pub(super) struct TableServer {
     pub(super) page_rows: usize,
     /// A word that its table refuses.
     pub(super) refuses: Option<String>,
-    /// What its clock shows.
-    pub(super) now: Now,
 }
 
 type Refused = (&'static str, String);
@@ -49,7 +47,6 @@ impl TableServer {
             packs: true,
             page_rows: 0,
             refuses: None,
-            now: at(0),
         }
     }
 
@@ -69,14 +66,6 @@ impl TableServer {
         let values = columns.into_iter().map(|(name, raw)| (name, raw.get().to_owned())).collect();
         self.version += 1;
         let line = Line { version: self.version, values: Some(values), ..Line::default() };
-        self.lines.insert((table.to_owned(), key.to_owned()), line);
-    }
-
-    /// The app deletes a row.
-    pub(super) fn delete(&mut self, table: &str, key: &str) {
-        self.version += 1;
-        let deleted = Some(Stamp(Hlc::ZERO.tick(self.now.unix_ms), "server".to_owned()));
-        let line = Line { version: self.version, deleted, ..Line::default() };
         self.lines.insert((table.to_owned(), key.to_owned()), line);
     }
 
@@ -182,7 +171,7 @@ impl TableServer {
         let end = lines.last().filter(|_| has_more).map_or(self.version, |(_, line)| line.version);
         let mut answer = SyncAnswer {
             protocol: 1,
-            server_time: self.now.timestamp(),
+            server_time: at(0).timestamp(),
             reset: request.cursor.is_some() && current.is_none(),
             results,
             rows: BTreeMap::new(),
