@@ -61,14 +61,18 @@ async fn killed_two_hundred_times_at_random_while_it_records_and_syncs_nothing_i
     let random = Random::of_this_run("killed_at_random");
     nothing_is_lost_or_doubled(&world, random, |device, mut random| async move {
         let mut ids = Ids::default();
+        // Of the delay, in microseconds. It follows the machine, so that about every second command has answered in time.
+        let mut most = 40_000;
         for _ in 0..rounds(50) {
             let id = random.uuid().to_string();
             let words = ["session", "record", "--minutes", "1", "--json", "--id", &id];
-            let delay = Duration::from_micros(random.within(0..=40_000).unsigned_abs());
-            ids.promised.extend(acknowledged(&run_and_kill(&device, &words, delay).await));
+            let delay = Duration::from_micros(random.within(0..=most).unsigned_abs());
+            let promised = acknowledged(&run_and_kill(&device, &words, delay).await);
+            most = if promised.is_some() { most * 4 / 5 } else { most * 5 / 4 };
+            ids.promised.extend(promised);
             ids.tried.insert(id);
             if random.chance(60) {
-                let delay = Duration::from_micros(random.within(0..=120_000).unsigned_abs());
+                let delay = Duration::from_micros(random.within(0..=3 * most).unsigned_abs());
                 run_and_kill(&device, &["sync", "--json"], delay).await;
             }
         }
