@@ -151,8 +151,8 @@ impl Engine {
         if found { Ok(()) } else { Err(no_file()) }
     }
 
-    /// Tries a file again that was refused, or that waits for its next attempt. An upload begins again unless it is held back, or the
-    /// last that this engine heard of it is how much the server has.
+    /// Tries a file again that was refused, or that waits for its next attempt. An upload begins again if the
+    /// server's last answer was not that it has more of it, unless it is held back.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] where this device has no such file or not its bytes, and the storage errors.

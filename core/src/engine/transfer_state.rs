@@ -91,9 +91,9 @@ impl Transfers {
         *stalls
     }
 
-    /// Whether the last that was heard of an upload is not how much the server has of it.
+    /// Whether the server's last answer about an upload was not that it has more of it.
     pub(super) fn is_doubtful(&self, id: MutationId) -> bool {
-        self.offsets.get(&id).is_none() || self.stalls.get(&id).is_some()
+        self.stalls.get(&id).is_some()
     }
 
     pub(super) fn forget_upload(&mut self, id: MutationId) {
