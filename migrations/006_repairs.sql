@@ -1871,7 +1871,7 @@ BEGIN
     END LOOP;
     DELETE FROM marea.tables AS t WHERE t.id = of_table.id;
     -- Tombstones stay, and the rest becomes them: a device that hears of nothing until the table is mirrored again must not keep what has
-    -- been deleted meanwhile. Those of sessions: a deleted session must not come back when it is sent again, and the others may.
+    -- been deleted meanwhile. A tombstone of a session also keeps it from being sent again: only those that were deleted have one.
     IF of_table.name = 'sessions' THEN
         DELETE FROM marea.rows AS r WHERE r.table_name = 'sessions' AND NOT r.deleted;
     ELSE
@@ -2529,9 +2529,9 @@ BEGIN
                     WHERE g.path >= o.user_id || '/' || o.id || '/' AND g.path < o.user_id || '/' || o.id || '0') > 100
             ) THEN
                 PERFORM marea.refuse_growth('files to delete of one export', 100);
-            ELSIF (SELECT count(*) FROM marea.file_garbage AS g
-                WHERE g.path >= auth.uid() || '/' AND g.path < auth.uid() || '0') > 10000
-            THEN
+            ELSIF EXISTS (
+                SELECT FROM marea.file_garbage AS g WHERE g.path >= auth.uid() || '/' AND g.path < auth.uid() || '0' OFFSET 10000
+            ) THEN
                 PERFORM marea.refuse_growth('files to delete', 10000);
             END IF;
         END IF;

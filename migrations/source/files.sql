@@ -121,9 +121,9 @@ BEGIN
                     WHERE g.path >= o.user_id || '/' || o.id || '/' AND g.path < o.user_id || '/' || o.id || '0') > 100
             ) THEN
                 PERFORM marea.refuse_growth('files to delete of one export', 100);
-            ELSIF (SELECT count(*) FROM marea.file_garbage AS g
-                WHERE g.path >= auth.uid() || '/' AND g.path < auth.uid() || '0') > 10000
-            THEN
+            ELSIF EXISTS (
+                SELECT FROM marea.file_garbage AS g WHERE g.path >= auth.uid() || '/' AND g.path < auth.uid() || '0' OFFSET 10000
+            ) THEN
                 PERFORM marea.refuse_growth('files to delete', 10000);
             END IF;
         END IF;

@@ -241,7 +241,7 @@ BEGIN
     END LOOP;
     DELETE FROM marea.tables AS t WHERE t.id = of_table.id;
     -- Tombstones stay, and the rest becomes them: a device that hears of nothing until the table is mirrored again must not keep what has
-    -- been deleted meanwhile. Those of sessions: a deleted session must not come back when it is sent again, and the others may.
+    -- been deleted meanwhile. A tombstone of a session also keeps it from being sent again: only those that were deleted have one.
     IF of_table.name = 'sessions' THEN
         DELETE FROM marea.rows AS r WHERE r.table_name = 'sessions' AND NOT r.deleted;
     ELSE
