@@ -151,18 +151,15 @@ impl Engine {
         if found { Ok(()) } else { Err(no_file()) }
     }
 
-    /// Tries a file again that was refused, or that waits for its next attempt. An upload begins again if the
-    /// server's last answer was not that it has more of it, unless it is held back.
+    /// Tries a file again that was refused, or that waits for its next attempt. An upload goes on where it was.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] where this device has no such file or not its bytes, and the storage errors.
     pub fn retry_file(&mut self, export_id: MutationId) -> Result<(), Error> {
         self.transfers.forget_failure(export_id);
+        // They are counted with the waits between.
+        self.transfers.stalls.remove(&export_id);
         let file = self.store.read().file(export_id)?.ok_or_else(no_file)?;
-        if file.state == FileState::Uploading && !file.paused && self.transfers.is_doubtful(export_id) {
-            self.transfers.forget_upload(export_id);
-            return self.change_file(export_id, &mut |file| file.set_upload(None)).map(|_| ());
-        }
         if file.state != FileState::Refused {
             return Ok(());
         }

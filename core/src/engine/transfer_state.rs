@@ -91,11 +91,6 @@ impl Transfers {
         *stalls
     }
 
-    /// Whether the server's last answer about an upload was not that it has more of it.
-    pub(super) fn is_doubtful(&self, id: MutationId) -> bool {
-        self.stalls.get(&id).is_some()
-    }
-
     pub(super) fn forget_upload(&mut self, id: MutationId) {
         self.offsets.remove(&id);
         self.looks.remove(&id);
